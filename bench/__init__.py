@@ -1,0 +1,1 @@
+"""The engine of unlearnbench; it names no task and no method."""
