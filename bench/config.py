@@ -1,0 +1,36 @@
+"""TOML and keyword values into frozen, validated records; every error names file and key."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from .errors import UserError
+
+T = TypeVar("T")
+
+STRICT = ConfigDict(extra="forbid", frozen=True)
+"""Base configuration of every record read from TOML: unknown keys are errors, values do not change."""
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the table in a TOML file; raises UserError with file and line when it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid TOML: {error}") from None
+
+
+def build(kind: type[T], values: Mapping[str, Any], source: str) -> T:
+    """Return `values` as a validated `kind`; raises UserError naming `source` and the first bad key."""
+    try:
+        return TypeAdapter(kind).validate_python(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "(top level)"
+        given = "" if first["type"] == "missing" else f" (got {first['input']!r:.60})"
+        raise UserError(f"{source}: {key}: {first['msg']}{given}") from None

@@ -1,0 +1,67 @@
+"""What a run ran on: package versions, device, threads, commit."""
+
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "diffusers",
+    "transformers",
+    "open_clip_torch",
+    "numpy",
+    "pandas",
+    "scipy",
+)
+
+
+@cache
+def describe_environment(device: str, threads: int) -> dict[str, Any]:
+    """Return versions, device and platform; names no machine and no user."""
+    return {
+        "unlearnbench": _version("unlearnbench"),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "device": device,
+        "device_name": _device_name(device),
+        "threads": threads,
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _device_name(device: str) -> str:
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.get_device_name()
+    return platform.processor() or platform.machine()
+
+
+@cache
+def find_commit() -> str | None:
+    """Return the commit of the checkout that the package runs from (with `+` when it is changed), or None."""
+    here = Path(__file__).resolve().parent
+    try:
+        commit = _git(here, "rev-parse", "HEAD")
+        root = Path(_git(here, "rev-parse", "--show-toplevel"))
+        if root != here.parent:
+            return None
+        return commit + ("+" if _git(here, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()

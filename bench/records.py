@@ -1,0 +1,159 @@
+"""The record of one cell (task, method, config, seed): schema, validation, reading and writing."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .errors import UserError
+from .types import ITEM_COLUMNS, Value
+
+SCHEMA_VERSION = 1
+VOLATILE = ("key", "created", "seconds", "environment", "command", "commit")
+"""Fields of a record that may differ between two runs of the same cell; `digest` leaves them out."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TaskInfo(_Part):
+    id: str  # family/concept@world
+    family: str
+    concept: str
+    anchor: str | None
+    world: str  # name@version
+    judge: str  # name@version
+    role: Literal["evaluated", "tuning"]
+    version: int
+    targets: list[str]
+
+
+class MethodInfo(_Part):
+    name: str
+    version: int
+    summary: str
+    paper: str
+    config: dict[str, Any]
+    reference: bool = False  # `none`, `retrain`: not a method but a model that the world supplies
+
+
+class Cost(_Part):
+    """seconds: training up to this point, without scoring. memory_bytes: peak resident set (CPU) or
+    allocated device memory. parameters: trained. delta_bytes: size of the saved difference."""
+
+    seconds: float | None
+    memory_bytes: int | None
+    parameters: int
+    delta_bytes: int | None
+
+
+class PointInfo(_Part):
+    """One saved point. label: `120` steps, or what the method calls it. values: metric name -> Value."""
+
+    index: int
+    step: int
+    label: str
+    fingerprint: str  # of the generator that drew the images
+    values: dict[str, Value]
+    cost: Cost
+    note: str | None = None
+
+
+class Record(_Part):
+    """One cell, measured. Its item rows are in `<stem>.parquet`, its contact sheet in `<stem>.webp`."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    key: str  # of everything that the cell depends on: equal key, nothing to do
+    cell: str  # stem of the files: task, method, seed, short digest of the config
+    suite: str
+    source: Literal["measured", "reported", "external"]
+    status: Literal["ok", "failed"]
+    error: str | None
+    task: TaskInfo
+    method: MethodInfo
+    seed: int
+    data: Literal["diverse", "narrow"]
+    sampling: dict[str, Any]  # steps, guidance, size, dtype, samples a prompt
+    prompts_sha256: str
+    metrics: dict[str, int]  # name -> version
+    interval: str  # what the intervals speak of: "prompts and noise, one training run"
+    points: list[PointInfo]
+    log: dict[str, list[float | None]]  # training curves: column -> one entry a step
+    items_sha256: str | None  # of the canonical item rows
+    sheet: list[str] = Field(default_factory=list)  # prompts on the contact sheet, column by column
+    created: str
+    seconds: float
+    environment: dict[str, Any]  # versions, device, threads, platform
+    command: str
+    commit: str | None
+
+
+def record_digest(record: Record) -> str:
+    """Return the sha256 of a record without its time-dependent fields: equal for equal runs."""
+    content = record.model_dump(mode="json", exclude=set(VOLATILE))
+    for point in content["points"]:
+        point["cost"].pop("seconds")
+        point["cost"].pop("memory_bytes")
+    canonical = json.dumps(content, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def items_digest(items: pd.DataFrame) -> str:
+    """Return the sha256 of item rows in canonical CSV form."""
+    text = items.to_csv(index=False, float_format="%.6f", na_rep="")
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_record(record: Record, items: pd.DataFrame | None, sheet: bytes | None, folder: Path) -> Path:
+    """Write the files of a record atomically, the JSON last; return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if items is not None:
+        _replace(folder / f"{record.cell}.parquet", lambda p: items.to_parquet(p, index=False))
+    if sheet is not None:
+        _replace(folder / f"{record.cell}.webp", lambda p: p.write_bytes(sheet))
+    text = json.dumps(record.model_dump(mode="json"), indent=1, allow_nan=False, sort_keys=True) + "\n"
+    return _replace(folder / f"{record.cell}.json", lambda p: p.write_text(text, encoding="utf-8"))
+
+
+def _replace(path: Path, write: Any) -> Path:
+    scratch = path.with_name(path.name + ".tmp")
+    write(scratch)
+    scratch.replace(path)
+    return path
+
+
+def read_record(path: Path) -> Record:
+    """Return a validated record; raises UserError naming file and field."""
+    try:
+        return Record.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such record") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "(top level)"
+        raise UserError(f"{path}: {where}: {first['msg']}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a text file: {error}") from None
+
+
+def read_items(path: Path, record: Record) -> pd.DataFrame | None:
+    """Return the item rows of a record (columns `point` + ITEM_COLUMNS), or None where it has none.
+
+    Raises UserError when the rows are not those that the record was made from.
+    """
+    file = path.with_suffix(".parquet")
+    if record.items_sha256 is None:
+        return None
+    if not file.exists():
+        raise UserError(f"{file}: missing, though {path.name} was made from it")
+    items = pd.read_parquet(file)
+    lacking = [c for c in ("point", *ITEM_COLUMNS) if c not in items.columns]
+    if lacking:
+        raise UserError(f"{file}: lacks the columns {', '.join(lacking)}")
+    if items_digest(items) != record.items_sha256:
+        raise UserError(f"{file}: its rows are not those that {path.name} was made from (digest differs)")
+    return items

@@ -1,0 +1,141 @@
+"""The nouns of the benchmark: concepts, prompts, problems, points, judgements. No torch at import."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import torch
+
+Direction = Literal["up", "down"]
+Split = Literal["forget", "retain", "indirect"]
+
+
+class Value(BaseModel):
+    """A measured number with its interval; what could not be measured has a reason instead, never 0."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    missing: str | None = None
+
+
+def missing(reason: str, n: int = 0) -> Value:
+    """Return the Value of something that could not be measured."""
+    return Value(value=None, n=n, missing=reason)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One evaluation prompt and the truth about it.
+
+    split: what it is scored for. asked: the attributes that the image must show, by kind
+    (`{"subject": "fox", "style": "line", "background": "red"}`). targets: for forget and indirect
+    prompts the names whose presence means that the concept was not forgotten. relation: of a retain
+    prompt's concept to the target (`same` or `other` family). given: whether the method's retain set
+    held that concept. half: A or B, by hash, for choosing on one half and scoring on the other.
+    """
+
+    id: str
+    text: str
+    split: Split
+    asked: Mapping[str, str]
+    target_kind: str
+    targets: tuple[str, ...]
+    relation: Literal["target", "same", "other"]
+    given: bool
+    half: Literal["A", "B"]
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Captioned images that a method trains on. images: (n, 3, H, W) float in [-1, 1]."""
+
+    prompts: tuple[str, ...]
+    images: torch.Tensor
+    anchor_prompts: tuple[
+        str, ...
+    ] = ()  # forget set only: the same prompts with the anchor in the target's place
+
+
+@dataclass(frozen=True)
+class Problem:
+    """All that an unlearning method gets: no evaluation prompt is in it.
+
+    data: `diverse` or `narrow`. generator: a CPU torch.Generator seeded by the training seed; every
+    random choice of a method comes from it, so that a run repeats exactly.
+    """
+
+    task: str
+    concept: str
+    anchor: str | None
+    forget_set: TrainingSet
+    retain_set: TrainingSet
+    data: Literal["diverse", "narrow"]
+    seed: int
+    generator: torch.Generator
+
+
+SavePoint = Callable[[int, "Mapping[str, Any]"], None]
+"""save(step, log): keep the model as it is now as a point, to be scored later.
+
+`log` maps column names to equally long lists, one entry a training step so far."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What a metric sees of one point: pure data, no model.
+
+    items: one row an image, with the columns of `ITEM_COLUMNS`. features: {extractor: (rows, d)} aligned
+    with items. reference: {extractor: (n, d)} features of the world's reference images. base: the same
+    prompts and noise drawn by the base model (None for the base itself).
+    """
+
+    items: pd.DataFrame
+    features: Mapping[str, np.ndarray] = field(default_factory=dict)
+    reference: Mapping[str, np.ndarray] = field(default_factory=dict)
+    base: View | None = None
+
+
+ITEM_COLUMNS = (
+    "split",  # forget | retain | indirect
+    "prompt_id",
+    "prompt",
+    "sample",  # index of the noise sample of this prompt
+    "seed",  # of the image's noise
+    "half",  # A | B
+    "relation",  # target | same | other
+    "given",  # bool: concept was in the method's retain set
+    "target_kind",  # subject | style: the kind of attribute that is to be forgotten
+    "asked_subject",  # "" where the prompt does not ask for it
+    "asked_style",
+    "asked_background",
+    "found_subject",  # the judge's answer; "" = nothing known; None = the judge failed
+    "found_style",
+    "found_background",
+    "target_found",  # bool | None: the judge found a target (forget and indirect prompts)
+    "alignment",  # cosine of image and prompt embeddings (open_clip); NaN where not computed
+    "alignment_shuffled",  # cosine of the image with another prompt of its split: chance level
+    "flatness",  # standard deviation of the image's pixels within each channel, averaged, in [0, 1]
+    "image_sha256",
+)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A pure metric: a score for each item (or None), then its reduction to named values.
+
+    per_item(items) -> Series of floats, NaN where the metric says nothing of a row, or None for metrics
+    of sets. reduce(scores, view) -> {name: Value}; the first name is the metric's own.
+    """
+
+    per_item: Callable[[pd.DataFrame], pd.Series | None]
+    reduce: Callable[[pd.Series | None, View], dict[str, Value]]
