@@ -1,0 +1,70 @@
+"""Composite sprites onto backgrounds: the world's training and reference images, with known truth."""
+
+import io
+from pathlib import Path
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.functional import pil_to_tensor
+
+from ...errors import UserError
+from .spec import WorldSpec
+
+SCALE = (0.70, 0.92)
+"""Least and greatest share of the image's side that a sprite takes: a border of pure background stays."""
+
+
+class Canvas:
+    """The sprites of a world as tensors, ready to composite.
+
+    sprites: (subjects, styles, 4, P, P) premultiplied RGBA in [0, 1]; colours: (backgrounds, 3) in [0, 1].
+    """
+
+    def __init__(self, spec: WorldSpec, sprites: Tensor) -> None:
+        self.spec = spec
+        self.pixels = spec.pixels
+        self.sprites = sprites
+        self.colours = torch.tensor(list(spec.backgrounds.values()), dtype=torch.float32) / 255
+
+    def compose(
+        self, subject: Tensor, style: Tensor, background: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Return (n, 3, P, P) images in [-1, 1], each sprite at a random scale and place."""
+        n, p = len(subject), self.pixels
+        scale = SCALE[0] + (SCALE[1] - SCALE[0]) * torch.rand(n, generator=generator)
+        shift = (torch.rand(n, 2, generator=generator) - 0.5) * 2 * (SCALE[1] + 0.02 - scale)[:, None]
+        theta = torch.zeros(n, 2, 3)
+        theta[:, 0, 0] = theta[:, 1, 1] = 1 / scale
+        theta[:, :, 2] = -shift / scale[:, None]
+        grid = F.affine_grid(theta, [n, 4, p, p], align_corners=False)
+        placed = F.grid_sample(self.sprites[subject, style], grid, align_corners=False)
+        flat = self.colours[background][:, :, None, None]
+        return (placed[:, :3] + flat * (1 - placed[:, 3:])) * 2 - 1
+
+
+def load_canvas(spec: WorldSpec, parquet: Path) -> Canvas:
+    """Read the sprites of a world; raises UserError naming a (subject, style) that the file lacks."""
+    table = pd.read_parquet(parquet, columns=["subject", "style", "image"])
+    found = {(row.subject, row.style): row.image["bytes"] for row in table.itertuples()}
+    sprites = []
+    for subject in spec.subject_names:
+        for style in spec.style_names:
+            if (subject, style) not in found:
+                raise UserError(
+                    f"{parquet}: no sprite of {subject!r} in style {style!r}; rebuild it with --sprites"
+                )
+            sprites.append(_read_sprite(found[subject, style], spec.pixels))
+    shape = len(spec.subject_names), len(spec.style_names), 4, spec.pixels, spec.pixels
+    return Canvas(spec, torch.stack(sprites).view(shape))
+
+
+def _read_sprite(data: bytes, pixels: int) -> Tensor:
+    """Decode one PNG to (4, P, P), premultiplied before it is resized: no hidden colour mixes in."""
+    sprite = pil_to_tensor(Image.open(io.BytesIO(data)).convert("RGBA")).float() / 255
+    sprite = torch.cat([sprite[:3] * sprite[3:], sprite[3:]])
+    if sprite.shape[-1] != pixels:
+        sprite = F.interpolate(sprite[None], size=(pixels, pixels), mode="area")[0]
+    return sprite

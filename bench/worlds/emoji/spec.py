@@ -1,0 +1,140 @@
+"""What a compositional emoji world is made of: subjects, styles, backgrounds and the budgets of its parts."""
+
+import hashlib
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import BaseModel
+
+from ...config import STRICT, build, read_toml
+from ...errors import UserError
+
+
+WORDINGS = "captions"
+"""Stem of the TOML beside the presets that holds the caption wordings."""
+
+
+class Triple(NamedTuple):
+    """Indices of a (subject, style, background); -1 where the caption leaves the attribute out."""
+
+    subject: int
+    style: int
+    background: int
+
+
+class AutoencoderBudget(BaseModel):
+    model_config = STRICT
+    channels: list[int]
+    steps: int
+    batch: int
+    rate: float
+
+
+class TextBudget(BaseModel):
+    model_config = STRICT
+    width: int
+    layers: int
+    tokens: int
+    steps: int
+    batch: int
+    rate: float
+
+
+class UNetBudget(BaseModel):
+    model_config = STRICT
+    channels: list[int]
+    steps: int
+    batch: int
+    rate: float
+    placements: int
+    ema: float
+
+
+class DetectorBudget(BaseModel):
+    model_config = STRICT
+    width: int
+    steps: int
+    batch: int
+    rate: float
+
+
+class ClipBudget(BaseModel):
+    model_config = STRICT
+    width: int
+    layers: int
+    patch: int
+    steps: int
+    batch: int
+    rate: float
+
+
+class WorldSpec(BaseModel):
+    """One emoji world, as its TOML states it."""
+
+    model_config = STRICT
+    name: str
+    version: int
+    pixels: int
+    seed: int
+    held_out: float
+    steps: int
+    guidance: float
+    styles: dict[str, str]
+    backgrounds: dict[str, tuple[int, int, int]]
+    subjects: dict[str, list[str]]
+    art_names: dict[str, str]
+    autoencoder: AutoencoderBudget
+    text: TextBudget
+    unet: UNetBudget
+    detector: DetectorBudget
+    clip: ClipBudget
+
+    @cached_property
+    def subject_names(self) -> list[str]:
+        """All subjects, group by group, by the names that captions use."""
+        return [name for group in self.subjects.values() for name in group]
+
+    @cached_property
+    def style_names(self) -> list[str]:
+        return list(self.styles)
+
+    @cached_property
+    def background_names(self) -> list[str]:
+        return list(self.backgrounds)
+
+    def group_of(self, subject: str) -> str:
+        """Return the group that a subject belongs to (each belongs to one)."""
+        return next(group for group, names in self.subjects.items() if subject in names)
+
+    @cached_property
+    def triples(self) -> list[Triple]:
+        """Every (subject, style, background), in a fixed order."""
+        sizes = len(self.subject_names), len(self.style_names), len(self.background_names)
+        return [Triple(s, k, b) for s in range(sizes[0]) for k in range(sizes[1]) for b in range(sizes[2])]
+
+    def is_held_out(self, triple: Triple) -> bool:
+        """Say whether a triple is never trained on: by hash of its names, so that lists may grow."""
+        names = (
+            self.subject_names[triple.subject],
+            self.style_names[triple.style],
+            self.background_names[triple.background],
+        )
+        digest = hashlib.sha256("|".join(("held-out", *names)).encode()).digest()
+        return int.from_bytes(digest[:8], "big") / 2**64 < self.held_out
+
+
+def preset_path(name: str) -> Path:
+    """Return the TOML of a preset (`emoji`, `tiny`); raises UserError for an unknown one."""
+    path = Path(str(files(__name__.rpartition(".")[0]))) / f"{name}.toml"
+    if not path.is_file() or name == WORDINGS:
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.toml") if p.stem != WORDINGS))
+        raise UserError(f"no world preset named {name!r}; presets: {known}")
+    return path
+
+
+def load_spec(name_or_path: str) -> WorldSpec:
+    """Return the world of a preset's name or of a TOML file; raises UserError naming file and key."""
+    path = Path(name_or_path) if name_or_path.endswith(".toml") else preset_path(name_or_path)
+    return build(WorldSpec, read_toml(path), str(path))
