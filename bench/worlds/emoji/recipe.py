@@ -1,0 +1,186 @@
+"""Make an emoji world from its sprites: train part by part, each resumable, and export what ships."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from ...judges.clip_model import build_clip
+from ...judges.emoji_network import DetectorNetwork
+from .autoencoder import autoencoder_stage, build_autoencoder
+from .captions import Captioner
+from .clip import clip_config, clip_stage
+from .compose import Canvas, load_canvas
+from .detector import BANK, build_detector, calibrate, detector_stage, round_trips
+from .loop import save_atomic, seeded, train
+from .spec import WorldSpec
+from .text import build_text_encoder, build_tokenizer, text_stage, write_vocabulary
+from .unet import build_unet, encode_world, sampling_schedule, unet_stage
+
+REFERENCE_IMAGES = 4_000
+
+
+@dataclass
+class Recipe:
+    """The parts of a world in training; `folder` holds checkpoints and finished parts.
+
+    A part is trained when it is first asked for, or read back when `folder` holds it.
+    """
+
+    spec: WorldSpec
+    canvas: Canvas
+    captioner: Captioner
+    folder: Path
+
+    @cached_property
+    def autoencoder(self) -> AutoencoderKL:
+        """The trained autoencoder; its `scaling_factor` gives latents of unit variance."""
+        vae = build_autoencoder(self.spec)
+        train(autoencoder_stage(self.spec, self.canvas, vae), self.folder)
+        path = self.folder / "latents.safetensors"
+        if not path.exists():
+            raw, triples = encode_world(self.spec, self.canvas, vae)
+            save_atomic({"latents": raw, "triples": triples}, path)
+        vae.register_to_config(scaling_factor=round(1 / load_file(path)["latents"].std().item(), 6))
+        return vae
+
+    @cached_property
+    def latents(self) -> tuple[Tensor, Tensor]:
+        """Scaled latents (n, 4, h, w) of the seen triples, and the triples (n, 3)."""
+        factor = self.autoencoder.config.scaling_factor
+        stored = load_file(self.folder / "latents.safetensors")
+        return stored["latents"] * factor, stored["triples"]
+
+    @cached_property
+    def tokenizer(self) -> CLIPTokenizer:
+        return build_tokenizer(self.spec, self.captioner)
+
+    @cached_property
+    def text_encoder(self) -> CLIPTextModel:
+        encoder = build_text_encoder(self.spec, self.tokenizer)
+        train(text_stage(self.spec, self.captioner, self.tokenizer, encoder, *self.latents), self.folder)
+        return encoder
+
+    @cached_property
+    def unet(self) -> UNet2DConditionModel:
+        unet = build_unet(self.spec)
+        stage = unet_stage(self.spec, self.captioner, self.tokenizer, self.text_encoder, unet, *self.latents)
+        train(stage, self.folder)
+        return unet
+
+    @cached_property
+    def detector(self) -> DetectorNetwork:
+        network = build_detector(self.spec)
+        if not (self.folder / "detector.safetensors").exists():
+            train(
+                detector_stage(self.spec, self.canvas, self.autoencoder, self.latents[0], network),
+                self.folder,
+            )
+        network.load_state_dict(_strip(load_file(self.folder / "detector.safetensors"), "network."))
+        return network.eval().requires_grad_(False)
+
+    def train_clip(self) -> dict[str, Tensor]:
+        """Train the alignment model and return its weights."""
+        path = self.folder / "clip.safetensors"
+        if not path.exists():
+            model = build_clip(clip_config(self.spec, self.tokenizer), self.spec.seed)
+            bank = round_trips(
+                self.spec, self.canvas, self.autoencoder, BANK // 2, seeded(self.spec.seed, "clip")
+            )
+            stage = clip_stage(self.spec, self.canvas, self.captioner, self.tokenizer, model, *bank)
+            train(stage, self.folder)
+        return _strip(load_file(path), "model.")
+
+    def pipeline(self) -> StableDiffusionPipeline:
+        """Return the generator as a plain diffusers pipeline."""
+        return StableDiffusionPipeline(
+            vae=self.autoencoder,
+            text_encoder=self.text_encoder,
+            tokenizer=self.tokenizer,
+            unet=self.unet,
+            scheduler=sampling_schedule(),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+
+
+def _strip(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def open_recipe(spec: WorldSpec, sprites: Path, folder: Path) -> Recipe:
+    """Return the recipe of a world over its sprite file, with its working folder."""
+    torch.set_flush_denormal(True)
+    return Recipe(spec, load_canvas(spec, sprites), Captioner(spec), folder)
+
+
+def export_pipeline(recipe: Recipe, target: Path) -> None:
+    """Write the pipeline folder, with the vocabulary files that old and new transformers read.
+
+    The denoiser and the autoencoder are stored in half precision: diffusers opens them in float32.
+    """
+    pipeline = recipe.pipeline()
+    pipeline.unet.half()
+    pipeline.vae.half()
+    pipeline.save_pretrained(target, safe_serialization=True)
+    pipeline.unet.float()
+    pipeline.vae.float()
+    backend = json.loads(pipeline.tokenizer.backend_tokenizer.to_str())["model"]
+    merges = [(pair[0], pair[1]) for pair in backend["merges"]]
+    write_vocabulary(dict(backend["vocab"]), merges, target / "tokenizer")
+
+
+def export_judges(recipe: Recipe, target: Path, version: int = 1) -> None:
+    """Write the judges' folder: the detector and its calibration, the alignment model, reference features."""
+    target.mkdir(parents=True, exist_ok=True)
+    spec, network = recipe.spec, recipe.detector
+    half = {name: t.half() for name, t in network.state_dict().items() if t.is_floating_point()}
+    save_atomic(half, target / "detector.safetensors")
+    # calibrate what ships: the weights as they come back from half precision
+    network.load_state_dict({name: t.float() for name, t in half.items()}, strict=False)
+    card = {
+        "version": version,
+        "pixels": spec.pixels,
+        "width": spec.detector.width,
+        "subjects": spec.subject_names,
+        "styles": spec.style_names,
+        "backgrounds": spec.backgrounds,
+        "calibration": calibrate(spec, recipe.canvas, recipe.autoencoder, network),
+    }
+    (target / "detector.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    features, triples = reference_features(recipe, network)
+    save_atomic(
+        {"features": features.half(), "triples": triples.to(torch.int16)}, target / "reference.safetensors"
+    )
+    _export_clip(recipe, target / "clip")
+
+
+def _export_clip(recipe: Recipe, target: Path) -> None:
+    target.mkdir(exist_ok=True)
+    weights = {name: t.half() for name, t in recipe.train_clip().items() if t.is_floating_point()}
+    save_atomic(weights, target / "model.safetensors")
+    config = {
+        "model_cfg": clip_config(recipe.spec, recipe.tokenizer),
+        "preprocess_cfg": {"mean": 0.5, "std": 0.5},
+    }
+    (target / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+
+
+@torch.no_grad()
+def reference_features(recipe: Recipe, network: DetectorNetwork) -> tuple[Tensor, Tensor]:
+    """Return detector features (n, d) of fresh composites of the world's triples, and the triples (n, 3)."""
+    spec, generator = recipe.spec, seeded(recipe.spec.seed, "reference")
+    n = min(REFERENCE_IMAGES, 40 * len(spec.triples))
+    rows = torch.randperm(n, generator=generator) % len(spec.triples)
+    triples = torch.tensor(spec.triples)[rows]
+    features = []
+    for chunk in triples.split(200):
+        features.append(network.features(recipe.canvas.compose(*chunk.T, generator)))
+    return torch.cat(features), triples
