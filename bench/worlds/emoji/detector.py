@@ -1,0 +1,118 @@
+"""Train and calibrate the detector of an emoji world, on the art, degraded as an autoencoder degrades."""
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from torch import Tensor
+from torchvision.transforms.functional import gaussian_blur
+
+from ...judges.emoji_network import DetectorNetwork
+from ...progress import show_progress
+from .autoencoder import random_triples
+from .compose import Canvas
+from .garbage import draw_garbage, from_bytes, garbage_bank, to_bytes
+from .loop import Stage, seeded
+from .spec import WorldSpec
+
+BANK = 8_000
+"""Round trips (and as many garbage decodes) that training draws from."""
+
+
+def build_detector(spec: WorldSpec) -> DetectorNetwork:
+    torch.manual_seed(spec.seed + 4)
+    width = spec.detector.width
+    network = DetectorNetwork(spec.pixels, len(spec.subject_names), len(spec.style_names), width)
+    return network.to(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def round_trips(
+    spec: WorldSpec,
+    canvas: Canvas,
+    vae: AutoencoderKL,
+    n: int,
+    generator: torch.Generator,
+    strongest: float = 0.3,
+) -> tuple[Tensor, Tensor]:
+    """Return n autoencoded images (uint8) and their triples (n, 3).
+
+    Half of them carry latent noise up to `strongest` (in units of a latent's deviation), the small errors
+    that a denoiser leaves.
+    """
+    images, triples = [], []
+    with show_progress("round trips", n) as advance:
+        for done in range(0, n, 200):
+            indices = random_triples(spec, 200, generator)
+            clean = canvas.compose(*indices, generator).contiguous(memory_format=torch.channels_last)
+            latents = vae.encode(clean).latent_dist.mean
+            strength = strongest * (torch.rand(200, 1, 1, 1, generator=generator) - 0.5).clamp(min=0) * 2
+            latents = latents + strength * latents.std() * torch.randn(latents.shape, generator=generator)
+            images.append(to_bytes(vae.decode(latents).sample))
+            triples.append(torch.stack(indices, 1))
+            advance(min(done + 200, n), "")
+    return torch.cat(images)[:n], torch.cat(triples)[:n]
+
+
+def degrade(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Blur, noise and a slight change of contrast, of a strength drawn for the batch."""
+    blur, contrast = torch.rand(2, generator=generator).tolist()
+    if blur > 0.5:
+        images = gaussian_blur(images, [3, 3], [0.2 + 0.9 * (blur - 0.5)])
+    noise = 0.12 * torch.rand(len(images), 1, 1, 1, generator=generator) ** 2
+    images = images * (0.92 + 0.16 * contrast) + noise * torch.randn(images.shape, generator=generator)
+    return images.clamp(-1, 1)
+
+
+def detector_stage(
+    spec: WorldSpec, canvas: Canvas, vae: AutoencoderKL, latents: Tensor, network: DetectorNetwork
+) -> Stage:
+    """Train both heads by cross-entropy: a third composites, half round trips, the rest nothing known."""
+    budget = spec.detector
+    known, triples = round_trips(spec, canvas, vae, BANK, seeded(spec.seed, "detector", "bank"))
+    unknown = garbage_bank(vae, latents, BANK // 2, seeded(spec.seed, "detector", "garbage"))
+    nothing = len(spec.subject_names), len(spec.style_names)
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        fresh, stored, junk = budget.batch // 3, budget.batch // 2, budget.batch // 6
+        indices = random_triples(spec, fresh, generator)
+        rows = torch.randint(len(known), (stored,), generator=generator)
+        clean = torch.cat([canvas.compose(*indices, generator), from_bytes(known[rows])])
+        decoded = unknown[torch.randint(len(unknown), (junk,), generator=generator)]
+        empty = torch.cat([draw_garbage(spec, canvas, junk, generator), from_bytes(decoded)])
+        subject = torch.cat([indices[0], triples[rows, 0], torch.full((len(empty),), nothing[0])])
+        style = torch.cat([indices[1], triples[rows, 1], torch.full((len(empty),), nothing[1])])
+        images = torch.cat([degrade(clean, generator), empty]).contiguous(memory_format=torch.channels_last)
+        # dropout draws from the global generator: tie it to the step as well
+        torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
+        by_subject, by_style = network(images)
+        return F.cross_entropy(by_subject, subject) + F.cross_entropy(by_style, style)
+
+    return Stage(
+        "detector",
+        {"network": network},
+        loss,
+        budget.steps,
+        budget.rate,
+        spec.seed,
+        weight_decay=0.05,
+        ema=0.99,
+    )
+
+
+@torch.no_grad()
+def calibrate(
+    spec: WorldSpec, canvas: Canvas, vae: AutoencoderKL, network: DetectorNetwork
+) -> dict[str, float]:
+    """Fit each head's temperature (by likelihood) and threshold (99.5 % of round trips keep their name)."""
+    images, triples = round_trips(spec, canvas, vae, 2_000, seeded(spec.seed, "detector", "calibration"))
+    logits = [network(from_bytes(chunk)) for chunk in images.split(200)]
+    fitted = {}
+    for head, name in enumerate(("subject", "style")):
+        scores, truth = torch.cat([pair[head] for pair in logits]), triples[:, head]
+        temperatures = torch.logspace(-0.5, 0.7, 61)
+        losses = torch.stack([F.cross_entropy(scores / t, truth) for t in temperatures])
+        temperature = float(temperatures[losses.argmin()])
+        confidence = torch.softmax(scores / temperature, 1)[:, :-1].max(1).values
+        fitted[f"{name}_temperature"] = round(temperature, 4)
+        fitted[f"{name}_threshold"] = round(float(confidence.quantile(0.005).clamp(0.3, 0.9)), 4)
+    return fitted

@@ -1,0 +1,113 @@
+"""Images that show nothing known: what a detector must refuse to name.
+
+Training draws from `draw_garbage` and `garbage_bank`; the kinds are those that a damaged generator
+produces (noise, blends, blank, saturated, decoded latents that no image has).
+"""
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from .autoencoder import random_triples
+from .compose import Canvas
+from .spec import WorldSpec
+
+
+def _smooth_noise(n: int, channels: int, side: int, generator: torch.Generator) -> Tensor:
+    """Gaussian noise of one random scale from 1 px to the whole image, unit variance."""
+    cells = [1, 2, 4, 8, 16, side][int(torch.randint(6, (1,), generator=generator))]
+    noise = torch.randn(n, channels, cells, cells, generator=generator)
+    return F.interpolate(noise, size=(side, side), mode="bicubic") if cells != side else noise
+
+
+def noise_images(n: int, side: int, generator: torch.Generator) -> Tensor:
+    """Smooth or white noise at a random contrast around a random colour."""
+    level = 0.1 + 1.5 * torch.rand(n, 1, 1, 1, generator=generator)
+    centre = 2 * torch.rand(n, 3, 1, 1, generator=generator) - 1
+    return (centre + level * _smooth_noise(n, 3, side, generator)).clamp(-1, 1)
+
+
+def blank_images(canvas: Canvas, n: int, generator: torch.Generator) -> Tensor:
+    """One colour, half of them a background's own, with a little noise and a linear shade."""
+    colour = torch.rand(n, 3, generator=generator)
+    known = canvas.colours[torch.randint(len(canvas.colours), (n,), generator=generator)]
+    colour = torch.where(torch.rand(n, 1, generator=generator) < 0.5, known, colour)[:, :, None, None] * 2 - 1
+    ramp = torch.linspace(-1, 1, canvas.pixels) * 0.3 * torch.randn(n, 1, 1, 1, generator=generator)
+    grain = (
+        0.1
+        * torch.rand(n, 1, 1, 1, generator=generator)
+        * torch.randn(n, 3, canvas.pixels, canvas.pixels, generator=generator)
+    )
+    return (colour + ramp + grain).clamp(-1, 1)
+
+
+def blend_images(image: Tensor, generator: torch.Generator) -> Tensor:
+    """Mix each image with another one, about half and half."""
+    weight = 0.35 + 0.3 * torch.rand(len(image), 1, 1, 1, generator=generator)
+    return weight * image + (1 - weight) * image.roll(1, 0)
+
+
+def shuffle_patches(image: Tensor, cells: int, generator: torch.Generator) -> Tensor:
+    """Cut (n, c, s, s) into cells x cells patches and put them back in a random order."""
+    n, c, s, _ = image.shape
+    q = s // cells
+    patches = (
+        image.view(n, c, cells, q, cells, q).permute(0, 2, 4, 1, 3, 5).reshape(n, cells * cells, c, q, q)
+    )
+    order = torch.rand(n, cells * cells, generator=generator).argsort(1)
+    patches = patches[torch.arange(n)[:, None], order]
+    return patches.view(n, cells, cells, c, q, q).permute(0, 3, 1, 4, 2, 5).reshape(n, c, s, s)
+
+
+def draw_garbage(spec: WorldSpec, canvas: Canvas, n: int, generator: torch.Generator) -> Tensor:
+    """Return (about n, 3, P, P) images of nothing known, made in pixels."""
+    quarter = max(2, n // 4)
+    image = canvas.compose(*random_triples(spec, quarter, generator), generator)
+    cells = [4, 8][int(torch.randint(2, (1,), generator=generator))]
+    return torch.cat(
+        [
+            noise_images(quarter, canvas.pixels, generator),
+            blank_images(canvas, max(1, quarter // 2), generator),
+            blend_images(image, generator),
+            shuffle_patches(image, cells, generator),
+        ]
+    )
+
+
+@torch.no_grad()
+def garbage_latents(latents: Tensor, generator: torch.Generator) -> Tensor:
+    """Return latents that no image has: noise, blends, saturated, buried in noise, shuffled."""
+    n, c, s, _ = latents.shape
+    kind = torch.randint(6, (n, 1, 1, 1), generator=generator)
+    strength = torch.rand(n, 1, 1, 1, generator=generator)
+    noise = torch.cat([_smooth_noise(max(1, n // 8), c, s, generator) for _ in range(9)])[:n]
+    options = [
+        (0.5 + 4 * strength) * noise,
+        (3 + 5 * strength) * latents,
+        0.5 * latents + 0.5 * latents.roll(1, 0) + 0.3 * noise,
+        latents + (1.5 + 2 * strength) * noise,
+        shuffle_patches(latents, 4, generator) + 0.3 * noise,
+        -(0.8 + 2 * strength) * latents + 0.5 * noise,
+    ]
+    return sum((kind == i) * option for i, option in enumerate(options))  # type: ignore[return-value]
+
+
+@torch.no_grad()
+def garbage_bank(vae: AutoencoderKL, latents: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """Decode n garbage latents; latents: (m, 4, h, w) of unit scale. Returns (n, 3, P, P) as uint8."""
+    images = []
+    for _ in range(0, n, 256):
+        rows = torch.randint(len(latents), (256,), generator=generator)
+        z = garbage_latents(latents[rows], generator) / vae.config.scaling_factor
+        images.append(to_bytes(vae.decode(z.contiguous(memory_format=torch.channels_last)).sample))
+    return torch.cat(images)[:n]
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """Images in [-1, 1] to uint8, as they are saved."""
+    return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).contiguous()
+
+
+def from_bytes(images: Tensor) -> Tensor:
+    return images.float() / 127.5 - 1
