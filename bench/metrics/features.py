@@ -1,0 +1,107 @@
+"""The features of a view: whose they are, which rows, and what must hold of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..types import View
+from .rows import check_items, in_split, pair_with_base
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+WORLD = "world"
+INCEPTION = "inception-clean"
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Features to compare, float64: a point's retain rows (n, d), their prompts (n,), the reference (m, d),
+    and the base model's images of the same prompts and noise (n, d), or None without a base."""
+
+    point: NDArray[np.float64]
+    prompts: NDArray
+    reference: NDArray[np.float64]
+    base: NDArray[np.float64] | None
+
+
+def world_extractor(view: View) -> str | None:
+    """Return the key of the world's own features: `world`, or the only key beside Inception's; None: none.
+
+    Raises ValueError where several could be meant.
+    """
+    keys = sorted(set(view.features) - {INCEPTION})
+    if WORLD in keys or len(keys) < 2:
+        return WORLD if WORLD in keys else next(iter(keys), None)
+    raise ValueError(f"several extractors could be the world's: {', '.join(keys)}")
+
+
+def reason_without(extractor: str) -> str:
+    """Return why a value that needs an extractor's features is missing."""
+    if extractor == INCEPTION:
+        return "clean-fid's Inception weights are not on this machine"
+    return f"no features of the {extractor} extractor"
+
+
+def item_features(view: View, extractor: str) -> NDArray[np.float64]:
+    """Return (rows, d) float64 features aligned with the items; ValueError where they are not."""
+    features = _matrix(view.features[extractor], f"features[{extractor!r}]")
+    if len(features) != len(view.items):
+        raise ValueError(f"features[{extractor!r}] have {len(features)} rows, the items {len(view.items)}")
+    return features
+
+
+def base_features(view: View, extractor: str) -> NDArray[np.float64] | None:
+    """Return (rows, d) features of the base's images of the same prompts and noise, in view's order.
+
+    None without a base or without its features. Raises ValueError where rows do not pair or the
+    extractor is another one (another d).
+    """
+    if view.base is None or extractor not in view.base.features:
+        return None
+    theirs = item_features(view.base, extractor)[pair_with_base(view)]
+    _same_width(item_features(view, extractor), theirs, extractor)
+    return theirs
+
+
+def compared(view: View, extractor: str | None) -> Sides | str:
+    """Return the two or three sides of a set distance, or the reason why there is nothing to compare.
+
+    The point's side holds all its retain rows and no other: forget prompts are meant to change.
+    Raises ValueError on features of another width or other rows than the items.
+    """
+    check_items(view.items)
+    if extractor is None or extractor not in view.features:
+        return reason_without(extractor or WORLD)
+    if extractor not in view.reference:
+        return f"no reference features of the {extractor} extractor"
+    features, rows = item_features(view, extractor), in_split(view.items, "retain")
+    reference = _matrix(view.reference[extractor], f"reference[{extractor!r}]")
+    _same_width(features, reference, extractor)
+    base = base_features(view, extractor)
+    sides = Sides(
+        features[rows],
+        view.items["prompt_id"].to_numpy()[rows],
+        reference,
+        None if base is None else base[rows],
+    )
+    for matrix in (sides.point, sides.reference, sides.base):
+        bad = 0 if matrix is None else int((~np.isfinite(matrix)).any(axis=1).sum())
+        if bad:
+            return f"the {extractor} extractor failed on {bad} images"
+    return sides
+
+
+def _matrix(array: NDArray, name: str) -> NDArray[np.float64]:
+    matrix = np.asarray(array, dtype=np.float64)
+    if matrix.ndim != 2:
+        raise ValueError(f"{name} have shape {matrix.shape}, not (rows, d)")
+    return matrix
+
+
+def _same_width(first: NDArray, second: NDArray, extractor: str) -> None:
+    if first.shape[1] != second.shape[1]:
+        raise ValueError(f"{extractor}: features of width {first.shape[1]} against width {second.shape[1]}")

@@ -1,0 +1,45 @@
+"""In-prompt alignment: what a forget prompt asks for beside the target must still be drawn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..types import Metric, Value, View
+from .rows import KINDS, check_items, in_split
+from .shares import Chosen, is_asked, own_share, pooled_share
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REGISTER = {
+    "summary": "in-prompt alignment: on forget prompts, share of the attributes other than the target found",
+    "paper": "Ren et al. 2025, Six-CD, arXiv 2406.14855",
+    "version": 1,
+    "direction": "up",
+    "needs": ["items"],
+    "function": "METRIC",
+}
+
+
+def per_item(items: pd.DataFrame) -> pd.Series:
+    """Return each forget image's own share of other attributes found; NaN elsewhere, or the judge failed."""
+    return own_share(items, _chosen(items))
+
+
+def reduce(scores: pd.Series | None, view: View) -> dict[str, Value]:
+    """Return in_prompt: found attributes of other kinds than the target's, pooled as in VA.
+
+    The number that a method loses when it forgets by drawing garbage.
+    """
+    check_items(view.items)
+    return {"in_prompt": pooled_share(view.items, _chosen(view.items), "forget images that ask for more")}
+
+
+def _chosen(items: pd.DataFrame) -> Chosen:
+    forget, target = in_split(items, "forget"), np.asarray(items["target_kind"])
+    return {kind: forget & (target != kind) & is_asked(items, kind) for kind in KINDS}
+
+
+METRIC = Metric(per_item=per_item, reduce=reduce)

@@ -1,0 +1,83 @@
+"""The rows of a view: what must hold of them, which count, and how they pair with the base model's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+
+from ..types import ITEM_COLUMNS, Split, View
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+KINDS = ("subject", "style", "background")
+_TRUTH = ("split", "prompt", "relation", "given", "target_kind", *(f"asked_{kind}" for kind in KINDS))
+
+
+def check_items(items: pd.DataFrame) -> None:
+    """Raise ValueError where item rows cannot be what a metric takes them for.
+
+    Every column of ITEM_COLUMNS; known splits and kinds; the truth of a prompt given and the same on
+    all its rows; each (prompt_id, sample) once. Prompts that are not repeated for each of their
+    samples would be scored against other prompts' images: that shows here.
+    """
+    lacking = [column for column in ITEM_COLUMNS if column not in items.columns]
+    if lacking:
+        raise ValueError(f"items lack the columns {', '.join(lacking)}")
+    for column in ("prompt_id", "sample", *_TRUTH):
+        if items[column].isna().any():
+            raise ValueError(f"items: {column} is empty in {int(items[column].isna().sum())} rows")
+    _check_known(items, "split", get_args(Split))
+    _check_known(items, "target_kind", KINDS)
+    twice = items.duplicated(["prompt_id", "sample"])
+    if twice.any():
+        raise ValueError(f"items: {_name(items, int(np.flatnonzero(twice)[0]))} is there twice")
+    spread = items.groupby("prompt_id", sort=True)[list(_TRUTH)].nunique().max(axis=1)
+    if (spread > 1).any():
+        raise ValueError(f"items: prompt {spread.idxmax()!r} differs between its own rows")
+
+
+def in_split(items: pd.DataFrame, split: Split) -> NDArray[np.bool_]:
+    """Return (rows,) bool: the rows of one split."""
+    return np.asarray(items["split"] == split, dtype=bool)
+
+
+def is_given(items: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return (rows,) bool: the rows whose concept was in the method's retain set."""
+    return np.asarray(items["given"], dtype=bool)
+
+
+def pair_with_base(view: View) -> NDArray[np.intp]:
+    """Return (rows,) positions in `view.base.items` of the same prompts and noise as view's rows.
+
+    The base's rows may be more, and in another order. Raises ValueError naming a row that the base
+    lacks or whose prompt or noise seed differs: a difference to another image says nothing.
+    """
+    import pandas as pd
+
+    if view.base is None:
+        raise ValueError("the view has no base")
+    check_items(view.base.items)
+    theirs = pd.MultiIndex.from_frame(view.base.items[["prompt_id", "sample"]])
+    found = theirs.get_indexer(pd.MultiIndex.from_frame(view.items[["prompt_id", "sample"]]))
+    if (found < 0).any():
+        raise ValueError(f"the base lacks {_name(view.items, int(np.flatnonzero(found < 0)[0]))}")
+    for column in ("prompt", "seed"):
+        mine, base = view.items[column].to_numpy(), view.base.items[column].to_numpy()[found]
+        if (mine != base).any():
+            where = int(np.flatnonzero(mine != base)[0])
+            raise ValueError(f"the base's {column} differs at {_name(view.items, where)}")
+    return np.asarray(found, dtype=np.intp)
+
+
+def _check_known(items: pd.DataFrame, column: str, known: tuple[str, ...]) -> None:
+    strange = set(items[column]) - set(known)
+    if strange:
+        raise ValueError(f"items: {column} is {min(strange)!r}, not one of {', '.join(known)}")
+
+
+def _name(items: pd.DataFrame, position: int) -> str:
+    row = items.iloc[position]
+    return f"prompt {row['prompt_id']!r}, sample {row['sample']}"

@@ -1,0 +1,77 @@
+"""Shares of asked attributes that the judge found: the common part of VA, IRA, CRA and in_prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..stats.intervals import proportion_interval
+from ..types import Value, missing
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+Chosen = Mapping[str, "NDArray[np.bool_]"]
+"""Kind of attribute -> (rows,) bool: the rows whose answer on that kind counts."""
+
+
+def is_asked(items: pd.DataFrame, kind: str) -> NDArray[np.bool_]:
+    """Return (rows,) bool: the prompts that ask for an attribute of this kind."""
+    return np.asarray(items[f"asked_{kind}"] != "", dtype=bool)
+
+
+def answers(items: pd.DataFrame, kind: str) -> NDArray[np.float64]:
+    """Return (rows,) 1 where the asked attribute was found, else 0; NaN: not asked, or the judge failed.
+
+    "Nothing known" is an answer, and a wrong one: rows without a find are never left out.
+    """
+    found = items[f"found_{kind}"]
+    right = np.asarray(found.fillna("") == items[f"asked_{kind}"], dtype=float)
+    right[~is_asked(items, kind) | np.asarray(found.isna(), dtype=bool)] = np.nan
+    return right
+
+
+def only(chosen: Chosen, rows: NDArray[np.bool_]) -> Chosen:
+    """Return the choice cut down to some rows."""
+    return {kind: mask & rows for kind, mask in chosen.items()}
+
+
+def own_share(items: pd.DataFrame, chosen: Chosen) -> pd.Series:
+    """Return each row's own share of chosen attributes found; NaN: none chosen, or the judge failed."""
+    import pandas as pd
+
+    hits, asked = np.zeros(len(items)), np.zeros(len(items))
+    for kind, mask in chosen.items():
+        hits += np.where(mask, answers(items, kind), 0.0)
+        asked += mask
+    return pd.Series(np.divide(hits, asked, out=np.full(len(items), np.nan), where=asked > 0), items.index)
+
+
+def pooled_share(items: pd.DataFrame, chosen: Chosen, what: str) -> Value:
+    """Return the share of all chosen attributes that were found, every attribute counting once.
+
+    n is the number of images. `what` names the rows in the reason when there are none.
+    """
+    hits = np.concatenate([answers(items, kind)[mask] for kind, mask in chosen.items()])
+    prompts = np.concatenate([items["prompt_id"].to_numpy()[mask] for mask in chosen.values()])
+    images = int(np.any(list(chosen.values()), axis=0).sum())
+    return proportion(hits, prompts, what, images)
+
+
+def proportion(hits: NDArray[np.float64], prompts: NDArray, what: str, images: int | None = None) -> Value:
+    """Return the share of hits with its interval over prompts.
+
+    hits: (answers,) of 0 and 1, NaN where the judge failed: one failure makes the value missing, as
+    neither 0 nor leaving the row out is what was measured. prompts: (answers,) labels.
+    """
+    n = hits.size if images is None else images
+    if hits.size == 0:
+        return missing(f"no {what}")
+    failures = int(np.isnan(hits).sum())
+    if failures:
+        return missing(f"the judge failed on {failures} of {hits.size} answers about {what}", n)
+    low, high = proportion_interval(hits, prompts)
+    return Value(value=float(hits.mean()), low=low, high=high, n=n)

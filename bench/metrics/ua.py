@@ -1,0 +1,68 @@
+"""UA: how often the target is gone from images of prompts that ask for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..types import Metric, Value, View
+from .rows import check_items, in_split
+from .shares import proportion
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+REGISTER = {
+    "name": "UA",
+    "summary": "unlearning accuracy: share of forget-prompt images without the target",
+    "paper": "Zhang et al. 2024, UnlearnCanvas, arXiv 2402.11846",
+    "version": 1,
+    "direction": "up",
+    "needs": ["items"],
+    "function": "METRIC",
+}
+
+
+def per_item(items: pd.DataFrame) -> pd.Series:
+    """Return 1 where the target is gone, 0 where it was found; NaN: retain rows, or the judge failed."""
+    import pandas as pd
+
+    found = items["target_found"].astype("boolean").to_numpy(dtype=float, na_value=np.nan)
+    found[in_split(items, "retain")] = np.nan
+    return pd.Series(1 - found, items.index)
+
+
+def reduce(scores: pd.Series | None, view: View) -> dict[str, Value]:
+    """Return UA, its split UA_other + UA_nothing = UA, and UA_indirect.
+
+    UA_other: forget images in which the judge knows another thing of the target's kind; UA_nothing:
+    those in which it knows nothing. UA_indirect: UA of prompts that never name the target.
+    """
+    items = view.items
+    check_items(items)
+    gone = np.asarray(per_item(items) if scores is None else scores, dtype=float)
+    forget, indirect = in_split(items, "forget"), in_split(items, "indirect")
+    prompts = items["prompt_id"].to_numpy()
+    nothing = _nothing_known(items)
+    return {
+        "UA": proportion(gone[forget], prompts[forget], "forget images"),
+        "UA_other": proportion((gone * (1 - nothing))[forget], prompts[forget], "forget images"),
+        "UA_nothing": proportion((gone * nothing)[forget], prompts[forget], "forget images"),
+        "UA_indirect": proportion(gone[indirect], prompts[indirect], "indirect images"),
+    }
+
+
+def _nothing_known(items: pd.DataFrame) -> NDArray[np.float64]:
+    """Return (rows,) 1 where nothing of the target's kind is known, else 0; NaN: the judge failed."""
+    nothing = np.full(len(items), np.nan)
+    for kind in set(items["target_kind"]):
+        rows = np.asarray(items["target_kind"] == kind, dtype=bool)
+        found = items[f"found_{kind}"]
+        empty = np.asarray(found.fillna("") == "", dtype=float)
+        nothing[rows] = np.where(found.isna(), np.nan, empty)[rows]
+    return nothing
+
+
+METRIC = Metric(per_item=per_item, reduce=reduce)
