@@ -1,0 +1,254 @@
+"""Training of an unlearning method: trained part, data order, optimiser, checkpoints, diagnostics."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_validator
+from torch import Generator, Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from .config import STRICT
+from .errors import UserError
+from .objectives import Batch, Denoiser, Encoded, Objective, TruncationMode, denoising
+from .types import Problem, SavePoint, TrainingSet
+
+Part = Literal["full", "xattn", "noxattn"]
+Gradients = list[Tensor]
+Combination = Callable[[Gradients, Gradients, Optimizer], Gradients]
+"""combine(g_f, g_r, optimiser): the direction whose negative is the step; may overwrite both gradients."""
+
+
+def _drop_infinity(value: float | None) -> float | None:
+    return None if value == float("inf") else value
+
+
+Bound = Annotated[float | None, Field(gt=0), AfterValidator(_drop_infinity)]
+"""A positive bound or none. TOML has no null: `inf` stands for none there, None for both from here on."""
+
+
+class PointsConfig(BaseModel):
+    """What every method has: the trained part and the steps at which the model is saved.
+
+    part: `full`, `xattn` (cross-attention) or `noxattn` (all but cross-attention; ESD, Gandikota et al. 2023,
+    whose code also leaves out the time embedding and the output layer). checkpoints: rising, the last one
+    equal to `steps`, which is also what they are when left out.
+    """
+
+    model_config = STRICT
+    part: Part = "full"
+    steps: int = Field(60, ge=1)
+    checkpoints: tuple[int, ...] = Field(default_factory=lambda given: (given["steps"],))
+
+    @field_validator("checkpoints")
+    @classmethod
+    def _check_checkpoints(cls, value: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        steps = info.data.get("steps", value[-1] if value else 0)
+        if not value or sorted(set(value)) != list(value) or value[0] < 1 or value[-1] != steps:
+            raise ValueError(f"must be positive, rising and end at steps = {steps}")
+        return value
+
+
+class TrainingConfig(PointsConfig):
+    """Settings of a method that trains by gradients.
+
+    rate: constant learning rate. batch: images of each set a step. caption_drop: share of captions left out,
+    as in the base model's training. clip_norm: bound of the update direction's L2 norm (`inf` = none).
+    weight_decay: decoupled for `adamw` alone. diagnostics: log more than the step's number.
+    """
+
+    optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
+    rate: float = Field(1e-4, gt=0, allow_inf_nan=False)
+    weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
+    batch: int = Field(32, ge=1)
+    caption_drop: float = Field(0.1, ge=0, le=1)
+    clip_norm: Bound = 1.0
+    diagnostics: bool = True
+
+
+class ForgetConfig(TrainingConfig):
+    """Settings of a method with a forget and a retain gradient. lam: λ, the weight of the retain gradient."""
+
+    lam: float = Field(1.0, ge=0, allow_inf_nan=False)
+
+
+class AscentConfig(ForgetConfig):
+    """Settings of a method whose forget objective is truncated gradient ascent.
+
+    truncation: bound of the forget loss in units of the loss at hand (`inf` = none; a v- or epsilon-loss of 1
+    is predicting zero). truncation_mode: what it bounds (`objectives.truncated_ascent`).
+    """
+
+    truncation: Bound = 1.0
+    truncation_mode: TruncationMode = "sample"
+
+
+def select_part(module: nn.Module, part: Part) -> list[nn.Parameter]:
+    """Return the parameters of a part; cross-attention is what diffusers names `attn2`."""
+    chosen = [
+        p for name, p in module.named_parameters() if part == "full" or ("attn2" in name) == (part == "xattn")
+    ]
+    if not chosen:
+        raise UserError(f"part: this pipeline's denoiser has no parameters in {part!r}")
+    return chosen
+
+
+def freeze(pipeline: Any) -> None:
+    """Switch off gradients and dropout in all of a pipeline's modules."""
+    for component in pipeline.components.values():
+        if isinstance(component, nn.Module):
+            component.requires_grad_(False).eval()
+
+
+def fork(generator: Generator, count: int) -> list[Generator]:
+    """Return independent CPU generators seeded from one, so that each stream is the same for every method."""
+    seeds = torch.randint(2**63 - 1, (count,), generator=generator).tolist()
+    return [Generator().manual_seed(seed) for seed in seeds]
+
+
+def build_optimiser(config: TrainingConfig, parameters: list[nn.Parameter]) -> Optimizer:
+    """Return the optimiser of a config, with torch's default betas and no momentum for `sgd`."""
+    kinds: dict[str, type[Optimizer]] = {"adamw": AdamW, "adam": Adam, "sgd": SGD}
+    settings: Any = {"lr": config.rate, "weight_decay": config.weight_decay}
+    return kinds[config.optimiser](parameters, **settings)
+
+
+def dot(a: Gradients, b: Gradients) -> Tensor:
+    """Return the Euclidean inner product of two tensor lists as a scalar, accumulated in float32 or wider.
+
+    Products are made one tensor at a time: `torch._foreach_mul` would hold a whole copy of the gradients.
+    """
+    wide = torch.promote_types(a[0].dtype, torch.float32)
+    if a is b:
+        return torch.stack(torch._foreach_norm(a, 2, dtype=wide)).square().sum()
+    return torch.stack([(x.to(wide) * y.to(wide)).sum() for x, y in zip(a, b, strict=True)]).sum()
+
+
+def compute_gradient(objective: Tensor, parameters: list[nn.Parameter]) -> Gradients:
+    """Return the gradient of a scalar, and leave none behind in the parameters.
+
+    `backward` rather than `autograd.grad`: it gives each gradient its parameter's strides and own memory.
+    """
+    objective.backward()
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    for parameter in parameters:
+        parameter.grad = None
+    return gradients
+
+
+class Training:
+    """A method's training, one step at a time; `parameters` change in place.
+
+    forget: makes the forget objective of the denoiser; None = the retain loss alone. combine: from both
+    gradients to the direction of descent. log: equally long columns, one entry a step.
+    Training streams are forked from `problem.generator`: methods with the same seed see the same batches.
+    """
+
+    def __init__(
+        self,
+        pipeline: Any,
+        problem: Problem,
+        config: TrainingConfig,
+        forget: Callable[[Denoiser], Objective] | None = None,
+        combine: Combination | None = None,
+    ) -> None:
+        freeze(pipeline)
+        self.config, self.combine = config, combine
+        self.denoiser = Denoiser(pipeline)
+        forget_stream, retain_stream = fork(problem.generator, 2)
+        self.objectives: dict[str, Objective] = {}
+        self.batches: dict[str, Iterator[Batch]] = {}
+        if forget is not None:
+            self.objectives["forget"] = forget(self.denoiser)
+            self.batches["forget"] = self._draw_batches(problem.forget_set, forget_stream)
+        self.objectives["retain"] = denoising(self.denoiser)
+        self.batches["retain"] = self._draw_batches(problem.retain_set, retain_stream)
+        self.parameters = select_part(self.denoiser.module, config.part)
+        for parameter in self.parameters:
+            parameter.requires_grad_(True)
+        self.optimiser = build_optimiser(config, self.parameters)
+        self.log: dict[str, list[float]] = {}
+
+    def _draw_batches(self, images: TrainingSet, stream: Generator) -> Iterator[Batch]:
+        encoded: Encoded = self.denoiser.encode(images)
+
+        def draws() -> Iterator[Batch]:
+            while True:
+                yield self.denoiser.draw(encoded, self.config.batch, self.config.caption_drop, stream)
+
+        return draws()
+
+    def step(self) -> None:
+        """Take one step: a backward pass a set, their combination, clipping, the optimiser."""
+        gradients: dict[str, Gradients] = {}
+        losses: dict[str, Tensor] = {}
+        for name, objective in self.objectives.items():
+            value, loss = objective(next(self.batches[name]))
+            losses[name] = loss.detach()
+            gradients[name] = compute_gradient(value, self.parameters)
+            del value, loss  # their graph holds the activations
+        row: dict[str, float] = {"step": len(self.log.get("step", [])) + 1}
+        if self.config.diagnostics:
+            row |= self._observed_update(gradients, losses)
+        else:
+            self._update(gradients)
+        for name, entry in row.items():
+            self.log.setdefault(name, []).append(entry)
+
+    @torch.no_grad()
+    def _update(self, gradients: dict[str, Gradients]) -> Tensor:
+        """Apply the combined gradients (which may be overwritten); return their norm before clipping."""
+        direction = gradients["retain"]
+        if self.combine is not None:
+            direction = self.combine(gradients["forget"], gradients["retain"], self.optimiser)
+        gradients.clear()
+        for parameter, value in zip(self.parameters, direction, strict=True):
+            parameter.grad = value
+        bound = float("inf") if self.config.clip_norm is None else self.config.clip_norm
+        norm = nn.utils.clip_grad_norm_(self.parameters, bound)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        return norm
+
+    @torch.no_grad()
+    def _observed_update(
+        self, gradients: dict[str, Gradients], losses: dict[str, Tensor]
+    ) -> dict[str, float]:
+        """Update; return losses, angle, norm and the realised Δθ·g of each objective that is minimised."""
+        kept = {name: [g.clone() for g in values] for name, values in gradients.items()}
+        before = [p.detach().clone() for p in self.parameters]
+        norm = self._update(gradients)
+        change = torch._foreach_sub([p.detach() for p in self.parameters], before)
+        row = {f"{name}_loss": loss.item() for name, loss in losses.items()}
+        if "forget" in kept:
+            row["cos"] = compute_cosine(kept["forget"], kept["retain"])
+            row["conflict"] = int(row["cos"] < 0)
+        row["norm_before_clipping"] = norm.item()
+        return row | {f"update_dot_{name}": dot(list(change), values).item() for name, values in kept.items()}
+
+    def check(self) -> None:
+        """Raise FloatingPointError where a trained parameter is no longer finite."""
+        if not all(torch.isfinite(p).all() for p in self.parameters):
+            raise FloatingPointError(f"training diverged: not finite after step {len(self.log['step'])}")
+
+    def run(self, save: SavePoint) -> None:
+        """Take all steps and save at the checkpoints; the denoiser is frozen again afterwards."""
+        try:
+            for number in range(1, self.config.steps + 1):
+                self.step()
+                if number in self.config.checkpoints:
+                    self.check()
+                    save(number, copy_log(self.log))
+        finally:
+            self.denoiser.module.requires_grad_(False)
+
+
+def compute_cosine(a: Gradients, b: Gradients) -> float:
+    """Return the Euclidean cosine of two tensor lists, 0 where one of them is zero."""
+    product, scale = dot(a, b).item(), (dot(a, a).sqrt() * dot(b, b).sqrt()).item()
+    return max(-1.0, min(1.0, product / scale)) if scale > 0 else 0.0
+
+
+def copy_log(log: Mapping[str, list[float]]) -> dict[str, list[float]]:
+    """Return a copy that later steps do not change."""
+    return {name: list(column) for name, column in log.items()}

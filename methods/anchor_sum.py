@@ -1,0 +1,34 @@
+"""Concept ablation's objective and the retain loss, summed: the concept is steered to an anchor."""
+
+from typing import Any
+
+from ..bench.objectives import anchor
+from ..bench.training import ForgetConfig, Training
+from ..bench.types import Problem, SavePoint
+from .combine import combine_sum
+
+REGISTER = {
+    "summary": "Steering to the base's prediction for an anchor concept plus λ times retain descent",
+    "paper": "https://arxiv.org/abs/2303.13516",
+    "version": 1,
+    "function": "unlearn",
+    "config": "Config",
+    "direction": "",
+    "needs": ["forget_set", "retain_set", "anchor"],
+}
+
+
+class Config(ForgetConfig):
+    """The settings of `bench.training.ForgetConfig`; the objective is bounded, so nothing is truncated."""
+
+
+def unlearn(pipeline: Any, problem: Problem, config: Config, save: SavePoint) -> None:
+    """Lower the distance to the anchor's prediction and the retain loss, by their weighted sum, in place."""
+    training = Training(
+        pipeline,
+        problem,
+        config,
+        forget=anchor,
+        combine=lambda g_f, g_r, _: combine_sum(g_f, g_r, config.lam),
+    )
+    training.run(save)

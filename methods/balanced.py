@@ -1,0 +1,47 @@
+"""Restricted gradient: forget and retain steps from which each takes out what would undo the other.
+
+The promise that neither loss goes up holds to first order for plain gradient steps (`optimiser = "sgd"`).
+Adam's momentum and scaling void it: `inner_product = "adam"` projects in the inner product in which Adam's
+step is the gradient, and the log's `update_dot_forget` and `update_dot_retain` show what each step did.
+"""
+
+from typing import Any
+
+from ..bench.objectives import ascent
+from ..bench.training import AscentConfig, Training
+from ..bench.types import Problem, SavePoint
+from .combine import InnerProductChoice, combine_balanced, inner_product
+
+REGISTER = {
+    "summary": "Truncated ascent and retain descent without their conflict (restricted gradient)",
+    "paper": "https://arxiv.org/abs/2412.07808",
+    "version": 1,
+    "function": "unlearn",
+    "config": "Config",
+    "direction": "",
+    "needs": ["forget_set", "retain_set"],
+}
+
+
+class Config(AscentConfig):
+    """`AscentConfig` and the inner product of the projection: `euclidean` (the paper's) or `adam`."""
+
+    inner_product: InnerProductChoice = "euclidean"
+
+
+def make_training(pipeline: Any, problem: Problem, config: Config) -> Training:
+    """Return the training whose steps go along the restricted gradient d_f + λ d_r."""
+    return Training(
+        pipeline,
+        problem,
+        config,
+        forget=lambda denoiser: ascent(denoiser, config.truncation, config.truncation_mode),
+        combine=lambda g_f, g_r, optimiser: combine_balanced(
+            g_f, g_r, config.lam, inner_product(config.inner_product, optimiser)
+        ),
+    )
+
+
+def unlearn(pipeline: Any, problem: Problem, config: Config, save: SavePoint) -> None:
+    """Raise the forget loss up to its bound and lower the retain loss, without their conflict, in place."""
+    make_training(pipeline, problem, config).run(save)
