@@ -1,0 +1,90 @@
+"""Tasks as data: one TOML a (family, world), each with its concepts; a task is one concept of one file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from .config import STRICT, build, read_toml
+from .registry import Registry
+
+
+class ConceptSpec(BaseModel):
+    """One concept to forget.
+
+    targets: names whose presence means `not forgotten`. anchor: what may be drawn in its place.
+    given: what the retain set that methods get holds, by kind. near: groups that count as the same
+    family when retention is judged. indirect: set of phrases that ask for it without naming it.
+    """
+
+    model_config = STRICT
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    role: Literal["evaluated", "tuning"]
+    targets: list[str] = Field(min_length=1)
+    anchor: str | None = None
+    given: dict[str, list[str]]
+    near: list[str] = []
+    indirect: str | None = None
+
+
+class TaskFile(BaseModel):
+    model_config = STRICT
+    family: str
+    world: str
+    version: int
+    summary: str
+    paper: str = ""
+    judge: str
+    target_kind: str
+    concepts: list[ConceptSpec] = Field(min_length=1)
+
+
+class PromptSizes(BaseModel):
+    """Numbers of evaluation prompts by split; samples: noise samples a forget prompt."""
+
+    model_config = STRICT
+    forget: int = 24
+    forget_samples: int = 2
+    retain_same: int = 36
+    retain_other: int = 36
+    retain_given: int = 24
+    indirect: int = 24
+
+
+@dataclass(frozen=True)
+class Task:
+    """One concept of one family in one world."""
+
+    id: str
+    file: TaskFile
+    concept: ConceptSpec
+    suite_targets: frozenset[str]
+    """All targets of the world (of every family, tuning included): no retain prompt shows one."""
+
+
+def read_task_files(folders: list[Path]) -> list[TaskFile]:
+    """Read every task TOML under the folders; raises UserError naming file and key."""
+    paths = [
+        path for folder in folders for path in sorted(folder.glob("*/*.toml")) if folder.name != "suites"
+    ]
+    return [build(TaskFile, read_toml(p), str(p)) for p in paths if p.parent.name != "suites"]
+
+
+def build_tasks(task_files: list[TaskFile]) -> Registry[Task]:
+    """Return the registry of tasks, by `family/concept@world`."""
+    targets: dict[tuple[str, str], set[str]] = {}
+    for file in task_files:
+        for concept in file.concepts:
+            targets.setdefault((file.world, file.target_kind), set()).update(concept.targets)
+    registry: Registry[Task] = Registry("tasks")
+    for file in task_files:
+        for concept in file.concepts:
+            name = f"{file.family}/{concept.name}@{file.world}"
+            registry.add(name, Task(name, file, concept, frozenset(targets[file.world, file.target_kind])))
+    return registry
+
+
+def complete_name(name: str, world: str = "emoji") -> str:
+    """Return a task's full name: `classes/cat-face` is short for `classes/cat-face@emoji`."""
+    return name if "@" in name else f"{name}@{world}"

@@ -1,0 +1,227 @@
+"""From a task of an emoji world to evaluation prompts and to the problem that a method gets."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+
+from ...errors import UserError
+from ...tasks import PromptSizes, Task
+from ...types import Problem, Prompt, Split, TrainingSet
+from .captions import Captioner
+from .compose import Canvas
+from .loop import seeded
+from .spec import Triple, WorldSpec
+
+TRAINING_IMAGES = 384
+"""Images in each of a method's sets."""
+NARROW_SUBJECTS = 2
+"""A narrow set shows as many images of two subjects with one template."""
+
+
+class Concepts:
+    """Which triples of a world show a task's target, which are retained, which of those were given."""
+
+    def __init__(self, spec: WorldSpec, task: Task) -> None:
+        self.spec, self.task = spec, task
+        self.kind = task.file.target_kind
+        names = {"subject": spec.subject_names, "style": spec.style_names}[self.kind]
+        unknown = [t for t in (*task.concept.targets, task.concept.anchor) if t and t not in names]
+        for kind, given in task.concept.given.items():
+            known = {"subject": spec.subject_names, "style": spec.style_names}.get(kind, [])
+            unknown += [name for name in given if name not in known]
+        if unknown:
+            raise UserError(f"{task.id}: the world {spec.name} has no {self.kind} named {unknown[0]!r}")
+
+    def name(self, triple: Triple, kind: str) -> str:
+        names = {"subject": self.spec.subject_names, "style": self.spec.style_names}
+        return names[kind][getattr(triple, kind)]
+
+    def is_target(self, triple: Triple) -> bool:
+        return self.name(triple, self.kind) in self.task.concept.targets
+
+    def is_retained(self, triple: Triple) -> bool:
+        """Retained: shows no target of any task of this kind (design §2), tuning concepts included."""
+        return self.name(triple, self.kind) not in self.task.suite_targets
+
+    def is_given(self, triple: Triple) -> bool:
+        """Given: the method's retain set covers it."""
+        given = self.task.concept.given
+        return self.is_retained(triple) and all(self.name(triple, kind) in given[kind] for kind in given)
+
+    def relation(self, triple: Triple) -> Literal["same", "other"]:
+        """`same` family: near groups of a subject; every style is of the styles' family."""
+        if self.kind == "style":
+            return "same"
+        group = self.spec.group_of(self.name(triple, "subject"))
+        return "same" if group in self.task.concept.near else "other"
+
+
+def _ordered(items: Sequence[Triple], *salt: object) -> list[Triple]:
+    """Order triples by hash: a random-looking choice that is the same for every seed and machine."""
+
+    def key(triple: Triple) -> bytes:
+        return hashlib.sha256("|".join(map(str, (*salt, *triple))).encode()).digest()
+
+    return sorted(items, key=key)
+
+
+def _spread(triples: list[Triple], attribute: str, n: int) -> list[Triple]:
+    """Take n triples in turn over the values of an attribute, so that each is represented alike."""
+    queues: dict[int, list[Triple]] = {}
+    for triple in triples:
+        queues.setdefault(getattr(triple, attribute), []).append(triple)
+    taken: list[Triple] = []
+    depth = 0
+    while len(taken) < n and depth < max(map(len, queues.values()), default=0):
+        taken += [queue[depth] for queue in queues.values() if depth < len(queue)]
+        depth += 1
+    return taken[:n]
+
+
+def build_prompts(spec: WorldSpec, captioner: Captioner, task: Task, sizes: PromptSizes) -> list[Prompt]:
+    """Return the evaluation prompts of a task: evaluation wordings, each with its truth and its half.
+
+    They depend on the task and the world alone, never on the training seed.
+    """
+    concepts = Concepts(spec, task)
+    every = _ordered(spec.triples, "evaluation", task.id)
+    retained = [t for t in every if concepts.is_retained(t)]
+    given = [t for t in retained if concepts.is_given(t)]
+    fresh = [t for t in retained if not concepts.is_given(t)]
+    if concepts.kind == "style":
+        same, other = _spread(fresh, "subject", sizes.retain_same + sizes.retain_other), []
+    else:
+        same = _spread([t for t in fresh if concepts.relation(t) == "same"], "subject", sizes.retain_same)
+        other = _spread([t for t in fresh if concepts.relation(t) == "other"], "subject", sizes.retain_other)
+    spread_over = "style" if concepts.kind == "subject" else "subject"
+    forget = _spread([t for t in every if concepts.is_target(t)], spread_over, sizes.forget)
+    if len(task.concept.targets) > 1:
+        forget = _spread([t for t in every if concepts.is_target(t)], "subject", sizes.forget)
+    writer = _PromptWriter(captioner, task, concepts)
+    prompts = [writer.write(t, "forget", i) for i, t in enumerate(forget)]
+    prompts += [writer.write(t, "retain", i) for i, t in enumerate(same + other)]
+    prompts += [
+        writer.write(t, "retain", i) for i, t in enumerate(_spread(given, "subject", sizes.retain_given))
+    ]
+    if task.concept.indirect is not None:
+        places = _spread([t for t in every if concepts.is_target(t)], "style", sizes.indirect)
+        prompts += [writer.write_indirect(t, i) for i, t in enumerate(places)]
+    return _halve(list({p.id: p for p in prompts}.values()))
+
+
+class _PromptWriter:
+    def __init__(self, captioner: Captioner, task: Task, concepts: Concepts) -> None:
+        self.captioner, self.task, self.concepts = captioner, task, concepts
+
+    def write(self, triple: Triple, split: Split, index: int) -> Prompt:
+        wordings = self.captioner.words.evaluation
+        text = self.captioner.caption(triple, wordings[index % len(wordings)])
+        spec = self.concepts.spec
+        asked = {
+            "subject": spec.subject_names[triple.subject],
+            "style": spec.style_names[triple.style],
+            "background": spec.background_names[triple.background],
+        }
+        return self._make(text, split, asked, triple)
+
+    def write_indirect(self, triple: Triple, index: int) -> Prompt:
+        phrases = self.captioner.words.indirect[str(self.task.concept.indirect)].evaluation
+        text = self.captioner.indirect(phrases[index % len(phrases)], triple)
+        spec = self.concepts.spec
+        asked = {
+            "style": spec.style_names[triple.style],
+            "background": spec.background_names[triple.background],
+        }
+        return self._make(text, "indirect", asked, triple)
+
+    def _make(self, text: str, split: Split, asked: dict[str, str], triple: Triple) -> Prompt:
+        aimed = split != "retain"
+        return Prompt(
+            id=hashlib.sha256(f"{self.task.id}|{split}|{text}".encode()).hexdigest()[:16],
+            text=text,
+            split=split,
+            asked=asked,
+            target_kind=self.concepts.kind,
+            targets=tuple(self.task.concept.targets) if aimed else (),
+            relation="target" if aimed else self.concepts.relation(triple),
+            given=False if aimed else self.concepts.is_given(triple),
+            half="A",
+        )
+
+
+def _halve(prompts: list[Prompt]) -> list[Prompt]:
+    """Give every second prompt of each stratum, in order of hash, to half B."""
+    halves: dict[str, Literal["A", "B"]] = {}
+    strata: dict[tuple[str, str, bool], list[str]] = {}
+    for prompt in prompts:
+        strata.setdefault((prompt.split, prompt.relation, prompt.given), []).append(prompt.id)
+    for ids in strata.values():
+        for i, name in enumerate(sorted(ids)):
+            halves[name] = "B" if i % 2 else "A"
+    return [Prompt(**{**vars(p), "half": halves[p.id]}) for p in prompts]
+
+
+def build_problem(
+    spec: WorldSpec,
+    canvas: Canvas,
+    captioner: Captioner,
+    task: Task,
+    data: Literal["diverse", "narrow"],
+    seed: int,
+) -> Problem:
+    """Return the problem that a method gets: training wordings only, seen triples only."""
+    concepts = Concepts(spec, task)
+    seen = [t for t in spec.triples if not spec.is_held_out(t)]
+    forget = [t for t in seen if concepts.is_target(t)]
+    retain = [t for t in seen if concepts.is_given(t)]
+    if data == "narrow":
+        forget, retain = _narrow(forget, spec), _narrow(retain, spec)
+    generator = seeded("problem", task.id, data, seed)
+    anchor_index = None
+    if task.concept.anchor is not None:
+        names = spec.subject_names if concepts.kind == "subject" else spec.style_names
+        anchor_index = names.index(task.concept.anchor)
+    forget_set = _training_set(canvas, captioner, concepts, forget, data, generator, anchor_index)
+    retain_set = _training_set(canvas, captioner, concepts, retain, data, generator, None)
+    return Problem(
+        task=task.id,
+        concept=task.concept.name,
+        anchor=task.concept.anchor,
+        forget_set=forget_set,
+        retain_set=retain_set,
+        data=data,
+        seed=seed,
+        generator=seeded("training", task.id, seed),
+    )
+
+
+def _narrow(triples: list[Triple], spec: WorldSpec) -> list[Triple]:
+    subjects = sorted({t.subject for t in triples})[:NARROW_SUBJECTS]
+    return [t for t in triples if t.subject in subjects]
+
+
+def _training_set(
+    canvas: Canvas,
+    captioner: Captioner,
+    concepts: Concepts,
+    triples: list[Triple],
+    data: str,
+    generator: torch.Generator,
+    anchor: int | None,
+) -> TrainingSet:
+    if not triples:
+        raise UserError(f"{concepts.task.id}: `given` leaves the retain set empty")
+    rows = torch.randint(len(triples), (TRAINING_IMAGES,), generator=generator).tolist()
+    chosen = [triples[r] for r in rows]
+    wordings = captioner.words.train if data == "diverse" else captioner.words.train[:1]
+    which = torch.randint(len(wordings), (TRAINING_IMAGES,), generator=generator).tolist()
+    prompts = tuple(captioner.caption(t, wordings[w]) for t, w in zip(chosen, which, strict=True))
+    indices = torch.tensor(chosen).T
+    images = canvas.compose(indices[0], indices[1], indices[2], generator)
+    anchors: tuple[str, ...] = ()
+    if anchor is not None:
+        swapped = [t._replace(**{concepts.kind: anchor}) for t in chosen]
+        anchors = tuple(captioner.caption(t, wordings[w]) for t, w in zip(swapped, which, strict=True))
+    return TrainingSet(prompts, images, anchors)

@@ -1,0 +1,120 @@
+"""An emoji world as it ships: generator, judges, reference features, prompts and problems."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ...errors import UserError
+from ...tasks import PromptSizes, Task
+from ...types import Problem, Prompt
+from .captions import Captioner
+from .problems import build_problem, build_prompts
+from .spec import WorldSpec, load_spec
+
+DATA = Path(__file__).parent / "data"
+SPRITES = Path(__file__).parent / "sprites.parquet"
+
+
+@dataclass(frozen=True)
+class EmojiWorld:
+    """A compositional world whose truth is known. folder: `pipeline/`, `judges/`, `world.json`."""
+
+    spec: WorldSpec
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        return f"{self.spec.name}@{self.spec.version}"
+
+    @property
+    def judge_id(self) -> str:
+        return f"emoji-detector@{self.card['judge_version']}"
+
+    @cached_property
+    def card(self) -> dict[str, Any]:
+        """What `pretrain` measured and wrote when the world was exported."""
+        return dict(json.loads((self.folder / "world.json").read_text(encoding="utf-8")))
+
+    @cached_property
+    def captioner(self) -> Captioner:
+        return Captioner(self.spec)
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over the files that the world ships, sprites included."""
+        digest = hashlib.sha256()
+        for path in [*sorted(p for p in self.folder.rglob("*") if p.is_file()), SPRITES]:
+            digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()
+
+    @property
+    def pipeline_folder(self) -> Path:
+        return self.folder / "pipeline"
+
+    @property
+    def steps(self) -> int:
+        return self.spec.steps
+
+    @property
+    def guidance(self) -> float:
+        return self.spec.guidance
+
+    @property
+    def pixels(self) -> int:
+        return self.spec.pixels
+
+    def prompts(self, task: Task, sizes: PromptSizes) -> list[Prompt]:
+        return build_prompts(self.spec, self.captioner, task, sizes)
+
+    def problem(self, task: Task, data: Literal["diverse", "narrow"], seed: int) -> Problem:
+        from .compose import load_canvas
+
+        return build_problem(self.spec, load_canvas(self.spec, SPRITES), self.captioner, task, data, seed)
+
+    def open_judge(self) -> Any:
+        """Return the world's detector (bench.judges.emoji.EmojiJudge)."""
+        from ...judges.emoji import open_judge
+
+        return open_judge(self.folder / "judges")
+
+    def open_alignment(self) -> Any:
+        """Return the world's alignment scorer (bench.judges.clip.AlignmentScorer)."""
+        from ...judges.clip import open_scorer
+
+        return open_scorer(self.folder / "judges" / "clip", self.pipeline_folder / "tokenizer")
+
+    @cached_property
+    def _reference(self) -> tuple[np.ndarray, np.ndarray]:
+        from safetensors.numpy import load_file
+
+        stored = load_file(self.folder / "judges" / "reference.safetensors")
+        return stored["features"].astype(np.float32), stored["triples"]
+
+    def reference(self, task: Task | None = None) -> np.ndarray:
+        """Return detector features (n, d) of the world's reference images: fresh composites of its triples.
+
+        With a task: without images of any target of its kind, for retained concepts are compared with it
+        and a model that forgot a target draws none.
+        """
+        features, triples = self._reference
+        if task is None:
+            return features
+        kind = task.file.target_kind
+        names = self.spec.subject_names if kind == "subject" else self.spec.style_names
+        column = triples[:, {"subject": 0, "style": 1}[kind]]
+        return features[[names[i] not in task.suite_targets for i in column]]
+
+
+def open_world(name: str, folder: Path | None = None) -> EmojiWorld:
+    """Open a world that ships with the package, or one that `pretrain` made in `folder`."""
+    where = folder or DATA / name
+    if not (where / "world.json").is_file():
+        raise UserError(
+            f"{where}: not a finished world (no world.json); make it with: unlearnbench pretrain {name}"
+        )
+    return EmojiWorld(load_spec(name), where)
