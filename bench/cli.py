@@ -1,0 +1,106 @@
+"""The command line: joins registries, runner and leaderboard; nothing else does."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError
+
+USAGE_ERROR, FAILED = 2, 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of every subcommand."""
+    parser = argparse.ArgumentParser(prog="unlearnbench", description="benchmark of text-to-image unlearning")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_run(commands)
+    _add_evaluate(commands)
+    leaderboard = commands.add_parser("leaderboard", help="make the page and its exports from records")
+    leaderboard.add_argument(
+        "records", type=Path, nargs="?", default=Path("runs/demo"), help="folder of records"
+    )
+    leaderboard.add_argument("--out", type=Path, help="folder of the page (default: RECORDS/leaderboard)")
+    leaderboard.set_defaults(run="make_leaderboard")
+    listing = commands.add_parser("list", help="tasks, methods, metrics, judges, worlds, suites")
+    listing.add_argument("kind", nargs="?", help="one kind alone")
+    listing.set_defaults(run="show_list")
+    _add_pretrain(commands)
+    quality = commands.add_parser("quality", help="the quality bar of a world's base model")
+    quality.add_argument("world", nargs="?", default="emoji")
+    quality.add_argument("--images", type=int, default=1000, help="images of held-out triples (default 1000)")
+    quality.add_argument("--sheet", type=Path, help="write a sheet of the images to this PNG")
+    _add_machine(quality)
+    quality.set_defaults(run="show_quality")
+    return parser
+
+
+def _add_machine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", help="cpu, cuda or mps (default: the best there is)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, help="folder of the records (default: runs/SUITE)")
+    parser.add_argument(
+        "--store", type=Path, help="folder of the cache (default: in the user's cache folder)"
+    )
+    _add_machine(parser)
+
+
+def _add_run(commands: Any) -> None:
+    run = commands.add_parser("run", help="run a suite (default: the demo) and make its leaderboard")
+    run.add_argument("--suite", default="demo", help="a suite's name or TOML file")
+    run.add_argument("--task", action="append", help="only this task (family/concept[@world]); repeatable")
+    run.add_argument("--method", action="append", help="only this method; repeatable")
+    run.add_argument("--seeds", type=int, nargs="+", help="training seeds")
+    run.add_argument("--publish", action="store_true", help="also copy the records to results/")
+    _add_output(run)
+    run.set_defaults(run="run_suite")
+
+
+def _add_evaluate(commands: Any) -> None:
+    evaluate = commands.add_parser("evaluate", help="score a model of yours on a task")
+    evaluate.add_argument("--model", required=True, help="a diffusers folder or hub id")
+    evaluate.add_argument("--task", required=True, help="family/concept[@world]")
+    evaluate.add_argument("--name", help="its name on the leaderboard (default: the folder's name)")
+    _add_output(evaluate)
+    evaluate.set_defaults(run="evaluate_model")
+
+
+def _add_pretrain(commands: Any) -> None:
+    pretrain = commands.add_parser("pretrain", help="train an embedded world from its sprites")
+    pretrain.add_argument("preset", help="emoji, tiny or a TOML file")
+    pretrain.add_argument(
+        "--work", type=Path, help="folder of checkpoints (default: in the user's cache folder)"
+    )
+    pretrain.add_argument("--out", type=Path, help="folder of the world (default: WORK/PRESET/world)")
+    pretrain.add_argument("--stages", help="comma-separated part of the stages")
+    pretrain.add_argument("--sprites", action="store_true", help="first render the sprites anew (needs npm)")
+    pretrain.add_argument("--threads", type=int)
+    pretrain.set_defaults(run="pretrain_world")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; a user's mistake is one line on stderr and status 2."""
+    options = build_parser().parse_args(arguments)
+    try:
+        command: Callable[[argparse.Namespace], int] = getattr(_commands(), options.run)
+        return command(options)
+    except UserError as error:
+        print(f"unlearnbench: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        print("unlearnbench: interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        return 130
+
+
+def _commands() -> Any:
+    from . import cli_commands
+
+    return cli_commands
+
+
+if __name__ == "__main__":
+    sys.exit(main())

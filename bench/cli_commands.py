@@ -1,0 +1,280 @@
+"""What each subcommand does. Part of the command line: it may import tasks, methods and leaderboard."""
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError
+from .registry import Entry, Registry, builtin_registry, package_folder
+from .tasks import Task, build_tasks, complete_name, read_task_files
+
+PACKAGES = {
+    "methods": "unlearnbench.methods",
+    "metrics": "unlearnbench.bench.metrics",
+    "judges": "unlearnbench.bench.judges",
+    "worlds": "unlearnbench.bench.worlds",
+}
+
+
+def registry(kind: str) -> Registry[Entry]:
+    """Return the registry of methods, metrics, judges or worlds, plug-ins included."""
+    return builtin_registry(kind, PACKAGES[kind])
+
+
+def task_registry() -> Registry[Task]:
+    """Return the registry of tasks: the package's TOML files and those of plug-ins."""
+    files = read_task_files([package_folder("unlearnbench.tasks")])
+    return build_tasks(files + _plugin_task_files())
+
+
+def _plugin_task_files() -> list[Any]:
+    import importlib.util
+
+    from .config import build, read_toml
+    from .registry import build_registry
+    from .tasks import TaskFile
+
+    found = []
+    for entry in build_registry("tasks", lambda: iter(())).values():
+        spec = importlib.util.find_spec(entry.module)
+        if spec is None or spec.origin is None or not entry.file:
+            raise UserError(f"task plug-in {entry.name!r} of {entry.distribution}: REGISTER names no `file`")
+        path = Path(spec.origin).with_name(entry.file)
+        found.append(build(TaskFile, read_toml(path), str(path)))
+    return found
+
+
+def suites_folder() -> Path:
+    return package_folder("unlearnbench.tasks") / "suites"
+
+
+def show_list(options: argparse.Namespace) -> int:
+    """Print what there is, kind by kind; imports no torch."""
+    from rich.console import Console
+
+    from .listing import make_tables
+
+    kinds = ("tasks", "methods", "metrics", "judges", "worlds", "suites")
+    if options.kind and options.kind not in kinds:
+        raise UserError(f"nothing named {options.kind!r} to list; kinds: {', '.join(kinds)}")
+    console = Console()
+    for table in make_tables(
+        [options.kind] if options.kind else list(kinds), task_registry, registry, suites_folder()
+    ):
+        console.print(table)
+    return 0
+
+
+def choose_device(wanted: str | None) -> str:
+    """Return the device to run on: the one asked for, or the best there is."""
+    import torch
+
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if wanted is not None:
+        if wanted not in there:
+            raise UserError(f"--device {wanted}: choose one of {', '.join(there)}")
+        if not there[wanted]:
+            raise UserError(f"--device {wanted}: not available on this machine")
+        return wanted
+    return next(name for name in ("cuda", "mps", "cpu") if there[name])
+
+
+def set_threads(wanted: int | None) -> int:
+    """Set and return the number of CPU threads."""
+    import torch
+
+    if wanted is not None and wanted < 1:
+        raise UserError(f"--threads {wanted}: must be at least 1")
+    count = wanted or len(
+        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else [0] * (os.cpu_count() or 1)
+    )
+    torch.set_num_threads(count)
+    torch.set_flush_denormal(True)
+    return count
+
+
+def make_runner(options: argparse.Namespace, folder: Path, worlds: set[str]) -> Any:
+    """Return a Runner over the opened worlds and all metrics."""
+    from .runner import Runner
+    from .store import Store, default_folder
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    known = registry("worlds")
+    opened = {name: known[name].load()() for name in sorted(worlds)}
+    return Runner(
+        store=Store(options.store or default_folder(), say),
+        folder=folder,
+        device=choose_device(options.device),
+        threads=set_threads(options.threads),
+        worlds=opened,
+        metrics=registry("metrics"),
+        command="unlearnbench " + " ".join(_quoted(sys.argv[1:])),
+        say=say,
+    )
+
+
+def _quoted(arguments: list[str]) -> list[str]:
+    import shlex
+
+    return [shlex.quote(a) for a in arguments]
+
+
+def narrow_suite(suite: Any, options: argparse.Namespace) -> Any:
+    """Return the suite with only the tasks, methods and seeds asked for; checks every name first."""
+    from .plan import REFERENCES, MethodRow
+
+    methods, tasks = registry("methods"), task_registry()
+    change: dict[str, Any] = {}
+    if options.task:
+        change["tasks"] = [tasks[complete_name(name)].id for name in options.task]
+    if options.method:
+        for name in options.method:
+            if name not in REFERENCES:
+                _ = methods[name]
+        rows = [row for row in suite.methods if row.name in options.method or row.name in REFERENCES]
+        absent = [name for name in options.method if name not in {row.name for row in rows}]
+        change["methods"] = rows + [MethodRow(name=name) for name in absent]
+    if options.seeds:
+        change["seeds"] = options.seeds
+    return suite.model_copy(update=change)
+
+
+def check_configs(cells: list[Any]) -> None:
+    """Build every cell's config before anything runs: a mistake is found in the first second."""
+    from .config import build
+
+    for cell in cells:
+        if cell.entry is not None:
+            build(cell.entry.load_config(), cell.row.config, f"{cell.suite.name}: method {cell.row.name}")
+
+
+def run_suite(options: argparse.Namespace) -> int:
+    """Run a suite, print its table, make its page."""
+    from .plan import find_suite, plan_cells
+
+    suite = narrow_suite(find_suite(options.suite, suites_folder()), options)
+    tasks = task_registry()
+    cells = plan_cells(suite, tasks, registry("methods"))
+    folder = options.out or Path("runs") / suite.name
+    runner = make_runner(options, folder, {cell.task.file.world for cell in cells})
+    check_configs(cells)
+    outcomes = runner.run(cells)
+    runner.store.prune()
+    if options.publish:
+        publish(outcomes)
+    return finish(outcomes, folder)
+
+
+def evaluate_model(options: argparse.Namespace) -> int:
+    """Score somebody's model on one task, beside the world's base model."""
+    from .plan import Cell, MethodRow, Suite
+
+    task = task_registry()[complete_name(options.task)]
+    folder = options.out or Path("runs") / "evaluate"
+    runner = make_runner(options, folder, {task.file.world})
+    from .generators import check_model
+
+    check_model(options.model)
+    name = options.name or Path(options.model).name
+    row = MethodRow(name=name, config={"model": Path(options.model).name})
+    suite = Suite(name="evaluate", tasks=[task.id], methods=[MethodRow(name="none"), row])
+    cells = [
+        Cell(suite, task, MethodRow(name="none"), None, 0),
+        Cell(suite, task, row, None, 0, options.model),
+    ]
+    return finish(runner.run(cells), folder)
+
+
+def finish(outcomes: list[Any], folder: Path) -> int:
+    """Make the page, print the table and what happened; return the exit status."""
+    page = build_page(folder, None)
+    failed = [o for o in outcomes if o.state == "failed"]
+    drawn = sum(o.drawn for o in outcomes)
+    unchanged = sum(o.state == "unchanged" for o in outcomes)
+    print(f"{len(outcomes)} cells, {unchanged} unchanged, {len(failed)} failed, {drawn} images drawn")
+    for outcome in failed:
+        print(f"failed: {outcome.path.stem}; see {outcome.path.parent / 'failures'}", file=sys.stderr)
+    print(f"leaderboard: {page}")
+    return 1 if failed else 0
+
+
+def build_page(records: Path, out: Path | None) -> Path:
+    """Make the page of a folder of records and print its table."""
+    from rich.console import Console
+
+    from ..leaderboard.load import load
+    from ..leaderboard.page import build
+    from ..leaderboard.rank import rows
+    from ..leaderboard.terminal import make_result_tables
+
+    page = build(records, out or records / "leaderboard")
+    console = Console()
+    for table in make_result_tables(rows(load(records))):
+        console.print(table)
+    return page
+
+
+def make_leaderboard(options: argparse.Namespace) -> int:
+    """Make the page and exports of a folder of records."""
+    if not options.records.is_dir():
+        raise UserError(f"{options.records}: no such folder of records; make one with: unlearnbench run")
+    print(f"leaderboard: {build_page(options.records, options.out)}")
+    return 0
+
+
+def publish(outcomes: list[Any]) -> None:
+    """Copy measured records into results/ of the checkout; never overwrites one that differs."""
+    target = Path(__file__).resolve().parent.parent / "results"
+    for outcome in outcomes:
+        if outcome.state == "failed":
+            continue
+        folder = target / outcome.path.parent.name
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / outcome.path.name).exists():
+            print(f"results: {outcome.path.name} is there already; results are append-only", file=sys.stderr)
+            continue
+        for suffix in (".parquet", ".webp", ".json"):
+            shutil.copy2(outcome.path.with_suffix(suffix), folder)
+
+
+def pretrain_world(options: argparse.Namespace) -> int:
+    """Train an embedded world; resumes from its working folder."""
+    import platformdirs
+
+    from .worlds.emoji.pretrain import STAGES, pretrain, rebuild_sprites
+    from .worlds.emoji.spec import load_spec
+    from .worlds.emoji.world import SPRITES
+
+    stages = tuple(options.stages.split(",")) if options.stages else STAGES
+    unknown = [s for s in stages if s not in STAGES]
+    if unknown:
+        raise UserError(f"--stages {unknown[0]}: no such stage; stages: {', '.join(STAGES)}")
+    set_threads(options.threads)
+    work = options.work or Path(platformdirs.user_cache_dir("unlearnbench")) / "recipe"
+    sprites = SPRITES
+    if options.sprites:
+        sprites = work / "sprites.parquet"
+        work.mkdir(parents=True, exist_ok=True)
+        print(f"{rebuild_sprites(options.preset, work / 'art', sprites)} sprites: {sprites}")
+    spec = load_spec(options.preset)
+    pretrain(options.preset, sprites, work, options.out or work / spec.name / "world", stages, print)
+    return 0
+
+
+def show_quality(options: argparse.Namespace) -> int:
+    """Print the quality bar of a world's base model."""
+    from rich.console import Console
+
+    from .worlds.emoji.quality import measure_quality
+
+    world = registry("worlds")[options.world].load()()
+    device = choose_device(options.device)
+    set_threads(options.threads)
+    report = measure_quality(world, options.images, device, options.sheet)
+    Console().print(report.table())
+    return 0 if report.met else 1

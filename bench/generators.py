@@ -1,0 +1,156 @@
+"""What can draw: a diffusers pipeline with sampling settings, and the fingerprint that names it."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+
+from .errors import UserError
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Settings of the pipeline's call; a part of every fingerprint and record."""
+
+    steps: int
+    guidance: float
+    height: int
+    width: int
+    negative_prompt: str = ""
+
+
+@dataclass
+class Generator:
+    """A pipeline ready to draw. weights: digest of every weight; delta: digest of a point's changes."""
+
+    pipeline: Any
+    sampling: Sampling
+    weights: str
+    delta: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over weights, delta, scheduler and sampling settings: whatever changes an image."""
+        scheduler = {
+            k: v for k, v in sorted(dict(self.pipeline.scheduler.config).items()) if not k.startswith("_")
+        }
+        parts = {
+            "weights": self.weights,
+            "delta": self.delta,
+            "pipeline": type(self.pipeline).__name__,
+            "scheduler": [type(self.pipeline.scheduler).__name__, scheduler],
+            "sampling": vars(self.sampling),
+            "hooks": hook_names(self.pipeline),
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def hook_names(pipeline: Any) -> list[str]:
+    """Return the forward hooks on a pipeline's networks: a method may work at sampling time alone."""
+    names = []
+    for part, network in network_parts(pipeline).items():
+        for name, module in network.named_modules():
+            for hook in [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]:
+                names.append(f"{part}.{name}:{getattr(hook, '__qualname__', type(hook).__name__)}")
+    return sorted(names)
+
+
+def network_parts(pipeline: Any) -> dict[str, torch.nn.Module]:
+    """Return a pipeline's networks by component name."""
+    return {
+        name: part for name, part in sorted(pipeline.components.items()) if isinstance(part, torch.nn.Module)
+    }
+
+
+def weights_digest(pipeline: Any) -> str:
+    """Return the sha256 over every tensor of every network, names and shapes included."""
+    digest = hashlib.sha256()
+    for part, network in network_parts(pipeline).items():
+        for name, tensor in sorted(network.state_dict().items()):
+            digest.update(f"{part}.{name}:{tuple(tensor.shape)}:{tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def open_pipeline(model: str | Path, device: str, dtype: torch.dtype = torch.float32) -> Any:
+    """Open a diffusers folder or hub id; raises UserError when it is not a text-to-image pipeline."""
+    from diffusers import DiffusionPipeline
+
+    quiet_libraries()
+    check_model(model)
+    try:
+        pipeline = DiffusionPipeline.from_pretrained(str(model), use_safetensors=True)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{model}: does not open as a diffusers pipeline: {str(error).splitlines()[0]}"
+        ) from None
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(device, dtype)
+
+
+def quiet_libraries() -> None:
+    """Switch off the loading bars of diffusers and transformers: they would break our own."""
+    import diffusers.utils.logging
+    import transformers.utils.logging
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+
+
+def check_model(model: str | Path) -> None:
+    """Raise UserError where a local folder cannot be a text-to-image pipeline; opens nothing."""
+    folder = Path(model)
+    if folder.exists():
+        if not (folder / "model_index.json").is_file():
+            raise UserError(f"{folder}: not a diffusers pipeline folder (no model_index.json)")
+        _check_components(folder)
+
+
+def _check_components(folder: Path) -> None:
+    try:
+        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{folder / 'model_index.json'}: not valid JSON: {error}") from None
+    for name, value in index.items():
+        if isinstance(value, list) and value[0] is not None and not (folder / name).is_dir():
+            raise UserError(f"{folder}: model_index.json names {name!r} but the folder {name}/ is missing")
+    if "unet" not in index and "transformer" not in index:
+        raise UserError(
+            f"{folder}: has neither a unet nor a transformer: not a text-to-image diffusion pipeline"
+        )
+
+
+def trainable_module(pipeline: Any) -> torch.nn.Module:
+    """Return the denoiser that methods change."""
+    return pipeline.unet if getattr(pipeline, "unet", None) is not None else pipeline.transformer
+
+
+def delta_bytes(before: dict[str, torch.Tensor], module: torch.nn.Module) -> bytes:
+    """Serialise the tensors of a module that differ from `before` (new values: nothing rounds)."""
+    changed = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in module.state_dict().items()
+        if not torch.equal(tensor.detach().cpu(), before[name])
+    }
+    return save(changed)
+
+
+def apply_delta(before: dict[str, torch.Tensor], module: torch.nn.Module, payload: bytes) -> None:
+    """Set a module to the point that a delta describes, on top of the base weights `before`."""
+    module.load_state_dict(before | load(payload))
+
+
+def files_digest(model: str) -> str:
+    """Return the sha256 over the files of a model folder; of its name where it is a hub id or empty."""
+    is_folder = bool(model) and Path(model).is_dir()
+    digest = hashlib.sha256(b"" if is_folder else model.encode())
+    for path in sorted(p for p in Path(model).rglob("*") if p.is_file()) if is_folder else []:
+        with path.open("rb") as file:
+            digest.update(
+                str(path.relative_to(model)).encode() + hashlib.file_digest(file, "sha256").digest()
+            )
+    return digest.hexdigest()

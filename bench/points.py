@@ -1,0 +1,191 @@
+"""Saved points of a cell: train once, keep each point's delta and a manifest, draw from them later."""
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from safetensors.torch import load
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from .generators import (
+    Generator,
+    Sampling,
+    apply_delta,
+    delta_bytes,
+    open_pipeline,
+    trainable_module,
+    weights_digest,
+)
+from .memory import MemoryMeter
+from .progress import show_progress
+from .store import Store, content_key
+from .types import Problem
+
+
+@dataclass(frozen=True)
+class PointManifest:
+    """A saved point: enough to find its images without opening a diffusion model."""
+
+    step: int
+    fingerprint: str
+    delta: str  # store key of its weights; "" for a reference
+    bytes: int
+    parameters: int
+    seconds: float | None
+    memory: int | None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All points of one training and its log."""
+
+    points: list[PointManifest]
+    log: dict[str, list[float | None]]
+
+    def to_bytes(self) -> bytes:
+        return json.dumps({"points": [vars(p) for p in self.points], "log": self.log}).encode()
+
+    @staticmethod
+    def from_bytes(payload: bytes) -> "Manifest":
+        content = json.loads(payload)
+        return Manifest([PointManifest(**p) for p in content["points"]], content["log"])
+
+
+def clean_log(log: Mapping[str, Any]) -> dict[str, list[float | None]]:
+    """Return a training log fit for JSON: floats, None where not finite."""
+    return {
+        name: [float(v) if v is not None and math.isfinite(v) else None for v in column]
+        for name, column in log.items()
+    }
+
+
+@dataclass
+class ModelHolder:
+    """A base model that is opened when first needed, and set to one point at a time."""
+
+    model: str
+    sampling: Sampling
+    device: str
+    dtype: torch.dtype = torch.float32
+    current: str = ""
+    opened: bool = field(default=False, init=False)
+
+    @cached_property
+    def pipeline(self) -> Any:
+        self.opened = True
+        return open_pipeline(self.model, self.device, self.dtype)
+
+    @cached_property
+    def base(self) -> dict[str, torch.Tensor]:
+        state = trainable_module(self.pipeline).state_dict()
+        return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+
+    @cached_property
+    def weights(self) -> str:
+        self.reset()
+        return weights_digest(self.pipeline)
+
+    def reset(self) -> None:
+        """Set the denoiser to the base weights."""
+        trainable_module(self.pipeline).load_state_dict(self.base)
+        self.current = ""
+
+    def generator(self, delta: str, payload: bytes | None) -> Generator:
+        """Return the generator of a point, its weights set; `delta` empty = the base model."""
+        weights = self.weights
+        if delta != self.current:
+            if payload is None:
+                self.reset()
+            else:
+                apply_delta(self.base, trainable_module(self.pipeline), payload)
+            self.current = delta
+        return Generator(self.pipeline, self.sampling, weights, delta)
+
+
+@contextmanager
+def count_steps(title: str, total: int) -> Any:
+    """Show a bar that advances with every optimiser step taken inside, whoever takes it."""
+    done = 0
+    with show_progress(title, total) as advance:
+
+        def step(optimiser: Any, args: Any, kwargs: Any) -> None:
+            nonlocal done
+            done += 1
+            advance(done, "")
+
+        handle = register_optimizer_step_post_hook(step)
+        try:
+            yield advance
+        finally:
+            handle.remove()
+
+
+class PointSaver:
+    """The `save` that a method is given: stores each point's delta, with the seconds trained so far."""
+
+    def __init__(self, holder: ModelHolder, store: Store, train_key: str) -> None:
+        self.holder, self.store, self.train_key = holder, store, train_key
+        self.points: list[PointManifest] = []
+        self.log: dict[str, list[float | None]] = {}
+        self.meter = MemoryMeter(holder.device)
+        self.trained = 0.0
+        self.since = time.monotonic()
+
+    def __call__(self, step: int, log: Mapping[str, Any]) -> None:
+        self.trained += time.monotonic() - self.since
+        payload = delta_bytes(self.holder.base, trainable_module(self.holder.pipeline))
+        delta = content_key({"train": self.train_key, "step": step})
+        self.store.put("deltas", delta, payload)
+        generator = Generator(self.holder.pipeline, self.holder.sampling, self.holder.weights, delta)
+        self.points.append(
+            PointManifest(
+                step=step,
+                fingerprint=generator.fingerprint,
+                delta=delta,
+                bytes=len(payload),
+                parameters=sum(t.numel() for t in load(payload).values()),
+                seconds=self.trained,
+                memory=self.meter.peak(),
+            )
+        )
+        self.log = clean_log(log)
+        self.since = time.monotonic()
+
+    def manifest(self) -> Manifest:
+        return Manifest(self.points, self.log)
+
+
+def train_points(
+    holder: ModelHolder, store: Store, train_key: str, problem: Problem, unlearn: Any, config: Any, title: str
+) -> Manifest:
+    """Run a method from the base weights and return its manifest; the holder is left at the last point."""
+    holder.reset()
+    _ = holder.weights  # taken now, while the weights are the base's
+    saver = PointSaver(holder, store, train_key)
+    total = int(getattr(config, "steps", 1))
+    with count_steps(title, total):
+        saver.since = time.monotonic()
+        unlearn(holder.pipeline, problem, config, saver)
+    holder.current = "(trained)"
+    if not saver.points:
+        raise RuntimeError("the method saved no point: it must call save(step, log) at least once")
+    manifest = saver.manifest()
+    store.put("manifests", train_key, manifest.to_bytes())
+    return manifest
+
+
+def reference_manifest(holder: ModelHolder, store: Store, key: str) -> Manifest:
+    """Return the manifest of the base model itself: one point, nothing trained."""
+    stored = store.get("manifests", key)
+    if stored is not None:
+        return Manifest.from_bytes(stored)
+    generator = holder.generator("", None)
+    manifest = Manifest([PointManifest(0, generator.fingerprint, "", 0, 0, None, None)], {})
+    store.put("manifests", key, manifest.to_bytes())
+    return manifest

@@ -1,0 +1,125 @@
+"""Draw images with per-image noise, in micro-batches of one size, whatever was drawn before."""
+
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from .generators import Generator, Sampling
+from .store import Store, content_key
+
+NOISE_VERSION = 1
+"""Bump when the derivation of an image's noise changes."""
+MICRO_BATCH = {"cpu": 24, "cuda": 96, "mps": 24}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One image to draw: its prompt and the seed of its noise."""
+
+    prompt: str
+    seed: int
+
+
+def noise_seed(noise: int, task: str, prompt_id: str, sample: int) -> int:
+    """Return the seed of one image's noise: independent of the training seed, batch, order and machine."""
+    digest = hashlib.sha256(f"noise|{NOISE_VERSION}|{noise}|{task}|{prompt_id}|{sample}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def image_key(fingerprint: str, sampling: Sampling, dtype: str, device: str, request: Request) -> str:
+    """Return the store key of an image: everything that its pixels depend on, never a name or the time.
+
+    fingerprint: of the generator; dtype, device: as torch names them (`torch.float32`, `cpu`).
+    """
+    return content_key(
+        {
+            "generator": fingerprint,
+            "prompt": request.prompt,
+            "negative_prompt": sampling.negative_prompt,
+            "seed": request.seed,
+            "steps": sampling.steps,
+            "guidance": sampling.guidance,
+            "size": [sampling.height, sampling.width],
+            "dtype": dtype,
+            "device": device,
+            "noise_version": NOISE_VERSION,
+            "libraries": {name: version(name) for name in ("torch", "diffusers", "transformers")},
+        }
+    )
+
+
+def draw_batch(generator: Generator, requests: Sequence[Request]) -> np.ndarray:
+    """Draw one batch by the pipeline's own call; returns (n, H, W, 3) uint8."""
+    sampling = generator.sampling
+    arguments: dict[str, Any] = {
+        "prompt": [r.prompt for r in requests],
+        "num_inference_steps": sampling.steps,
+        "guidance_scale": sampling.guidance,
+        "height": sampling.height,
+        "width": sampling.width,
+        # one CPU generator an image: the same noise whatever the batch, order or device
+        "generator": [torch.Generator().manual_seed(r.seed) for r in requests],
+        "output_type": "np",
+    }
+    if sampling.negative_prompt:
+        arguments["negative_prompt"] = [sampling.negative_prompt] * len(requests)
+    images = generator.pipeline(**arguments).images
+    return (images * 255).round().clip(0, 255).astype(np.uint8)
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def decode_png(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+@dataclass
+class Drawing:
+    """Images of one point: found in the store, or drawn now.
+
+    open_generator is called only when something must be drawn, so that re-scoring opens no model.
+    """
+
+    fingerprint: str
+    sampling: Sampling
+    dtype: str
+    device: str
+    open_generator: Callable[[], Generator]
+    drawn: int = 0
+
+    def draw(self, requests: Sequence[Request], store: Store, advance: Callable[[int], None]) -> np.ndarray:
+        """Return images (n, H, W, 3) uint8 of the requests.
+
+        Batches are cut from the list of requests, not from what is missing: a broken run draws the same
+        batches as an unbroken one, so that the images are bit-identical.
+        """
+        size = MICRO_BATCH.get(self.device, 24)
+        images: list[np.ndarray] = []
+        for start in range(0, len(requests), size):
+            batch = list(requests[start : start + size])
+            keys = [image_key(self.fingerprint, self.sampling, self.dtype, self.device, r) for r in batch]
+            images += self._batch(batch, keys, size, store)
+            advance(len(batch))
+        return np.stack(images)
+
+    def _batch(self, batch: list[Request], keys: list[str], size: int, store: Store) -> list[np.ndarray]:
+        stored = [store.get("images", key) for key in keys]
+        if all(payload is not None for payload in stored):
+            return [decode_png(payload) for payload in stored if payload is not None]
+        padded = batch + [batch[-1]] * (size - len(batch))
+        fresh = draw_batch(self.open_generator(), padded)[: len(batch)]
+        for key, image in zip(keys, fresh, strict=True):
+            store.put("images", key, encode_png(image))
+        self.drawn += len(batch)
+        return list(fresh)

@@ -1,0 +1,37 @@
+"""The contact sheet of a record: one row a point, one column a prompt, the same noise in every row."""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from .scoring import Ask
+
+TILE = 96
+COLUMNS = {"forget": 4, "indirect": 2, "retain": 6}
+
+
+def choose_columns(asks: Sequence[Ask]) -> list[int]:
+    """Return the indices of the images that the sheet shows: some of each split, first samples only."""
+    chosen: list[int] = []
+    for split, wanted in COLUMNS.items():
+        rows = [i for i, ask in enumerate(asks) if ask.prompt.split == split and ask.sample == 0]
+        step = max(1, len(rows) // wanted)
+        chosen += rows[::step][:wanted]
+    return chosen
+
+
+def make_sheet(rows: Sequence[np.ndarray]) -> bytes:
+    """Return a WebP of tiles; rows: one (columns, H, W, 3) uint8 array a point."""
+    side = max(TILE, rows[0].shape[1])
+    sheet = Image.new("RGB", (side * len(rows[0]), side * len(rows)))
+    for r, tiles in enumerate(rows):
+        for c, tile in enumerate(tiles):
+            image = Image.fromarray(tile)
+            if image.size != (side, side):
+                image = image.resize((side, side), Image.Resampling.LANCZOS)
+            sheet.paste(image, (c * side, r * side))
+    buffer = io.BytesIO()
+    sheet.save(buffer, "WEBP", quality=88, method=4)
+    return buffer.getvalue()
