@@ -1,0 +1,62 @@
+"""TOML to records: every mistake is one line naming file and key."""
+
+from pathlib import Path
+
+import pytest
+
+from unlearnbench.bench.config import build, read_toml
+from unlearnbench.bench.errors import UserError
+from unlearnbench.bench.plan import Suite, find_suite
+from unlearnbench.bench.worlds.emoji.spec import load_spec
+
+GOOD = 'name = "mine"\ntasks = ["classes/cat-face"]\n[[methods]]\nname = "none"\n'
+
+
+def _write(folder: Path, text: str) -> Path:
+    path = folder / "suite.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_good_suite_reads(tmp_path: Path) -> None:
+    suite = find_suite(str(_write(tmp_path, GOOD)), tmp_path)
+    assert suite.name == "mine"
+    assert suite.sizes.forget == 24
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD + "sede = 1\n", "methods.0.sede"),
+        (GOOD.replace('["classes/cat-face"]', '"classes/cat-face"'), "tasks"),
+        (GOOD.replace('name = "mine"', "", 1), "name"),
+        (GOOD.replace('"mine"', '"../mine"'), "name"),
+        (GOOD + "[sizes]\nforget = 'many'\n", "sizes.forget"),
+        ("name = [", "not valid TOML"),
+    ],
+)
+def test_a_mistake_names_file_and_key(tmp_path: Path, text: str, message: str) -> None:
+    path = _write(tmp_path, text)
+    with pytest.raises(UserError) as raised:
+        find_suite(str(path), tmp_path)
+    assert str(path) in str(raised.value)
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        read_toml(tmp_path / "none.toml")
+
+
+def test_unknown_suite_and_preset_list_what_is_known(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no suite named"):
+        find_suite("demoo", tmp_path)
+    with pytest.raises(UserError, match="presets: emoji, tiny"):
+        load_spec("emojy")
+
+
+def test_records_are_frozen() -> None:
+    suite = build(Suite, {"name": "a", "tasks": ["t"], "methods": [{"name": "none"}]}, "here")
+    with pytest.raises(ValueError, match="frozen"):
+        suite.name = "b"

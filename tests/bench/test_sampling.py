@@ -1,0 +1,123 @@
+"""Seeds, keys, batches: what an image depends on, and what it does not."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from unlearnbench.bench import sampling as module
+from unlearnbench.bench.generators import Sampling
+from unlearnbench.bench.sampling import Drawing, Request, decode_png, encode_png, image_key, noise_seed
+from unlearnbench.bench.store import Store
+
+SETTINGS = Sampling(steps=4, guidance=2.0, height=8, width=8)
+
+
+def _key(**change: Any) -> str:
+    fields: dict[str, Any] = {
+        "fingerprint": "f",
+        "sampling": SETTINGS,
+        "dtype": "torch.float32",
+        "device": "cpu",
+        "request": Request("a cat", 1),
+    }
+    return image_key(**(fields | change))
+
+
+CHANGES: list[dict[str, Any]] = [
+    {"fingerprint": "g"},
+    {"sampling": Sampling(5, 2.0, 8, 8)},
+    {"sampling": Sampling(4, 2.5, 8, 8)},
+    {"sampling": Sampling(4, 2.0, 16, 8)},
+    {"sampling": Sampling(4, 2.0, 8, 16)},
+    {"sampling": Sampling(4, 2.0, 8, 8, "ugly")},
+    {"dtype": "torch.float16"},
+    {"device": "cuda"},
+    {"request": Request("a dog", 1)},
+    {"request": Request("a cat", 2)},
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_every_field_changes_the_key(change: dict[str, Any]) -> None:
+    assert _key(**change) != _key()
+
+
+@pytest.mark.parametrize("package", ["torch", "diffusers", "transformers"])
+def test_library_versions_and_the_noise_version_change_the_key(
+    package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = _key()
+    monkeypatch.setattr(module, "NOISE_VERSION", module.NOISE_VERSION + 1)
+    assert _key() != before
+    monkeypatch.undo()
+    real = module.version
+    monkeypatch.setattr(module, "version", lambda name: "0" if name == package else real(name))
+    assert _key() != before
+
+
+def test_noise_depends_on_task_prompt_and_sample_alone() -> None:
+    seeds = {
+        noise_seed(*parts)
+        for parts in (
+            (0, "t", "p", 0),
+            (1, "t", "p", 0),
+            (0, "u", "p", 0),
+            (0, "t", "q", 0),
+            (0, "t", "p", 1),
+        )
+    }
+    assert len(seeds) == 5
+    assert noise_seed(0, "t", "p", 0) == noise_seed(0, "t", "p", 0)
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_png_is_lossless() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    assert np.array_equal(decode_png(encode_png(image)), image)
+
+
+class _Fake:
+    """Draws an image from its own request alone and remembers the batches."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.batches: list[list[int]] = []
+        monkeypatch.setattr(module, "draw_batch", self.draw)
+        monkeypatch.setattr(module, "MICRO_BATCH", {"cpu": 4})
+
+    def draw(self, generator: Any, requests: Sequence[Request]) -> np.ndarray:
+        self.batches.append([r.seed for r in requests])
+        return np.stack([np.full((8, 8, 3), r.seed, np.uint8) for r in requests])
+
+
+def _drawing() -> Drawing:
+    return Drawing("f", SETTINGS, "torch.float32", "cpu", lambda: None)  # type: ignore[arg-type, return-value]
+
+
+def test_batches_have_one_size_and_a_second_run_draws_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake, store = _Fake(monkeypatch), Store(tmp_path)
+    requests = [Request("p", i) for i in range(6)]
+    first = _drawing()
+    images = first.draw(requests, store, lambda n: None)
+    assert fake.batches == [[0, 1, 2, 3], [4, 5, 5, 5]]
+    assert first.drawn == 6
+    assert images[:, 0, 0, 0].tolist() == list(range(6))
+    second = _drawing()
+    again = second.draw(requests, store, lambda n: None)
+    assert second.drawn == 0
+    assert np.array_equal(again, images)
+
+
+def test_a_broken_run_draws_the_same_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake, store = _Fake(monkeypatch), Store(tmp_path)
+    requests = [Request("p", i) for i in range(8)]
+    _drawing().draw(requests, store, lambda n: None)
+    store.path("images", image_key("f", SETTINGS, "torch.float32", "cpu", requests[5])).unlink()
+    fake.batches.clear()
+    resumed = _drawing()
+    resumed.draw(requests, store, lambda n: None)
+    assert fake.batches == [[4, 5, 6, 7]]

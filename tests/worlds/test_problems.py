@@ -1,0 +1,145 @@
+"""Evaluation prompts and training problems: disjoint, balanced, by the rules of retention."""
+
+import itertools
+
+import pytest
+import torch
+
+from unlearnbench.bench.cli_commands import task_registry
+from unlearnbench.bench.errors import UserError
+from unlearnbench.bench.tasks import PromptSizes, Task
+from unlearnbench.bench.worlds.emoji.captions import Captioner
+from unlearnbench.bench.worlds.emoji.compose import load_canvas
+from unlearnbench.bench.worlds.emoji.problems import Concepts, build_problem, build_prompts
+from unlearnbench.bench.worlds.emoji.spec import load_spec
+from unlearnbench.bench.worlds.emoji.world import SPRITES
+
+TASKS = task_registry().values()
+SPECS = {name: load_spec(name) for name in ("emoji", "tiny")}
+CANVAS = {name: load_canvas(spec, SPRITES) for name, spec in SPECS.items()}
+
+
+def _ids(task: Task) -> str:
+    return task.id
+
+
+@pytest.fixture(params=TASKS, ids=_ids)
+def task(request: pytest.FixtureRequest) -> Task:
+    return request.param
+
+
+def test_no_evaluation_prompt_is_in_what_a_method_gets(task: Task) -> None:
+    spec = SPECS[task.file.world]
+    captioner = Captioner(spec)
+    evaluated = {p.text for p in build_prompts(spec, captioner, task, PromptSizes())}
+    for data in ("diverse", "narrow"):
+        problem = build_problem(spec, CANVAS[spec.name], captioner, task, data, 0)  # type: ignore[arg-type]
+        trained = {
+            *problem.forget_set.prompts,
+            *problem.retain_set.prompts,
+            *problem.forget_set.anchor_prompts,
+        }
+        assert not evaluated & trained
+
+
+def test_sizes_halves_and_identities(task: Task) -> None:
+    sizes = PromptSizes()
+    prompts = build_prompts(SPECS[task.file.world], Captioner(SPECS[task.file.world]), task, sizes)
+    assert len({p.id for p in prompts}) == len(prompts)
+    splits = {name: [p for p in prompts if p.split == name] for name in ("forget", "retain", "indirect")}
+    if task.file.world == "emoji":
+        assert len(splits["forget"]) == sizes.forget
+        assert len(splits["retain"]) == sizes.retain_same + sizes.retain_other + sizes.retain_given
+        assert len(splits["indirect"]) >= 0.8 * sizes.indirect * (task.concept.indirect is not None)
+    assert bool(splits["indirect"]) == (task.concept.indirect is not None)
+    for group in splits.values():
+        halves = [sum(p.half == half for p in group) for half in "AB"]
+        assert abs(halves[0] - halves[1]) <= 3
+
+
+def test_forget_prompts_name_a_target_and_retain_prompts_none_of_the_suite(task: Task) -> None:
+    prompts = build_prompts(SPECS[task.file.world], Captioner(SPECS[task.file.world]), task, PromptSizes())
+    for prompt in prompts:
+        asked = prompt.asked.get(task.file.target_kind, "")
+        if prompt.split == "forget":
+            assert asked in task.concept.targets
+            assert prompt.targets == tuple(task.concept.targets)
+        elif prompt.split == "retain":
+            assert asked not in task.suite_targets
+            assert prompt.targets == ()
+        else:
+            assert not any(t.lower() in prompt.text.lower() for t in task.concept.targets)
+
+
+def test_given_and_relation_follow_the_task(task: Task) -> None:
+    spec = SPECS[task.file.world]
+    prompts = [p for p in build_prompts(spec, Captioner(spec), task, PromptSizes()) if p.split == "retain"]
+    for prompt in prompts:
+        given = all(prompt.asked[kind] in names for kind, names in task.concept.given.items())
+        assert prompt.given == given
+        if task.file.target_kind == "subject":
+            near = spec.group_of(prompt.asked["subject"]) in task.concept.near
+            assert prompt.relation == ("same" if near else "other")
+    assert any(p.given for p in prompts)
+    assert any(not p.given for p in prompts)
+
+
+def test_problems_hold_targets_to_forget_and_given_concepts_to_retain(task: Task) -> None:
+    spec = SPECS[task.file.world]
+    problem = build_problem(spec, CANVAS[spec.name], Captioner(spec), task, "diverse", 0)
+    assert problem.forget_set.images.shape == problem.retain_set.images.shape
+    assert problem.forget_set.images.abs().max() <= 1
+    for text in problem.forget_set.prompts:
+        assert any(target in text for target in task.concept.targets)
+    # a target's name may be a part of another name ("cat face"): compare whole names, longest first
+    names = sorted(spec.subject_names if task.file.target_kind == "subject" else spec.style_names, key=len)[
+        ::-1
+    ]
+    for text in problem.retain_set.prompts:
+        found = next(name for name in names if name in text)
+        assert found not in task.suite_targets or f"line {found}" in text
+
+
+def test_a_problem_depends_on_its_seed_alone() -> None:
+    task = next(t for t in TASKS if t.id == "classes/cat-face@tiny")
+    spec = SPECS["tiny"]
+    make = [build_problem(spec, CANVAS["tiny"], Captioner(spec), task, "diverse", seed) for seed in (0, 0, 1)]
+    assert torch.equal(make[0].forget_set.images, make[1].forget_set.images)
+    assert make[0].retain_set.prompts == make[1].retain_set.prompts
+    assert not torch.equal(make[0].forget_set.images, make[2].forget_set.images)
+    draws = [torch.rand(3, generator=p.generator).tolist() for p in make]
+    assert draws[0] == draws[1] != draws[2]
+
+
+def test_narrow_data_is_as_many_images_of_two_subjects_with_one_template() -> None:
+    task = next(t for t in TASKS if t.id == "classes/cat-face@emoji")
+    spec = SPECS["emoji"]
+    wide, thin = (
+        build_problem(spec, CANVAS["emoji"], Captioner(spec), task, d, 0) for d in ("diverse", "narrow")
+    )  # type: ignore[arg-type]
+    assert wide.retain_set.images.shape == thin.retain_set.images.shape
+    count = [
+        sum(any(n in p for p in s.retain_set.prompts) for n in task.concept.given["subject"])
+        for s in (wide, thin)
+    ]
+    assert count == [6, 2]
+
+
+def test_every_family_has_three_evaluated_concepts_and_a_tuning_one() -> None:
+    tasks = [t for t in TASKS if t.file.world == "emoji"]
+    for family, group in itertools.groupby(
+        sorted(tasks, key=lambda t: t.file.family), key=lambda t: t.file.family
+    ):
+        roles = [t.concept.role for t in group]
+        assert roles.count("evaluated") >= 3, family
+        assert roles.count("tuning") == 1, family
+
+
+def test_an_unknown_subject_names_task_and_subject() -> None:
+    task = next(t for t in TASKS if t.id == "classes/cat-face@tiny")
+    concept = task.concept.model_copy(update={"targets": ["cat fase"]})
+    broken = Task(task.id, task.file, concept, task.suite_targets)
+    with pytest.raises(
+        UserError, match=r"classes/cat-face@tiny: the world tiny has no subject named 'cat fase'"
+    ):
+        Concepts(SPECS["tiny"], broken)
