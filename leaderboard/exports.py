@@ -1,0 +1,111 @@
+"""The board as CSV (every number in full) and as Markdown (as the page writes it)."""
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+
+from .columns import ARROWS, COSTS, Column, columns_for, write_interval, write_value
+from .rank import CAUTION, Row, by_task
+
+_FIXED = ("task", "method", "role", "seed", "status", "error", "point", "step", "reached", "choice")
+_ORIGIN = ("interval", "source", "record", "digest", "commit", "command")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def to_csv(rows: Sequence[Row]) -> str:
+    """Return one line a row; every value with low, high, n and, where it has none, the reason."""
+    columns = columns_for(row.values for row in rows)
+    names = [f"{column.name}{part}" for column in columns for part in _parts(column)]
+    target = io.StringIO()
+    writer = csv.writer(target, lineterminator="\n")
+    writer.writerow([*_FIXED, *names, *_ORIGIN])
+    for row in rows:
+        writer.writerow([_plain(cell) for cell in _csv_cells(row, columns)])
+    return target.getvalue()
+
+
+def _parts(column: Column) -> tuple[str, ...]:
+    return ("", "_missing") if column.name in COSTS else ("", "_low", "_high", "_n", "_missing")
+
+
+def _csv_cells(row: Row, columns: Sequence[Column]) -> list[object]:
+    record, point, choice = row.source.record, row.point, row.choice
+    cells: list[object] = [row.task, row.method, row.role, row.seed, record.status, row.error]
+    cells += [point.label, point.step] if point else [None, None]
+    cells += [choice.reached, choice.reason] if choice else [None, None]
+    for column in columns:
+        value = row.value(column.name)
+        parts: dict[str, object] = {
+            "": value.value,
+            "_low": value.low,
+            "_high": value.high,
+            "_n": value.n or None,
+        }
+        parts["_missing"] = value.missing
+        cells += [parts[part] for part in _parts(column)]
+    return [
+        *cells,
+        record.interval,
+        record.source,
+        row.source.name,
+        row.source.digest,
+        record.commit,
+        record.command,
+    ]
+
+
+def _plain(cell: object) -> object:
+    """Keep a spreadsheet from running a record's text as a formula."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+
+
+def to_markdown(rows: Sequence[Row]) -> str:
+    """Return one Markdown table a task, with intervals; what is missing is named below its table."""
+    parts = ["# Leaderboard\n", f"{CAUTION}\n"]
+    for task, task_rows in by_task(rows).items():
+        columns = columns_for(row.values for row in task_rows)
+        parts.append(f"## {_escape(task)}\n")
+        parts.append(_table(task_rows, columns))
+        parts.append(_notes(task_rows, columns))
+    return "\n".join(part for part in parts if part)
+
+
+def _table(rows: Sequence[Row], columns: Sequence[Column]) -> str:
+    titles = [f"{_escape(column.title)} {ARROWS[column.direction]}".strip() for column in columns]
+    lines = [["method", "point", *titles], ["---", "---", *("---:" for _ in columns)]]
+    lines += [[_escape(row.label), _escape(_point(row)), *(_cell(row, c) for c in columns)] for row in rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _point(row: Row) -> str:
+    if row.point is None or row.choice is None:
+        return "failed" if row.failed else "none"
+    mark = " (did not reach .95)" if row.choice.reached is False else ""
+    return ("failed; " if row.failed else "") + row.point.label + mark
+
+
+def _cell(row: Row, column: Column) -> str:
+    value = row.value(column.name)
+    interval = write_interval(value, column.style)
+    return write_value(value, column.style) + (f" ({interval})" if interval else "")
+
+
+def _notes(rows: Sequence[Row], columns: Sequence[Column]) -> str:
+    lines = [f"{row.label} failed: {row.error}" for row in rows if row.failed]
+    for row in rows:
+        reasons: dict[str, list[str]] = {}
+        for column in columns if row.point else ():
+            value = row.value(column.name)
+            if value.value is None:
+                reasons.setdefault(str(value.missing), []).append(column.title)
+        lines += [f"{row.label}, missing {', '.join(titles)}: {why}" for why, titles in reasons.items()]
+    intervals = sorted({row.source.record.interval for row in rows})
+    lines += [f"Intervals: {text}." for text in intervals]
+    return "".join(f"- {_escape(line)}\n" for line in lines)
+
+
+def _escape(text: str) -> str:
+    """Keep a record's text from becoming Markdown or HTML; underscores inside words mean nothing there."""
+    flat = " ".join(text.split())
+    return re.sub(r"[\\`*{}\[\]<>|#]|(?<!\w)_|_(?!\w)", lambda match: "\\" + match[0], flat)

@@ -1,0 +1,108 @@
+"""Read a folder of records whole: every file is checked, and one broken file stops the reading."""
+
+import io
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from PIL import Image, UnidentifiedImageError
+
+from ..bench.errors import UserError
+from ..bench.records import Record, read_items, read_record, record_digest
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A record with what lies beside it. sheet: the bytes of its contact sheet (webp), if it has one."""
+
+    name: str  # of the JSON file, without its folder: pages do not depend on where the records lie
+    record: Record
+    items: pd.DataFrame | None
+    sheet: bytes | None
+    digest: str
+
+
+def load(folder: Path) -> list[Loaded]:
+    """Return the records of a folder in the order of their file names.
+
+    Raises UserError naming file and field where a record, its item rows or its contact sheet is broken,
+    and where the folder holds no record.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder of records")
+    paths = sorted(folder.glob("*.json"))
+    if not paths:
+        raise UserError(f"{folder}: no records (*.json) in it; `unlearnbench run` writes some")
+    return [_load_one(path) for path in paths]
+
+
+def _load_one(path: Path) -> Loaded:
+    record = _read(path)
+    for field, complaint in _complaints(path, record):
+        raise UserError(f"{path}: {field}: {complaint}")
+    items = _read_items(path, record)
+    return Loaded(path.name, record, items, _read_sheet(path, record), record_digest(record))
+
+
+def _read(path: Path) -> Record:
+    try:
+        return read_record(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _complaints(path: Path, record: Record) -> Iterator[tuple[str, str]]:
+    """Yield what the schema cannot see: (field, what is wrong with it)."""
+    if record.cell != path.stem:
+        yield "cell", f"is {record.cell!r}, but the file is named {path.stem!r}"
+    if record.status == "ok" and not record.points:
+        yield "points", "none, though status is ok"
+    indices = [point.index for point in record.points]
+    if len(set(indices)) < len(indices):
+        yield "points", f"an index occurs twice in {indices}"
+    for place, point in enumerate(record.points):
+        for name, value in point.values.items():
+            numbers = (value.value, value.low, value.high)
+            if any(number is not None and not math.isfinite(number) for number in numbers):
+                yield f"points.{place}.values.{name}", f"not a finite number in {numbers}"
+    for column, entries in record.log.items():
+        if any(entry is not None and not math.isfinite(entry) for entry in entries):
+            yield f"log.{column}", "holds a number that is not finite"
+    lengths = {column: len(entries) for column, entries in record.log.items() if entries}
+    if len(set(lengths.values())) > 1:
+        yield "log", f"its columns are not equally long: {lengths}"
+
+
+def _read_items(path: Path, record: Record) -> pd.DataFrame | None:
+    file = path.with_suffix(".parquet")
+    try:
+        items = read_items(path, record)
+    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+        raise UserError(f"{file}: not a readable parquet file: {error}") from None
+    if items is None:
+        return None
+    unknown = sorted(set(items["point"]) - {point.index for point in record.points})
+    if unknown:
+        raise UserError(f"{file}: point: {unknown[0]} is not the index of a point in {path.name}")
+    return items
+
+
+def _read_sheet(path: Path, record: Record) -> bytes | None:
+    """Return the contact sheet: one row a point, one column an entry of `record.sheet`, square tiles."""
+    if not record.sheet:
+        return None
+    file = path.with_suffix(".webp")
+    try:
+        content = file.read_bytes()
+        with Image.open(io.BytesIO(content), formats=["WEBP"]) as image:
+            width, height = image.size
+    except FileNotFoundError:
+        raise UserError(f"{file}: missing, though {path.name} lists a sheet") from None
+    except (OSError, UnidentifiedImageError):
+        raise UserError(f"{file}: not a readable webp image") from None
+    columns, rows = len(record.sheet), len(record.points)
+    if width * rows != height * columns:
+        raise UserError(f"{file}: sheet: {width} x {height} px is not {rows} rows of {columns} square tiles")
+    return content

@@ -1,0 +1,157 @@
+"""The leaderboard as one self-contained static page, with its exports beside it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from ..bench.records import Record
+from . import templates
+from .columns import ARROWS, Column, columns_for, left_out, write_interval, write_number, write_value
+from .curves import Panel, curve_panels, logging_rows
+from .exports import to_csv, to_markdown
+from .gallery import Gallery, gather, name_point
+from .load import load
+from .plots import Look, Series, assign_looks, make_series, name_series, scatter, swatch, undrawn
+from .rank import CAUTION, Row, by_task, differences, rows
+
+
+@dataclass(frozen=True)
+class Section:
+    """All that the page shows of one task."""
+
+    anchor: str
+    rows: tuple[Row, ...]
+    columns: tuple[Column, ...]
+    base: Row | None
+    left_out: tuple[tuple[str, str], ...]
+    differences: tuple[str, ...]
+    plots: tuple[Markup, ...]
+    side_plot: Markup
+    undrawn: tuple[str, ...]
+    legend: tuple[tuple[str, Look], ...]
+    curve_legend: tuple[tuple[str, Look], ...]
+    gallery: Gallery | None
+    curves: tuple[Panel, ...]
+
+    @property
+    def several(self) -> bool:
+        """Whether a method has more than one row."""
+        return any(row.siblings > 1 for row in self.rows)
+
+
+def build(records_folder: Path, target_folder: Path) -> Path:
+    """Write index.html, leaderboard.csv and leaderboard.md from a folder of records; return the page's path.
+
+    Equal records give equal bytes. Raises UserError naming file and field where a record is broken;
+    then nothing is written.
+    """
+    found = rows(load(records_folder))
+    contents = {
+        "leaderboard.csv": to_csv(found),
+        "leaderboard.md": to_markdown(found),
+        "index.html": render(found),
+    }
+    target_folder.mkdir(parents=True, exist_ok=True)
+    for name, text in contents.items():
+        scratch = target_folder / f"{name}.tmp"
+        scratch.write_text(text, encoding="utf-8", newline="\n")
+        scratch.replace(target_folder / name)
+    return target_folder / "index.html"
+
+
+def render(all_rows: Sequence[Row]) -> str:
+    """Return the page of these rows as HTML that needs nothing else."""
+    looks = assign_looks(all_rows)
+    sections = [
+        _make_section(f"task-{i}", task_rows, looks)
+        for i, task_rows in enumerate(by_task(all_rows).values(), start=1)
+    ]
+    page = _environment().get_template("page.html.j2")
+    return page.render(
+        sections=sections,
+        looks=looks,
+        caution=CAUTION,
+        records=len(all_rows),
+        style=Markup(_read("style.css")),
+        script=Markup(_read("page.js")),
+    )
+
+
+def _make_section(anchor: str, task_rows: Sequence[Row], looks: Mapping[str, Look]) -> Section:
+    series = [make_series(row, looks[row.method]) for row in task_rows if row.point]
+    columns = columns_for(row.values for row in task_rows)
+    base = next((row for row in task_rows if row.role == "reference" and row.point), None)
+    return Section(
+        anchor=anchor,
+        rows=tuple(task_rows),
+        columns=tuple(columns),
+        base=base,
+        left_out=tuple(left_out((row.values for row in task_rows), columns)),
+        differences=tuple(differences(task_rows)),
+        plots=_main_plots(series),
+        side_plot=scatter(series, "in_prompt", "in-prompt alignment", 420, 440, "side"),
+        undrawn=tuple(undrawn(series, "UA", "VA")),
+        legend=tuple((name_series(s.label), s.look) for s in series),
+        curve_legend=tuple((row.label, looks[row.method]) for row in logging_rows(task_rows)),
+        gallery=gather(task_rows),
+        curves=tuple(curve_panels(task_rows, looks)),
+    )
+
+
+def _main_plots(series: Sequence[Series]) -> tuple[Markup, ...]:
+    """Return the plot twice, for wide and for narrow windows: scaled down, its text could not be read."""
+    title = "VA: alignment"
+    return (
+        scatter(series, "VA", title, 840, 440, "wide"),
+        scatter(series, "VA", title, 360, 360, "narrow"),
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FunctionLoader(_read),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        arrows=ARROWS,
+        fingerprints=fingerprints,
+        flatten=flatten,
+        name_point=name_point,
+        name_series=name_series,
+        swatch=swatch,
+        write_interval=write_interval,
+        write_number=write_number,
+        write_value=write_value,
+    )
+    return environment
+
+
+def _read(name: str) -> str:
+    return files(templates).joinpath(name).read_text(encoding="utf-8")
+
+
+def fingerprints(record: Record) -> list[tuple[str, str]]:
+    """Return what drew the images of each point, as (point's name, fingerprint)."""
+    return [(f"model at {name_point(p.label, p.step)}", p.fingerprint) for p in record.points]
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested values as (dotted key, text), in the order of their keys."""
+    pairs: list[tuple[str, str]] = []
+    for key in sorted(values):
+        value = values[key]
+        if isinstance(value, Mapping) and value:
+            pairs += flatten(value, f"{prefix}{key}.")
+        elif isinstance(value, list):
+            pairs.append((f"{prefix}{key}", ", ".join(str(part) for part in value)))
+        else:
+            pairs.append((f"{prefix}{key}", str(value)))
+    return pairs

@@ -1,0 +1,47 @@
+// The page is whole without this: it adds sorting by column and opens a row's details when linked to.
+"use strict";
+
+// Missing values stay below whichever way a column is sorted: they are neither good nor bad.
+function key(row, place) {
+  const text = row.cells[place]?.dataset.sort;
+  if (text === undefined) return null;
+  const number = Number(text);
+  return text === "" || Number.isNaN(number) ? text : number;
+}
+
+function compare(a, b, sign) {
+  if (a === null || b === null) return (a === null) - (b === null);
+  return sign * (a < b ? -1 : a > b ? 1 : 0);
+}
+
+// First press: the better way up; second: the other way; third: the order of the page.
+function nextOrder(head) {
+  const first = head.dataset.better === "up" ? "descending" : "ascending";
+  const second = first === "descending" ? "ascending" : "descending";
+  const orders = ["none", first, second];
+  return orders[(orders.indexOf(head.getAttribute("aria-sort")) + 1) % 3];
+}
+
+for (const table of document.querySelectorAll(".board table")) {
+  const body = table.tBodies[0];
+  const original = [...body.rows];
+  const heads = [...table.querySelectorAll(".names th")];
+  heads.forEach((head, place) => {
+    head.querySelector("button").addEventListener("click", () => {
+      const order = nextOrder(head);
+      heads.forEach((other) => other.setAttribute("aria-sort", "none"));
+      head.setAttribute("aria-sort", order);
+      const sign = order === "ascending" ? 1 : -1;
+      const sorted = [...original];
+      if (order !== "none") sorted.sort((a, b) => compare(key(a, place), key(b, place), sign));
+      body.append(...sorted);
+    });
+  });
+}
+
+function openLinked() {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (target instanceof HTMLDetailsElement) target.open = true;
+}
+window.addEventListener("hashchange", openLinked);
+openLinked();

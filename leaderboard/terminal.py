@@ -1,0 +1,56 @@
+"""The board in the terminal: one small table a task."""
+
+from collections.abc import Sequence
+
+from rich.markup import escape
+from rich.table import Table
+
+from ..bench.types import Value
+from .columns import COLUMNS, Style, write_value
+from .rank import Row, by_task
+
+SHOWN = ("UA", "UA_indirect", "VA", "in_prompt", "IRA", "AS_delta", "KID", "seconds")
+DIGITS = {"share": 2, "signed": 3, "decimal": 3}
+
+
+def make_result_tables(all_rows: Sequence[Row]) -> list[Table]:
+    """Return a rich table for each task: the point that each row shows, with intervals where they exist."""
+    return [_task_table(task, rows) for task, rows in by_task(all_rows).items()]
+
+
+def _task_table(task: str, rows: Sequence[Row]) -> Table:
+    columns = [
+        c for c in COLUMNS if c.name in SHOWN and any(row.value(c.name).value is not None for row in rows)
+    ]
+    table = Table(title=escape(task), title_justify="left", title_style="bold", box=None, pad_edge=False)
+        title=escape(task), title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False
+    )
+    table.add_column("method", no_wrap=True)
+    table.add_column("step", justify="right")
+    for column in columns:
+        arrow = {"up": " ↑", "down": " ↓"}.get(column.direction, "")
+        table.add_column(column.title + arrow, justify="right", no_wrap=True)
+    for row in rows:
+        if row.failed:
+            table.add_row(escape(row.label), "failed", *["missing"] * len(columns), style="red")
+            continue
+        step = "" if row.point is None or row.role == "reference" else escape(row.point.label)
+        cells = []
+        for column in columns:
+            value = row.value(column.name)
+            interval = _interval(value, column.style)
+            cells.append(write_value(value, column.style) + (f"\n[dim]{interval}[/dim]" if interval else ""))
+        reached = row.choice is None or row.choice.reached is not False
+        table.add_row(escape(row.label) + ("" if reached else "\n[dim]did not reach .95[/dim]"), step, *cells)
+    return table
+
+
+def _interval(value: Value, style: Style) -> str:
+    """Return an interval short enough for a terminal's column: `.46-.95`, `-.009..+.085`."""
+    if value.value is None or value.low is None or value.high is None:
+        return ""
+    digits = DIGITS.get(style, 2)
+    low, high = (f"{end:{'+' if style != 'share' else ''}.{digits}f}" for end in (value.low, value.high))
+    if style == "share":
+        return "-".join(end.removeprefix("0") for end in (low, high))
+    return f"{low.replace('0.', '.', 1)}..{high.replace('0.', '.', 1)}"

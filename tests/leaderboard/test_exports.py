@@ -1,0 +1,85 @@
+"""CSV carries every number in full, Markdown says what the page says, and neither runs a record's text."""
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from unlearnbench.bench.types import Value
+from unlearnbench.leaderboard.columns import write_interval, write_number
+from unlearnbench.leaderboard.exports import to_csv, to_markdown
+from unlearnbench.leaderboard.load import load
+from unlearnbench.leaderboard.rank import Row, rows
+
+from .synthetic import write, write_failed
+
+
+@pytest.fixture
+def found(tmp_path: Path) -> list[Row]:
+    write(tmp_path, "none")
+    write(tmp_path, "balanced")
+    write_failed(tmp_path, "=1+1 | <b>_x_</b>\nsecond line")
+    return rows(load(tmp_path))
+
+
+def test_csv_holds_the_rows_values_in_full(found: list[Row]) -> None:
+    lines = list(csv.DictReader(io.StringIO(to_csv(found))))
+    assert [line["method"] for line in lines] == ["none", "balanced", "balanced"]
+    for line, row in zip(lines[:2], found[:2], strict=True):
+        for name in ("UA", "VA", "in_prompt", "KID", "IRA"):
+            value = row.value(name)
+            assert [float(line[name]), float(line[f"{name}_low"]), float(line[f"{name}_high"])] == [
+                value.value, value.low, value.high,
+            ]  # fmt: skip
+        assert line["digest"] == row.source.digest
+
+
+def test_csv_leaves_missing_values_empty_with_a_reason(found: list[Row]) -> None:
+    base, _, failed = csv.DictReader(io.StringIO(to_csv(found)))
+    assert (base["AS_delta"], base["AS_delta_missing"]) == ("", "this is the base model")
+    assert (failed["status"], failed["UA"]) == ("failed", "")
+
+
+def test_csv_never_starts_a_cell_with_a_formula(found: list[Row]) -> None:
+    assert next(line for line in csv.DictReader(io.StringIO(to_csv(found))) if line["error"])[
+        "error"
+    ].startswith("'=1+1")
+
+
+def test_markdown_tables_are_rectangular(found: list[Row]) -> None:
+    table = [line for line in to_markdown(found).splitlines() if line.startswith("|")]
+    assert len(table) == 2 + len(found)
+    assert len({line.count(" | ") for line in table}) == 1
+
+
+def test_markdown_names_what_is_missing_and_escapes(found: list[Row]) -> None:
+    text = to_markdown(found)
+    assert "- none, missing ΔAS: this is the base model" in text
+    assert r"- balanced · seed 1 failed: =1+1 \| \<b\>\_x\_\</b\> second line" in text
+    assert "Intervals: prompts and noise, one training run." in text
+
+
+@pytest.mark.parametrize(
+    ("number", "style", "text"),
+    [
+        (0.956, "share", "0.96"),
+        (-0.0123, "signed", "−0.012"),
+        (0.0123, "signed", "+0.012"),
+        (0.00214, "decimal", "0.0021"),
+        (31.24, "decimal", "31.2"),
+        (0.0, "decimal", "0"),
+        (83.4, "seconds", "83 s"),
+        (1_480_000_000, "bytes", "1.5 GB"),
+        (999, "bytes", "999 B"),
+        (3_456_789, "count", "3.5 M"),
+    ],
+)
+def test_numbers_are_written_for_people(number: float, style: str, text: str) -> None:
+    assert write_number(number, style) == text  # type: ignore[arg-type]
+
+
+def test_an_interval_with_a_minus_sign_has_no_dash() -> None:
+    assert write_interval(Value(value=0.0, low=-0.02, high=0.01), "decimal") == "−0.0200 to 0.0100"
+    assert write_interval(Value(value=0.5, low=0.4, high=0.6), "share") == "0.40–0.60"
+    assert write_interval(Value(value=0.5), "share") == ""
