@@ -162,7 +162,7 @@ def run_suite(options: argparse.Namespace) -> int:
     cells = plan_cells(suite, tasks, registry("methods"))
     folder = options.out or Path("runs") / suite.name
     runner = make_runner(options, folder, {cell.task.file.world for cell in cells})
-    check_configs(cells)
+    check_configs(runner.pending(cells))
     outcomes = runner.run(cells)
     runner.store.prune()
     if options.publish:
@@ -213,7 +213,7 @@ def build_page(records: Path, out: Path | None) -> Path:
     from ..leaderboard.terminal import make_result_tables
 
     page = build(records, out or records / "leaderboard")
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=120)
     for table in make_result_tables(rows(load(records))):
         console.print(table)
     return page

@@ -83,13 +83,15 @@ def open_pipeline(model: str | Path, device: str, dtype: torch.dtype = torch.flo
     quiet_libraries()
     check_model(model)
     try:
-        pipeline = DiffusionPipeline.from_pretrained(str(model), use_safetensors=True)
+        # diffusers opens in float32 by default; older versions know the keyword by this name alone
+        precision = {} if dtype == torch.float32 else {"torch_dtype": dtype}
+        pipeline = DiffusionPipeline.from_pretrained(str(model), use_safetensors=True, **precision)
     except (OSError, ValueError) as error:
         raise UserError(
             f"{model}: does not open as a diffusers pipeline: {str(error).splitlines()[0]}"
         ) from None
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(device, dtype)
+    return pipeline.to(device)
 
 
 def quiet_libraries() -> None:

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .errors import UserError
 from .types import ITEM_COLUMNS, Value
 
-SCHEMA_VERSION = 1
 VOLATILE = ("key", "created", "seconds", "environment", "command", "commit")
 """Fields of a record that may differ between two runs of the same cell; `digest` leaves them out."""
 
@@ -66,7 +65,7 @@ class PointInfo(_Part):
 class Record(_Part):
     """One cell, measured. Its item rows are in `<stem>.parquet`, its contact sheet in `<stem>.webp`."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     key: str  # of everything that the cell depends on: equal key, nothing to do
     cell: str  # stem of the files: task, method, seed, short digest of the config
     suite: str

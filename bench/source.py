@@ -3,19 +3,29 @@
 import ast
 import hashlib
 import importlib.util
+from functools import cache
 from pathlib import Path
 
 ROOT = "unlearnbench"
 
 
+@cache
 def _origin(module: str) -> Path | None:
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, AttributeError, ValueError):
-        return None
-    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+    """Return the file of a module. The project's own are found by path: `find_spec` would import parents."""
+    parts = module.split(".")
+    if parts[0] != ROOT:
+        try:
+            spec = importlib.util.find_spec(module)
+        except (ImportError, AttributeError, ValueError):
+            return None
+        return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+    # this file is ROOT/bench/source.py: the packages of ROOT lie side by side
+    stem = Path(__file__).resolve().parent.parent.joinpath(*parts[1:])
+    choices = (stem.with_name(stem.name + ".py"), stem / "__init__.py")
+    return next((path for path in choices if len(parts) > 1 and path.is_file()), None)
 
 
+@cache
 def _imported(module: str, path: Path) -> set[str]:
     """Return the absolute names of modules that a file imports, relative imports resolved."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]

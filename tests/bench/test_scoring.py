@@ -84,5 +84,5 @@ def test_the_sheet_shows_some_of_each_split() -> None:
 
 
 def test_found_must_have_a_row_an_image() -> None:
-    with pytest.raises(ValueError, match="[Ll]ength"):
+    with pytest.raises(ValueError, match=r"[Ll]ength"):
         build_items(ASKS, _images(0, 0, 1, 2), _found("cat"), None)

@@ -10,7 +10,7 @@ from unlearnbench.bench.worlds.emoji import loop
 from unlearnbench.bench.worlds.emoji.loop import Stage, derive_seed, seeded, train
 
 
-class _Killed(Exception):
+class _KilledError(Exception):
     pass
 
 
@@ -21,7 +21,7 @@ def _stage(kill_at: int | None = None) -> Stage:
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         if step == kill_at:
-            raise _Killed
+            raise _KilledError
         return network(torch.randn(8, 1, 4, 4, generator=generator)).square().mean()
 
     return Stage("toy", {"network": network}, loss, steps=12, rate=1e-2, seed=0, ema=0.9)
@@ -34,7 +34,7 @@ def test_a_broken_run_ends_as_an_unbroken_one(
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     whole, broken = _stage(), _stage(kill_at)
     train(whole, tmp_path / "whole")
-    with pytest.raises(_Killed):
+    with pytest.raises(_KilledError):
         train(broken, tmp_path / "broken")
     resumed = _stage()
     train(resumed, tmp_path / "broken")

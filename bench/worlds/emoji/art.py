@@ -62,7 +62,7 @@ def _codes(emoji: str, width: int) -> list[str]:
 
 
 def _slugs(name: str) -> list[str]:
-    slug = name.lower().translate(str.maketrans({" ": "-", "’": "", "'": "", ":": "", ".": "", ",": ""}))
+    slug = name.lower().translate(str.maketrans(" ", "-", "’':.,"))
     return [slug, f"{slug}-default"]
 
 
@@ -98,7 +98,10 @@ def _render(path: Path) -> Image.Image:
         image = Image.open(io.BytesIO(bytes(data))).convert("RGBA")
     else:
         image = Image.open(path).convert("RGBA")
-    left, top, right, bottom = image.getchannel("A").point(lambda a: 255 * (a > 8)).getbbox()
+    drawn = image.getchannel("A").point(lambda a: 255 * (a > 8)).getbbox()
+    if drawn is None:
+        raise UserError(f"{path}: an empty drawing")
+    left, top, right, bottom = drawn
     side = max(right - left, bottom - top)
     square = Image.new("RGBA", (side, side))
     square.paste(

@@ -46,11 +46,10 @@ def clip_stage(
     captioner: Captioner,
     tokenizer: CLIPTokenizer,
     model: open_clip.CLIP,
-    known: Tensor,
-    triples: Tensor,
+    banks: dict[str, Tensor],
 ) -> Stage:
     """Train by CLIP's symmetric contrastive loss on composites and round trips with training captions."""
-    budget = spec.clip
+    budget, known, triples = spec.clip, banks["known"], banks["triples"]
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         half = budget.batch // 2

@@ -3,12 +3,12 @@
 import io
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.functional import pil_to_tensor
 
 from ...errors import UserError
 from .spec import WorldSpec
@@ -63,7 +63,8 @@ def load_canvas(spec: WorldSpec, parquet: Path) -> Canvas:
 
 def _read_sprite(data: bytes, pixels: int) -> Tensor:
     """Decode one PNG to (4, P, P), premultiplied before it is resized: no hidden colour mixes in."""
-    sprite = pil_to_tensor(Image.open(io.BytesIO(data)).convert("RGBA")).float() / 255
+    pixels_first = np.array(Image.open(io.BytesIO(data)).convert("RGBA"))
+    sprite = torch.from_numpy(pixels_first).permute(2, 0, 1).float() / 255
     sprite = torch.cat([sprite[:3] * sprite[3:], sprite[3:]])
     if sprite.shape[-1] != pixels:
         sprite = F.interpolate(sprite[None], size=(pixels, pixels), mode="area")[0]

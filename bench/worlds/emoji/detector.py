@@ -63,13 +63,19 @@ def degrade(images: Tensor, generator: torch.Generator) -> Tensor:
     return images.clamp(-1, 1)
 
 
+def make_banks(spec: WorldSpec, canvas: Canvas, vae: AutoencoderKL, latents: Tensor) -> dict[str, Tensor]:
+    """Return what judges train on: round trips `known` with their `triples`, and `unknown` garbage."""
+    known, triples = round_trips(spec, canvas, vae, BANK, seeded(spec.seed, "bank", "known"))
+    unknown = garbage_bank(vae, latents, BANK // 2, seeded(spec.seed, "bank", "unknown"))
+    return {"known": known, "triples": triples, "unknown": unknown}
+
+
 def detector_stage(
-    spec: WorldSpec, canvas: Canvas, vae: AutoencoderKL, latents: Tensor, network: DetectorNetwork
+    spec: WorldSpec, canvas: Canvas, banks: dict[str, Tensor], network: DetectorNetwork
 ) -> Stage:
     """Train both heads by cross-entropy: a third composites, half round trips, the rest nothing known."""
     budget = spec.detector
-    known, triples = round_trips(spec, canvas, vae, BANK, seeded(spec.seed, "detector", "bank"))
-    unknown = garbage_bank(vae, latents, BANK // 2, seeded(spec.seed, "detector", "garbage"))
+    known, triples, unknown = banks["known"], banks["triples"], banks["unknown"]
     nothing = len(spec.subject_names), len(spec.style_names)
 
     def loss(step: int, generator: torch.Generator) -> Tensor:

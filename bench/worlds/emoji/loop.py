@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ...progress import show_progress
+from .settings import check_key
 
 CHECKPOINT_SECONDS = 60.0
 LossFunction = Callable[[int, torch.Generator], Tensor]
@@ -29,11 +31,18 @@ def seeded(*parts: object) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(*parts))
 
 
-def save_atomic(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write a safetensors file that is either whole or absent."""
+def save_atomic(tensors: dict[str, Tensor], path: Path, key: str = "") -> None:
+    """Write a safetensors file that is either whole or absent; key: digest of what it was made with."""
     scratch = path.with_name(path.name + f".{os.getpid()}.tmp")
-    save_file({k: v.detach().contiguous() for k, v in tensors.items()}, scratch)
+    save_file({k: v.detach().contiguous() for k, v in tensors.items()}, scratch, metadata={"key": key})
     scratch.replace(path)
+
+
+def read_checked(path: Path, key: str) -> dict[str, Tensor]:
+    """Read a safetensors file; raises UserError where settings other than those of `key` made it."""
+    with safe_open(path, "pt") as file:
+        check_key((file.metadata() or {}).get("key"), key, path)
+    return load_file(path)
 
 
 @dataclass
@@ -50,6 +59,7 @@ class Stage:
     steps: int
     rate: float
     seed: int
+    key: str = ""  # digest of the settings; files of another key are refused
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.01
     warmup: int = 100
@@ -75,7 +85,7 @@ def train(stage: Stage, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     final, checkpoint = folder / f"{stage.name}.safetensors", folder / f"{stage.name}.checkpoint.safetensors"
     if final.exists():
-        _load_weights(stage, load_file(final))
+        _load_weights(stage, read_checked(final, stage.key))
         return
     parameters = stage.parameters()
     optimiser = torch.optim.AdamW(
@@ -88,7 +98,7 @@ def train(stage: Stage, folder: Path) -> None:
         module.train()
     _run_steps(stage, optimiser, start, checkpoint)
     weights = {name: p.detach() for name, p in parameters.items()} | stage.buffers()
-    save_atomic(weights | stage.averaged, final)
+    save_atomic(weights | stage.averaged, final, stage.key)
     checkpoint.unlink(missing_ok=True)
     _load_weights(stage, load_file(final))
 
@@ -129,13 +139,13 @@ def _save_checkpoint(stage: Stage, optimiser: torch.optim.Optimizer, step: int, 
         tensors[f"weight.{name}"] = parameter
         for key, value in optimiser.state[parameter].items():
             tensors[f"optimiser.{key}.{name}"] = value
-    save_atomic(tensors, path)
+    save_atomic(tensors, path, stage.key)
 
 
 def _resume(stage: Stage, optimiser: torch.optim.Optimizer, path: Path) -> int:
     if not path.exists():
         return 0
-    tensors = load_file(path)
+    tensors = read_checked(path, stage.key)
     with torch.no_grad():
         for name, buffer in stage.buffers().items():
             buffer.copy_(tensors[f"buffer.{name}"])

@@ -27,7 +27,7 @@ def pretrain(
     if "detector" in stages:
         _ = recipe.detector
     if "clip" in stages:
-        recipe.train_clip()
+        _ = recipe.clip
     if "export" not in stages:
         return None
     scratch = target.with_name(target.name + ".tmp")

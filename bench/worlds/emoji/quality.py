@@ -73,8 +73,11 @@ class QualityReport:
 
 
 def held_out_requests(world: EmojiWorld, images: int) -> tuple[list[Triple], list[Request]]:
-    """Return every held-out triple, as often as `images` needs, in evaluation wordings."""
-    held = [t for t in world.spec.triples if world.spec.is_held_out(t)]
+    """Return every held-out triple, as often as `images` needs, in evaluation wordings.
+
+    A world that holds none out (`tiny`) is measured on all of its triples.
+    """
+    held = [t for t in world.spec.triples if world.spec.is_held_out(t)] or world.spec.triples
     wordings = world.captioner.words.evaluation
     triples, requests = [], []
     for turn in range(-(-images // len(held))):
@@ -127,7 +130,7 @@ def _attribute_shares(
 
 
 def measure_quality(world: EmojiWorld, images: int, device: str, sheet: Path | None = None) -> QualityReport:
-    """Draw held-out triples (at the world's settings and the call's defaults) and indirect prompts; judge them."""
+    """Draw and judge held-out triples, at the stated settings and at the call's, and indirect prompts."""
     pipeline, judge = open_pipeline(world.pipeline_folder, device), world.open_judge()
     size = world.pixels
     stated = Sampling(world.steps, world.guidance, size, size)

@@ -1,13 +1,14 @@
 """Make an emoji world from its sprites: train part by part, each resumable, and export what ships."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
-from safetensors.torch import load_file
+from open_clip import CLIP
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -17,8 +18,9 @@ from .autoencoder import autoencoder_stage, build_autoencoder
 from .captions import Captioner
 from .clip import clip_config, clip_stage
 from .compose import Canvas, load_canvas
-from .detector import BANK, build_detector, calibrate, detector_stage, round_trips
-from .loop import save_atomic, seeded, train
+from .detector import build_detector, calibrate, detector_stage, make_banks
+from .loop import Stage, read_checked, save_atomic, seeded, train
+from .settings import part_key
 from .spec import WorldSpec
 from .text import build_text_encoder, build_tokenizer, text_stage, write_vocabulary
 from .unet import build_unet, encode_world, sampling_schedule, unet_stage
@@ -36,26 +38,35 @@ class Recipe:
     spec: WorldSpec
     canvas: Canvas
     captioner: Captioner
+    sprites: Path
     folder: Path
+
+    def _train(self, stage: Stage) -> None:
+        stage.key = part_key(self.spec, self.sprites, stage.name)
+        train(stage, self.folder)
+
+    def _keep(self, part: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Return a part's tensors from the folder, made first where they are not there."""
+        path, key = self.folder / f"{part}.safetensors", part_key(self.spec, self.sprites, part)
+        if not path.exists():
+            save_atomic(make(), path, key)
+        return read_checked(path, key)
 
     @cached_property
     def autoencoder(self) -> AutoencoderKL:
         """The trained autoencoder; its `scaling_factor` gives latents of unit variance."""
         vae = build_autoencoder(self.spec)
-        train(autoencoder_stage(self.spec, self.canvas, vae), self.folder)
-        path = self.folder / "latents.safetensors"
-        if not path.exists():
-            raw, triples = encode_world(self.spec, self.canvas, vae)
-            save_atomic({"latents": raw, "triples": triples}, path)
-        vae.register_to_config(scaling_factor=round(1 / load_file(path)["latents"].std().item(), 6))
+        self._train(autoencoder_stage(self.spec, self.canvas, vae))
+        stored = self._keep("latents", lambda: encode_world(self.spec, self.canvas, vae))
+        vae.register_to_config(scaling_factor=round(1 / stored["latents"].std().item(), 6))
         return vae
 
     @cached_property
     def latents(self) -> tuple[Tensor, Tensor]:
         """Scaled latents (n, 4, h, w) of the seen triples, and the triples (n, 3)."""
-        factor = self.autoencoder.config.scaling_factor
-        stored = load_file(self.folder / "latents.safetensors")
-        return stored["latents"] * factor, stored["triples"]
+        vae = self.autoencoder
+        stored = self._keep("latents", lambda: encode_world(self.spec, self.canvas, vae))
+        return stored["latents"] * vae.config.scaling_factor, stored["triples"]
 
     @cached_property
     def tokenizer(self) -> CLIPTokenizer:
@@ -64,38 +75,35 @@ class Recipe:
     @cached_property
     def text_encoder(self) -> CLIPTextModel:
         encoder = build_text_encoder(self.spec, self.tokenizer)
-        train(text_stage(self.spec, self.captioner, self.tokenizer, encoder, *self.latents), self.folder)
+        self._train(text_stage(self.spec, self.captioner, self.tokenizer, encoder, *self.latents))
         return encoder
 
     @cached_property
     def unet(self) -> UNet2DConditionModel:
         unet = build_unet(self.spec)
         stage = unet_stage(self.spec, self.captioner, self.tokenizer, self.text_encoder, unet, *self.latents)
-        train(stage, self.folder)
+        self._train(stage)
         return unet
+
+    @cached_property
+    def banks(self) -> dict[str, Tensor]:
+        """What the judges' training draws from (see `make_banks`)."""
+        return self._keep(
+            "banks", lambda: make_banks(self.spec, self.canvas, self.autoencoder, self.latents[0])
+        )
 
     @cached_property
     def detector(self) -> DetectorNetwork:
         network = build_detector(self.spec)
-        if not (self.folder / "detector.safetensors").exists():
-            train(
-                detector_stage(self.spec, self.canvas, self.autoencoder, self.latents[0], network),
-                self.folder,
-            )
-        network.load_state_dict(_strip(load_file(self.folder / "detector.safetensors"), "network."))
-        return network.eval().requires_grad_(False)
+        self._train(detector_stage(self.spec, self.canvas, self.banks, network))
+        return network
 
-    def train_clip(self) -> dict[str, Tensor]:
-        """Train the alignment model and return its weights."""
-        path = self.folder / "clip.safetensors"
-        if not path.exists():
-            model = build_clip(clip_config(self.spec, self.tokenizer), self.spec.seed)
-            bank = round_trips(
-                self.spec, self.canvas, self.autoencoder, BANK // 2, seeded(self.spec.seed, "clip")
-            )
-            stage = clip_stage(self.spec, self.canvas, self.captioner, self.tokenizer, model, *bank)
-            train(stage, self.folder)
-        return _strip(load_file(path), "model.")
+    @cached_property
+    def clip(self) -> CLIP:
+        """The alignment model."""
+        model = build_clip(clip_config(self.spec, self.tokenizer), self.spec.seed)
+        self._train(clip_stage(self.spec, self.canvas, self.captioner, self.tokenizer, model, self.banks))
+        return model
 
     def pipeline(self) -> StableDiffusionPipeline:
         """Return the generator as a plain diffusers pipeline."""
@@ -111,14 +119,10 @@ class Recipe:
         )
 
 
-def _strip(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
 def open_recipe(spec: WorldSpec, sprites: Path, folder: Path) -> Recipe:
     """Return the recipe of a world over its sprite file, with its working folder."""
     torch.set_flush_denormal(True)
-    return Recipe(spec, load_canvas(spec, sprites), Captioner(spec), folder)
+    return Recipe(spec, load_canvas(spec, sprites), Captioner(spec), sprites, folder)
 
 
 def export_pipeline(recipe: Recipe, target: Path) -> None:
@@ -164,7 +168,7 @@ def export_judges(recipe: Recipe, target: Path, version: int = 1) -> None:
 
 def _export_clip(recipe: Recipe, target: Path) -> None:
     target.mkdir(exist_ok=True)
-    weights = {name: t.half() for name, t in recipe.train_clip().items() if t.is_floating_point()}
+    weights = {name: t.half() for name, t in recipe.clip.state_dict().items() if t.is_floating_point()}
     save_atomic(weights, target / "model.safetensors")
     config = {
         "model_cfg": clip_config(recipe.spec, recipe.tokenizer),
@@ -182,5 +186,7 @@ def reference_features(recipe: Recipe, network: DetectorNetwork) -> tuple[Tensor
     triples = torch.tensor(spec.triples)[rows]
     features = []
     for chunk in triples.split(200):
-        features.append(network.features(recipe.canvas.compose(*chunk.T, generator)))
+        features.append(
+            network.features(recipe.canvas.compose(chunk[:, 0], chunk[:, 1], chunk[:, 2], generator))
+        )
     return torch.cat(features), triples

@@ -11,7 +11,6 @@ from pydantic import BaseModel
 from ...config import STRICT, build, read_toml
 from ...errors import UserError
 
-
 WORDINGS = "captions"
 """Stem of the TOML beside the presets that holds the caption wordings."""
 

@@ -55,21 +55,21 @@ def build_unet(spec: WorldSpec) -> UNet2DConditionModel:
 
 
 @torch.no_grad()
-def encode_world(spec: WorldSpec, canvas: Canvas, vae: AutoencoderKL) -> tuple[Tensor, Tensor]:
+def encode_world(spec: WorldSpec, canvas: Canvas, vae: AutoencoderKL) -> dict[str, Tensor]:
     """Encode random placements of every triple that is trained on.
 
-    Returns raw latents (n, 4, P/4, P/4) and their triples (n, 3).
+    Returns raw `latents` (n, 4, P/4, P/4) and their `triples` (n, 3).
     """
     seen = torch.tensor([t for t in spec.triples if not spec.is_held_out(t)])
     triples = seen.repeat(spec.unet.placements, 1)
     latents = []
     with show_progress("latents", len(triples)) as advance:
         for i, rows in enumerate(triples.split(256)):
-            image = canvas.compose(*rows.T, seeded(spec.seed, "latents", i))
+            image = canvas.compose(rows[:, 0], rows[:, 1], rows[:, 2], seeded(spec.seed, "latents", i))
             image = image.contiguous(memory_format=torch.channels_last)
             latents.append(vae.encode(image).latent_dist.mean.contiguous())
             advance(min((i + 1) * 256, len(triples)), "")
-    return torch.cat(latents), triples
+    return {"latents": torch.cat(latents), "triples": triples}
 
 
 def unet_stage(

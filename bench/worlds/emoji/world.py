@@ -13,7 +13,6 @@ from ...errors import UserError
 from ...tasks import PromptSizes, Task
 from ...types import Problem, Prompt
 from .captions import Captioner
-from .problems import build_problem, build_prompts
 from .spec import WorldSpec, load_spec
 
 DATA = Path(__file__).parent / "data"
@@ -69,10 +68,13 @@ class EmojiWorld:
         return self.spec.pixels
 
     def prompts(self, task: Task, sizes: PromptSizes) -> list[Prompt]:
+        from .problems import build_prompts  # torch is imported when something is drawn or trained
+
         return build_prompts(self.spec, self.captioner, task, sizes)
 
     def problem(self, task: Task, data: Literal["diverse", "narrow"], seed: int) -> Problem:
         from .compose import load_canvas
+        from .problems import build_problem
 
         return build_problem(self.spec, load_canvas(self.spec, SPRITES), self.captioner, task, data, seed)
 

@@ -1,0 +1,53 @@
+"""What each part of a recipe was made with: a part that other settings made is never taken for this one's."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from ...errors import UserError
+from ...store import content_key
+from .captions import load_wordings
+from .spec import WorldSpec
+
+UPSTREAM = {
+    "autoencoder": (),
+    "latents": ("autoencoder",),
+    "text": ("latents",),
+    "unet": ("text",),
+    "banks": ("latents",),
+    "detector": ("banks",),
+    "clip": ("banks",),
+}
+
+
+def part_key(spec: WorldSpec, sprites: Path, part: str) -> str:
+    """Return the digest of all settings that a part depends on, those of the parts before it included."""
+    content = spec.model_dump(mode="json")
+    own: dict[str, Any] = {
+        "autoencoder": {
+            **{
+                key: content[key]
+                for key in ("pixels", "seed", "styles", "backgrounds", "subjects", "autoencoder")
+            },
+            "sprites": hashlib.sha256(sprites.read_bytes()).hexdigest(),
+        },
+        "latents": {"held_out": content["held_out"], "placements": content["unet"]["placements"]},
+        "text": {"budget": content["text"], "wordings": load_wordings().model_dump()},
+        "unet": content["unet"],
+        "banks": {},
+        "detector": content["detector"],
+        "clip": {
+            "budget": content["clip"],
+            "text": content["text"],
+            "wordings": load_wordings().model_dump(),
+        },
+    }[part]
+    return content_key(
+        {"part": part, "own": own, "before": [part_key(spec, sprites, p) for p in UPSTREAM[part]]}
+    )
+
+
+def check_key(found: str | None, expected: str, path: Path) -> None:
+    """Raise UserError where a file was made with other settings than those of this run."""
+    if found != expected:
+        raise UserError(f"{path}: made with other settings; remove it, or choose another folder with --work")

@@ -1,0 +1,145 @@
+"""The runner: resume, unchanged cells, failures, keys that miss, corrupt entries."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from unlearnbench.bench.cli_commands import registry
+from unlearnbench.bench.records import read_items, read_record, record_digest
+from unlearnbench.bench.runner import Runner
+from unlearnbench.bench.tasks import Task
+
+SMALL = {"steps": 2, "checkpoints": [1, 2], "batch": 4}
+
+
+def test_a_second_run_changes_nothing_and_draws_nothing(
+    make_runner: Callable[..., Runner], make_cell: Any
+) -> None:
+    cells = [make_cell(), make_cell(method="finetune", **SMALL)]
+    first = make_runner().run(cells)
+    before = [o.path.read_bytes() for o in first]
+    again = make_runner().run(cells)
+    assert [o.state for o in again] == ["unchanged", "unchanged"]
+    assert [o.path.read_bytes() for o in again] == before
+
+
+def test_a_lost_record_is_made_again_without_drawing_or_training(
+    make_runner: Callable[..., Runner], make_cell: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = make_cell(method="finetune", **SMALL)
+    [first] = make_runner().run([cell])
+    digest = record_digest(read_record(first.path))
+    first.path.unlink()
+    runner = make_runner()
+    monkeypatch.setattr("unlearnbench.bench.runner.train_points", pytest.fail)
+    monkeypatch.setattr(
+        "unlearnbench.bench.points.open_pipeline", pytest.fail
+    )  # no diffusion model is opened
+    [again] = runner.run([cell])
+    assert again.state == "measured"
+    assert again.drawn == 0
+    assert record_digest(read_record(again.path)) == digest
+
+
+def test_corrupt_store_entries_are_made_again(
+    make_runner: Callable[..., Runner], make_cell: Any, tmp_path: Path
+) -> None:
+    cell, said, store = make_cell(method="finetune", **SMALL), [], tmp_path / "own-store"
+    [first] = make_runner(store=store).run([cell])
+    digest = record_digest(read_record(first.path))
+    first.path.unlink()
+    for kind in ("images", "deltas", "manifests"):
+        victim = sorted(p for p in (store / kind).rglob("*") if p.is_file())[0]
+        victim.write_bytes(victim.read_bytes()[:-1] + b"x")
+    [again] = make_runner(store=store, say=said.append).run([cell])
+    assert again.state == "measured"
+    assert record_digest(read_record(again.path)) == digest
+    assert sum("is corrupt" in line for line in said) >= 2
+
+
+def test_a_record_that_does_not_read_is_measured_again(
+    make_runner: Callable[..., Runner], make_cell: Any
+) -> None:
+    said: list[str] = []
+    [first] = make_runner().run([make_cell()])
+    digest = record_digest(read_record(first.path))
+    first.path.write_text("{ broken")
+    [again] = make_runner(say=said.append).run([make_cell()])
+    assert again.state == "measured"
+    assert str(first.path) in said[0]
+    assert record_digest(read_record(again.path)) == digest
+
+
+def test_a_failing_cell_is_recorded_and_the_others_go_on(
+    make_runner: Callable[..., Runner], make_cell: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(*arguments: Any) -> None:
+        raise FloatingPointError("training diverged")
+
+    monkeypatch.setattr("unlearnbench.methods.balanced.unlearn", explode)
+    outcomes = make_runner().run([make_cell(method="balanced", seed=7, **SMALL), make_cell()])
+    assert [o.state for o in outcomes] == [
+        "failed",
+        "unchanged" if outcomes[1].state == "unchanged" else "measured",
+    ]
+    record = read_record(outcomes[0].path)
+    assert record.status == "failed"
+    assert record.error == "FloatingPointError: training diverged"
+    assert record.points == []
+    assert "Traceback" in (outcomes[0].path.parent / "failures" / f"{record.cell}.txt").read_text()
+
+
+def test_a_method_that_saves_no_point_fails(
+    make_runner: Callable[..., Runner], make_cell: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unlearnbench.methods.balanced.unlearn", lambda *arguments: None)
+    [outcome] = make_runner().run([make_cell(method="balanced", seed=8, **SMALL)])
+    assert "saved no point" in str(read_record(outcome.path).error)
+
+
+def test_every_field_of_a_cell_changes_its_training_key(
+    make_runner: Callable[..., Runner], make_cell: Any
+) -> None:
+    runner = make_runner()
+    cell = make_cell(method="finetune", **SMALL)
+    keys = [runner.train_key(cell)]
+    concept = cell.task.concept
+    changed = [
+        make_cell(method="finetune", seed=1, **SMALL),
+        make_cell(method="finetune", **SMALL | {"rate": 2e-4}),
+        make_cell(method="gradient_sum", **SMALL),
+        make_cell("celebrities/santa-claus@tiny", "finetune", **SMALL),
+    ]
+    keys += [runner.train_key(c) for c in changed]
+    for update in ({"anchor": "house"}, {"given": {"subject": ["house"]}}, {"targets": ["dog face"]}):
+        task = Task(cell.task.id, cell.task.file, concept.model_copy(update=update), cell.task.suite_targets)
+        keys.append(runner.train_key(type(cell)(cell.suite, task, cell.row, cell.entry, cell.seed)))
+    narrow = cell.suite.model_copy(update={"data": "narrow"})
+    keys.append(runner.train_key(type(cell)(narrow, cell.task, cell.row, cell.entry, cell.seed)))
+    runner.threads += 1
+    keys.append(runner.train_key(cell))
+    assert len(set(keys)) == len(keys)
+
+
+def test_base_and_point_rows_are_paired_by_prompt_and_noise(
+    make_runner: Callable[..., Runner], make_cell: Any
+) -> None:
+    base, tuned = make_runner().run([make_cell(), make_cell(method="finetune", **SMALL)])
+    rows = [read_items(o.path, read_record(o.path)) for o in (base, tuned)]
+    assert rows[0] is not None
+    assert rows[1] is not None
+    columns = ["prompt_id", "sample", "seed", "prompt", "half"]
+    first = rows[1][rows[1].point == 0]
+    assert rows[0][columns].values.tolist() == first[columns].values.tolist()
+
+
+def test_metric_versions_are_part_of_the_key(make_runner: Callable[..., Runner], make_cell: Any) -> None:
+    runner, cell = make_runner(), make_cell()
+    before = runner.cell_key(cell)
+    metrics = registry("metrics")
+    entry = metrics["UA"]
+    metrics._entries["UA"] = type(entry)(**{**vars(entry), "version": entry.version + 1})
+    runner.metrics = metrics
+    assert runner.cell_key(cell) != before

@@ -1,0 +1,57 @@
+"""The runner's overhead over the sum of its stages, on one cell of the tiny world."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from unlearnbench.bench.generators import Generator
+from unlearnbench.bench.sampling import Drawing, Request
+from unlearnbench.bench.store import Store
+
+CONFIG = {"steps": 8, "checkpoints": [4, 8], "batch": 16}
+
+
+@pytest.mark.benchmark(group="one cell of the tiny world")
+def test_runner(benchmark: Any, make_runner: Any, make_cell: Any, tmp_path: Path) -> None:
+    turn = iter(range(1000))
+
+    def run() -> None:
+        where = tmp_path / str(next(turn))
+        [outcome] = make_runner(folder=where / "records", store=where / "store").run(
+            [make_cell(method="balanced", **CONFIG)]
+        )
+        assert outcome.state == "measured"
+
+    benchmark.pedantic(run, rounds=3, warmup_rounds=1)
+
+
+@pytest.mark.benchmark(group="one cell of the tiny world")
+def test_sum_of_stages(benchmark: Any, make_runner: Any, make_cell: Any, tmp_path: Path) -> None:
+    """Open, train, draw and judge by hand: the base's images, then each point's."""
+    from unlearnbench.bench.config import build
+    from unlearnbench.bench.generators import open_pipeline
+    from unlearnbench.bench.scoring import build_items
+
+    turn = iter(range(1000))
+
+    def stages() -> None:
+        runner, cell = make_runner(), make_cell(method="balanced", **CONFIG)
+        world = runner.worlds["tiny"]
+        asks = runner._asks(cell, world, 0)
+        pipeline = open_pipeline(world.pipeline_folder, "cpu")
+        sampling = runner._holder(world).sampling
+        generator = Generator(pipeline, sampling, "w")
+        judge, scorer = world.open_judge(), world.open_alignment()
+
+        def score(*ignored: Any) -> None:
+            store = Store(tmp_path / "stages" / str(next(turn)))
+            drawing = Drawing(str(next(turn)), sampling, "torch.float32", "cpu", lambda: generator)
+            images = drawing.draw([Request(a.prompt.text, a.seed) for a in asks], store, lambda n: None)
+            build_items(asks, images, judge.judge(images).found, scorer)
+
+        score()
+        config = build(cell.entry.load_config(), cell.row.config, "here")
+        cell.entry.load()(pipeline, world.problem(cell.task, "diverse", 0), config, score)
+
+    benchmark.pedantic(stages, rounds=3, warmup_rounds=1)

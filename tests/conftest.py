@@ -1,0 +1,52 @@
+"""Shared fixtures: a runner over the tiny world, with a store that lives as long as the session."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from unlearnbench.bench.cli_commands import registry, set_threads, task_registry
+from unlearnbench.bench.plan import Cell, MethodRow, Suite
+from unlearnbench.bench.runner import Runner
+from unlearnbench.bench.store import Store
+from unlearnbench.bench.tasks import PromptSizes
+
+SMALL = PromptSizes(forget=4, forget_samples=2, retain_same=3, retain_other=3, retain_given=2, indirect=3)
+
+
+@pytest.fixture(scope="session")
+def session_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture
+def make_runner(session_store: Path, tmp_path: Path) -> Callable[..., Runner]:
+    """Return make(folder=..., store=..., say=...): a runner of the tiny world."""
+
+    def make(folder: Path | None = None, store: Path | None = None, say: Any = lambda line: None) -> Runner:
+        return Runner(
+            store=Store(store or session_store, say),
+            folder=folder or tmp_path / "records",
+            device="cpu",
+            threads=set_threads(1),
+            worlds={"tiny": registry("worlds")["tiny"].load()()},
+            metrics=registry("metrics"),
+            command="unlearnbench run",
+            say=say,
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_cell() -> Callable[..., Cell]:
+    """Return make(task, method, **config): one small cell of the tiny world."""
+
+    def make(task: str = "classes/cat-face@tiny", method: str = "none", seed: int = 0, **config: Any) -> Cell:
+        row = MethodRow(name=method, config=config)
+        suite = Suite(name="test", tasks=[task], methods=[row], sizes=SMALL)
+        entry = None if method == "none" else registry("methods")[method]
+        return Cell(suite, task_registry()[task], row, entry, seed)
+
+    return make

@@ -1,0 +1,49 @@
+"""Parts made with other settings are refused, and a part's key follows what it depends on."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from unlearnbench.bench.errors import UserError
+from unlearnbench.bench.worlds.emoji.loop import read_checked, save_atomic
+from unlearnbench.bench.worlds.emoji.settings import UPSTREAM, part_key
+from unlearnbench.bench.worlds.emoji.spec import WorldSpec, load_spec
+from unlearnbench.bench.worlds.emoji.world import SPRITES
+
+CHANGES = {
+    "pixels": set(UPSTREAM),
+    "seed": set(UPSTREAM),
+    "held_out": set(UPSTREAM) - {"autoencoder"},
+    "guidance": set(),
+    "autoencoder.rate": set(UPSTREAM),
+    "text.steps": {"text", "unet", "clip"},
+    "unet.steps": {"unet"},
+    "detector.batch": {"detector"},
+    "clip.steps": {"clip"},
+}
+
+
+def _changed(spec: WorldSpec, key: str) -> WorldSpec:
+    part, _, name = key.partition(".")
+    if not name:
+        return spec.model_copy(update={part: getattr(spec, part) * 2 + 1})
+    budget = getattr(spec, part)
+    return spec.model_copy(update={part: budget.model_copy(update={name: getattr(budget, name) * 2})})
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_a_setting_changes_the_parts_that_depend_on_it(key: str) -> None:
+    spec = load_spec("tiny")
+    other = _changed(spec, key)
+    changed = {part for part in UPSTREAM if part_key(spec, SPRITES, part) != part_key(other, SPRITES, part)}
+    assert changed == CHANGES[key]
+
+
+def test_a_file_of_other_settings_is_refused_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "unet.safetensors"
+    save_atomic({"x": torch.ones(2)}, path, "one")
+    assert torch.equal(read_checked(path, "one")["x"], torch.ones(2))
+    with pytest.raises(UserError, match="made with other settings; remove it"):
+        read_checked(path, "two")
+    assert path.exists()
