@@ -1,47 +1,30 @@
 """Execute a plan: for each cell train (or find) its points, draw, judge, score, and write one record."""
 
-import json
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from .assemble import describe_cell, describe_point
 from .config import build
-from .environment import describe_environment, find_commit
-from .generators import Sampling, files_digest
+from .environment import describe_environment
+from .generators import Sampling
+from .keys import cell_key, train_key
 from .metrics import compute
 from .plan import Cell
 from .points import Manifest, ModelHolder, PointManifest, reference_manifest, train_points
 from .progress import show_progress
-from .records import (
-    Cost,
-    MethodInfo,
-    PointInfo,
-    Record,
-    TaskInfo,
-    items_digest,
-    read_record,
-    write_record,
-)
+from .records import Record, items_digest, read_record, write_record
 from .registry import Entry, Registry
-from .sampling import NOISE_VERSION, Drawing, Request, noise_seed
+from .sampling import Drawing, Request, noise_seed
 from .scoring import Ask, build_items
 from .sheet import choose_columns, make_sheet
-from .source import source_digest
 from .store import Store, content_key
 from .types import View
-
-INTERVAL = "prompts and noise, one training run"
-SCORING_MODULES = (
-    "unlearnbench.bench.scoring",
-    "unlearnbench.bench.judges.emoji",
-    "unlearnbench.bench.judges.clip",
-)
 
 
 @dataclass(frozen=True)
@@ -123,40 +106,10 @@ class Runner:
         return record.key == key and record.status == "ok" and path.with_suffix(".parquet").exists()
 
     def cell_key(self, cell: Cell) -> str:
-        """Return the key of a cell's record: its training, its prompts, its judges and its metrics."""
-        return content_key(
-            {
-                "train": self.train_key(cell),
-                "sizes": cell.suite.sizes.model_dump(),
-                "noise": [cell.row.noise, NOISE_VERSION],
-                "metrics": {entry.name: entry.version for entry in self.metrics.values()},
-                "scoring": source_digest(
-                    *SCORING_MODULES, *(entry.module for entry in self.metrics.values())
-                ),
-            }
-        )
+        return cell_key(cell, self.worlds[cell.task.file.world], self.metrics, self.device, self.threads)
 
     def train_key(self, cell: Cell) -> str:
-        """Return the key of a cell's training: config, problem, world, and the source that trains."""
-        world = self.worlds[cell.task.file.world]
-        environment = describe_environment(self.device, self.threads)
-        fields: dict[str, Any] = {
-            "world": world.digest,
-            "device": self.device,
-            "threads": self.threads,
-            "libraries": environment["packages"],
-            "model": files_digest(cell.model),
-        }
-        if cell.entry is not None:
-            fields |= {
-                "task": cell.task.concept.model_dump() | {"suite": sorted(cell.task.suite_targets)},
-                "method": cell.entry.name,
-                "config": cell.row.config,
-                "seed": cell.seed,
-                "data": cell.suite.data,
-                "source": source_digest(cell.entry.module, "unlearnbench.bench.worlds.emoji.problems"),
-            }
-        return content_key(fields)
+        return train_key(cell, self.worlds[cell.task.file.world], self.device, self.threads)
 
     def _measure(self, cell: Cell, key: str, started: float) -> tuple[Record, pd.DataFrame, bytes, int]:
         world = self.worlds[cell.task.file.world]
@@ -167,7 +120,7 @@ class Runner:
         for index, point in enumerate(manifest.points):
             scored = self._score(cell, world, point, asks, None if _is_base(cell) else base.view)
             values = compute(self.metrics, scored.view, self.metrics)
-            points.append(_point_info(index, point, values))
+            points.append(describe_point(index, point, values))
             frames.append(scored.items.assign(point=index))
             tiles.append(scored.tiles)
             drawn += scored.drawn
@@ -175,9 +128,8 @@ class Runner:
         items = items[["point", *[c for c in items.columns if c != "point"]]]
         sheet = make_sheet(tiles)
         captions = [asks[i].prompt.text for i in choose_columns(asks)]
-        record = self._assemble(
-            cell, key, started, points=points, log=manifest.log, items=items_digest(items), sheet=captions
-        )
+        measured = {"points": points, "log": manifest.log, "items_sha256": items_digest(items)}
+        record = self._assemble(cell, key, started, **measured, sheet=captions)
         return record, items, sheet, drawn
 
     def _holder(self, world: Any, model: str = "") -> ModelHolder:
@@ -265,104 +217,24 @@ class Runner:
             cache[name] = make()
         return cache[name]
 
-    def _assemble(
-        self,
-        cell: Cell,
-        key: str,
-        started: float,
-        points: list[PointInfo] | None = None,
-        log: dict[str, list[float | None]] | None = None,
-        items: str | None = None,
-        sheet: list[str] | None = None,
-        error: str | None = None,
-    ) -> Record:
+    def _assemble(self, cell: Cell, key: str, started: float, **measured: Any) -> Record:
+        """Return a cell's record of what was `measured` (points, log, items_sha256, sheet) or its `error`."""
         world = self.worlds[cell.task.file.world]
+        asks = self._asks(cell, world, cell.row.noise)
         holder = self._holder(world, cell.model)
-        prompts = [[a.prompt.id, a.sample, a.seed] for a in self._asks(cell, world, cell.row.noise)]
-        return Record(
-            cell=cell.stem,
-            key=key,
-            suite=cell.suite.name,
-            source="measured",
-            status="ok" if error is None else "failed",
-            error=error,
-            task=_task_info(cell, world),
-            method=_method_info(cell),
-            seed=cell.seed,
-            data=cell.suite.data,
-            sampling={**vars(holder.sampling), "dtype": str(holder.dtype), "noise": cell.row.noise},
-            prompts_sha256=content_key({"prompts": prompts}),
-            metrics={entry.name: entry.version for entry in self.metrics.values()},
-            interval=INTERVAL,
-            points=points or [],
-            log=log or {},
-            items_sha256=items,
-            sheet=sheet or [],
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            seconds=round(time.monotonic() - started, 3),
-            environment=describe_environment(self.device, self.threads),
-            command=self.command,
-            commit=find_commit(),
+        return describe_cell(cell, world, asks).model_copy(
+            update={
+                "key": key,
+                "status": "failed" if "error" in measured else "ok",
+                "sampling": {**vars(holder.sampling), "dtype": str(holder.dtype), "noise": cell.row.noise},
+                "metrics": {entry.name: entry.version for entry in self.metrics.values()},
+                "seconds": round(time.monotonic() - started, 3),
+                "environment": describe_environment(self.device, self.threads),
+                "command": self.command,
+                **measured,
+            }
         )
 
 
 def _is_base(cell: Cell) -> bool:
     return cell.entry is None and not cell.model
-
-
-def _point_info(index: int, point: PointManifest, values: dict[str, Any]) -> PointInfo:
-    cost = Cost(
-        seconds=point.seconds, memory_bytes=point.memory, parameters=point.parameters, delta_bytes=point.bytes
-    )
-    return PointInfo(
-        index=index,
-        step=point.step,
-        label=str(point.step),
-        fingerprint=point.fingerprint,
-        values=values,
-        cost=cost,
-    )
-
-
-def _task_info(cell: Cell, world: Any) -> TaskInfo:
-    file, concept = cell.task.file, cell.task.concept
-    return TaskInfo(
-        id=cell.task.id,
-        family=file.family,
-        concept=concept.name,
-        anchor=concept.anchor,
-        world=world.id,
-        judge=file.judge,
-        role=concept.role,
-        version=file.version,
-        targets=concept.targets,
-    )
-
-
-def _method_info(cell: Cell) -> MethodInfo:
-    if cell.model:
-        return MethodInfo(
-            name=cell.row.name,
-            version=1,
-            summary="a model evaluated as it is",
-            paper="",
-            config=cell.row.config,
-        )
-    if cell.entry is None:
-        return MethodInfo(
-            name=cell.row.name,
-            version=1,
-            summary="the base model itself, nothing forgotten",
-            paper="",
-            config={},
-            reference=True,
-        )
-    config = build(cell.entry.load_config(), cell.row.config, f"{cell.suite.name}: {cell.row.name}")
-    full = json.loads(config.model_dump_json()) if hasattr(config, "model_dump_json") else dict(vars(config))
-    return MethodInfo(
-        name=cell.entry.name,
-        version=cell.entry.version,
-        summary=cell.entry.summary,
-        paper=cell.entry.paper,
-        config=full,
-    )

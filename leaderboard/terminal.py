@@ -23,8 +23,6 @@ def _task_table(task: str, rows: Sequence[Row]) -> Table:
         c for c in COLUMNS if c.name in SHOWN and any(row.value(c.name).value is not None for row in rows)
     ]
     table = Table(title=escape(task), title_justify="left", title_style="bold", box=None, pad_edge=False)
-        title=escape(task), title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False
-    )
     table.add_column("method", no_wrap=True)
     table.add_column("step", justify="right")
     for column in columns:

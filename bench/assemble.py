@@ -1,0 +1,106 @@
+"""What a record says of its cell: task, method, prompts, time and commit."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from .config import build
+from .environment import find_commit
+from .plan import Cell
+from .points import PointManifest
+from .records import Cost, MethodInfo, PointInfo, Record, TaskInfo
+from .scoring import Ask
+from .store import content_key
+
+INTERVAL = "prompts and noise, one training run"
+
+
+def describe_cell(cell: Cell, world: Any, asks: Sequence[Ask]) -> Record:
+    """Return a record with everything that is known before anything is measured."""
+    prompts = [[ask.prompt.id, ask.sample, ask.seed] for ask in asks]
+    return Record(
+        cell=cell.stem,
+        key="",
+        suite=cell.suite.name,
+        source="measured",
+        status="ok",
+        error=None,
+        task=describe_task(cell, world),
+        method=describe_method(cell),
+        seed=cell.seed,
+        data=cell.suite.data,
+        sampling={},
+        prompts_sha256=content_key({"prompts": prompts}),
+        metrics={},
+        interval=INTERVAL,
+        points=[],
+        log={},
+        items_sha256=None,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=0.0,
+        environment={},
+        command="",
+        commit=find_commit(),
+    )
+
+
+def describe_point(index: int, point: PointManifest, values: dict[str, Any]) -> PointInfo:
+    """Return what a record says of a saved point."""
+    cost = Cost(
+        seconds=point.seconds, memory_bytes=point.memory, parameters=point.parameters, delta_bytes=point.bytes
+    )
+    return PointInfo(
+        index=index,
+        step=point.step,
+        label=str(point.step),
+        fingerprint=point.fingerprint,
+        values=values,
+        cost=cost,
+    )
+
+
+def describe_task(cell: Cell, world: Any) -> TaskInfo:
+    """Return what a record says of its task."""
+    file, concept = cell.task.file, cell.task.concept
+    return TaskInfo(
+        id=cell.task.id,
+        family=file.family,
+        concept=concept.name,
+        anchor=concept.anchor,
+        world=world.id,
+        judge=file.judge,
+        role=concept.role,
+        version=file.version,
+        targets=concept.targets,
+    )
+
+
+def describe_method(cell: Cell) -> MethodInfo:
+    """Return what a record says of its method, the whole config with its defaults included."""
+    if cell.model:
+        return MethodInfo(
+            name=cell.row.name,
+            version=1,
+            summary="a model evaluated as it is",
+            paper="",
+            config=cell.row.config,
+        )
+    if cell.entry is None:
+        return MethodInfo(
+            name=cell.row.name,
+            version=1,
+            summary="the base model itself, nothing forgotten",
+            paper="",
+            config={},
+            reference=True,
+        )
+    config = build(cell.entry.load_config(), cell.row.config, f"{cell.suite.name}: {cell.row.name}")
+    full = json.loads(config.model_dump_json()) if hasattr(config, "model_dump_json") else dict(vars(config))
+    return MethodInfo(
+        name=cell.entry.name,
+        version=cell.entry.version,
+        summary=cell.entry.summary,
+        paper=cell.entry.paper,
+        config=full,
+    )

@@ -1,0 +1,54 @@
+"""Keys of the store: everything that a training or a record depends on, so that nothing stale is taken."""
+
+from typing import Any
+
+from .environment import describe_environment
+from .generators import files_digest
+from .plan import Cell
+from .registry import Entry, Registry
+from .sampling import NOISE_VERSION
+from .source import source_digest
+from .store import content_key
+
+SCORING_MODULES = (
+    "unlearnbench.bench.scoring",
+    "unlearnbench.bench.judges.emoji",
+    "unlearnbench.bench.judges.clip",
+    "unlearnbench.bench.assemble",
+)
+PROBLEM_MODULE = "unlearnbench.bench.worlds.emoji.problems"
+
+
+def train_key(cell: Cell, world: Any, device: str, threads: int) -> str:
+    """Return the key of a cell's training: config, problem, world, libraries, and the source that trains."""
+    fields: dict[str, Any] = {
+        "world": world.digest,
+        "device": device,
+        "threads": threads,
+        "libraries": describe_environment(device, threads)["packages"],
+        "model": files_digest(cell.model),
+    }
+    if cell.entry is not None:
+        fields |= {
+            "task": cell.task.concept.model_dump() | {"suite": sorted(cell.task.suite_targets)},
+            "method": cell.entry.name,
+            "config": cell.row.config,
+            "seed": cell.seed,
+            "data": cell.suite.data,
+            "source": source_digest(cell.entry.module, PROBLEM_MODULE),
+        }
+    return content_key(fields)
+
+
+def cell_key(cell: Cell, world: Any, metrics: Registry[Entry], device: str, threads: int) -> str:
+    """Return the key of a cell's record: its training, its prompts, its judges and its metrics."""
+    return content_key(
+        {
+            "train": train_key(cell, world, device, threads),
+            "task": [cell.task.id, cell.task.file.version, cell.task.concept.model_dump()],
+            "sizes": cell.suite.sizes.model_dump(),
+            "noise": [cell.row.noise, NOISE_VERSION],
+            "metrics": {entry.name: entry.version for entry in metrics.values()},
+            "scoring": source_digest(*SCORING_MODULES, PROBLEM_MODULE, *(e.module for e in metrics.values())),
+        }
+    )
