@@ -38,7 +38,7 @@ COLUMNS = (
            definition="The part of UA in which the judge sees another known thing in the target's place."),
     Column("UA_nothing", "nothing known", _FORGETTING, direction="", half=True,
            definition="The part of UA in which the judge knows nothing that it sees: noise, blends, blanks."),
-    Column("UA_indirect", "UA indirect", _FORGETTING,
+    Column("UA_indirect", "UA indirect", _FORGETTING, optional=True,
            definition="UA on prompts that call for the target without naming it."),
     Column("VA", "VA", _ALIGNMENT, half=True,
            definition="Verified alignment: the share of the prompt's attributes that are found in the image, "

@@ -59,11 +59,11 @@ def test_the_wheel_runs_outside_the_checkout(wheel: Path, tmp_path: Path) -> Non
         str(tmp_path / "env" / "bin" / "unlearnbench"),
         "run",
         "--suite",
-        "tiny",
+        "demo",
         "--method",
         "placebo",
     ]
     options = ["--store", str(tmp_path / "store"), "--threads", "1"]
     done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "runs" / "tiny" / "leaderboard" / "index.html").is_file()
+    assert (tmp_path / "runs" / "demo" / "leaderboard" / "index.html").is_file()

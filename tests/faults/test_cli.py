@@ -39,11 +39,11 @@ def _model(folder: Path, content: dict[str, object] | None) -> str:
 
 CASES = {
     "wrong task": (lambda f: ["run", "--task", "classes/cat-fase"], "did you mean classes/cat-face@emoji"),
-    "wrong method": (lambda f: ["run", "--suite", "tiny", "--method", "balancd"], "did you mean balanced"),
+    "wrong method": (lambda f: ["run", "--suite", "demo", "--method", "balancd"], "did you mean balanced"),
     "wrong suite": (lambda f: ["run", "--suite", "demoo"], "no suite named 'demoo'"),
     "broken TOML": (lambda f: ["run", "--suite", _broken_suite(f)], "broken.toml: not valid TOML"),
     "misspelt key": (lambda f: ["run", "--suite", _misspelt_suite(f)], "method balanced: ratte"),
-    "no device": (lambda f: ["run", "--suite", "tiny", "--device", "tpu"], "--device tpu"),
+    "no device": (lambda f: ["run", "--suite", "demo", "--device", "tpu"], "--device tpu"),
     "model without UNet": (
         lambda f: [
             "evaluate",
