@@ -16,6 +16,7 @@ CHANGES = {
     "seed": set(UPSTREAM),
     "held_out": set(UPSTREAM) - {"autoencoder"},
     "guidance": set(),
+    "indirect": {"text", "unet", "clip"},
     "autoencoder.rate": set(UPSTREAM),
     "text.steps": {"text", "unet", "clip"},
     "unet.steps": {"unet"},

@@ -4,7 +4,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from .compose import Canvas
+from .compose import WIDEST, Canvas
 from .loop import Stage
 from .spec import WorldSpec
 
@@ -41,7 +41,7 @@ def autoencoder_stage(spec: WorldSpec, canvas: Canvas, vae: AutoencoderKL) -> St
     budget = spec.autoencoder
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
-        image = canvas.compose(*random_triples(spec, budget.batch, generator), generator)
+        image = canvas.compose(*random_triples(spec, budget.batch, generator), generator, WIDEST)
         image = image.contiguous(memory_format=torch.channels_last)
         posterior = vae.encode(image).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=generator)

@@ -14,8 +14,6 @@ LEFT_OUT = 0.10
 """Share of training captions without the style, and as many without the background."""
 EMPTY = 0.10
 """Share of training captions that are empty (classifier-free guidance)."""
-INDIRECT = 0.20
-"""Share of the captions of a category's subjects that never name the thing."""
 
 
 class Phrases(BaseModel):
@@ -88,7 +86,7 @@ class Captioner:
         elif drop < EMPTY + 2 * LEFT_OUT:
             triple = triple._replace(background=-1)
         group = self.spec.group_of(self.spec.subject_names[triple.subject])
-        if aside < INDIRECT and group in self.words.indirect:
+        if aside < self.spec.indirect and group in self.words.indirect:
             phrases = self.words.indirect[group].train
             return self.indirect(phrases[int(pick * len(phrases))], triple)
         return self.caption(triple, self.words.train[int(which * len(self.words.train))])

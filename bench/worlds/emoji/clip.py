@@ -8,7 +8,7 @@ from transformers import CLIPTokenizer
 
 from .autoencoder import random_triples
 from .captions import Captioner
-from .compose import Canvas
+from .compose import WIDEST, Canvas
 from .detector import degrade
 from .garbage import from_bytes
 from .loop import Stage
@@ -55,7 +55,7 @@ def clip_stage(
         half = budget.batch // 2
         indices = random_triples(spec, half, generator)
         rows = torch.randint(len(known), (budget.batch - half,), generator=generator)
-        images = torch.cat([canvas.compose(*indices, generator), from_bytes(known[rows])])
+        images = torch.cat([canvas.compose(*indices, generator, WIDEST), from_bytes(known[rows])])
         truth = torch.cat([torch.stack(indices, 1), triples[rows]])
         captions = captioner.training_captions([Triple(*t) for t in truth.tolist()], generator)
         text = tokenize(tokenizer, captions)

@@ -13,8 +13,10 @@ from torch import Tensor
 from ...errors import UserError
 from .spec import WorldSpec
 
-SCALE = (0.70, 0.92)
-"""Least and greatest share of the image's side that a sprite takes: a border of pure background stays."""
+WIDEST = (0.70, 0.92)
+"""Least and greatest share of the image's side that a sprite may take: a border of pure background stays.
+
+The autoencoder and the judges see this range; a world draws in its own (`scale`), which lies within."""
 
 
 class Canvas:
@@ -30,15 +32,21 @@ class Canvas:
         self.colours = torch.tensor(list(spec.backgrounds.values()), dtype=torch.float32) / 255
 
     def compose(
-        self, subject: Tensor, style: Tensor, background: Tensor, generator: torch.Generator
+        self,
+        subject: Tensor,
+        style: Tensor,
+        background: Tensor,
+        generator: torch.Generator,
+        scale: tuple[float, float] | None = None,
     ) -> Tensor:
-        """Return (n, 3, P, P) images in [-1, 1], each sprite at a random scale and place."""
+        """Return (n, 3, P, P) images in [-1, 1], each sprite at a random place and (the world's) scale."""
         n, p = len(subject), self.pixels
-        scale = SCALE[0] + (SCALE[1] - SCALE[0]) * torch.rand(n, generator=generator)
-        shift = (torch.rand(n, 2, generator=generator) - 0.5) * 2 * (SCALE[1] + 0.02 - scale)[:, None]
+        low, high = scale or self.spec.scale
+        size = low + (high - low) * torch.rand(n, generator=generator)
+        shift = (torch.rand(n, 2, generator=generator) - 0.5) * 2 * (high + 0.02 - size)[:, None]
         theta = torch.zeros(n, 2, 3)
-        theta[:, 0, 0] = theta[:, 1, 1] = 1 / scale
-        theta[:, :, 2] = -shift / scale[:, None]
+        theta[:, 0, 0] = theta[:, 1, 1] = 1 / size
+        theta[:, :, 2] = -shift / size[:, None]
         grid = F.affine_grid(theta, [n, 4, p, p], align_corners=False)
         placed = F.grid_sample(self.sprites[subject, style], grid, align_corners=False)
         flat = self.colours[background][:, :, None, None]

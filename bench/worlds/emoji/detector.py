@@ -9,7 +9,7 @@ from torchvision.transforms.functional import gaussian_blur
 from ...judges.emoji_network import DetectorNetwork
 from ...progress import show_progress
 from .autoencoder import random_triples
-from .compose import Canvas
+from .compose import WIDEST, Canvas
 from .garbage import draw_garbage, from_bytes, garbage_bank, to_bytes
 from .loop import Stage, seeded
 from .spec import WorldSpec
@@ -43,7 +43,7 @@ def round_trips(
     with show_progress("round trips", n) as advance:
         for done in range(0, n, 200):
             indices = random_triples(spec, 200, generator)
-            clean = canvas.compose(*indices, generator).contiguous(memory_format=torch.channels_last)
+            clean = canvas.compose(*indices, generator, WIDEST).contiguous(memory_format=torch.channels_last)
             latents = vae.encode(clean).latent_dist.mean
             strength = strongest * (torch.rand(200, 1, 1, 1, generator=generator) - 0.5).clamp(min=0) * 2
             latents = latents + strength * latents.std() * torch.randn(latents.shape, generator=generator)
@@ -82,7 +82,7 @@ def detector_stage(
         fresh, stored, junk = budget.batch // 3, budget.batch // 2, budget.batch // 6
         indices = random_triples(spec, fresh, generator)
         rows = torch.randint(len(known), (stored,), generator=generator)
-        clean = torch.cat([canvas.compose(*indices, generator), from_bytes(known[rows])])
+        clean = torch.cat([canvas.compose(*indices, generator, WIDEST), from_bytes(known[rows])])
         decoded = unknown[torch.randint(len(unknown), (junk,), generator=generator)]
         empty = torch.cat([draw_garbage(spec, canvas, junk, generator), from_bytes(decoded)])
         subject = torch.cat([indices[0], triples[rows, 0], torch.full((len(empty),), nothing[0])])

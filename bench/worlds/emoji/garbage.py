@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from .autoencoder import random_triples
-from .compose import Canvas
+from .compose import WIDEST, Canvas
 from .spec import WorldSpec
 
 
@@ -63,7 +63,7 @@ def shuffle_patches(image: Tensor, cells: int, generator: torch.Generator) -> Te
 def draw_garbage(spec: WorldSpec, canvas: Canvas, n: int, generator: torch.Generator) -> Tensor:
     """Return (about n, 3, P, P) images of nothing known, made in pixels."""
     quarter = max(2, n // 4)
-    image = canvas.compose(*random_triples(spec, quarter, generator), generator)
+    image = canvas.compose(*random_triples(spec, quarter, generator), generator, WIDEST)
     cells = [4, 8][int(torch.randint(2, (1,), generator=generator))]
     return torch.cat(
         [

@@ -23,6 +23,7 @@ UPSTREAM = {
 def part_key(spec: WorldSpec, sprites: Path, part: str) -> str:
     """Return the digest of all settings that a part depends on, those of the parts before it included."""
     content = spec.model_dump(mode="json")
+    words = {"wordings": load_wordings().model_dump(), "indirect": content["indirect"]}
     own: dict[str, Any] = {
         "autoencoder": {
             **{
@@ -31,16 +32,13 @@ def part_key(spec: WorldSpec, sprites: Path, part: str) -> str:
             },
             "sprites": hashlib.sha256(sprites.read_bytes()).hexdigest(),
         },
-        "latents": {"held_out": content["held_out"], "placements": content["unet"]["placements"]},
-        "text": {"budget": content["text"], "wordings": load_wordings().model_dump()},
+        "latents": {key: content[key] for key in ("held_out", "scale")}
+        | {"placements": content["unet"]["placements"]},
+        "text": {"budget": content["text"], **words},
         "unet": content["unet"],
         "banks": {},
         "detector": content["detector"],
-        "clip": {
-            "budget": content["clip"],
-            "text": content["text"],
-            "wordings": load_wordings().model_dump(),
-        },
+        "clip": {"budget": content["clip"], "text": content["text"], **words},
     }[part]
     return content_key(
         {"part": part, "own": own, "before": [part_key(spec, sprites, p) for p in UPSTREAM[part]]}

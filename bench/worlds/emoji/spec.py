@@ -78,6 +78,8 @@ class WorldSpec(BaseModel):
     pixels: int
     seed: int
     held_out: float
+    scale: tuple[float, float]
+    indirect: float
     steps: int
     guidance: float
     styles: dict[str, str]
