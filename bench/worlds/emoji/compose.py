@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,7 +57,8 @@ class Canvas:
 def load_canvas(spec: WorldSpec, parquet: Path) -> Canvas:
     """Read the sprites of a world; raises UserError naming a (subject, style) that the file lacks."""
     table = pd.read_parquet(parquet, columns=["subject", "style", "image"])
-    found = {(row.subject, row.style): row.image["bytes"] for row in table.itertuples()}
+    rows: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
+    found = {(row["subject"], row["style"]): row["image"]["bytes"] for row in rows}
     sprites = []
     for subject in spec.subject_names:
         for style in spec.style_names:
