@@ -246,14 +246,16 @@ def pretrain_world(options: argparse.Namespace) -> int:
     """Train an embedded world; resumes from its working folder."""
     import platformdirs
 
-    from .worlds.emoji.pretrain import STAGES, pretrain, rebuild_sprites
-    from .worlds.emoji.spec import load_spec
+    from .worlds.emoji.spec import STAGES, load_spec
     from .worlds.emoji.world import SPRITES
 
     stages = tuple(options.stages.split(",")) if options.stages else STAGES
     unknown = [s for s in stages if s not in STAGES]
     if unknown:
         raise UserError(f"--stages {unknown[0]}: no such stage; stages: {', '.join(STAGES)}")
+    spec = load_spec(options.preset)
+    from .worlds.emoji.pretrain import pretrain, rebuild_sprites  # imports torch: after every check
+
     set_threads(options.threads)
     work = options.work or Path(platformdirs.user_cache_dir("unlearnbench")) / "recipe"
     sprites = SPRITES
@@ -261,7 +263,6 @@ def pretrain_world(options: argparse.Namespace) -> int:
         sprites = work / "sprites.parquet"
         work.mkdir(parents=True, exist_ok=True)
         print(f"{rebuild_sprites(options.preset, work / 'art', sprites)} sprites: {sprites}")
-    spec = load_spec(options.preset)
     pretrain(options.preset, sprites, work, options.out or work / spec.name / "world", stages, print)
     return 0
 

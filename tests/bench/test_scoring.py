@@ -62,8 +62,11 @@ def test_a_judge_that_failed_leaves_no_verdict() -> None:
 
 
 def test_chance_level_pairs_with_another_prompt_of_the_same_split() -> None:
-    partner = shuffled_partner(ASKS)
-    assert [ASKS[i].prompt.text for i in partner] == ["a cat", "a cat", "a fox", "a dog"]
+    texts = [None if i is None else ASKS[i].prompt.text for i in shuffled_partner(ASKS)]
+    assert texts == [None, None, "a fox", "a dog"]  # one prompt alone has no partner
+    items = build_items(ASKS, _images(0, 0, 1, 2), _found("cat", "dog", "dog", "fox"), _Scorer())
+    assert items["alignment_shuffled"].isna().tolist() == [True, True, False, False]
+    assert items["alignment_shuffled"].iloc[2:].tolist() == [0, 0]
 
 
 def test_the_digest_of_rows_sees_every_cell() -> None:

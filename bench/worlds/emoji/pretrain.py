@@ -9,8 +9,6 @@ from .art import render_sprites
 from .recipe import export_judges, export_pipeline, open_recipe
 from .spec import load_spec
 
-STAGES = ("autoencoder", "text", "unet", "detector", "clip", "export")
-
 
 def pretrain(
     preset: str, sprites: Path, work: Path, target: Path, stages: tuple[str, ...], say: Callable[[str], None]

@@ -11,6 +11,8 @@ from pydantic import BaseModel
 from ...config import STRICT, build, read_toml
 from ...errors import UserError
 
+STAGES = ("autoencoder", "text", "unet", "detector", "clip", "export")
+"""Parts of the recipe, in the order in which they are made."""
 WORDINGS = "captions"
 """Stem of the TOML beside the presets that holds the caption wordings."""
 
