@@ -1,5 +1,6 @@
 """Saved points of a cell: train once, keep each point's delta and a manifest, draw from them later."""
 
+import hashlib
 import json
 import math
 import time
@@ -24,7 +25,7 @@ from .generators import (
 )
 from .memory import MemoryMeter
 from .progress import show_progress
-from .store import Store, content_key
+from .store import Store
 from .types import Problem
 
 
@@ -34,7 +35,7 @@ class PointManifest:
 
     step: int
     fingerprint: str
-    delta: str  # store key of its weights; "" for a reference
+    delta: str  # sha256 of its weights file, and their store key; "" for a reference
     bytes: int
     parameters: int
     seconds: float | None
@@ -129,8 +130,8 @@ def count_steps(title: str, total: int) -> Any:
 class PointSaver:
     """The `save` that a method is given: stores each point's delta, with the seconds trained so far."""
 
-    def __init__(self, holder: ModelHolder, store: Store, train_key: str) -> None:
-        self.holder, self.store, self.train_key = holder, store, train_key
+    def __init__(self, holder: ModelHolder, store: Store) -> None:
+        self.holder, self.store = holder, store
         self.points: list[PointManifest] = []
         self.log: dict[str, list[float | None]] = {}
         self.meter = MemoryMeter(holder.device)
@@ -140,7 +141,7 @@ class PointSaver:
     def __call__(self, step: int, log: Mapping[str, Any]) -> None:
         self.trained += time.monotonic() - self.since
         payload = delta_bytes(self.holder.base, trainable_module(self.holder.pipeline))
-        delta = content_key({"train": self.train_key, "step": step})
+        delta = hashlib.sha256(payload).hexdigest()  # by content: equal weights share their images
         self.store.put("deltas", delta, payload)
         generator = Generator(self.holder.pipeline, self.holder.sampling, self.holder.weights, delta)
         self.points.append(
@@ -167,7 +168,7 @@ def train_points(
     """Run a method from the base weights and return its manifest; the holder is left at the last point."""
     holder.reset()
     _ = holder.weights  # taken now, while the weights are the base's
-    saver = PointSaver(holder, store, train_key)
+    saver = PointSaver(holder, store)
     total = int(getattr(config, "steps", 1))
     with count_steps(title, total):
         saver.since = time.monotonic()

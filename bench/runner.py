@@ -187,6 +187,10 @@ class Runner:
             if point.delta and payload is None:  # pruned or corrupt: the same training gives the same weights
                 self._train(cell, world, self.train_key(cell))
                 payload = self.store.get("deltas", point.delta)
+                if payload is None:
+                    raise RuntimeError(
+                        f"training did not repeat: step {point.step} has other weights than before"
+                    )
             return holder.generator(point.delta, payload)
 
         drawing = Drawing(point.fingerprint, holder.sampling, str(holder.dtype), self.device, open_generator)
