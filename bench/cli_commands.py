@@ -229,7 +229,10 @@ def make_leaderboard(options: argparse.Namespace) -> int:
 
 def publish(outcomes: list[Any]) -> None:
     """Copy measured records into results/ of the checkout; never overwrites one that differs."""
-    target = Path(__file__).resolve().parent.parent / "results"
+    root = Path(__file__).resolve().parent.parent
+    if not (root / "pyproject.toml").is_file():
+        raise UserError("--publish: works in a checkout of the project alone; copy the records by hand")
+    target = root / "results"
     for outcome in outcomes:
         if outcome.state == "failed":
             continue
