@@ -61,6 +61,7 @@ class Runner:
     say: Callable[[str], None]
     _holders: dict[str, ModelHolder] = field(default_factory=dict)
     _bases: dict[str, Scored] = field(default_factory=dict)
+    _opened: dict[str, Any] = field(default_factory=dict)
 
     def run(self, cells: list[Cell]) -> list[Outcome]:
         """Run every cell; one that fails is recorded as failed and the others go on."""
@@ -78,8 +79,6 @@ class Runner:
         started = time.monotonic()
         try:
             record, items, sheet, drawn = self._measure(cell, key, started)
-        except (KeyboardInterrupt, SystemExit):
-            raise
         except Exception as error:
             self.say(f"{title}: failed: {type(error).__name__}: {error}")
             (self.folder / "failures").mkdir(parents=True, exist_ok=True)
@@ -216,10 +215,9 @@ class Runner:
         return self._once(f"scorer {world.id}", world.open_alignment)
 
     def _once(self, name: str, make: Callable[[], Any]) -> Any:
-        cache = self.__dict__.setdefault("_opened", {})
-        if name not in cache:
-            cache[name] = make()
-        return cache[name]
+        if name not in self._opened:
+            self._opened[name] = make()
+        return self._opened[name]
 
     def _assemble(self, cell: Cell, key: str, started: float, **measured: Any) -> Record:
         """Return a cell's record of what was `measured` (points, log, items_sha256, sheet) or its `error`."""
