@@ -31,6 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     quality.add_argument("world", nargs="?", default="emoji")
     quality.add_argument("--images", type=int, default=1000, help="images of held-out triples (default 1000)")
     quality.add_argument("--sheet", type=Path, help="write a sheet of the images to this PNG")
+    quality.add_argument("--judges", action="store_true", help="measure the world's detector instead")
     _add_machine(quality)
     quality.set_defaults(run="show_quality")
     return parser

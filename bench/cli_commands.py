@@ -271,14 +271,19 @@ def pretrain_world(options: argparse.Namespace) -> int:
 
 
 def show_quality(options: argparse.Namespace) -> int:
-    """Print the quality bar of a world's base model."""
+    """Print the quality bar of a world's base model, or of its detector."""
     from rich.console import Console
 
+    from .worlds.emoji.judge_quality import measure_judges
     from .worlds.emoji.quality import measure_quality
 
     world = registry("worlds")[options.world].load()()
     device = choose_device(options.device)
     set_threads(options.threads)
+    if options.judges:
+        judges = measure_judges(world)
+        Console().print(*judges.tables(), sep="\n")
+        return 0 if judges.met else 1
     report = measure_quality(world, options.images, device, options.sheet)
     Console().print(report.table())
     return 0 if report.met else 1

@@ -33,6 +33,7 @@ def round_trips(
     n: int,
     generator: torch.Generator,
     strongest: float = 0.3,
+    scale: tuple[float, float] = WIDEST,
 ) -> tuple[Tensor, Tensor]:
     """Return n autoencoded images (uint8) and their triples (n, 3).
 
@@ -43,7 +44,7 @@ def round_trips(
     with show_progress("round trips", n) as advance:
         for done in range(0, n, 200):
             indices = random_triples(spec, 200, generator)
-            clean = canvas.compose(*indices, generator, WIDEST).contiguous(memory_format=torch.channels_last)
+            clean = canvas.compose(*indices, generator, scale).contiguous(memory_format=torch.channels_last)
             latents = vae.encode(clean).latent_dist.mean
             strength = strongest * (torch.rand(200, 1, 1, 1, generator=generator) - 0.5).clamp(min=0) * 2
             latents = latents + strength * latents.std() * torch.randn(latents.shape, generator=generator)

@@ -22,8 +22,8 @@ def _smooth_noise(n: int, channels: int, side: int, generator: torch.Generator) 
 
 
 def noise_images(n: int, side: int, generator: torch.Generator) -> Tensor:
-    """Smooth or white noise at a random contrast around a random colour."""
-    level = 0.1 + 1.5 * torch.rand(n, 1, 1, 1, generator=generator)
+    """Smooth or white noise around a random colour; the strongest contrasts saturate nearly every pixel."""
+    level = 0.1 + 4 * torch.rand(n, 1, 1, 1, generator=generator) ** 2
     centre = 2 * torch.rand(n, 3, 1, 1, generator=generator) - 1
     return (centre + level * _smooth_noise(n, 3, side, generator)).clamp(-1, 1)
 
@@ -76,21 +76,26 @@ def draw_garbage(spec: WorldSpec, canvas: Canvas, n: int, generator: torch.Gener
 
 
 @torch.no_grad()
-def garbage_latents(latents: Tensor, generator: torch.Generator) -> Tensor:
-    """Return latents that no image has: noise, blends, saturated, buried in noise, shuffled."""
+def latent_kinds(latents: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    """Return latents (n, 4, h, w) that no image has, by kind; `latents` are of unit scale."""
     n, c, s, _ = latents.shape
-    kind = torch.randint(6, (n, 1, 1, 1), generator=generator)
     strength = torch.rand(n, 1, 1, 1, generator=generator)
     noise = torch.cat([_smooth_noise(max(1, n // 8), c, s, generator) for _ in range(9)])[:n]
-    options = [
-        (0.5 + 4 * strength) * noise,
-        (3 + 5 * strength) * latents,
-        0.5 * latents + 0.5 * latents.roll(1, 0) + 0.3 * noise,
-        latents + (1.5 + 2 * strength) * noise,
-        shuffle_patches(latents, 4, generator) + 0.3 * noise,
-        -(0.8 + 2 * strength) * latents + 0.5 * noise,
-    ]
-    return sum((kind == i) * option for i, option in enumerate(options))  # type: ignore[return-value]
+    return {
+        "noise": (0.5 + 4 * strength) * noise,
+        "saturated": (3 + 5 * strength) * latents,
+        "blended": 0.5 * latents + 0.5 * latents.roll(1, 0) + 0.3 * noise,
+        "buried in noise": latents + (1.5 + 2 * strength) * noise,
+        "shuffled": shuffle_patches(latents, 4, generator) + 0.3 * noise,
+        "inverted": -(0.8 + 2 * strength) * latents + 0.5 * noise,
+    }
+
+
+def garbage_latents(latents: Tensor, generator: torch.Generator) -> Tensor:
+    """Return latents that no image has, each of a kind drawn at random."""
+    kinds = list(latent_kinds(latents, generator).values())
+    kind = torch.randint(len(kinds), (len(latents), 1, 1, 1), generator=generator)
+    return sum((kind == i) * option for i, option in enumerate(kinds))  # type: ignore[return-value]
 
 
 @torch.no_grad()

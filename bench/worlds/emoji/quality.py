@@ -47,6 +47,7 @@ class QualityReport:
     """What one command prints; `met` says whether every bar holds."""
 
     world: str
+    measured_on: str
     shares: list[Share]
     distances: dict[str, float]
 
@@ -56,7 +57,7 @@ class QualityReport:
 
     def table(self) -> Table:
         table = Table(
-            title=f"{self.world}: the base model on held-out triples", title_justify="left", box=None
+            title=f"{self.world}: the base model on {self.measured_on}", title_justify="left", box=None
         )
         for column in ("measure", "share", "95 % interval", "images", "bar", ""):
             table.add_column(column, justify="left" if column == "measure" else "right")
@@ -152,7 +153,9 @@ def measure_quality(world: EmojiWorld, images: int, device: str, sheet: Path | N
         distances[f"FD to the reference (n = {len(features)})"] = frechet_from_features(features, reference)
     if sheet is not None:
         _write_sheet(drawn, sheet)
-    return QualityReport(world.id, shares, distances)
+    held = any(world.spec.is_held_out(t) for t in world.spec.triples)
+    measured_on = "held-out triples" if held else "its trained triples (it holds none out)"
+    return QualityReport(world.id, measured_on, shares, distances)
 
 
 def _write_sheet(images: np.ndarray, path: Path, columns: int = 24, rows: int = 14) -> None:
