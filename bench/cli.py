@@ -78,6 +78,9 @@ def _add_pretrain(commands: Any) -> None:
     )
     pretrain.add_argument("--out", type=Path, help="folder of the world (default: WORK/PRESET/world)")
     pretrain.add_argument("--stages", help="comma-separated part of the stages")
+    pretrain.add_argument(
+        "--without", nargs="+", default=[], metavar="NAME", help="subjects or styles the generator never sees"
+    )
     pretrain.add_argument("--sprites", action="store_true", help="first render the sprites anew (needs npm)")
     pretrain.add_argument("--threads", type=int)
     pretrain.set_defaults(run="pretrain_world")

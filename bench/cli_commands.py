@@ -256,7 +256,7 @@ def pretrain_world(options: argparse.Namespace) -> int:
     unknown = [s for s in stages if s not in STAGES]
     if unknown:
         raise UserError(f"--stages {unknown[0]}: no such stage; stages: {', '.join(STAGES)}")
-    spec = load_spec(options.preset)
+    spec = load_spec(options.preset).leave_out(options.without)
     from .worlds.emoji.pretrain import pretrain, rebuild_sprites  # imports torch: after every check
 
     set_threads(options.threads)
@@ -266,7 +266,7 @@ def pretrain_world(options: argparse.Namespace) -> int:
         sprites = work / "sprites.parquet"
         work.mkdir(parents=True, exist_ok=True)
         print(f"{rebuild_sprites(options.preset, work / 'art', sprites)} sprites: {sprites}")
-    pretrain(options.preset, sprites, work, options.out or work / spec.name / "world", stages, print)
+    pretrain(spec, sprites, work, options.out or work / spec.folder_name / "world", stages, print)
     return 0
 
 

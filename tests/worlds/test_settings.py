@@ -48,3 +48,16 @@ def test_a_file_of_other_settings_is_refused_and_kept(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="made with other settings; remove it"):
         read_checked(path, "two")
     assert path.exists()
+
+
+def test_leaving_out_makes_new_parts_but_keeps_the_autoencoder_and_the_whole_worlds_keys() -> None:
+    whole, less = load_spec("tiny"), load_spec("tiny").leave_out(["guitar", "noto"])
+    changed = {part for part in UPSTREAM if part_key(whole, SPRITES, part) != part_key(less, SPRITES, part)}
+    assert changed == set(UPSTREAM) - {"autoencoder"}
+    assert whole.folder_name == "tiny" != less.folder_name
+    assert less.folder_name == load_spec("tiny").leave_out(["noto", "guitar", "noto"]).folder_name
+    left = [t for t in less.triples if less.is_trained_on(t)]
+    assert {less.subject_names[t.subject] for t in left} == set(less.subject_names) - {"guitar"}
+    assert {less.style_names[t.style] for t in left} == {"line"}
+    with pytest.raises(UserError, match="--without lute: tiny has no subject or style"):
+        whole.leave_out(["lute"])

@@ -19,11 +19,15 @@ UPSTREAM = {
     "clip": ("banks",),
 }
 
+TOKENIZER_VERSION = 2
+"""Raised when `build_tokenizer` gives other ids: 1 was numbered anew by every process."""
+
 
 def part_key(spec: WorldSpec, sprites: Path, part: str) -> str:
     """Return the digest of all settings that a part depends on, those of the parts before it included."""
     content = spec.model_dump(mode="json")
     words = {"wordings": load_wordings().model_dump(), "indirect": content["indirect"]}
+    words["tokenizer"] = TOKENIZER_VERSION
     own: dict[str, Any] = {
         "autoencoder": {
             **{
@@ -33,7 +37,8 @@ def part_key(spec: WorldSpec, sprites: Path, part: str) -> str:
             "sprites": hashlib.sha256(sprites.read_bytes()).hexdigest(),
         },
         "latents": {key: content[key] for key in ("held_out", "scale")}
-        | {"placements": content["unet"]["placements"]},
+        | {"placements": content["unet"]["placements"]}
+        | ({"without": content["without"]} if spec.without else {}),
         "text": {"budget": content["text"], **words},
         "unet": content["unet"],
         "banks": {},

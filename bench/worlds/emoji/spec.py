@@ -1,6 +1,7 @@
 """What a compositional emoji world is made of: subjects, styles, backgrounds and the budgets of its parts."""
 
 import hashlib
+from collections.abc import Sequence
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -72,7 +73,11 @@ class ClipBudget(BaseModel):
 
 
 class WorldSpec(BaseModel):
-    """One emoji world, as its TOML states it."""
+    """One emoji world, as its TOML states it.
+
+    without: subjects and styles that the generator never sees (a retrained reference); the captions'
+    vocabulary and the judges know them all the same.
+    """
 
     model_config = STRICT
     name: str
@@ -88,6 +93,7 @@ class WorldSpec(BaseModel):
     backgrounds: dict[str, tuple[int, int, int]]
     subjects: dict[str, list[str]]
     art_names: dict[str, str]
+    without: tuple[str, ...] = ()
     autoencoder: AutoencoderBudget
     text: TextBudget
     unet: UNetBudget
@@ -126,6 +132,25 @@ class WorldSpec(BaseModel):
         )
         digest = hashlib.sha256("|".join(("held-out", *names)).encode()).digest()
         return int.from_bytes(digest[:8], "big") / 2**64 < self.held_out
+
+    def is_trained_on(self, triple: Triple) -> bool:
+        """Say whether the generator may see a triple: not held out, and nothing of it left out."""
+        names = self.subject_names[triple.subject], self.style_names[triple.style]
+        return not self.is_held_out(triple) and not set(names) & set(self.without)
+
+    def leave_out(self, names: Sequence[str]) -> "WorldSpec":
+        """Return this world without some subjects or styles; raises UserError for an unknown name."""
+        unknown = sorted(set(names) - {*self.subject_names, *self.style_names})
+        if unknown:
+            raise UserError(f"--without {unknown[0]}: {self.name} has no subject or style of this name")
+        return self.model_copy(update={"without": tuple(sorted(set(names)))})
+
+    @property
+    def folder_name(self) -> str:
+        """Name of the working folder; worlds that leave different things out never share one."""
+        if not self.without:
+            return self.name
+        return f"{self.name}-without-{hashlib.sha256('|'.join(self.without).encode()).hexdigest()[:8]}"
 
 
 def preset_path(name: str) -> Path:

@@ -1,12 +1,16 @@
 """The world's tokenizer and text encoder (a small CLIP text tower, trained against latents, then frozen)."""
 
 import json
+import string
 import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, pre_tokenizers
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -15,6 +19,8 @@ from .loop import Stage
 from .spec import Triple, WorldSpec
 
 BOS, EOS, UNK = "<|startoftext|>", "<|endoftext|>", "<unk>"
+END = "</w>"
+"""What a word's last symbol ends with."""
 
 
 def build_tokenizer(spec: WorldSpec, captioner: Captioner) -> CLIPTokenizer:
@@ -23,27 +29,46 @@ def build_tokenizer(spec: WorldSpec, captioner: Captioner) -> CLIPTokenizer:
     EOS has the highest id: CLIP towers that pool at the highest id (open_clip, old checkpoints) and
     those that look for `eos_token_id` then pool at the same place.
     """
-    tokenizer = Tokenizer(models.BPE(unk_token=UNK, end_of_word_suffix="</w>"))
-    tokenizer.normalizer = normalizers.Lowercase()  # type: ignore[assignment]
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(  # type: ignore[assignment]
-        pattern=__import__("tokenizers").Regex(r"\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"),
+    split = pre_tokenizers.Split(
+        pattern=Regex(r"\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"),  # type: ignore[arg-type]
         behavior="removed",
         invert=True,
     )
-    trainer = trainers.BpeTrainer(
-        vocab_size=20_000,
-        min_frequency=1,
-        special_tokens=[UNK],
-        end_of_word_suffix="</w>",
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(captioner.corpus, trainer)
-    trained = json.loads(tokenizer.to_str())["model"]
-    vocabulary = dict(trained["vocab"])
-    for token in (BOS, EOS):
-        vocabulary[token] = len(vocabulary)
-    merges = [tuple(pair) for pair in trained["merges"]]
-    return open_tokenizer(vocabulary, merges, spec.text.tokens)
+    words = Counter(word for line in captioner.corpus for word, _ in split.pre_tokenize_str(line.lower()))
+    merges = learn_merges(words)
+    letters = sorted({*string.ascii_lowercase, *string.digits, *string.punctuation, *"".join(words)})
+    tokens = [UNK, *letters, *(letter + END for letter in letters), *(a + b for a, b in merges), BOS, EOS]
+    return open_tokenizer({token: i for i, token in enumerate(tokens)}, merges, spec.text.tokens)
+
+
+def learn_merges(words: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Return byte-pair merges (Sennrich et al. 2016) that make every word one token; words: their counts.
+
+    The trainer of `tokenizers` breaks ties, and numbers the last letters, by the order of a hash map: another
+    process gets another vocabulary. Here the most frequent pair is merged, of equals the first by alphabet.
+    """
+    spelled = {word: [*word[:-1], word[-1] + END] for word in words}
+    merges: list[tuple[str, str]] = []
+    while True:
+        pairs: Counter[tuple[str, str]] = Counter()
+        for word, symbols in spelled.items():
+            for pair in pairwise(symbols):
+                pairs[pair] += words[word]
+        if not pairs:
+            return merges
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(best)
+        spelled = {word: _merge(symbols, best) for word, symbols in spelled.items()}
+
+
+def _merge(symbols: list[str], pair: tuple[str, str]) -> list[str]:
+    merged: list[str] = []
+    for symbol in symbols:
+        if merged and (merged[-1], symbol) == pair:
+            merged[-1] += symbol
+        else:
+            merged.append(symbol)
+    return merged
 
 
 def open_tokenizer(vocabulary: dict[str, int], merges: list[tuple[str, str]], tokens: int) -> CLIPTokenizer:

@@ -60,7 +60,7 @@ def encode_world(spec: WorldSpec, canvas: Canvas, vae: AutoencoderKL) -> dict[st
 
     Returns raw `latents` (n, 4, P/4, P/4) and their `triples` (n, 3).
     """
-    seen = torch.tensor([t for t in spec.triples if not spec.is_held_out(t)])
+    seen = torch.tensor([t for t in spec.triples if spec.is_trained_on(t)])
     triples = seen.repeat(spec.unet.placements, 1)
     latents = []
     with show_progress("latents", len(triples)) as advance:

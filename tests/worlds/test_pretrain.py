@@ -1,0 +1,55 @@
+"""The whole recipe, a few steps of each part: what it exports opens, and what was left out was never seen."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from unlearnbench.bench.worlds.emoji.pretrain import pretrain
+from unlearnbench.bench.worlds.emoji.recipe import open_recipe
+from unlearnbench.bench.worlds.emoji.spec import STAGES, WorldSpec, load_spec, preset_path
+from unlearnbench.bench.worlds.emoji.world import SPRITES
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> WorldSpec:
+    text = re.sub(r"(?m)^steps = \d{3,}", "steps = 2", preset_path("tiny").read_text(encoding="utf-8"))
+    path = tmp_path_factory.mktemp("spec") / "mini.toml"
+    path.write_text(re.sub(r"(?m)^placements = .*", "placements = 1", text), encoding="utf-8")
+    return load_spec(str(path))
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("work")
+
+
+def test_the_recipe_exports_a_world_that_opens_in_plain_diffusers(spec: WorldSpec, work: Path) -> None:
+    target = pretrain(spec, SPRITES, work, work / "world", STAGES, lambda line: None)
+    assert target is not None
+    assert json.loads((target / "world.json").read_text())["world"] == spec.name
+    pipeline = StableDiffusionPipeline.from_pretrained(target / "pipeline")
+    pipeline.set_progress_bar_config(disable=True)
+    image = pipeline("a cat face", num_inference_steps=2, height=32, width=32, output_type="np").images[0]
+    assert image.shape == (32, 32, 3)
+    assert (target / "judges" / "detector.json").is_file()
+
+
+def test_a_retrained_model_shares_the_autoencoder_and_never_sees_what_is_left_out(
+    spec: WorldSpec, work: Path
+) -> None:
+    less = spec.leave_out(["cat face"])
+    target = pretrain(less, SPRITES, work, work / "less", STAGES, lambda line: None)
+    assert target is not None
+    assert json.loads((target / "retrained.json").read_text())["without"] == ["cat face"]
+    assert not (target / "judges").exists()
+    whole, retrained = (open_recipe(s, SPRITES, work / s.folder_name) for s in (spec, less))
+    theirs = retrained.autoencoder.state_dict()
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in whole.autoencoder.state_dict().items())
+    cat = spec.subject_names.index("cat face")
+    assert cat in whole.latents[1][:, 0].tolist()
+    assert cat not in retrained.latents[1][:, 0].tolist()
+    assert whole.tokenizer.get_vocab() == retrained.tokenizer.get_vocab()
