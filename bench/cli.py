@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,14 @@ def build_parser() -> argparse.ArgumentParser:
         "records", type=Path, nargs="?", default=Path("runs/demo"), help="folder of records"
     )
     leaderboard.add_argument("--out", type=Path, help="folder of the page (default: RECORDS/leaderboard)")
-    leaderboard.set_defaults(run="make_leaderboard")
+    leaderboard.set_defaults(run="cli_commands.make_leaderboard")
     listing = commands.add_parser("list", help="tasks, methods, metrics, judges, worlds, suites")
     listing.add_argument("kind", nargs="?", help="one kind alone")
-    listing.set_defaults(run="show_list")
+    listing.set_defaults(run="cli_commands.show_list")
+    compare = commands.add_parser("compare", help="compare methods over concepts: AVA and paired differences")
+    compare.add_argument("records", type=Path, nargs="+", help="folders of records")
+    compare.add_argument("--rival", default="gradient_sum", help="method that the others are compared with")
+    compare.set_defaults(run="cli_commands.compare_methods")
     _add_pretrain(commands)
     quality = commands.add_parser("quality", help="the quality bar of a world's base model")
     quality.add_argument("world", nargs="?", default="emoji")
@@ -33,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     quality.add_argument("--sheet", type=Path, help="write a sheet of the images to this PNG")
     quality.add_argument("--judges", action="store_true", help="measure the world's detector instead")
     _add_machine(quality)
-    quality.set_defaults(run="show_quality")
+    quality.set_defaults(run="cli_worlds.show_quality")
     return parser
 
 
@@ -58,7 +63,7 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--seeds", type=int, nargs="+", help="training seeds")
     run.add_argument("--publish", action="store_true", help="also copy the records to results/")
     _add_output(run)
-    run.set_defaults(run="run_suite")
+    run.set_defaults(run="cli_commands.run_suite")
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -67,7 +72,7 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument("--task", required=True, help="family/concept[@world]")
     evaluate.add_argument("--name", help="its name on the leaderboard (default: the folder's name)")
     _add_output(evaluate)
-    evaluate.set_defaults(run="evaluate_model")
+    evaluate.set_defaults(run="cli_commands.evaluate_model")
 
 
 def _add_pretrain(commands: Any) -> None:
@@ -83,14 +88,18 @@ def _add_pretrain(commands: Any) -> None:
     )
     pretrain.add_argument("--sprites", action="store_true", help="first render the sprites anew (needs npm)")
     pretrain.add_argument("--threads", type=int)
-    pretrain.set_defaults(run="pretrain_world")
+    pretrain.set_defaults(run="cli_worlds.pretrain_world")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; a user's mistake is one line on stderr and status 2."""
     options = build_parser().parse_args(arguments)
     try:
-        command: Callable[[argparse.Namespace], int] = getattr(_commands(), options.run)
+        module, _, function = options.run.partition(".")
+        # imported here, once the options are known to be good: some import torch
+        command: Callable[[argparse.Namespace], int] = getattr(
+            import_module(f".{module}", __package__), function
+        )
         return command(options)
     except UserError as error:
         print(f"unlearnbench: {error}", file=sys.stderr)
@@ -98,12 +107,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("unlearnbench: interrupted; the same command goes on where this one stopped", file=sys.stderr)
         return 130
-
-
-def _commands() -> Any:
-    from . import cli_commands
-
-    return cli_commands
 
 
 if __name__ == "__main__":

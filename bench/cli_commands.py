@@ -190,6 +190,31 @@ def evaluate_model(options: argparse.Namespace) -> int:
     return finish(runner.run(cells), folder)
 
 
+def compare_methods(options: argparse.Namespace) -> int:
+    """Print every method's AVA and its paired difference to a rival."""
+    from rich.console import Console
+
+    from ..leaderboard.board import collect, duel, summarise
+    from ..leaderboard.load import load
+    from ..leaderboard.terminal import make_board_table, make_duel_table
+
+    results = collect(entry for folder in options.records for entry in load(folder))
+    methods = sorted({row.method for row in results})
+    if options.rival not in methods:
+        raise UserError(f"--rival {options.rival}: no records of it; methods: {', '.join(methods) or 'none'}")
+    console = Console() if sys.stdout.isatty() else Console(width=120)
+    console.print(make_board_table(summarise(results)))
+    for row in results:
+        if row.missing:
+            print(f"missing: {row.method} on {row.task}: {row.missing}")
+    duels = duel(results, options.rival)
+    if duels:
+        console.print(make_duel_table(duels))
+    else:
+        print("No method shares two concepts with the rival: nothing to compare.")
+    return 0
+
+
 def finish(outcomes: list[Any], folder: Path) -> int:
     """Make the page, print the table and what happened; return the exit status."""
     page = build_page(folder, None)
@@ -243,47 +268,3 @@ def publish(outcomes: list[Any]) -> None:
             continue
         for suffix in (".parquet", ".webp", ".json"):
             shutil.copy2(outcome.path.with_suffix(suffix), folder)
-
-
-def pretrain_world(options: argparse.Namespace) -> int:
-    """Train an embedded world; resumes from its working folder."""
-    import platformdirs
-
-    from .worlds.emoji.spec import STAGES, load_spec
-    from .worlds.emoji.world import SPRITES
-
-    stages = tuple(options.stages.split(",")) if options.stages else STAGES
-    unknown = [s for s in stages if s not in STAGES]
-    if unknown:
-        raise UserError(f"--stages {unknown[0]}: no such stage; stages: {', '.join(STAGES)}")
-    spec = load_spec(options.preset).leave_out(options.without)
-    from .worlds.emoji.pretrain import pretrain, rebuild_sprites  # imports torch: after every check
-
-    set_threads(options.threads)
-    work = options.work or Path(platformdirs.user_cache_dir("unlearnbench")) / "recipe"
-    sprites = SPRITES
-    if options.sprites:
-        sprites = work / "sprites.parquet"
-        work.mkdir(parents=True, exist_ok=True)
-        print(f"{rebuild_sprites(options.preset, work / 'art', sprites)} sprites: {sprites}")
-    pretrain(spec, sprites, work, options.out or work / spec.folder_name / "world", stages, print)
-    return 0
-
-
-def show_quality(options: argparse.Namespace) -> int:
-    """Print the quality bar of a world's base model, or of its detector."""
-    from rich.console import Console
-
-    from .worlds.emoji.judge_quality import measure_judges
-    from .worlds.emoji.quality import measure_quality
-
-    world = registry("worlds")[options.world].load()()
-    device = choose_device(options.device)
-    set_threads(options.threads)
-    if options.judges:
-        judges = measure_judges(world)
-        Console().print(*judges.tables(), sep="\n")
-        return 0 if judges.met else 1
-    report = measure_quality(world, options.images, device, options.sheet)
-    Console().print(report.table())
-    return 0 if report.met else 1

@@ -140,7 +140,7 @@ def choose(record: Record, items: pd.DataFrame | None) -> Choice:
     Where no point reaches it, the highest UA; ties go to fewer steps.
     """
     half_a = (
-        {} if items is None else {p: _score_half(record, items, p, "A") for p in range(len(record.points))}
+        {} if items is None else {p: score_half(record, items, p, "A") for p in range(len(record.points))}
     )
     scored = [p for p in half_a if half_a[p]["UA"].value is not None]
     if not scored:
@@ -168,7 +168,7 @@ def _values(record: Record, items: pd.DataFrame | None, choice: Choice) -> dict[
     point = record.points[choice.position]
     values = {name: _with_reason(value) for name, value in point.values.items()}
     if items is not None and choice.halved:
-        scored = _score_half(record, items, choice.position, "B")
+        scored = score_half(record, items, choice.position, "B")
         values.update({name: scored[name] for name in HALVED if name in scored})
     for name in COSTS:
         number = getattr(point.cost, name)
@@ -180,7 +180,7 @@ def _with_reason(value: Value) -> Value:
     return missing("no reason recorded", value.n) if value.value is None and not value.missing else value
 
 
-def _score_half(record: Record, items: pd.DataFrame, position: int, half: str) -> dict[str, Value]:
+def score_half(record: Record, items: pd.DataFrame, position: int, half: str) -> dict[str, Value]:
     """Return UA, VA and in-prompt alignment of one point on one half of the prompts."""
     chosen = (items["point"] == record.points[position].index) & (items["half"] == half)
     some = items[chosen].reset_index(drop=True)

@@ -6,6 +6,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..bench.types import Value
+from .board import FEWEST_CONCEPTS, Duel, Line, describe_levels
 from .columns import COLUMNS, Style, write_value
 from .rank import Row, by_task
 
@@ -52,3 +53,53 @@ def _interval(value: Value, style: Style) -> str:
     if style == "share":
         return "-".join(end.removeprefix("0") for end in (low, high))
     return f"{low.replace('0.', '.', 1)}..{high.replace('0.', '.', 1)}"
+
+
+def make_board_table(lines: Sequence[Line]) -> Table:
+    """Return a rich table of every method's AVA over its concepts; methods stand by name, not by rank."""
+    title = f"AVA: alignment along the frontier, {describe_levels()}; 95 % t interval over concepts"
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.add_column("method", no_wrap=True)
+    for column in ("concepts", "AVA ↑", "interval", "reach ↑", "in-prompt ↑"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for line in lines:
+        if not line.concepts:
+            table.add_row(escape(line.method), "0", *["missing"] * 4)
+            continue
+        interval = "-" if line.low is None else f"{line.low:.3f}..{line.high:.3f}"
+        other = "missing" if line.in_prompt is None else f"{line.in_prompt:.3f}"
+        table.add_row(
+            escape(line.method), str(line.concepts), f"{line.ava:.3f}", interval, f"{line.reach:.2f}", other
+        )
+    return table
+
+
+def make_duel_table(duels: Sequence[Duel]) -> Table:
+    """Return a rich table of paired differences of AVA, the primary endpoint first."""
+    rival = duels[0].second
+    table = Table(
+        title=f"Difference of AVA to {escape(rival)}, paired by concept",
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+    )
+    table.add_column("method", no_wrap=True)
+    for column in ("concepts", "difference", "95 % interval", "sign-flip p", "Holm p", "detectable"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in sorted(duels, key=lambda d: (not d.primary, d.first)):
+        found = row.comparison
+        table.add_row(
+            escape(row.first) + ("" if row.primary else " (exploratory)"),
+            str(found.n),
+            f"{found.mean:+.3f}",
+            f"{found.low:+.3f}..{found.high:+.3f}",
+            f"{found.p:.4f}",
+            "" if row.primary else f"{row.adjusted:.4f}",
+            f"{row.detectable:.3f}",
+        )
+    if any(row.comparison.n < FEWEST_CONCEPTS for row in duels):
+        table.caption = (
+            f"Fewer than {FEWEST_CONCEPTS} concepts: an interval for these concepts, not a ranking."
+        )
+    return table

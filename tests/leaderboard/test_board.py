@@ -1,0 +1,152 @@
+"""AVA from records: against a plain recomputation from item rows, and what makes it missing."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from unlearnbench.bench.cli import main
+from unlearnbench.bench.records import TaskInfo
+from unlearnbench.leaderboard.board import Result, collect, duel, summarise
+from unlearnbench.leaderboard.load import load
+from unlearnbench.leaderboard.terminal import make_board_table, make_duel_table
+
+from .synthetic import CONFIG, write
+
+LEVELS = (0.80, 0.825, 0.85, 0.875, 0.90, 0.925, 0.95)
+
+
+def _task(concept: str, role: str = "evaluated") -> TaskInfo:
+    return TaskInfo(
+        id=f"classes/{concept}@emoji", family="classes", concept=concept, anchor=None, world="emoji@1",
+        judge="emoji@1", role=role, version=1, targets=[concept],
+    )  # fmt: skip
+
+
+def _write(folder: Path, method: str, /, concept: str = "fox", seed: int = 0, **changes: object) -> Path:
+    cell = f"{concept}--{method}--{seed}--{changes.pop('tag', 'x')}"
+    return write(folder, method, seed, cell=cell, task=changes.pop("task", _task(concept)), **changes)
+
+
+def _by_hand(items: list[pd.DataFrame]) -> float:
+    """AVA from item rows of several seeds, in plain loops: one configuration, points in order of steps."""
+
+    def mean(rows: pd.DataFrame, name: str) -> float:
+        if name == "UA":
+            return 1 - rows[rows.split == "forget"].target_found.astype(float).mean()
+        kept = rows[(rows.split == "retain") & ~rows.given]
+        kinds = ("subject", "style", "background")
+        return float(np.mean([kept[f"found_{k}"] == kept[f"asked_{k}"] for k in kinds]))
+
+    table = {
+        (half, name): [
+            np.mean([mean(t[(t.point == p) & (t.half == half)], name) for t in items])
+            for p in sorted(set(items[0].point))
+        ]
+        for half in "AB"
+        for name in ("UA", "VA")
+    }
+    total = 0.0
+    for choosing, scoring in ("AB", "BA"):
+        for level in LEVELS:
+            reaching = [k for k, ua in enumerate(table[choosing, "UA"]) if ua >= level - 1e-9]
+            if reaching:
+                total += table[scoring, "VA"][max(reaching, key=lambda k: (table[choosing, "VA"][k], -k))]
+    return total / (2 * len(LEVELS))
+
+
+def test_ava_equals_a_plain_recomputation_over_seeds(tmp_path: Path) -> None:
+    for seed in (0, 1, 2):
+        _write(tmp_path, "balanced", seed=seed)
+    loaded = load(tmp_path)
+    (result,) = collect(loaded)
+    assert result.frontier is not None
+    assert (result.method, result.task, result.seeds, result.points) == (
+        "balanced", "classes/fox@emoji", (0, 1, 2), 4,
+    )  # fmt: skip
+    tables = [entry.items for entry in loaded if entry.items is not None]
+    assert result.frontier.ava == pytest.approx(_by_hand(tables), abs=1e-12)
+    assert 0 < result.frontier.ava < 1
+
+
+def test_a_second_configuration_adds_points(tmp_path: Path) -> None:
+    _write(tmp_path, "balanced")
+    method = load(tmp_path)[0].record.method
+    other = method.model_copy(update={"config": CONFIG | {"lam": 3.0}})
+    _write(tmp_path, "balanced", tag="y", method=other)
+    assert collect(load(tmp_path))[0].points == 8
+
+
+def test_a_failed_or_lacking_seed_makes_the_concept_missing(tmp_path: Path) -> None:
+    _write(tmp_path / "a", "balanced")
+    _write(tmp_path / "a", "balanced", seed=1, status="failed", error="out of memory", points=[], log={},
+           items_sha256=None, sheet=[])  # fmt: skip
+    (failed,) = collect(load(tmp_path / "a"))
+    assert failed.frontier is None
+    assert "seed 1 failed: out of memory" in str(failed.missing)
+    _write(tmp_path / "b", "balanced")
+    other = load(tmp_path / "b")[0].record.method.model_copy(update={"config": {"lam": 3.0}})
+    _write(tmp_path / "b", "balanced", seed=1, tag="y", method=other)
+    (lacking,) = collect(load(tmp_path / "b"))
+    assert "lacks a seed" in str(lacking.missing)
+    (line,) = summarise([lacking])
+    assert line.concepts == 0
+    assert len(line.lacking) == 1
+
+
+def test_references_tuning_concepts_and_reported_numbers_stay_out(tmp_path: Path) -> None:
+    _write(tmp_path, "none")
+    _write(tmp_path, "balanced", concept="owl", task=_task("owl", "tuning"))
+    _write(tmp_path, "gradient_sum", source="reported")
+    _write(tmp_path, "finetune", data="narrow")
+    assert [row.method for row in collect(load(tmp_path))] == ["finetune (narrow data)"]
+
+
+def _result(method: str, task: str, ava: float) -> Result:
+    from unlearnbench.bench.stats.frontier import measure_frontier
+
+    return Result(method, task, (0,), 1, measure_frontier([[1.0]] * 2, [[ava]] * 2))
+
+
+def test_duels_pair_by_concept_and_correct_all_but_the_primary() -> None:
+    tasks = [f"t{i}" for i in range(7)]
+    rows = [_result("gradient_sum", t, 0.5 + 0.01 * i) for i, t in enumerate(tasks)]
+    rows += [_result("balanced", t, 0.6 + 0.012 * i) for i, t in enumerate(tasks)]
+    rows += [_result("anchor_sum", t, 0.7 + 0.01 * i + 0.01 * (i % 2)) for i, t in enumerate(tasks[1:])]
+    rows += [_result("finetune", t, 0.5 + 0.01 * i + 0.001 * (-1) ** i) for i, t in enumerate(tasks)]
+    found = {d.first: d for d in duel(sorted(rows, key=lambda r: r.method), "gradient_sum")}
+    assert found["balanced"].comparison.mean == pytest.approx(0.1 + 0.002 * 3)
+    assert found["balanced"].comparison.p == pytest.approx(2 / 2**7)
+    assert found["balanced"].adjusted == found["balanced"].comparison.p
+    assert found["anchor_sum"].comparison.n == 6
+    assert found["anchor_sum"].adjusted == pytest.approx(2 * 2 / 2**6)  # the smaller of two exploratory
+    assert not found["finetune"].primary
+
+
+def test_the_terminal_says_what_is_missing_and_refuses_an_unknown_rival(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for concept in ("fox", "owl", "cow"):
+        _write(tmp_path, "balanced", concept)
+        _write(tmp_path, "gradient_sum", concept)
+    _write(tmp_path, "finetune", "fox", status="failed", error="boom", points=[], log={},
+           items_sha256=None, sheet=[])  # fmt: skip
+    assert main(["compare", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "missing: finetune on classes/fox@emoji: seed 0 failed: boom" in out
+    assert "an interval for these concepts, not a ranking" in " ".join(out.split())
+    assert main(["compare", str(tmp_path), "--rival", "lute"]) == 2
+    assert (
+        "--rival lute: no records of it; methods: balanced, finetune, gradient_sum" in capsys.readouterr().err
+    )
+
+
+def test_tables_render(tmp_path: Path) -> None:
+    rows = [_result(m, t, v) for m, v in (("a", 0.5), ("b", 0.6)) for t in ("x", "y", "z")]
+    console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(make_board_table(summarise(rows)), make_duel_table(duel(rows, "a")))
+    text = console.export_text()
+    assert "0.500" in text
+    assert "+0.100" in text
