@@ -7,7 +7,7 @@ from typing import Any
 
 from .config import build
 from .environment import find_commit
-from .plan import Cell
+from .plan import RETRAIN, Cell
 from .points import PointManifest
 from .records import Cost, MethodInfo, PointInfo, Record, TaskInfo
 from .scoring import Ask
@@ -78,6 +78,15 @@ def describe_task(cell: Cell, world: Any) -> TaskInfo:
 
 def describe_method(cell: Cell) -> MethodInfo:
     """Return what a record says of its method, the whole config with its defaults included."""
+    if cell.row.name == RETRAIN:
+        return MethodInfo(
+            name=cell.row.name,
+            version=1,
+            summary="trained anew from the start without any target of the task's kind: the gold standard",
+            paper="",
+            config={"without": sorted(cell.task.suite_targets)},
+            reference=True,
+        )
     if cell.model:
         return MethodInfo(
             name=cell.row.name,

@@ -155,13 +155,14 @@ def check_configs(cells: list[Any]) -> None:
 
 def run_suite(options: argparse.Namespace) -> int:
     """Run a suite, print its table, make its page."""
-    from .plan import find_suite, plan_cells
+    from .plan import find_references, find_suite, plan_cells
 
     suite = narrow_suite(find_suite(options.suite, suites_folder()), options)
     tasks = task_registry()
     cells = plan_cells(suite, tasks, registry("methods"))
     folder = options.out or Path("runs") / suite.name
     runner = make_runner(options, folder, {cell.task.file.world for cell in cells})
+    cells = find_references(cells, runner.worlds)
     check_configs(runner.pending(cells))
     outcomes = runner.run(cells)
     runner.store.prune()

@@ -1,7 +1,6 @@
 """What the subcommands about embedded worlds do: train one, and measure one."""
 
 import argparse
-from pathlib import Path
 
 from .cli_commands import choose_device, registry, set_threads
 from .errors import UserError
@@ -9,10 +8,8 @@ from .errors import UserError
 
 def pretrain_world(options: argparse.Namespace) -> int:
     """Train an embedded world; resumes from its working folder."""
-    import platformdirs
-
     from .worlds.emoji.spec import STAGES, load_spec
-    from .worlds.emoji.world import SPRITES
+    from .worlds.emoji.world import SPRITES, recipe_folder
 
     stages = tuple(options.stages.split(",")) if options.stages else STAGES
     unknown = [s for s in stages if s not in STAGES]
@@ -22,7 +19,7 @@ def pretrain_world(options: argparse.Namespace) -> int:
     from .worlds.emoji.pretrain import pretrain, rebuild_sprites  # imports torch: after every check
 
     set_threads(options.threads)
-    work = options.work or Path(platformdirs.user_cache_dir("unlearnbench")) / "recipe"
+    work = options.work or recipe_folder()
     sprites = SPRITES
     if options.sprites:
         sprites = work / "sprites.parquet"

@@ -1,6 +1,7 @@
 """From a suite's TOML to cells: (task, method, config, seed)."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,8 +13,9 @@ from .registry import Entry, Registry
 from .store import content_key
 from .tasks import PromptSizes, Task, complete_name
 
-REFERENCES = ("none",)
-"""Models that the world supplies; they stand in the method column and nothing trains them."""
+RETRAIN = "retrain"
+REFERENCES = ("none", RETRAIN)
+"""Models that the world supplies; they stand in the method column and no unlearning method made them."""
 
 
 class MethodRow(BaseModel):
@@ -89,3 +91,13 @@ def plan_cells(suite: Suite, tasks: Registry[Task], methods: Registry[Entry]) ->
             else:
                 cells += [Cell(suite, task, row, methods[row.name], seed) for seed in suite.seeds]
     return cells
+
+
+def find_references(cells: list[Cell], worlds: Mapping[str, Any]) -> list[Cell]:
+    """Return the cells with the folder of every retrained model; raises UserError where one is not there."""
+    return [
+        replace(cell, model=str(worlds[cell.task.file.world].retrained_pipeline(cell.task)))
+        if cell.row.name == RETRAIN
+        else cell
+        for cell in cells
+    ]

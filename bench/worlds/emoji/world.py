@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import platformdirs
 
 from ...errors import UserError
 from ...tasks import PromptSizes, Task
@@ -17,6 +19,11 @@ from .spec import WorldSpec, load_spec
 
 DATA = Path(__file__).parent / "data"
 SPRITES = Path(__file__).parent / "sprites.parquet"
+
+
+def recipe_folder() -> Path:
+    """Return the folder in which `pretrain` works unless told otherwise."""
+    return Path(platformdirs.user_cache_dir("unlearnbench")) / "recipe"
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,21 @@ class EmojiWorld:
         from .problems import build_problem
 
         return build_problem(self.spec, load_canvas(self.spec, SPRITES), self.captioner, task, data, seed)
+
+    def retrained_pipeline(self, task: Task) -> Path:
+        """Return the pipeline folder of the model that was trained without any target of a task's kind.
+
+        Raises UserError with the command that trains it where it is not in the user's cache folder.
+        """
+        spec = self.spec.leave_out(sorted(task.suite_targets))
+        folder = recipe_folder() / spec.folder_name / "world" / "pipeline"
+        if not (folder / "model_index.json").is_file():
+            names = " ".join(shlex.quote(name) for name in spec.without)
+            raise UserError(
+                f"retrain: {folder}: not there; make it with: "
+                f"unlearnbench pretrain {self.spec.name} --without {names}"
+            )
+        return folder
 
     def open_judge(self) -> Any:
         """Return the world's detector (bench.judges.emoji.EmojiJudge)."""
