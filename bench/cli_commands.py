@@ -216,6 +216,23 @@ def compare_methods(options: argparse.Namespace) -> int:
     return 0
 
 
+def show_coverage(options: argparse.Namespace) -> int:
+    """Simulate suites of known truth and print how often the intervals hold it."""
+    from rich.console import Console
+
+    from ..leaderboard.terminal import make_coverage_table
+    from .progress import show_progress
+    from .stats.coverage import TRUTHS, measure_all
+
+    if options.suites < 1:
+        raise UserError(f"--suites {options.suites}: must be at least 1")
+    names = list(TRUTHS)
+    with show_progress("simulated", len(names)) as advance:
+        found = measure_all(options.suites, lambda name: advance(names.index(name), name))
+    Console().print(make_coverage_table(found))
+    return 0
+
+
 def finish(outcomes: list[Any], folder: Path) -> int:
     """Make the page, print the table and what happened; return the exit status."""
     page = build_page(folder, None)

@@ -1,10 +1,11 @@
 """The board in the terminal: one small table a task."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.markup import escape
 from rich.table import Table
 
+from ..bench.stats.coverage import Coverage
 from ..bench.types import Value
 from .board import FEWEST_CONCEPTS, Duel, Line, describe_levels
 from .columns import COLUMNS, Style, write_value
@@ -102,4 +103,30 @@ def make_duel_table(duels: Sequence[Duel]) -> Table:
         table.caption = (
             f"Fewer than {FEWEST_CONCEPTS} concepts: an interval for these concepts, not a ranking."
         )
+    return table
+
+
+def make_coverage_table(found: Mapping[str, Coverage]) -> Table:
+    """Return a rich table of the simulated coverage of the 95 % intervals, truth by truth."""
+    table = Table(
+        title="95 % t intervals of a difference of AVA over 12 concepts, on simulated suites",
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+    )
+    table.add_column("truth", no_wrap=True)
+    for column in ("difference", "coverage", "bias of AVA", "naive bias", "suites"):
+        table.add_column(column, justify="right")
+    for name, row in found.items():
+        table.add_row(
+            name,
+            f"{row.truth:+.3f}",
+            f"{row.coverage:.3f}",
+            f"{row.bias:+.4f}",
+            f"{row.naive:+.4f}",
+            str(row.suites),
+        )
+    mean = sum(row.coverage for row in found.values()) / len(found)
+    table.add_row("mean", "", f"{mean:.3f}", "", "", "", style="bold")
     return table

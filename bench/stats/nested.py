@@ -6,7 +6,7 @@ import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 from scipy.special import expit
 
-from unlearnbench.bench.stats.frontier import LEVELS, measure_frontier
+from .frontier import LEVELS, measure_frontier
 
 RUN, PROMPT = 0.3, 0.8  # standard deviations of a run's and of a prompt's shift, logits
 RUNS, FORGET, RETAIN, NOISES = 3, 12, 36, 2  # prompts are those of one half
@@ -38,7 +38,7 @@ def true_share(logits: np.ndarray) -> np.ndarray:
     return expit(shifted) @ WEIGHTS / WEIGHTS.sum()
 
 
-def true_ava(method: Method, concepts: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+def true_ava(concepts: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """Return AVA (n,) of concepts whose shares are known exactly: both halves are the truth."""
     shares = [true_share(logits) for logits in concepts]
     return np.array([measure_frontier([u, u], [v, v]).ava for u, v in zip(*shares, strict=True)])
