@@ -48,7 +48,7 @@ def test_real_images_are_not_rejected(report: JudgeReport) -> None:
 
 def test_garbage_gets_no_name(report: JudgeReport) -> None:
     """Blends stay out: with two styles, half of the pairs share theirs, and it may rightly be named."""
-    assert len(report.garbage) == 10
+    assert len(report.garbage) == 12
     kinds = [kind for kind in report.garbage if "blend" not in kind]
     assert {kind: report.named(kind) for kind in kinds if report.named(kind) > NAMED_BAR} == {}
 

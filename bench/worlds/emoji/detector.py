@@ -64,11 +64,15 @@ def degrade(images: Tensor, generator: torch.Generator) -> Tensor:
     return images.clamp(-1, 1)
 
 
-def make_banks(spec: WorldSpec, canvas: Canvas, vae: AutoencoderKL, latents: Tensor) -> dict[str, Tensor]:
-    """Return what judges train on: round trips `known` with their `triples`, and `unknown` garbage."""
+def make_banks(spec: WorldSpec, canvas: Canvas, vae: AutoencoderKL) -> dict[str, Tensor]:
+    """Return what judges train on: round trips `known` with their `triples`."""
     known, triples = round_trips(spec, canvas, vae, BANK, seeded(spec.seed, "bank", "known"))
-    unknown = garbage_bank(vae, latents, BANK // 2, seeded(spec.seed, "bank", "unknown"))
-    return {"known": known, "triples": triples, "unknown": unknown}
+    return {"known": known, "triples": triples}
+
+
+def make_garbage(spec: WorldSpec, vae: AutoencoderKL, latents: Tensor) -> dict[str, Tensor]:
+    """Return decoded latents that no image has, `unknown`."""
+    return {"unknown": garbage_bank(vae, latents, BANK // 2, seeded(spec.seed, "bank", "unknown"))}
 
 
 def detector_stage(

@@ -42,6 +42,33 @@ def blank_images(canvas: Canvas, n: int, generator: torch.Generator) -> Tensor:
     return (colour + ramp + grain).clamp(-1, 1)
 
 
+def _paint_blobs(flat: Tensor, side: int, reach: float, generator: torch.Generator) -> Tensor:
+    """Paint up to three soft-edged ellipses on plain images; flat: (n, c, 1, 1); colours within ±reach."""
+    n, c = flat.shape[:2]
+    image, axis = flat.expand(n, c, side, side), torch.linspace(-1, 1, side)
+
+    def draw(channels: int) -> Tensor:
+        return torch.rand(n, channels, 1, 1, generator=generator)
+
+    for _ in range(3):
+        (x, y), (wide, high) = (1.4 * draw(2) - 0.7).unbind(1), (0.1 + 0.8 * draw(2)).unbind(1)
+        radius = (((axis[None, None] - x) / wide) ** 2 + ((axis[None, :, None] - y) / high) ** 2).sqrt()
+        cover = torch.sigmoid((1 - radius[:, None]) / (0.02 + 0.4 * draw(1))) * (draw(1) < 0.7)
+        image = torch.lerp(image, (2 * reach * (2 * draw(c) - 1)).clamp(-reach, reach), cover)
+    return image
+
+
+def blob_images(canvas: Canvas, n: int, generator: torch.Generator) -> Tensor:
+    """Soft blobs on a plain ground, half of the grounds a background's own: what a collapsed model draws."""
+    colour = torch.rand(n, 3, generator=generator)
+    known = canvas.colours[torch.randint(len(canvas.colours), (n,), generator=generator)]
+    ground = torch.where(torch.rand(n, 1, generator=generator) < 0.5, known, colour)[:, :, None, None] * 2 - 1
+    grain = (
+        0.3 * torch.rand(n, 1, 1, 1, generator=generator) ** 2 * _smooth_noise(n, 3, canvas.pixels, generator)
+    )
+    return (_paint_blobs(ground, canvas.pixels, 1.0, generator) + grain).clamp(-1, 1)
+
+
 def blend_images(image: Tensor, generator: torch.Generator) -> Tensor:
     """Mix each image with another one, about half and half."""
     weight = 0.35 + 0.3 * torch.rand(len(image), 1, 1, 1, generator=generator)
@@ -69,6 +96,7 @@ def draw_garbage(spec: WorldSpec, canvas: Canvas, n: int, generator: torch.Gener
         [
             noise_images(quarter, canvas.pixels, generator),
             blank_images(canvas, max(1, quarter // 2), generator),
+            blob_images(canvas, quarter, generator),
             blend_images(image, generator),
             shuffle_patches(image, cells, generator),
         ]
@@ -81,7 +109,9 @@ def latent_kinds(latents: Tensor, generator: torch.Generator) -> dict[str, Tenso
     n, c, s, _ = latents.shape
     strength = torch.rand(n, 1, 1, 1, generator=generator)
     noise = torch.cat([_smooth_noise(max(1, n // 8), c, s, generator) for _ in range(9)])[:n]
+    ground = 2 * torch.randn(n, c, 1, 1, generator=generator)
     return {
+        "blobs": _paint_blobs(ground, s, 5.0, generator) + 0.5 * strength * noise,
         "noise": (0.5 + 4 * strength) * noise,
         "saturated": (3 + 5 * strength) * latents,
         "blended": 0.5 * latents + 0.5 * latents.roll(1, 0) + 0.3 * noise,

@@ -17,6 +17,7 @@ from .detector import round_trips
 from .garbage import (
     blank_images,
     blend_images,
+    blob_images,
     latent_kinds,
     noise_images,
     shuffle_patches,
@@ -122,6 +123,7 @@ def garbage_images(
     kinds = {
         "noise": torch.cat([noise_images(n // 8, canvas.pixels, generator) for _ in range(8)]),
         "blank": blank_images(canvas, n, generator),
+        "blobs": blob_images(canvas, n, generator),
         "blends of two": blend_images(image, generator),
         "shuffled patches": shuffle_patches(image, 4, generator),
     }

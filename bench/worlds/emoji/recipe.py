@@ -18,7 +18,7 @@ from .autoencoder import autoencoder_stage, build_autoencoder
 from .captions import Captioner
 from .clip import clip_config, clip_stage
 from .compose import Canvas, load_canvas
-from .detector import build_detector, calibrate, detector_stage, make_banks
+from .detector import build_detector, calibrate, detector_stage, make_banks, make_garbage
 from .loop import Stage, read_checked, save_atomic, seeded, train
 from .settings import part_key
 from .spec import WorldSpec
@@ -88,14 +88,17 @@ class Recipe:
     @cached_property
     def banks(self) -> dict[str, Tensor]:
         """What the judges' training draws from (see `make_banks`)."""
-        return self._keep(
-            "banks", lambda: make_banks(self.spec, self.canvas, self.autoencoder, self.latents[0])
-        )
+        return self._keep("banks", lambda: make_banks(self.spec, self.canvas, self.autoencoder))
+
+    @cached_property
+    def garbage(self) -> dict[str, Tensor]:
+        """What the detector must not name (see `make_garbage`)."""
+        return self._keep("garbage", lambda: make_garbage(self.spec, self.autoencoder, self.latents[0]))
 
     @cached_property
     def detector(self) -> DetectorNetwork:
         network = build_detector(self.spec)
-        self._train(detector_stage(self.spec, self.canvas, self.banks, network))
+        self._train(detector_stage(self.spec, self.canvas, self.banks | self.garbage, network))
         return network
 
     @cached_property

@@ -15,12 +15,15 @@ UPSTREAM = {
     "text": ("latents",),
     "unet": ("text",),
     "banks": ("latents",),
-    "detector": ("banks",),
+    "garbage": ("latents",),
+    "detector": ("banks", "garbage"),
     "clip": ("banks",),
 }
 
 TOKENIZER_VERSION = 2
 """Raised when `build_tokenizer` gives other ids: 1 was numbered anew by every process."""
+GARBAGE_VERSION = 2
+"""Raised when the kinds of garbage change that the detector learns to leave unnamed."""
 
 
 def part_key(spec: WorldSpec, sprites: Path, part: str) -> str:
@@ -42,6 +45,7 @@ def part_key(spec: WorldSpec, sprites: Path, part: str) -> str:
         "text": {"budget": content["text"], **words},
         "unet": content["unet"],
         "banks": {},
+        "garbage": {"version": GARBAGE_VERSION},
         "detector": content["detector"],
         "clip": {"budget": content["clip"], "text": content["text"], **words},
     }[part]
