@@ -204,10 +204,11 @@ def compare_methods(options: argparse.Namespace) -> int:
     if options.rival not in methods:
         raise UserError(f"--rival {options.rival}: no records of it; methods: {', '.join(methods) or 'none'}")
     console = Console() if sys.stdout.isatty() else Console(width=120)
-    console.print(make_board_table(summarise(results)))
-    for row in results:
-        if row.missing:
-            print(f"missing: {row.method} on {row.task}: {row.missing}")
+    lines = summarise(results)
+    console.print(make_board_table(lines))
+    for line in lines:
+        for reason in line.lacking:
+            print(f"missing: {line.method} on {reason}")
     duels = duel(results, options.rival)
     if duels:
         console.print(make_duel_table(duels))

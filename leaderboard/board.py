@@ -1,7 +1,5 @@
 """Methods over concepts: each one's AVA from its item rows, and paired comparisons with a rival."""
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -11,6 +9,7 @@ import numpy as np
 from ..bench.records import Record
 from ..bench.stats.compare import Comparison, compare, detectable_difference, holm, t_interval
 from ..bench.stats.frontier import LEVELS, Frontier, measure_frontier
+from ..bench.store import content_key
 from .load import Loaded
 from .rank import score_half
 
@@ -78,11 +77,6 @@ def _group(entry: Loaded) -> tuple[str, str]:
     return entry.record.method.name + data, entry.record.task.id
 
 
-def _configuration(record: Record) -> str:
-    content = json.dumps(record.method.config, sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()
-
-
 def _measure(method: str, task: str, entries: list[Loaded]) -> Result:
     seeds = tuple(sorted({entry.record.seed for entry in entries}))
     runs: dict[tuple[int, str], dict[int, np.ndarray]] = {}
@@ -92,7 +86,7 @@ def _measure(method: str, task: str, entries: list[Loaded]) -> Result:
             trouble = f"seed {entry.record.seed} failed: {entry.record.error or 'no item rows'}"
             continue
         for position, point in enumerate(entry.record.points):
-            place = runs.setdefault((point.step, _configuration(entry.record)), {})
+            place = runs.setdefault((point.step, content_key(entry.record.method.config)), {})
             place[entry.record.seed] = _read_point(entry, position)
     uneven = [step for (step, _), found in runs.items() if tuple(sorted(found)) != seeds]
     if trouble is None and uneven:

@@ -20,12 +20,18 @@ def make_result_tables(all_rows: Sequence[Row]) -> list[Table]:
     return [_task_table(task, rows) for task, rows in by_task(all_rows).items()]
 
 
+def _bare_table(title: str, first: str) -> Table:
+    """Return an empty table without lines; `first` heads its column of names."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.add_column(first, no_wrap=True)
+    return table
+
+
 def _task_table(task: str, rows: Sequence[Row]) -> Table:
     columns = [
         c for c in COLUMNS if c.name in SHOWN and any(row.value(c.name).value is not None for row in rows)
     ]
-    table = Table(title=escape(task), title_justify="left", title_style="bold", box=None, pad_edge=False)
-    table.add_column("method", no_wrap=True)
+    table = _bare_table(escape(task), "method")
     table.add_column("step", justify="right")
     for column in columns:
         arrow = {"up": " ↑", "down": " ↓"}.get(column.direction, "")
@@ -59,8 +65,7 @@ def _interval(value: Value, style: Style) -> str:
 def make_board_table(lines: Sequence[Line]) -> Table:
     """Return a rich table of every method's AVA over its concepts; methods stand by name, not by rank."""
     title = f"AVA: alignment along the frontier, {describe_levels()}; 95 % t interval over concepts"
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    table.add_column("method", no_wrap=True)
+    table = _bare_table(title, "method")
     for column in ("concepts", "AVA ↑", "interval", "reach ↑", "in-prompt ↑"):
         table.add_column(column, justify="right", no_wrap=True)
     for line in lines:
@@ -78,14 +83,7 @@ def make_board_table(lines: Sequence[Line]) -> Table:
 def make_duel_table(duels: Sequence[Duel]) -> Table:
     """Return a rich table of paired differences of AVA, the primary endpoint first."""
     rival = duels[0].second
-    table = Table(
-        title=f"Difference of AVA to {escape(rival)}, paired by concept",
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        pad_edge=False,
-    )
-    table.add_column("method", no_wrap=True)
+    table = _bare_table(f"Difference of AVA to {escape(rival)}, paired by concept", "method")
     for column in ("concepts", "difference", "95 % interval", "sign-flip p", "Holm p", "detectable"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in sorted(duels, key=lambda d: (not d.primary, d.first)):
@@ -108,14 +106,9 @@ def make_duel_table(duels: Sequence[Duel]) -> Table:
 
 def make_coverage_table(found: Mapping[str, Coverage]) -> Table:
     """Return a rich table of the simulated coverage of the 95 % intervals, truth by truth."""
-    table = Table(
-        title="95 % t intervals of a difference of AVA over 12 concepts, on simulated suites",
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        pad_edge=False,
+    table = _bare_table(
+        "95 % t intervals of a difference of AVA over 12 concepts, on simulated suites", "truth"
     )
-    table.add_column("truth", no_wrap=True)
     for column in ("difference", "coverage", "bias of AVA", "naive bias", "suites"):
         table.add_column(column, justify="right")
     for name, row in found.items():

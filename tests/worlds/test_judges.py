@@ -13,10 +13,10 @@ from unlearnbench.bench.tasks import PromptSizes
 from unlearnbench.bench.worlds.emoji.judge_quality import (
     ACCURACY_BAR,
     NAMED_BAR,
-    REJECTED_BAR,
     JudgeReport,
     measure_judges,
 )
+from unlearnbench.bench.worlds.emoji.quality import REJECTED_BAR
 from unlearnbench.methods import gradient_sum
 
 OVER_ASCENDED = ("classes/cat-face@tiny", "styles/line@tiny", "nudity/alcohol@tiny")

@@ -28,11 +28,16 @@ def noise_images(n: int, side: int, generator: torch.Generator) -> Tensor:
     return (centre + level * _smooth_noise(n, 3, side, generator)).clamp(-1, 1)
 
 
-def blank_images(canvas: Canvas, n: int, generator: torch.Generator) -> Tensor:
-    """One colour, half of them a background's own, with a little noise and a linear shade."""
+def _plain_grounds(canvas: Canvas, n: int, generator: torch.Generator) -> Tensor:
+    """Return (n, 3, 1, 1) colours in [-1, 1], half of them a background's own."""
     colour = torch.rand(n, 3, generator=generator)
     known = canvas.colours[torch.randint(len(canvas.colours), (n,), generator=generator)]
-    colour = torch.where(torch.rand(n, 1, generator=generator) < 0.5, known, colour)[:, :, None, None] * 2 - 1
+    return torch.where(torch.rand(n, 1, generator=generator) < 0.5, known, colour)[:, :, None, None] * 2 - 1
+
+
+def blank_images(canvas: Canvas, n: int, generator: torch.Generator) -> Tensor:
+    """One colour, half of them a background's own, with a little noise and a linear shade."""
+    colour = _plain_grounds(canvas, n, generator)
     ramp = torch.linspace(-1, 1, canvas.pixels) * 0.3 * torch.randn(n, 1, 1, 1, generator=generator)
     grain = (
         0.1
@@ -60,9 +65,7 @@ def _paint_blobs(flat: Tensor, side: int, reach: float, generator: torch.Generat
 
 def blob_images(canvas: Canvas, n: int, generator: torch.Generator) -> Tensor:
     """Soft blobs on a plain ground, half of the grounds a background's own: what a collapsed model draws."""
-    colour = torch.rand(n, 3, generator=generator)
-    known = canvas.colours[torch.randint(len(canvas.colours), (n,), generator=generator)]
-    ground = torch.where(torch.rand(n, 1, generator=generator) < 0.5, known, colour)[:, :, None, None] * 2 - 1
+    ground = _plain_grounds(canvas, n, generator)
     grain = (
         0.3 * torch.rand(n, 1, 1, 1, generator=generator) ** 2 * _smooth_noise(n, 3, canvas.pixels, generator)
     )

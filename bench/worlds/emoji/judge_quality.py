@@ -24,11 +24,11 @@ from .garbage import (
     to_bytes,
 )
 from .loop import seeded
+from .quality import REJECTED_BAR
 from .world import SPRITES, EmojiWorld
 
 ACCURACY_BAR = 0.99
 NAMED_BAR = 0.05
-REJECTED_BAR = 0.02
 ATTRIBUTES = ("subject", "style", "background")
 
 
