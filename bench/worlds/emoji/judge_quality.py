@@ -1,5 +1,6 @@
 """How often the detector is right: its accuracy, its confusion, and what it names that shows nothing."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,10 +87,12 @@ class JudgeReport:
         return table
 
     def _pairs(self, most: int = 12) -> Table:
-        counts = self.confusion("subject").stack()
-        wrong = counts[[a != b for a, b in counts.index]]
+        wrong: Counter[tuple[str, str]] = Counter()
+        for rows in self.known.values():
+            pairs = zip(rows["true_subject"], rows["subject"], strict=True)
+            wrong.update((true, named or "nothing known") for true, named in pairs if true != named)
         table = _table("Subjects named wrongly most often", "true", "named", "images")
-        for (true, named), n in wrong[wrong > 0].sort_values(ascending=False, kind="stable")[:most].items():
+        for (true, named), n in sorted(wrong.items(), key=lambda item: (-item[1], item[0]))[:most]:
             table.add_row(true, named, str(n))
         return table
 
