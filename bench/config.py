@@ -1,5 +1,6 @@
 """TOML and keyword values into frozen, validated records; every error names file and key."""
 
+import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +29,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 def build(kind: type[T], values: Mapping[str, Any], source: str) -> T:
     """Return `values` as a validated `kind`; raises UserError naming `source` and the first bad key."""
     try:
-        return TypeAdapter(kind).validate_python(dict(values))
+        # by way of JSON, whose strict mode takes a list for a tuple but no text or truth value for a number
+        return TypeAdapter(kind).validate_json(json.dumps(dict(values), default=str), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "(top level)"

@@ -1,4 +1,8 @@
-"""IRA: accuracy on retained concepts of the target's own domain."""
+"""IRA: accuracy on retained concepts of the target's own domain.
+
+To forget a subject: the subject of retain prompts of the same family. To forget a style: the style of
+retain prompts.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..types import Metric, Value, View
-from .rows import check_items, in_split, is_given
-from .shares import Chosen, is_asked, only, own_share, pooled_share
+from .rows import in_split
+from .shares import Chosen, is_asked, share_metric
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,25 +27,6 @@ REGISTER = {
 }
 
 
-def per_item(items: pd.DataFrame) -> pd.Series:
-    """Return 1 where the retained concept was found, else 0; NaN: not in the domain, or the judge failed."""
-    return own_share(items, _chosen(items))
-
-
-def reduce(scores: pd.Series | None, view: View) -> dict[str, Value]:
-    """Return IRA on concepts that the method's retain set never held, and IRA_given on those it held.
-
-    To forget a subject: the subject of retain prompts of the same family. To forget a style: the
-    style of retain prompts.
-    """
-    check_items(view.items)
-    chosen, given = _chosen(view.items), is_given(view.items)
-    return {
-        "IRA": pooled_share(view.items, only(chosen, ~given), "in-domain retain images not given"),
-        "IRA_given": pooled_share(view.items, only(chosen, given), "in-domain retain images given"),
-    }
-
-
 def _chosen(items: pd.DataFrame) -> Chosen:
     retain, target = in_split(items, "retain"), np.asarray(items["target_kind"])
     same = np.asarray(items["relation"] == "same", dtype=bool)
@@ -52,4 +36,4 @@ def _chosen(items: pd.DataFrame) -> Chosen:
     }
 
 
-METRIC = Metric(per_item=per_item, reduce=reduce)
+METRIC = share_metric("IRA", "in-domain retain images", _chosen)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..stats.intervals import proportion_interval
-from ..types import Value, missing
+from ..types import Metric, Value, View, missing
+from .rows import check_items, is_given
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,6 +60,28 @@ def pooled_share(items: pd.DataFrame, chosen: Chosen, what: str) -> Value:
     prompts = np.concatenate([items["prompt_id"].to_numpy()[mask] for mask in chosen.values()])
     images = int(np.any(list(chosen.values()), axis=0).sum())
     return proportion(hits, prompts, what, images)
+
+
+def share_metric(name: str, what: str, choose: Callable[[pd.DataFrame], Chosen]) -> Metric:
+    """Return the metric of the attributes that `choose` picks: `name` and `name`_given.
+
+    `name` counts the rows of concepts that the method's retain set never held, `name`_given those that it
+    held; per_item gives each row's own share, NaN where nothing is chosen or the judge failed. `what` names
+    the rows in the reason when there are none.
+    """
+
+    def per_item(items: pd.DataFrame) -> pd.Series:
+        return own_share(items, choose(items))
+
+    def reduce(scores: pd.Series | None, view: View) -> dict[str, Value]:
+        check_items(view.items)
+        chosen, given = choose(view.items), is_given(view.items)
+        return {
+            name: pooled_share(view.items, only(chosen, ~given), f"{what} of concepts not given"),
+            f"{name}_given": pooled_share(view.items, only(chosen, given), f"{what} of concepts given"),
+        }
+
+    return Metric(per_item, reduce)
 
 
 def proportion(hits: NDArray[np.float64], prompts: NDArray, what: str, images: int | None = None) -> Value:

@@ -32,6 +32,8 @@ def test_a_good_suite_reads(tmp_path: Path) -> None:
         (GOOD.replace('name = "mine"', "", 1), "name"),
         (GOOD.replace('"mine"', '"../mine"'), "name"),
         (GOOD + "[sizes]\nforget = 'many'\n", "sizes.forget"),
+        (GOOD + "[sizes]\nforget = '60'\n", "sizes.forget"),
+        (GOOD + "[sizes]\nforget = true\n", "sizes.forget"),
         ("name = [", "not valid TOML"),
     ],
 )

@@ -108,7 +108,7 @@ def test_ira_and_cra_given(make_items):
     items = make_items({**FAMILY, "given": True}, {"given": True, "found_subject": ""})
     values = measure(ira, items) | measure(cra, items)
     assert (values["IRA_given"].value, values["CRA_given"].value) == (1, 0)
-    assert values["IRA"].missing == "no in-domain retain images not given"
+    assert values["IRA"].missing == "no in-domain retain images of concepts not given"
     assert values["CRA"].value is None
 
 
