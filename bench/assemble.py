@@ -12,6 +12,7 @@ from .points import PointManifest
 from .records import Cost, MethodInfo, PointInfo, Record, TaskInfo
 from .scoring import Ask
 from .store import content_key
+from .types import Value, missing
 
 INTERVAL = "prompts and noise, one training run"
 
@@ -45,8 +46,10 @@ def describe_cell(cell: Cell, world: Any, asks: Sequence[Ask]) -> Record:
     )
 
 
-def describe_point(index: int, point: PointManifest, values: dict[str, Any]) -> PointInfo:
-    """Return what a record says of a saved point."""
+def describe_point(
+    index: int, point: PointManifest, values: dict[str, Value], shown: int | None, unscored: str | None
+) -> PointInfo:
+    """Return what a record says of a saved point; shown, unscored: as in MethodRow and PointInfo."""
     cost = Cost(
         seconds=point.seconds, memory_bytes=point.memory, parameters=point.parameters, delta_bytes=point.bytes
     )
@@ -55,9 +58,15 @@ def describe_point(index: int, point: PointManifest, values: dict[str, Any]) -> 
         step=point.step,
         label=str(point.step),
         fingerprint=point.fingerprint,
-        values=values,
+        values={name: _or_unscored(value, unscored) for name, value in values.items()},
         cost=cost,
+        shown=shown == point.step,
+        unscored=unscored,
     )
+
+
+def _or_unscored(value: Value, unscored: str | None) -> Value:
+    return value if unscored is None or value.value is not None else missing(f"not scored: {unscored}")
 
 
 def describe_task(cell: Cell, world: Any) -> TaskInfo:

@@ -155,9 +155,11 @@ def check_configs(cells: list[Any]) -> None:
 
 def run_suite(options: argparse.Namespace) -> int:
     """Run a suite, print its table, make its page."""
+    from .needed import check_floor
     from .plan import find_references, find_suite, plan_cells
 
     suite = narrow_suite(find_suite(options.suite, suites_folder()), options)
+    check_floor(suite)
     tasks = task_registry()
     cells = plan_cells(suite, tasks, registry("methods"))
     folder = options.out or Path("runs") / suite.name

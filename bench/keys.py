@@ -15,6 +15,7 @@ SCORING_MODULES = (
     "unlearnbench.bench.judges.emoji",
     "unlearnbench.bench.judges.clip",
     "unlearnbench.bench.assemble",
+    "unlearnbench.bench.needed",
 )
 PROBLEM_MODULE = "unlearnbench.bench.worlds.emoji.problems"
 
@@ -47,6 +48,7 @@ def cell_key(cell: Cell, world: Any, metrics: Registry[Entry], device: str, thre
             "train": train_key(cell, world, device, threads),
             "task": [cell.task.id, cell.task.file.version, cell.task.concept.model_dump()],
             "sizes": cell.suite.sizes.model_dump(),
+            "drawn": [cell.suite.unscored_below, cell.row.shown],
             "noise": [cell.row.noise, NOISE_VERSION],
             "metrics": {entry.name: entry.version for entry in metrics.values()},
             "scoring": source_digest(*SCORING_MODULES, PROBLEM_MODULE, *(e.module for e in metrics.values())),

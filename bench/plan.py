@@ -19,16 +19,25 @@ REFERENCES = ("none", RETRAIN)
 
 
 class MethodRow(BaseModel):
-    """One method with the configuration that it runs with; noise: seed of the evaluation noise."""
+    """One method with the configuration that it runs with.
+
+    noise: seed of the evaluation noise. shown: step of the point that a board shows for this method, chosen
+    beforehand on tuning concepts; 0: no point of this row; None: nothing was chosen beforehand.
+    """
 
     model_config = STRICT
     name: str
     config: dict[str, Any] = {}
     noise: int = 0
+    shown: int | None = None
 
 
 class Suite(BaseModel):
-    """Which tasks, methods and seeds a run is made of."""
+    """Which tasks, methods and seeds a run is made of.
+
+    unscored_below: a point that is not its run's last and whose UA is below this on both halves of the
+    prompts gets no retain images (`bench/needed.py` says up to where that is harmless).
+    """
 
     model_config = STRICT
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -38,6 +47,7 @@ class Suite(BaseModel):
     seeds: list[int] = [0]
     data: Literal["diverse", "narrow"] = "diverse"
     sizes: PromptSizes = PromptSizes()
+    unscored_below: float = Field(default=0.0, ge=0.0, lt=1.0)
 
 
 @dataclass(frozen=True)

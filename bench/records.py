@@ -51,7 +51,11 @@ class Cost(_Part):
 
 
 class PointInfo(_Part):
-    """One saved point. label: `120` steps, or what the method calls it. values: metric name -> Value."""
+    """One saved point. label: `120` steps, or what the method calls it. values: metric name -> Value.
+
+    shown: chosen on the tuning concepts to stand for its method. unscored: why no retain image was drawn of
+    a point that forgets too little for its alignment to be read; that is neither a failure nor a zero.
+    """
 
     index: int
     step: int
@@ -60,6 +64,8 @@ class PointInfo(_Part):
     values: dict[str, Value]
     cost: Cost
     note: str | None = None
+    shown: bool = False
+    unscored: str | None = None
 
 
 class Record(_Part):

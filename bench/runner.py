@@ -3,7 +3,8 @@
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,15 @@ from .config import build
 from .environment import describe_environment
 from .generators import Sampling
 from .keys import cell_key, train_key
+from .measure import Place, PointScorer, Scored
 from .metrics import compute
+from .needed import forget_asks, is_asked, reason_unscored
 from .plan import Cell
 from .points import Manifest, ModelHolder, PointManifest, reference_manifest, train_points
-from .progress import show_progress
 from .records import Record, items_digest, read_record, write_record
 from .registry import Entry, Registry
-from .sampling import Drawing, Request, noise_seed
-from .scoring import Ask, build_items
+from .sampling import noise_seed
+from .scoring import Ask
 from .sheet import choose_columns, make_sheet
 from .store import Store, content_key
 from .types import View
@@ -35,16 +37,6 @@ class Outcome:
     state: str
     path: Path
     drawn: int = 0
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A point's item rows and features, and the images of the contact sheet."""
-
-    items: pd.DataFrame
-    view: View
-    tiles: Any
-    drawn: int
 
 
 @dataclass
@@ -61,7 +53,10 @@ class Runner:
     say: Callable[[str], None]
     _holders: dict[str, ModelHolder] = field(default_factory=dict)
     _bases: dict[str, Scored] = field(default_factory=dict)
-    _opened: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def _scorer(self) -> PointScorer:
+        return PointScorer(self.store, self.device)
 
     def run(self, cells: list[Cell]) -> list[Outcome]:
         """Run every cell; one that fails is recorded as failed and the others go on."""
@@ -115,18 +110,20 @@ class Runner:
         manifest = self._manifest(cell, world)
         asks = self._asks(cell, world, cell.row.noise)
         base = self._base(cell, world)
+        columns = [asks[i] for i in choose_columns(asks)]
         points, frames, tiles, drawn = [], [], [], 0
         for index, point in enumerate(manifest.points):
-            scored = self._score(cell, world, point, asks, None if _is_base(cell) else base.view)
+            is_last = index == len(manifest.points) - 1
+            scored = self._score_point(cell, point, asks, None if _is_base(cell) else base, is_last)
             values = compute(self.metrics, scored.view, self.metrics)
-            points.append(describe_point(index, point, values))
+            points.append(describe_point(index, point, values, cell.row.shown, scored.unscored))
             frames.append(scored.items.assign(point=index))
-            tiles.append(scored.tiles)
+            tiles.append(scored.tiles(columns))
             drawn += scored.drawn
         items = pd.concat(frames, ignore_index=True)
         items = items[["point", *[c for c in items.columns if c != "point"]]]
         sheet = make_sheet(tiles)
-        captions = [asks[i].prompt.text for i in choose_columns(asks)]
+        captions = [ask.prompt.text for ask in columns]
         measured = {"points": points, "log": manifest.log, "items_sha256": items_digest(items)}
         record = self._assemble(cell, key, started, **measured, sheet=captions)
         return record, items, sheet, drawn
@@ -171,53 +168,44 @@ class Runner:
         if key not in self._bases:
             reference = Cell(cell.suite, cell.task, cell.row.model_copy(update={"config": {}}), None, 0)
             point = self._manifest(reference, world).points[0]
-            self._bases[key] = self._score(
-                reference, world, point, self._asks(cell, world, cell.row.noise), None
-            )
+            asks = self._asks(cell, world, cell.row.noise)
+            self._bases[key] = self._score(reference, point, asks, None)
         return self._bases[key]
 
-    def _score(
-        self, cell: Cell, world: Any, point: PointManifest, asks: list[Ask], base: View | None
+    def _score_point(
+        self, cell: Cell, point: PointManifest, asks: list[Ask], base: Scored | None, is_last: bool
     ) -> Scored:
-        holder = self._holder(world, cell.model)
+        """Score a point; its forget images alone where it forgets too little for the others to matter."""
+        view, floor = None if base is None else base.view, cell.suite.unscored_below
+        needed = [ask for ask in asks if is_asked(cell, point.step, ask)]
+        if not floor or is_last:
+            return self._score(cell, point, needed, view)
+        first = self._score(cell, point, forget_asks(needed), view)
+        reason = reason_unscored(first.items, floor)
+        if reason is not None:
+            return replace(first, unscored=reason)
+        whole = self._score(cell, point, needed, view)
+        return replace(whole, drawn=first.drawn + whole.drawn)
 
-        def open_generator() -> Any:
-            payload = self.store.get("deltas", point.delta) if point.delta else None
-            if point.delta and payload is None:  # pruned or corrupt: the same training gives the same weights
-                self._train(cell, world, self.train_key(cell))
-                payload = self.store.get("deltas", point.delta)
-                if payload is None:
-                    raise RuntimeError(
-                        f"training did not repeat: step {point.step} has other weights than before"
-                    )
-            return holder.generator(point.delta, payload)
+    def _score(self, cell: Cell, point: PointManifest, asks: list[Ask], base: View | None) -> Scored:
+        world = self.worlds[cell.task.file.world]
+        title = f"  {cell.row.name}: step {point.step}, images"
+        place = Place(
+            world, self._holder(world, cell.model), point, lambda: self._weights(cell, world, point), title
+        )
+        return self._scorer.score(place, cell.task, asks, base)
 
-        drawing = Drawing(point.fingerprint, holder.sampling, str(holder.dtype), self.device, open_generator)
-        requests = [Request(ask.prompt.text, ask.seed) for ask in asks]
-        done = 0
-        with show_progress(f"  {cell.row.name}: step {point.step}, images", len(requests)) as advance:
-
-            def count(n: int) -> None:
-                nonlocal done
-                done += n
-                advance(done, "")
-
-            images = drawing.draw(requests, self.store, count)
-        verdicts = self._judge(world).judge(images)
-        items = build_items(asks, images, verdicts.found, self._scorer(world))
-        view = View(items, {"world": verdicts.features}, {"world": world.reference(cell.task)}, base)
-        return Scored(items, view, images[choose_columns(asks)], drawing.drawn)
-
-    def _judge(self, world: Any) -> Any:
-        return self._once(f"judge {world.id}", world.open_judge)
-
-    def _scorer(self, world: Any) -> Any:
-        return self._once(f"scorer {world.id}", world.open_alignment)
-
-    def _once(self, name: str, make: Callable[[], Any]) -> Any:
-        if name not in self._opened:
-            self._opened[name] = make()
-        return self._opened[name]
+    def _weights(self, cell: Cell, world: Any, point: PointManifest) -> bytes | None:
+        """Return a point's delta; where the store lost it, the same training gives the same weights."""
+        if not point.delta:
+            return None
+        payload = self.store.get("deltas", point.delta)
+        if payload is None:
+            self._train(cell, world, self.train_key(cell))
+            payload = self.store.get("deltas", point.delta)
+        if payload is None:
+            raise RuntimeError(f"training did not repeat: step {point.step} has other weights than before")
+        return payload
 
     def _assemble(self, cell: Cell, key: str, started: float, **measured: Any) -> Record:
         """Return a cell's record of what was `measured` (points, log, items_sha256, sheet) or its `error`."""

@@ -9,6 +9,7 @@ from PIL import Image
 from .scoring import Ask
 
 TILE = 96
+NOT_DRAWN = (128, 128, 128)
 COLUMNS = {"forget": 4, "indirect": 2, "retain": 6}
 
 
@@ -22,12 +23,14 @@ def choose_columns(asks: Sequence[Ask]) -> list[int]:
     return chosen
 
 
-def make_sheet(rows: Sequence[np.ndarray]) -> bytes:
-    """Return a WebP of tiles; rows: one (columns, H, W, 3) uint8 array a point."""
-    side = max(TILE, rows[0].shape[1])
-    sheet = Image.new("RGB", (side * len(rows[0]), side * len(rows)))
+def make_sheet(rows: Sequence[Sequence[np.ndarray | None]]) -> bytes:
+    """Return a WebP of tiles; rows: one a point, of (H, W, 3) uint8 images, None = not drawn: left grey."""
+    side = max(TILE, *(tile.shape[0] for tiles in rows for tile in tiles if tile is not None))
+    sheet = Image.new("RGB", (side * len(rows[0]), side * len(rows)), NOT_DRAWN)
     for r, tiles in enumerate(rows):
         for c, tile in enumerate(tiles):
+            if tile is None:
+                continue
             image = Image.fromarray(tile)
             if image.size != (side, side):
                 image = image.resize((side, side), Image.Resampling.LANCZOS)

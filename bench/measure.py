@@ -1,0 +1,97 @@
+"""Draw the images of one saved point, judge them, and return their item rows."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .points import ModelHolder, PointManifest
+from .progress import show_progress
+from .sampling import Drawing, Request
+from .scoring import Ask, build_items
+from .store import Store
+from .tasks import Task
+from .types import View
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A point's item rows and features. images: (n, H, W, 3) uint8, in the order of the rows."""
+
+    items: pd.DataFrame
+    view: View
+    images: np.ndarray
+    drawn: int
+    unscored: str | None = None  # why no retain image was drawn
+
+    def tiles(self, asks: Sequence[Ask]) -> list[np.ndarray | None]:
+        """Return the images of some asks, None for one that was not drawn."""
+        places = {
+            key: i for i, key in enumerate(zip(self.items["prompt_id"], self.items["sample"], strict=True))
+        }
+        found = [places.get((ask.prompt.id, ask.sample)) for ask in asks]
+        return [None if i is None else self.images[i] for i in found]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a point's images come from. find_weights returns its delta's bytes, None for a base."""
+
+    world: Any
+    holder: ModelHolder
+    point: PointManifest
+    find_weights: Callable[[], bytes | None]
+    title: str
+
+
+@dataclass
+class PointScorer:
+    """Scores points; opens each world's judge and alignment scorer once."""
+
+    store: Store
+    device: str
+    _opened: dict[str, Any] = field(default_factory=dict)
+
+    def score(self, place: Place, task: Task, asks: Sequence[Ask], base: View | None) -> Scored:
+        """Return the rows of `asks` at a point; base: the base model's rows of the same images."""
+        world = place.world
+        images, drawn = self._draw(place, asks)
+        verdicts = self._once(f"judge {world.id}", world.open_judge).judge(images)
+        scorer = self._once(f"scorer {world.id}", world.open_alignment)
+        items = build_items(asks, images, verdicts.found, scorer)
+        view = View(items, {"world": verdicts.features}, {"world": world.reference(task)}, base)
+        return Scored(items, view, images, drawn)
+
+    def _draw(self, place: Place, asks: Sequence[Ask]) -> tuple[np.ndarray, int]:
+        """Draw forget images in batches of their own: they may be all that a point needs."""
+        holder, point = place.holder, place.point
+        drawing = Drawing(
+            point.fingerprint,
+            holder.sampling,
+            str(holder.dtype),
+            self.device,
+            lambda: holder.generator(point.delta, place.find_weights()),
+        )
+        first = [i for i, ask in enumerate(asks) if ask.prompt.split == "forget"]
+        rest = [i for i, ask in enumerate(asks) if ask.prompt.split != "forget"]
+        requests = [Request(ask.prompt.text, ask.seed) for ask in asks]
+        done = 0
+        with show_progress(place.title, len(asks)) as advance:
+
+            def count(n: int) -> None:
+                nonlocal done
+                done += n
+                advance(done, "")
+
+            parts = [
+                drawing.draw([requests[i] for i in part], self.store, count) for part in (first, rest) if part
+            ]
+        images = np.concatenate(parts)
+        return images[np.argsort(first + rest)], drawing.drawn
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        if name not in self._opened:
+            self._opened[name] = make()
+        return self._opened[name]
