@@ -31,6 +31,7 @@ def describe_cell(cell: Cell, world: Any, asks: Sequence[Ask]) -> Record:
         method=describe_method(cell),
         seed=cell.seed,
         data=cell.suite.data,
+        choice=cell.suite.choice_sha256,
         sampling={},
         prompts_sha256=content_key({"prompts": prompts}),
         metrics={},
@@ -51,7 +52,11 @@ def describe_point(
 ) -> PointInfo:
     """Return what a record says of a saved point; shown, unscored: as in MethodRow and PointInfo."""
     cost = Cost(
-        seconds=point.seconds, memory_bytes=point.memory, parameters=point.parameters, delta_bytes=point.bytes
+        seconds=point.seconds,
+        memory_bytes=point.memory,
+        parameters=point.parameters,
+        delta_bytes=point.bytes,
+        distance=point.distance,
     )
     return PointInfo(
         index=index,

@@ -156,9 +156,9 @@ def check_configs(cells: list[Any]) -> None:
 def run_suite(options: argparse.Namespace) -> int:
     """Run a suite, print its table, make its page."""
     from .needed import check_floor
-    from .plan import find_references, find_suite, plan_cells
+    from .plan import find_references, find_suite, plan_cells, take_choice
 
-    suite = narrow_suite(find_suite(options.suite, suites_folder()), options)
+    suite = narrow_suite(take_choice(find_suite(options.suite, suites_folder()), suites_folder()), options)
     check_floor(suite)
     tasks = task_registry()
     cells = plan_cells(suite, tasks, registry("methods"))
@@ -216,6 +216,27 @@ def compare_methods(options: argparse.Namespace) -> int:
         console.print(make_duel_table(duels))
     else:
         print("No method shares two concepts with the rival: nothing to compare.")
+    return 0
+
+
+def choose_configurations(options: argparse.Namespace) -> int:
+    """Choose each method's configurations on tuning records and write the file that the suite reads."""
+    from rich.console import Console
+
+    from ..leaderboard.choose import PLACEBO, choose
+    from ..leaderboard.load import load
+    from ..leaderboard.terminal import make_choice_table
+    from .plan import find_suite
+
+    suite = find_suite(options.suite, suites_folder())
+    rows = {row.name: row.tuned for row in suite.methods if row.tuned and row.name != PLACEBO}
+    if suite.choice is None or not rows:
+        raise UserError(f"--suite {options.suite}: takes no choice; name a suite with `tuned` methods")
+    choice = choose(load(options.records), rows)
+    path = options.out or suites_folder() / suite.choice
+    path.write_text(choice.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    Console().print(make_choice_table(choice))
+    print(f"chosen: {path}")
     return 0
 
 

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,6 +141,16 @@ def delta_bytes(before: dict[str, torch.Tensor], module: torch.nn.Module) -> byt
         if not torch.equal(tensor.detach().cpu(), before[name])
     }
     return save(changed)
+
+
+def relative_distance(before: dict[str, torch.Tensor], changed: dict[str, torch.Tensor]) -> float:
+    """Return the L2 norm of a change over that of all the weights before it; changed: new values by name."""
+
+    def square(tensors: Iterable[torch.Tensor]) -> float:
+        return sum(float(tensor.double().square().sum()) for tensor in tensors)
+
+    moved = square(new.double() - before[name].double() for name, new in changed.items())
+    return math.sqrt(moved / square(t for t in before.values() if t.is_floating_point()))
 
 
 def apply_delta(before: dict[str, torch.Tensor], module: torch.nn.Module, payload: bytes) -> None:

@@ -1,5 +1,6 @@
 """From a suite's TOML to cells: (task, method, config, seed)."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from .choice import Choice, read_choice, rows_of
 from .config import STRICT, build, read_toml
 from .errors import UserError
 from .registry import Entry, Registry
@@ -22,7 +24,8 @@ class MethodRow(BaseModel):
     """One method with the configuration that it runs with.
 
     noise: seed of the evaluation noise. shown: step of the point that a board shows for this method, chosen
-    beforehand on tuning concepts; 0: no point of this row; None: nothing was chosen beforehand.
+    beforehand on tuning concepts; 0: no point of this row; None: nothing was chosen beforehand. tuned: number
+    of configurations that stand in the suite's choice, to be taken in place of `config`.
     """
 
     model_config = STRICT
@@ -30,13 +33,15 @@ class MethodRow(BaseModel):
     config: dict[str, Any] = {}
     noise: int = 0
     shown: int | None = None
+    tuned: int = Field(default=0, ge=0)
 
 
 class Suite(BaseModel):
     """Which tasks, methods and seeds a run is made of.
 
     unscored_below: a point that is not its run's last and whose UA is below this on both halves of the
-    prompts gets no retain images (`bench/needed.py` says up to where that is harmless).
+    prompts gets no retain images (`bench/needed.py` says up to where that is harmless). choice: file of the
+    configurations of `tuned` methods, beside the suite; choice_sha256 is filled in when it is read.
     """
 
     model_config = STRICT
@@ -48,6 +53,8 @@ class Suite(BaseModel):
     data: Literal["diverse", "narrow"] = "diverse"
     sizes: PromptSizes = PromptSizes()
     unscored_below: float = Field(default=0.0, ge=0.0, lt=1.0)
+    choice: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9-]*\.json$")
+    choice_sha256: str | None = Field(default=None, exclude=True)
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,31 @@ def find_suite(name: str, folder: Path) -> Suite:
         known = ", ".join(sorted(p.stem for p in folder.glob("*.toml")))
         raise UserError(f"no suite named {name!r}; known: {known}")
     return read_suite(path)
+
+
+def take_choice(suite: Suite, folder: Path) -> Suite:
+    """Return the suite with the chosen configurations in place of its `tuned` rows.
+
+    Raises UserError where the choice is not there, or holds another number of configurations.
+    """
+    if not any(row.tuned for row in suite.methods):
+        return suite
+    if suite.choice is None:
+        raise UserError(f"{suite.name}: choice: a row is `tuned`, but no file of chosen configurations named")
+    path = folder / suite.choice
+    choice = read_choice(path)
+    rows = [part for row in suite.methods for part in (_chosen(row, choice, path) if row.tuned else [row])]
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return suite.model_copy(update={"methods": rows, "choice_sha256": digest})
+
+
+def _chosen(row: MethodRow, choice: Choice, path: Path) -> list[MethodRow]:
+    found = rows_of(choice, row.name, path)
+    if len(found) != row.tuned:
+        raise UserError(
+            f"{path}: {row.name}: {len(found)} configurations chosen, the suite takes {row.tuned}"
+        )
+    return [row.model_copy(update={"config": r.config, "shown": r.shown, "tuned": 0}) for r in found]
 
 
 def plan_cells(suite: Suite, tasks: Registry[Task], methods: Registry[Entry]) -> list[Cell]:

@@ -20,6 +20,7 @@ from .generators import (
     apply_delta,
     delta_bytes,
     open_pipeline,
+    relative_distance,
     trainable_module,
     weights_digest,
 )
@@ -40,6 +41,7 @@ class PointManifest:
     parameters: int
     seconds: float | None
     memory: int | None
+    distance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,7 @@ class PointSaver:
                 parameters=sum(t.numel() for t in load(payload).values()),
                 seconds=self.trained,
                 memory=self.meter.peak(),
+                distance=relative_distance(self.holder.base, load(payload)),
             )
         )
         self.log = clean_log(log)

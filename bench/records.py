@@ -42,12 +42,14 @@ class MethodInfo(_Part):
 
 class Cost(_Part):
     """seconds: training up to this point, without scoring. memory_bytes: peak resident set (CPU) or
-    allocated device memory. parameters: trained. delta_bytes: size of the saved difference."""
+    allocated device memory. parameters: trained. delta_bytes: size of the saved difference. distance: L2 norm
+    of the update over that of the denoiser's weights."""
 
     seconds: float | None
     memory_bytes: int | None
     parameters: int
     delta_bytes: int | None
+    distance: float | None = None
 
 
 class PointInfo(_Part):
@@ -82,6 +84,7 @@ class Record(_Part):
     method: MethodInfo
     seed: int
     data: Literal["diverse", "narrow"]
+    choice: str | None = None  # sha256 of the file of configurations chosen on tuning concepts
     sampling: dict[str, Any]  # steps, guidance, size, dtype, samples a prompt
     prompts_sha256: str
     metrics: dict[str, int]  # name -> version

@@ -1,20 +1,16 @@
 """Methods over concepts: each one's AVA from its item rows, and paired comparisons with a rival."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
 
-from ..bench.records import Record
 from ..bench.stats.compare import Comparison, compare, detectable_difference, holm, t_interval
 from ..bench.stats.frontier import LEVELS, Frontier, measure_frontier
-from ..bench.store import content_key
+from .declared import Group, read_groups
 from .load import Loaded
-from .rank import score_half
 
-HALVES = ("A", "B")
-NAMES = ("UA", "VA", "in_prompt")
 FEWEST_CONCEPTS = 6
 """With fewer concepts no sign-flip test can reach .05: 2^(1-5) = .0625. Such a board ranks nothing."""
 
@@ -63,50 +59,19 @@ def collect(loaded: Iterable[Loaded]) -> list[Result]:
     A method's points are all its saved steps under all its configurations, each averaged over seeds.
     References, tuning concepts and reported numbers stay out.
     """
-    counted = [entry for entry in loaded if _counts(entry.record)]
-    counted.sort(key=_group)
-    return [_measure(method, task, list(entries)) for (method, task), entries in groupby(counted, _group)]
+    return [measure(group) for group in read_groups(loaded)]
 
 
-def _counts(record: Record) -> bool:
-    return record.source == "measured" and record.task.role == "evaluated" and not record.method.reference
-
-
-def _group(entry: Loaded) -> tuple[str, str]:
-    data = "" if entry.record.data == "diverse" else f" ({entry.record.data} data)"
-    return entry.record.method.name + data, entry.record.task.id
-
-
-def _measure(method: str, task: str, entries: list[Loaded]) -> Result:
-    seeds = tuple(sorted({entry.record.seed for entry in entries}))
-    runs: dict[tuple[int, str], dict[int, np.ndarray]] = {}
-    trouble = None
-    for entry in entries:
-        if entry.record.status == "failed" or entry.items is None:
-            trouble = f"seed {entry.record.seed} failed: {entry.record.error or 'no item rows'}"
-            continue
-        for position, point in enumerate(entry.record.points):
-            place = runs.setdefault((point.step, content_key(entry.record.method.config)), {})
-            place[entry.record.seed] = _read_point(entry, position)
-    uneven = [step for (step, _), found in runs.items() if tuple(sorted(found)) != seeds]
-    if trouble is None and uneven:
-        trouble = f"step {uneven[0]} lacks a seed of {', '.join(map(str, seeds))}"
-    if trouble is not None:
-        return Result(method, task, seeds, len(runs), None, trouble)
-    # points in the order of their cost: ties go to fewer steps
-    means = np.stack([np.mean(list(found.values()), axis=0) for _, found in sorted(runs.items())], axis=2)
+def measure(group: Group) -> Result:
+    """Return the frontier of a group's points; a point without a value makes it missing."""
+    result = Result(group.method, group.task, group.seeds, len(group.points), None, group.missing)
+    if group.missing is not None:
+        return result
     try:
-        return Result(method, task, seeds, len(runs), measure_frontier(*means))
+        frontier = measure_frontier(*np.stack([point.halves for point in group.points], axis=2))
     except ValueError as error:
-        return Result(method, task, seeds, len(runs), None, str(error))
-
-
-def _read_point(entry: Loaded, position: int) -> np.ndarray:
-    """Return (3, 2): UA, VA and in-prompt alignment of a point on both halves; NaN = missing."""
-    assert entry.items is not None
-    halves = [score_half(entry.record, entry.items, position, half) for half in HALVES]
-    values = [[half[name].value for half in halves] for name in NAMES]
-    return np.array([[np.nan if v is None else v for v in row] for row in values])
+        return replace(result, missing=str(error))
+    return replace(result, frontier=frontier)
 
 
 def summarise(results: Sequence[Result]) -> list[Line]:

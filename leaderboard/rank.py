@@ -181,8 +181,8 @@ def _with_reason(value: Value) -> Value:
 
 
 def score_half(record: Record, items: pd.DataFrame, position: int, half: str) -> dict[str, Value]:
-    """Return UA, VA and in-prompt alignment of one point on one half of the prompts."""
-    chosen = (items["point"] == record.points[position].index) & (items["half"] == half)
+    """Return UA, VA and in-prompt alignment of one point on one half of the prompts, "" = on all."""
+    chosen = (items["point"] == record.points[position].index) & ((items["half"] == half) | (half == ""))
     some = items[chosen].reset_index(drop=True)
     metrics: tuple[Metric, ...] = (ua.METRIC, va.METRIC, in_prompt.METRIC)
     try:

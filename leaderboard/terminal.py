@@ -1,11 +1,14 @@
 """The board in the terminal: one small table a task."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
+from ..bench.choice import Choice
 from ..bench.stats.coverage import Coverage
+from ..bench.store import content_key
 from ..bench.types import Value
 from .board import FEWEST_CONCEPTS, Duel, Line, describe_levels
 from .columns import COLUMNS, Style, write_value
@@ -102,6 +105,35 @@ def make_duel_table(duels: Sequence[Duel]) -> Table:
             f"Fewer than {FEWEST_CONCEPTS} concepts: an interval for these concepts, not a ranking."
         )
     return table
+
+
+def make_choice_table(choice: Choice) -> Table:
+    """Return a rich table of every candidate's AVA on the tuning concepts, the chosen ones marked."""
+    table = _bare_table(f"Candidates on the {len(choice.concepts)} tuning concepts", "method")
+    table.add_column("configuration")
+    for column in ("AVA ↑", "highest UA ↑", "chosen", "point shown"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for method, found in choice.methods.items():
+        chosen = {content_key(row.config): row.shown for row in found.rows}
+        varied = _varied([candidate.config for candidate in found.candidates])
+        for candidate in found.candidates:
+            shown = chosen.get(content_key(candidate.config))
+            table.add_row(
+                escape(method),
+                ", ".join(f"{name} {candidate.config[name]}" for name in varied),
+                "missing" if candidate.ava is None else f"{candidate.ava:.3f}",
+                f"{candidate.best_ua:.3f}",
+                "" if shown is None else "yes",
+                f"step {shown}" if shown else "",
+            )
+    totals = [f"{m} {c.ava:.3f}" for m, c in choice.methods.items() if c.ava is not None]
+    table.caption = "AVA of the chosen configurations together: " + ", ".join(totals)
+    return table
+
+
+def _varied(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the settings in which configurations differ."""
+    return [name for name in configs[0] if len({repr(c.get(name)) for c in configs}) > 1] if configs else []
 
 
 def make_coverage_table(found: Mapping[str, Coverage]) -> Table:

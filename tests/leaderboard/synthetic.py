@@ -145,6 +145,7 @@ def make_point(index: int, chances: Chances, reference: bool) -> PointInfo:
         memory_bytes=None if reference else 1_480_000_000 + 1_000_000 * chances.step,
         parameters=0 if reference else 3_456_789,
         delta_bytes=0 if reference else 6_920_000,
+        distance=0.0 if reference else 0.001 * chances.step,
     )
     note = "nearly all images look alike" if chances.nothing >= 0.9 else None
     return PointInfo(index=index, step=chances.step, label=str(chances.step), fingerprint=f"{index:064x}",

@@ -1,0 +1,106 @@
+"""Declared points of methods: one step of one configuration on one concept, averaged over training seeds."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bench.records import Record
+from ..bench.stats.frontier import LEVELS, ROUNDING
+from ..bench.store import content_key
+from .load import Loaded
+from .rank import score_half
+
+PARTS = ("A", "B", "")
+"""Halves of the prompts, and all of them."""
+NAMES = ("UA", "VA", "in_prompt")
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One point. values: (3, 3): UA, VA, in-prompt alignment by half A, half B, all; NaN = missing.
+
+    config: digest of the configuration. A point that no level of UA lets AVA read may lack retain images:
+    its VA is then 0 here, and never looked at.
+    """
+
+    config: str
+    step: int
+    values: NDArray[np.float64]
+    shown: bool
+
+    @property
+    def halves(self) -> NDArray[np.float64]:
+        """(3, 2): the values on the halves alone."""
+        return self.values[:, :2]
+
+
+@dataclass(frozen=True)
+class Group:
+    """All points of a method on a concept, cheapest first, or why there are none to compare."""
+
+    method: str
+    task: str
+    seeds: tuple[int, ...]
+    points: tuple[Declared, ...]
+    missing: str | None = None
+
+
+def read_groups(loaded: Iterable[Loaded], role: str = "evaluated") -> list[Group]:
+    """Return every method's points on every concept of a role, by method and task.
+
+    References, concepts of the other role and reported numbers stay out.
+    """
+    counted = [entry for entry in loaded if _counts(entry.record, role)]
+    counted.sort(key=_key)
+    return [_read_group(method, task, list(entries)) for (method, task), entries in groupby(counted, _key)]
+
+
+def _counts(record: Record, role: str) -> bool:
+    return record.source == "measured" and record.task.role == role and not record.method.reference
+
+
+def _key(entry: Loaded) -> tuple[str, str]:
+    return label(entry.record), entry.record.task.id
+
+
+def label(record: Record) -> str:
+    """Return the name under which a record's method stands on a board: narrow data are another method."""
+    return record.method.name + ("" if record.data == "diverse" else f" ({record.data} data)")
+
+
+def _read_group(method: str, task: str, entries: list[Loaded]) -> Group:
+    seeds = tuple(sorted({entry.record.seed for entry in entries}))
+    runs: dict[tuple[int, str], dict[int, tuple[Loaded, int]]] = {}
+    for entry in entries:
+        if entry.record.status == "failed" or entry.items is None:
+            reason = f"seed {entry.record.seed} failed: {entry.record.error or 'no item rows'}"
+            return Group(method, task, seeds, (), reason)
+        for position, point in enumerate(entry.record.points):
+            place = runs.setdefault((point.step, content_key(entry.record.method.config)), {})
+            place[entry.record.seed] = (entry, position)
+    uneven = [step for (step, _), found in runs.items() if tuple(sorted(found)) != seeds]
+    if uneven:
+        return Group(
+            method, task, seeds, (), f"step {uneven[0]} lacks a seed of {', '.join(map(str, seeds))}"
+        )
+    # in the order of their cost: ties go to fewer steps
+    points = [_average(config, step, list(found.values())) for (step, config), found in sorted(runs.items())]
+    return Group(method, task, seeds, tuple(points))
+
+
+def _average(config: str, step: int, places: Sequence[tuple[Loaded, int]]) -> Declared:
+    values = np.mean([_read_point(entry, position) for entry, position in places], axis=0)
+    infos = [entry.record.points[position] for entry, position in places]
+    if any(info.unscored for info in infos) and (values[0, :2] < LEVELS[0] - ROUNDING).all():
+        values[1] = np.nan_to_num(values[1], nan=0.0)
+    return Declared(config, step, values, any(info.shown for info in infos))
+
+
+def _read_point(entry: Loaded, position: int) -> NDArray[np.float64]:
+    assert entry.items is not None
+    parts = [score_half(entry.record, entry.items, position, part) for part in PARTS]
+    values = [[part[name].value for part in parts] for name in NAMES]
+    return np.array([[np.nan if v is None else v for v in row] for row in values])
