@@ -17,7 +17,7 @@ IMAGES = 24
 
 @pytest.fixture(scope="module")
 def world() -> Any:
-    return registry("worlds")["tiny"].load()()
+    return registry("worlds")["emoji"].load()()
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def generator(world: Any) -> Generator:
 
 @pytest.fixture(scope="module")
 def requests_of(world: Any) -> list[Request]:
-    prompts = world.prompts(task_registry()["classes/cat-face@tiny"], PromptSizes())
+    prompts = world.prompts(task_registry()["classes/cat-face@emoji"], PromptSizes())
     return [Request(p.text, i) for i, p in enumerate(prompts[:IMAGES])]
 
 
@@ -44,13 +44,13 @@ def _plain(generator: Generator, requests: list[Request], batch: int) -> None:
         )
 
 
-@pytest.mark.benchmark(group="24 images of 32 px")
+@pytest.mark.benchmark(group="24 images of 64 px")
 @pytest.mark.parametrize("batch", [1, 8, 24])
 def test_plain_pipeline(benchmark: Any, generator: Generator, requests_of: list[Request], batch: int) -> None:
     benchmark.pedantic(_plain, args=(generator, requests_of, batch), rounds=3, warmup_rounds=1)
 
 
-@pytest.mark.benchmark(group="24 images of 32 px")
+@pytest.mark.benchmark(group="24 images of 64 px")
 def test_our_sampler(
     benchmark: Any, generator: Generator, requests_of: list[Request], tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""The detector of a shipped world: right on real images, silent on images that show nothing."""
+"""The detectors of the shipped worlds: right on real images, silent on images that show nothing."""
 
 import copy
 
@@ -19,19 +19,26 @@ from unlearnbench.bench.worlds.emoji.judge_quality import (
 from unlearnbench.bench.worlds.emoji.quality import REJECTED_BAR
 from unlearnbench.methods import gradient_sum
 
-OVER_ASCENDED = ("classes/cat-face@tiny", "styles/line@tiny", "nudity/alcohol@tiny")
-"""Tasks whose targets are pushed away without any retain gradient, for 80 steps of rate 3e-4.
+WORLDS = ("tiny", "emoji")
+OVER_ASCENDED = {
+    "tiny": ("classes/cat-face@tiny", "styles/line@tiny", "nudity/alcohol@tiny"),
+    "emoji": ("classes/cat-face@emoji", "nudity/alcohol@emoji"),
+}
+"""Tasks whose targets are pushed away without any retain gradient, until the forget loss is far past 1.
 
-Until then the forget loss grows from .3 past 10. After 40 steps one of the three still draws strokes, and a
-tenth of its images are called `line`, rightly.
+Earlier one of tiny's models still draws strokes, and a tenth of its images are called `line`, rightly.
 """
-PROMPTS, NOISES, LEAST_IMAGES = 50, 5, 200
-"""Prompts of each over-ascended model (a task may have fewer), noises of each prompt, images in all."""
+STEPS = {"tiny": 80, "emoji": 25}
+RATE = {"tiny": 3e-4, "emoji": 6e-4}
+LEAST_LOSS = 8.0
+PROMPTS, LEAST_IMAGES = 36, 200
+NOISES = {"tiny": 5, "emoji": 3}
+"""Prompts of each over-ascended model (a task may have fewer), images in all, noises of each prompt."""
 
 
-@pytest.fixture(scope="module")
-def report() -> JudgeReport:
-    return measure_judges(registry("worlds")["tiny"].load()(), n=1_000, garbage=400)
+@pytest.fixture(scope="module", params=WORLDS)
+def report(request: pytest.FixtureRequest) -> JudgeReport:
+    return measure_judges(registry("worlds")[request.param].load()(), n=500, garbage=200)
 
 
 @pytest.mark.parametrize("attribute", ["subject", "style", "background"])
@@ -47,28 +54,29 @@ def test_real_images_are_not_rejected(report: JudgeReport) -> None:
 
 
 def test_garbage_gets_no_name(report: JudgeReport) -> None:
-    """Blends stay out: with two styles, half of the pairs share theirs, and it may rightly be named."""
+    """Tiny's blends stay out: with two styles, half of the pairs share theirs, and it is named, rightly."""
     assert len(report.garbage) == 12
-    kinds = [kind for kind in report.garbage if "blend" not in kind]
+    kinds = [kind for kind in report.garbage if report.world != "tiny@1" or "blend" not in kind]
     assert {kind: report.named(kind) for kind in kinds if report.named(kind) > NAMED_BAR} == {}
 
 
-def test_what_over_ascended_models_draw_gets_no_name() -> None:
-    world = registry("worlds")["tiny"].load()()
+@pytest.mark.parametrize("name", WORLDS)
+def test_what_over_ascended_models_draw_gets_no_name(name: str) -> None:
+    world = registry("worlds")[name].load()()
     judge, base = world.open_judge(), open_pipeline(str(world.pipeline_folder), "cpu")
     sampling = Sampling(world.steps, world.guidance, world.pixels, world.pixels)
     sizes = PromptSizes(
         forget=PROMPTS, forget_samples=1, retain_same=0, retain_other=0, retain_given=0, indirect=0
     )
     named = []
-    for name in OVER_ASCENDED:
-        pipeline, task = copy.deepcopy(base), task_registry()[name]
+    for concept in OVER_ASCENDED[name]:
+        pipeline, task = copy.deepcopy(base), task_registry()[concept]
         config = gradient_sum.Config(
-            lam=0.0, steps=80, rate=3e-4, batch=8, truncation=None, diagnostics=False
+            lam=0.0, steps=STEPS[name], rate=RATE[name], batch=8, truncation=None, diagnostics=True
         )
         gradient_sum.unlearn(pipeline, world.problem(task, "diverse", 0), config, lambda step, log: None)
         prompts = [p for p in world.prompts(task, sizes) if p.split == "forget"]
-        requests = [Request(p.text, seed) for p in prompts for seed in range(NOISES)]
+        requests = [Request(p.text, seed) for p in prompts for seed in range(NOISES[name])]
         found = judge.judge(draw_batch(Generator(pipeline, sampling, ""), requests)).found
         named += list((found["subject"] != NOTHING) | (found["style"] != NOTHING))
     assert len(named) >= LEAST_IMAGES
