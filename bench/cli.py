@@ -9,7 +9,7 @@ from typing import Any
 
 from .errors import UserError
 
-USAGE_ERROR, FAILED = 2, 1
+USAGE_ERROR = 2
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -23,22 +23,22 @@ def build_parser() -> argparse.ArgumentParser:
         "records", type=Path, nargs="?", default=Path("runs/demo"), help="folder of records"
     )
     leaderboard.add_argument("--out", type=Path, help="folder of the page (default: RECORDS/leaderboard)")
-    leaderboard.set_defaults(run="cli_commands.make_leaderboard")
+    leaderboard.set_defaults(run="cli_boards.make_leaderboard")
     listing = commands.add_parser("list", help="tasks, methods, metrics, judges, worlds, suites")
     listing.add_argument("kind", nargs="?", help="one kind alone")
     listing.set_defaults(run="cli_commands.show_list")
     compare = commands.add_parser("compare", help="compare methods over concepts: AVA and paired differences")
     compare.add_argument("records", type=Path, nargs="+", help="folders of records")
     compare.add_argument("--rival", default="gradient_sum", help="method that the others are compared with")
-    compare.set_defaults(run="cli_commands.compare_methods")
+    compare.set_defaults(run="cli_boards.compare_methods")
     choose = commands.add_parser("choose", help="choose configurations on records of tuning concepts")
     choose.add_argument("records", type=Path, help="folder of the tuning suite's records")
     choose.add_argument("--suite", default="emoji", help="suite whose tuned methods are chosen")
     choose.add_argument("--out", type=Path, help="file to write (default: the suite's own)")
-    choose.set_defaults(run="cli_commands.choose_configurations")
+    choose.set_defaults(run="cli_boards.choose_configurations")
     coverage = commands.add_parser("coverage", help="simulate whether the board's intervals hold")
     coverage.add_argument("--suites", type=int, default=300, help="suites simulated for each truth")
-    coverage.set_defaults(run="cli_commands.show_coverage")
+    coverage.set_defaults(run="cli_boards.show_coverage")
     _add_pretrain(commands)
     quality = commands.add_parser("quality", help="the quality bar of a world's base model")
     quality.add_argument("world", nargs="?", default="emoji")
@@ -69,6 +69,8 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--task", action="append", help="only this task (family/concept[@world]); repeatable")
     run.add_argument("--method", action="append", help="only this method; repeatable")
     run.add_argument("--seeds", type=int, nargs="+", help="training seeds")
+    run.add_argument("--jobs", type=int, default=1, help="processes that share the suite's tasks (default 1)")
+    run.add_argument("--part", help=argparse.SUPPRESS)  # what --jobs gives each of its processes
     run.add_argument("--publish", action="store_true", help="also copy the records to results/")
     _add_output(run)
     run.set_defaults(run="cli_commands.run_suite")

@@ -11,6 +11,8 @@ from .errors import UserError
 from .registry import Entry, Registry, builtin_registry, package_folder
 from .tasks import Task, build_tasks, complete_name, read_task_files
 
+FAILED = 1
+"""Exit status where something was measured in vain; a user's mistake is 2."""
 PACKAGES = {
     "methods": "unlearnbench.methods",
     "metrics": "unlearnbench.bench.metrics",
@@ -82,15 +84,15 @@ def choose_device(wanted: str | None) -> str:
     return next(name for name in ("cuda", "mps", "cpu") if there[name])
 
 
-def set_threads(wanted: int | None) -> int:
-    """Set and return the number of CPU threads."""
+def set_threads(wanted: int | None, jobs: int = 1) -> int:
+    """Set and return the number of CPU threads of each of `jobs` processes."""
     import torch
 
-    if wanted is not None and wanted < 1:
-        raise UserError(f"--threads {wanted}: must be at least 1")
-    count = wanted or len(
-        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else [0] * (os.cpu_count() or 1)
-    )
+    for name, number in (("threads", wanted), ("jobs", jobs)):
+        if number is not None and number < 1:
+            raise UserError(f"--{name} {number}: must be at least 1")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = wanted or max(1, cores // jobs)
     torch.set_num_threads(count)
     torch.set_flush_denormal(True)
     return count
@@ -98,6 +100,7 @@ def set_threads(wanted: int | None) -> int:
 
 def make_runner(options: argparse.Namespace, folder: Path, worlds: set[str]) -> Any:
     """Return a Runner over the opened worlds and all metrics."""
+    from .jobs import without_option
     from .runner import Runner
     from .store import Store, default_folder
 
@@ -110,10 +113,10 @@ def make_runner(options: argparse.Namespace, folder: Path, worlds: set[str]) -> 
         store=Store(options.store or default_folder(), say),
         folder=folder,
         device=choose_device(options.device),
-        threads=set_threads(options.threads),
+        threads=set_threads(options.threads, getattr(options, "jobs", 1)),
         worlds=opened,
         metrics=registry("metrics"),
-        command="unlearnbench " + " ".join(_quoted(sys.argv[1:])),
+        command="unlearnbench " + " ".join(_quoted(without_option(sys.argv[1:], "--part"))),
         say=say,
     )
 
@@ -155,19 +158,27 @@ def check_configs(cells: list[Any]) -> None:
 
 def run_suite(options: argparse.Namespace) -> int:
     """Run a suite, print its table, make its page."""
+    from .jobs import run_parts, take_part
     from .needed import check_floor
     from .plan import find_references, find_suite, plan_cells, take_choice
 
     suite = narrow_suite(take_choice(find_suite(options.suite, suites_folder()), suites_folder()), options)
     check_floor(suite)
+    if options.part:
+        suite = take_part(suite, options.part)
     tasks = task_registry()
     cells = plan_cells(suite, tasks, registry("methods"))
     folder = options.out or Path("runs") / suite.name
     runner = make_runner(options, folder, {cell.task.file.world for cell in cells})
     cells = find_references(cells, runner.worlds)
-    check_configs(runner.pending(cells))
+    pending = runner.pending(cells)
+    check_configs(pending)
+    if options.jobs > 1 and pending:
+        run_parts(sys.argv[1:], options.jobs, runner.threads, [folder / f"{c.stem}.json" for c in pending])
     outcomes = runner.run(cells)
     runner.store.prune()
+    if options.part:  # the process that started this one makes the page
+        return FAILED if any(o.state == "failed" for o in outcomes) else 0
     if options.publish:
         publish(outcomes)
     return finish(outcomes, folder)
@@ -193,72 +204,10 @@ def evaluate_model(options: argparse.Namespace) -> int:
     return finish(runner.run(cells), folder)
 
 
-def compare_methods(options: argparse.Namespace) -> int:
-    """Print every method's AVA and its paired difference to a rival."""
-    from rich.console import Console
-
-    from ..leaderboard.board import collect, duel, summarise
-    from ..leaderboard.load import load
-    from ..leaderboard.terminal import make_board_table, make_duel_table
-
-    results = collect(entry for folder in options.records for entry in load(folder))
-    methods = sorted({row.method for row in results})
-    if options.rival not in methods:
-        raise UserError(f"--rival {options.rival}: no records of it; methods: {', '.join(methods) or 'none'}")
-    console = Console() if sys.stdout.isatty() else Console(width=120)
-    lines = summarise(results)
-    console.print(make_board_table(lines))
-    for line in lines:
-        for reason in line.lacking:
-            print(f"missing: {line.method} on {reason}")
-    duels = duel(results, options.rival)
-    if duels:
-        console.print(make_duel_table(duels))
-    else:
-        print("No method shares two concepts with the rival: nothing to compare.")
-    return 0
-
-
-def choose_configurations(options: argparse.Namespace) -> int:
-    """Choose each method's configurations on tuning records and write the file that the suite reads."""
-    from rich.console import Console
-
-    from ..leaderboard.choose import PLACEBO, choose
-    from ..leaderboard.load import load
-    from ..leaderboard.terminal import make_choice_table
-    from .plan import find_suite
-
-    suite = find_suite(options.suite, suites_folder())
-    rows = {row.name: row.tuned for row in suite.methods if row.tuned and row.name != PLACEBO}
-    if suite.choice is None or not rows:
-        raise UserError(f"--suite {options.suite}: takes no choice; name a suite with `tuned` methods")
-    choice = choose(load(options.records), rows)
-    path = options.out or suites_folder() / suite.choice
-    path.write_text(choice.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    Console().print(make_choice_table(choice))
-    print(f"chosen: {path}")
-    return 0
-
-
-def show_coverage(options: argparse.Namespace) -> int:
-    """Simulate suites of known truth and print how often the intervals hold it."""
-    from rich.console import Console
-
-    from ..leaderboard.terminal import make_coverage_table
-    from .progress import show_progress
-    from .stats.coverage import TRUTHS, measure_all
-
-    if options.suites < 1:
-        raise UserError(f"--suites {options.suites}: must be at least 1")
-    names = list(TRUTHS)
-    with show_progress("simulated", len(names)) as advance:
-        found = measure_all(options.suites, lambda name: advance(names.index(name), name))
-    Console().print(make_coverage_table(found))
-    return 0
-
-
 def finish(outcomes: list[Any], folder: Path) -> int:
     """Make the page, print the table and what happened; return the exit status."""
+    from .cli_boards import build_page
+
     page = build_page(folder, None)
     failed = [o for o in outcomes if o.state == "failed"]
     drawn = sum(o.drawn for o in outcomes)
@@ -267,31 +216,7 @@ def finish(outcomes: list[Any], folder: Path) -> int:
     for outcome in failed:
         print(f"failed: {outcome.path.stem}; see {outcome.path.parent / 'failures'}", file=sys.stderr)
     print(f"leaderboard: {page}")
-    return 1 if failed else 0
-
-
-def build_page(records: Path, out: Path | None) -> Path:
-    """Make the page of a folder of records and print its table."""
-    from rich.console import Console
-
-    from ..leaderboard.load import load
-    from ..leaderboard.page import build
-    from ..leaderboard.rank import rows
-    from ..leaderboard.terminal import make_result_tables
-
-    page = build(records, out or records / "leaderboard")
-    console = Console() if sys.stdout.isatty() else Console(width=120)
-    for table in make_result_tables(rows(load(records))):
-        console.print(table)
-    return page
-
-
-def make_leaderboard(options: argparse.Namespace) -> int:
-    """Make the page and exports of a folder of records."""
-    if not options.records.is_dir():
-        raise UserError(f"{options.records}: no such folder of records; make one with: unlearnbench run")
-    print(f"leaderboard: {build_page(options.records, options.out)}")
-    return 0
+    return FAILED if failed else 0
 
 
 def publish(outcomes: list[Any]) -> None:

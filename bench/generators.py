@@ -144,13 +144,18 @@ def delta_bytes(before: dict[str, torch.Tensor], module: torch.nn.Module) -> byt
 
 
 def relative_distance(before: dict[str, torch.Tensor], changed: dict[str, torch.Tensor]) -> float:
-    """Return the L2 norm of a change over that of all the weights before it; changed: new values by name."""
+    """Return the L2 norm of a change over that of all the weights before it; changed: new values by name.
+
+    Six significant digits: a sum's last bits hang on where the tensors lie in memory, and a record's digest
+    must not.
+    """
 
     def square(tensors: Iterable[torch.Tensor]) -> float:
         return sum(float(tensor.double().square().sum()) for tensor in tensors)
 
     moved = square(new.double() - before[name].double() for name, new in changed.items())
-    return math.sqrt(moved / square(t for t in before.values() if t.is_floating_point()))
+    whole = square(tensor for tensor in before.values() if tensor.is_floating_point())
+    return float(f"{math.sqrt(moved / whole):.6g}")
 
 
 def apply_delta(before: dict[str, torch.Tensor], module: torch.nn.Module, payload: bytes) -> None:

@@ -137,8 +137,13 @@ def _names(entry: Loaded) -> list[str]:
 def choose(record: Record, items: pd.DataFrame | None) -> Choice:
     """Return which point of a record is shown: on half A, the highest VA among UA >= .95.
 
-    Where no point reaches it, the highest UA; ties go to fewer steps.
+    Where no point reaches it, the highest UA; ties go to fewer steps. A point that was chosen beforehand, on
+    tuning concepts, is shown as it is.
     """
+    for position, point in enumerate(record.points):
+        if point.shown:
+            reached = _number(point.values.get("UA")) >= THRESHOLD - 1e-9
+            return Choice(position, reached, "Chosen beforehand, on the tuning concepts.", halved=False)
     half_a = (
         {} if items is None else {p: score_half(record, items, p, "A") for p in range(len(record.points))}
     )
