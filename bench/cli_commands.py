@@ -179,6 +179,8 @@ def run_suite(options: argparse.Namespace) -> int:
     runner.store.prune()
     if options.part:  # the process that started this one makes the page
         return FAILED if any(o.state == "failed" for o in outcomes) else 0
+    if any(cell.row.shown for cell in cells) and not any(o.state == "failed" for o in outcomes):
+        runner.pool(cells)
     if options.publish:
         publish(outcomes)
     return finish(outcomes, folder)

@@ -100,6 +100,12 @@ class Record(_Part):
     commit: str | None
 
 
+def name_row(method: str, data: str, noise: int, reference: bool) -> str:
+    """Return the name under which a cell stands on a board: narrow data, and other noise, are other rows."""
+    narrow = "" if data == "diverse" else f" ({data} data)"
+    return method + narrow + (f", noise {noise}" if noise and reference else "")
+
+
 def record_digest(record: Record) -> str:
     """Return the sha256 of a record without its time-dependent fields: equal for equal runs."""
     content = record.model_dump(mode="json", exclude=set(VOLATILE))

@@ -20,11 +20,14 @@ from .metrics import compute
 from .needed import forget_asks, is_asked, reason_unscored
 from .plan import Cell
 from .points import Manifest, ModelHolder, PointManifest, reference_manifest, train_points
-from .records import Record, items_digest, read_record, write_record
+from .pool import Part, pooled_fd, read_pooled, take_part, write_pooled
+from .progress import show_progress
+from .records import Record, items_digest, name_row, read_record, write_record
 from .registry import Entry, Registry
 from .sampling import noise_seed
 from .scoring import Ask
 from .sheet import choose_columns, make_sheet
+from .source import source_digest
 from .store import Store, content_key
 from .types import View
 
@@ -37,6 +40,9 @@ class Outcome:
     state: str
     path: Path
     drawn: int = 0
+
+
+POOL = "unlearnbench.bench.pool"
 
 
 @dataclass
@@ -87,6 +93,37 @@ class Runner:
     def pending(self, cells: list[Cell]) -> list[Cell]:
         """Return the cells whose record is not there yet."""
         return [c for c in cells if not self._is_done(self.folder / f"{c.stem}.json", self.cell_key(c))]
+
+    def pool(self, cells: list[Cell]) -> None:
+        """Write FD of each row's shown points, pooled over the concepts; nothing where it is written already.
+
+        A row without a point chosen beforehand is read at its last one.
+        """
+        shown = [cell for cell in cells if cell.row.shown != 0]
+        key = content_key({"cells": [self.cell_key(cell) for cell in shown], "pool": source_digest(POOL)})
+        there = read_pooled(self.folder)
+        if there is not None and there.key == key:
+            return
+        parts: dict[str, list[Part]] = {}
+        with show_progress("pooled FD", len(shown)) as advance:
+            for number, cell in enumerate(shown, 1):
+                name = name_row(cell.row.name, cell.suite.data, cell.row.noise, cell.entry is None)
+                parts.setdefault(name, []).append(self._part(cell))
+                advance(number, "")
+        if "none" in parts:
+            images = sum(len(part.images) for part in parts["none"])
+            write_pooled(self.folder, key, {name: pooled_fd(found, images) for name, found in parts.items()})
+
+    def _part(self, cell: Cell) -> Part:
+        world = self.worlds[cell.task.file.world]
+        points = self._manifest(cell, world).points
+        point = next((p for p in points if p.step == cell.row.shown), points[-1])
+        asks = [
+            a
+            for a in self._asks(cell, world, cell.row.noise)
+            if a.prompt.split == "retain" and not a.prompt.given
+        ]
+        return take_part(self._score(cell, point, asks, None).view, cell.task.id, cell.seed)
 
     def _is_done(self, path: Path, key: str) -> bool:
         if not path.exists():

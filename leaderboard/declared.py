@@ -1,21 +1,19 @@
 """Declared points of methods: one step of one configuration on one concept, averaged over training seeds."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bench.records import Record
+from ..bench.records import Record, name_row
 from ..bench.stats.frontier import LEVELS, ROUNDING
 from ..bench.store import content_key
 from .load import Loaded
-from .rank import score_half
+from .means import point_means
 
-PARTS = ("A", "B", "")
-"""Halves of the prompts, and all of them."""
-NAMES = ("UA", "VA", "in_prompt")
+Means = Mapping[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,8 @@ class Declared:
     step: int
     values: NDArray[np.float64]
     shown: bool
+    places: tuple[tuple[Loaded, int], ...] = field(default=(), repr=False, compare=False)
+    """The records that it was averaged from, with the position of the point in each."""
 
     @property
     def halves(self) -> NDArray[np.float64]:
@@ -68,16 +68,18 @@ def _key(entry: Loaded) -> tuple[str, str]:
 
 def label(record: Record) -> str:
     """Return the name under which a record's method stands on a board: narrow data are another method."""
-    return record.method.name + ("" if record.data == "diverse" else f" ({record.data} data)")
+    return name_row(record.method.name, record.data, 0, record.method.reference)
 
 
 def _read_group(method: str, task: str, entries: list[Loaded]) -> Group:
     seeds = tuple(sorted({entry.record.seed for entry in entries}))
     runs: dict[tuple[int, str], dict[int, tuple[Loaded, int]]] = {}
+    means: dict[str, NDArray[np.float64]] = {}
     for entry in entries:
         if entry.record.status == "failed" or entry.items is None:
             reason = f"seed {entry.record.seed} failed: {entry.record.error or 'no item rows'}"
             return Group(method, task, seeds, (), reason)
+        means[entry.name] = point_means(entry.record, entry.items)
         for position, point in enumerate(entry.record.points):
             place = runs.setdefault((point.step, content_key(entry.record.method.config)), {})
             place[entry.record.seed] = (entry, position)
@@ -87,20 +89,15 @@ def _read_group(method: str, task: str, entries: list[Loaded]) -> Group:
             method, task, seeds, (), f"step {uneven[0]} lacks a seed of {', '.join(map(str, seeds))}"
         )
     # in the order of their cost: ties go to fewer steps
-    points = [_average(config, step, list(found.values())) for (step, config), found in sorted(runs.items())]
+    points = [
+        _average(config, step, list(found.values()), means) for (step, config), found in sorted(runs.items())
+    ]
     return Group(method, task, seeds, tuple(points))
 
 
-def _average(config: str, step: int, places: Sequence[tuple[Loaded, int]]) -> Declared:
-    values = np.mean([_read_point(entry, position) for entry, position in places], axis=0)
+def _average(config: str, step: int, places: Sequence[tuple[Loaded, int]], means: Means) -> Declared:
+    values = np.mean([means[entry.name][position] for entry, position in places], axis=0)
     infos = [entry.record.points[position] for entry, position in places]
     if any(info.unscored for info in infos) and (values[0, :2] < LEVELS[0] - ROUNDING).all():
         values[1] = np.nan_to_num(values[1], nan=0.0)
-    return Declared(config, step, values, any(info.shown for info in infos))
-
-
-def _read_point(entry: Loaded, position: int) -> NDArray[np.float64]:
-    assert entry.items is not None
-    parts = [score_half(entry.record, entry.items, position, part) for part in PARTS]
-    values = [[part[name].value for part in parts] for name in NAMES]
-    return np.array([[np.nan if v is None else v for v in row] for row in values])
+    return Declared(config, step, values, any(info.shown for info in infos), tuple(places))

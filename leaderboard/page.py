@@ -1,5 +1,6 @@
 """The leaderboard as one self-contained static page, with its exports beside it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -11,13 +12,16 @@ from markupsafe import Markup
 
 from ..bench.records import Record
 from . import templates
+from .board import describe_levels
+from .board_page import Board, make_board
 from .columns import ARROWS, Column, columns_for, left_out, write_interval, write_number, write_value
 from .curves import Panel, curve_panels, logging_rows
 from .exports import to_csv, to_markdown
 from .gallery import Gallery, gather, name_point
 from .load import load
-from .plots import Look, Series, assign_looks, make_series, name_series, scatter, swatch, undrawn
+from .plots import Look, Series, assign_looks, make_series, name_looks, name_series, scatter, swatch, undrawn
 from .rank import CAUTION, Row, by_task, differences, rows
+from .standing import name_entry
 
 
 @dataclass(frozen=True)
@@ -47,15 +51,21 @@ class Section:
 def build(records_folder: Path, target_folder: Path) -> Path:
     """Write index.html, leaderboard.csv and leaderboard.md from a folder of records; return the page's path.
 
-    Equal records give equal bytes. Raises UserError naming file and field where a record is broken;
-    then nothing is written.
+    Records of several concepts make a board, with a page a task beside it; others are one page. Equal
+    records give equal bytes. Raises UserError naming file and field where a record is broken; then nothing
+    is written.
     """
-    found = rows(load(records_folder))
-    contents = {
-        "leaderboard.csv": to_csv(found),
-        "leaderboard.md": to_markdown(found),
-        "index.html": render(found),
-    }
+    loaded = load(records_folder)
+    found = rows(loaded)
+    looks = name_looks(assign_looks(found), (name_entry(entry.record) for entry in loaded))
+    board = make_board(records_folder, loaded, looks)
+    contents = {"leaderboard.csv": to_csv(found), "leaderboard.md": to_markdown(found)}
+    if board is None:
+        contents["index.html"] = render(found)
+    else:
+        pages = {task: f"task-{name_page(task)}.html" for task in by_task(found)}
+        contents["index.html"] = render_board(board, looks, pages, len(loaded))
+        contents |= {pages[task]: render(own, home="index.html") for task, own in by_task(found).items()}
     target_folder.mkdir(parents=True, exist_ok=True)
     for name, text in contents.items():
         scratch = target_folder / f"{name}.tmp"
@@ -64,8 +74,8 @@ def build(records_folder: Path, target_folder: Path) -> Path:
     return target_folder / "index.html"
 
 
-def render(all_rows: Sequence[Row]) -> str:
-    """Return the page of these rows as HTML that needs nothing else."""
+def render(all_rows: Sequence[Row], home: str = "") -> str:
+    """Return the page of these rows as HTML that needs nothing else; home: file of the board beside it."""
     looks = assign_looks(all_rows)
     sections = [
         _make_section(f"task-{i}", task_rows, looks)
@@ -74,11 +84,34 @@ def render(all_rows: Sequence[Row]) -> str:
     page = _environment().get_template("page.html.j2")
     return page.render(
         sections=sections,
+        home=home,
         looks=looks,
         caution=CAUTION,
         records=len(all_rows),
         style=Markup(_read("style.css")),
         script=Markup(_read("page.js")),
+    )
+
+
+def name_page(task: str) -> str:
+    """Return a task's id as part of a file name."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", task)
+
+
+def render_board(board: Board, looks: Mapping[str, Look], pages: Mapping[str, str], records: int) -> str:
+    """Return the board's page; pages: task -> file name of its own page."""
+    return (
+        _environment()
+        .get_template("board.html.j2")
+        .render(
+            board=board,
+            looks=looks,
+            pages=pages,
+            records=records,
+            levels=describe_levels(),
+            style=Markup(_read("style.css")),
+            script=Markup(_read("page.js")),
+        )
     )
 
 

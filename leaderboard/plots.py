@@ -1,7 +1,7 @@
 """The plot of forgetting against alignment: a line a method, joined in order of step."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -34,6 +34,18 @@ def assign_looks(rows: Sequence[Row]) -> dict[str, Look]:
     for i, name in enumerate(sorted(name for name in roles if roles[name] == "method")):
         looks[name] = Look(f"k{i % COLORS}", SHAPES[i % len(SHAPES)])
     return looks
+
+
+def name_looks(looks: Mapping[str, Look], names: Iterable[str]) -> dict[str, Look]:
+    """Return looks for a board's rows too: the method's own, a free colour where data set two rows apart."""
+    found, used = dict(looks), len(looks)
+    for name in sorted(set(names) - set(looks)):
+        method = re.split(r", noise | \(", name)[0]
+        own = looks[method]
+        if own.joined and name != method:
+            own, used = Look(f"k{used % COLORS}", SHAPES[used % len(SHAPES)]), used + 1
+        found[name] = own
+    return found
 
 
 def swatch(look: Look) -> Markup:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from ..bench.errors import UserError
@@ -14,6 +15,7 @@ from ..bench.records import PointInfo, Record
 from ..bench.types import Metric, Value, View, missing
 from .columns import COSTS, HALVED
 from .load import Loaded
+from .means import point_means
 
 THRESHOLD = 0.95
 """UA that a point must reach on half A to be shown for its alignment."""
@@ -95,7 +97,7 @@ def _make_row(entry: Loaded, labels: Mapping[str, str], counts: Mapping[tuple[st
         task=record.task.id,
         method=record.method.name,
         label=labels[entry.name],
-        role=_role(record),
+        role=find_role(record),
         seed=record.seed,
         siblings=counts[record.task.id, record.method.name],
         failed=record.status == "failed",
@@ -106,7 +108,8 @@ def _make_row(entry: Loaded, labels: Mapping[str, str], counts: Mapping[tuple[st
     )
 
 
-def _role(record: Record) -> Role:
+def find_role(record: Record) -> Role:
+    """Return what a record's row is: a reference, the noise floor, or a method."""
     if record.method.reference:
         return "reference"
     return "noise floor" if record.method.name == "placebo" else "method"
@@ -144,18 +147,16 @@ def choose(record: Record, items: pd.DataFrame | None) -> Choice:
         if point.shown:
             reached = _number(point.values.get("UA")) >= THRESHOLD - 1e-9
             return Choice(position, reached, "Chosen beforehand, on the tuning concepts.", halved=False)
-    half_a = (
-        {} if items is None else {p: score_half(record, items, p, "A") for p in range(len(record.points))}
-    )
-    scored = [p for p in half_a if half_a[p]["UA"].value is not None]
-    if not scored:
+    means = None if items is None else point_means(record, items)[:, :, 0]
+    scored = [] if means is None else [p for p in range(len(means)) if not np.isnan(means[p, 0])]
+    if means is None or not scored:
         reason = "The last point: the record has no scored image on half A, so its own values are shown."
         return Choice(len(record.points) - 1, None, reason, halved=False)
-    reaching = [p for p in scored if _number(half_a[p]["UA"]) >= THRESHOLD - 1e-9]
-    name = "VA" if reaching else "UA"
+    reaching = [p for p in scored if means[p, 0] >= THRESHOLD - 1e-9]
+    compared = np.nan_to_num(means[:, 1 if reaching else 0], nan=-1.0)
 
     def preference(p: int) -> tuple[float, int, int]:
-        return (-_number(half_a[p].get(name)), record.points[p].step, p)
+        return (-float(compared[p]), record.points[p].step, p)
 
     best = min(reaching or scored, key=preference)
     if record.method.reference:

@@ -25,7 +25,7 @@ REGISTER = {
 
 def per_item(items: pd.DataFrame) -> pd.Series:
     """Return each forget image's own share of other attributes found; NaN elsewhere, or the judge failed."""
-    return own_share(items, _chosen(items))
+    return own_share(items, chosen(items))
 
 
 def reduce(scores: pd.Series | None, view: View) -> dict[str, Value]:
@@ -34,10 +34,11 @@ def reduce(scores: pd.Series | None, view: View) -> dict[str, Value]:
     The number that a method loses when it forgets by drawing garbage.
     """
     check_items(view.items)
-    return {"in_prompt": pooled_share(view.items, _chosen(view.items), "forget images that ask for more")}
+    return {"in_prompt": pooled_share(view.items, chosen(view.items), "forget images that ask for more")}
 
 
-def _chosen(items: pd.DataFrame) -> Chosen:
+def chosen(items: pd.DataFrame) -> Chosen:
+    """Return the attributes that count: on forget prompts, those of other kinds than the target's."""
     forget, target = in_split(items, "forget"), np.asarray(items["target_kind"])
     return {kind: forget & (target != kind) & is_asked(items, kind) for kind in KINDS}
 

@@ -26,9 +26,10 @@ REGISTER = {
 }
 
 
-def _chosen(items: pd.DataFrame) -> Chosen:
+def chosen(items: pd.DataFrame) -> Chosen:
+    """Return the attributes that count: all that retain prompts ask for."""
     retain = in_split(items, "retain")
     return {kind: retain & is_asked(items, kind) for kind in KINDS}
 
 
-METRIC = share_metric("VA", "retain images", _chosen)
+METRIC = share_metric("VA", "retain images", chosen)

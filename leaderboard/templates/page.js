@@ -27,7 +27,7 @@ for (const table of document.querySelectorAll(".board table")) {
   const original = [...body.rows];
   const heads = [...table.querySelectorAll(".names th")];
   heads.forEach((head, place) => {
-    head.querySelector("button").addEventListener("click", () => {
+    head.querySelector("button")?.addEventListener("click", () => {
       const order = nextOrder(head);
       heads.forEach((other) => other.setAttribute("aria-sort", "none"));
       head.setAttribute("aria-sort", order);

@@ -1,0 +1,75 @@
+"""The board over concepts: ranking, primary comparison, frontiers, what was over-erased, images."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..bench.pool import read_pooled
+from ..bench.types import Value
+from .board import FEWEST_CONCEPTS, Duel, duel, measure
+from .columns import COLUMNS, Column
+from .comparison import Comparison, compare_images
+from .declared import read_groups
+from .frontiers import Panel, concept_panels, family_panels
+from .heatmap import HeatMap, heat_maps
+from .load import Loaded
+from .plots import Look
+from .standing import Standing, stand
+
+PRIMARY, RIVAL = "balanced", "gradient_sum"
+"""The one comparison stated beforehand; every other is exploratory."""
+SHOWN = ("UA", "UA_other", "UA_nothing", "UA_indirect", "VA", "in_prompt", "AS_delta", "IRA", "CRA",
+         "KID", "FD", "seconds")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Board:
+    """All that the board's page shows. missing: (method, reason) of concepts without an AVA."""
+
+    standings: tuple[Standing, ...]
+    primary: Duel | None
+    duels: tuple[Duel, ...]
+    columns: tuple[Column, ...]
+    missing: tuple[tuple[str, str], ...]
+    families: tuple[Panel, ...]
+    concepts: tuple[Panel, ...]
+    heat: tuple[HeatMap, ...]
+    images: tuple[Comparison, ...]
+    tasks: int
+    seeds: tuple[int, ...]
+
+    @property
+    def ranks(self) -> bool:
+        """Whether there are concepts enough for a sign-flip test to tell anything apart."""
+        return self.tasks >= FEWEST_CONCEPTS
+
+
+def make_board(folder: Path, loaded: Sequence[Loaded], looks: Mapping[str, Look]) -> Board | None:
+    """Return the board of these records, None where no method was measured on two evaluated concepts."""
+    groups = read_groups(loaded)
+    results = [measure(group) for group in groups]
+    tasks = {row.task for row in results}
+    if len(tasks) < 2:
+        return None
+    pooled = read_pooled(folder)
+    fd = {} if pooled is None else pooled.fd
+    standings = [_with_fd(row, fd) for row in stand(loaded, results)]
+    duels = duel(results, RIVAL, PRIMARY) if any(row.method == RIVAL for row in results) else []
+    names = [row.name for row in standings]
+    return Board(
+        standings=tuple(standings),
+        primary=next((d for d in duels if d.primary), None),
+        duels=tuple(duels),
+        columns=tuple(column for column in COLUMNS if column.name in SHOWN),
+        missing=tuple((row.method, f"{row.task}: {row.missing}") for row in results if row.frontier is None),
+        families=tuple(family_panels(groups, looks)),
+        concepts=tuple(concept_panels(groups, looks)),
+        heat=tuple(heat_maps(loaded, names)),
+        images=tuple(compare_images(loaded, names)),
+        tasks=len(tasks),
+        seeds=tuple(sorted({seed for row in results for seed in row.seeds})),
+    )
+
+
+def _with_fd(row: Standing, fd: Mapping[str, Value]) -> Standing:
+    return replace(row, values={**row.values, "FD": fd[row.name]}) if row.name in fd else row
