@@ -92,8 +92,33 @@ def open_pipeline(model: str | Path, device: str, dtype: torch.dtype = torch.flo
         raise UserError(
             f"{model}: does not open as a diffusers pipeline: {str(error).splitlines()[0]}"
         ) from None
+    check_weights(pipeline, model)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
+
+
+def check_weights(pipeline: Any, model: str | Path) -> None:
+    """Raise UserError where a text encoder's file lacks weights under the names that transformers looks for.
+
+    Otherwise it is filled with random numbers and a warning: so did transformers 4 with folders that
+    transformers 5 wrote, and every image and number made with it was wrong.
+    """
+    from transformers import PreTrainedModel
+
+    for name, part in network_parts(pipeline).items():
+        if not isinstance(part, PreTrainedModel) or part.name_or_path == "":
+            continue
+        local = Path(model) / name
+        where = {} if local.is_dir() else {"subfolder": name}
+        again, info = type(part).from_pretrained(
+            str(local if local.is_dir() else model), output_loading_info=True, use_safetensors=True, **where
+        )
+        lacking = sorted(set(info["missing_keys"]) & {key for key, _ in again.named_parameters()})
+        if lacking:
+            raise UserError(
+                f"{model}: {name}: its file lacks {len(lacking)} weights, {lacking[0]} first; a folder that "
+                "transformers 5 wrote opens with transformers 5 alone, else the file is incomplete"
+            )
 
 
 def quiet_libraries() -> None:

@@ -1,0 +1,41 @@
+"""Opening a model folder: what is not whole is refused, and never filled with random weights."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from unlearnbench.bench.cli_commands import registry
+from unlearnbench.bench.errors import UserError
+from unlearnbench.bench.generators import open_pipeline, relative_distance, weights_digest
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    world = registry("worlds")["tiny"].load()()
+    return Path(shutil.copytree(world.pipeline_folder, tmp_path / "model"))
+
+
+def test_two_openings_give_the_same_weights(folder: Path) -> None:
+    assert weights_digest(open_pipeline(folder, "cpu")) == weights_digest(open_pipeline(folder, "cpu"))
+
+
+def test_a_text_encoder_that_lacks_weights_is_refused(folder: Path) -> None:
+    path = folder / "text_encoder" / "model.safetensors"
+    tensors = load_file(path)
+    name = next(key for key in sorted(tensors) if key.endswith("weight"))
+    del tensors[name]
+    save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(UserError, match="text_encoder: its file lacks 1 weights") as raised:
+        open_pipeline(folder, "cpu")
+    assert str(folder) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_distance_is_the_norm_of_the_change_over_that_of_all() -> None:
+    import torch
+
+    before = {"a": torch.tensor([3.0, 0.0]), "b": torch.tensor([4.0])}
+    assert relative_distance(before, {"a": torch.tensor([3.0, 1.0])}) == pytest.approx(0.2)
+    assert relative_distance(before, {}) == 0
