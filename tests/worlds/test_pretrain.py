@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from safetensors.torch import load_file
 
+from unlearnbench.bench.cli_commands import registry
 from unlearnbench.bench.worlds.emoji.pretrain import pretrain
 from unlearnbench.bench.worlds.emoji.recipe import open_recipe
 from unlearnbench.bench.worlds.emoji.spec import STAGES, WorldSpec, load_spec, preset_path
@@ -36,6 +38,14 @@ def test_the_recipe_exports_a_world_that_opens_in_plain_diffusers(spec: WorldSpe
     image = pipeline("a cat face", num_inference_steps=2, height=32, width=32, output_type="np").images[0]
     assert image.shape == (32, 32, 3)
     assert (target / "judges" / "detector.json").is_file()
+
+
+@pytest.mark.parametrize("world", ["tiny", "emoji"])
+def test_shipped_weights_have_the_names_that_old_transformers_know(world: str) -> None:
+    """Without this prefix transformers 4 fills the text encoder with random numbers and goes on."""
+    folder = registry("worlds")[world].load()().pipeline_folder
+    names = load_file(folder / "text_encoder" / "model.safetensors")
+    assert all(name.startswith("text_model.") for name in names)
 
 
 def test_a_retrained_model_shares_the_autoencoder_and_never_sees_what_is_left_out(

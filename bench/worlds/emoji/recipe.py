@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from open_clip import CLIP
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -129,7 +130,7 @@ def open_recipe(spec: WorldSpec, sprites: Path, folder: Path) -> Recipe:
 
 
 def export_pipeline(recipe: Recipe, target: Path) -> None:
-    """Write the pipeline folder, with the vocabulary files that old and new transformers read.
+    """Write the pipeline folder, with the vocabulary and the names of weights that transformers 4 reads too.
 
     The denoiser and the autoencoder are stored in half precision: diffusers opens them in float32.
     """
@@ -142,6 +143,19 @@ def export_pipeline(recipe: Recipe, target: Path) -> None:
     backend = json.loads(pipeline.tokenizer.backend_tokenizer.to_str())["model"]
     merges = [(pair[0], pair[1]) for pair in backend["merges"]]
     write_vocabulary(dict(backend["vocab"]), merges, target / "tokenizer")
+    write_known_names(target / "text_encoder" / "model.safetensors")
+
+
+def write_known_names(path: Path) -> None:
+    """Give a CLIP text encoder's weights the prefix that every version of transformers knows.
+
+    Version 5 writes names without it, which version 4 does not find: it fills the model with random numbers.
+    """
+    weights = load_file(path)
+    known = {
+        name if name.startswith("text_model.") else f"text_model.{name}": t for name, t in weights.items()
+    }
+    save_file(known, path, metadata={"format": "pt"})
 
 
 def export_judges(recipe: Recipe, target: Path, version: int = 1) -> None:
