@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
@@ -28,7 +29,11 @@ def heat_maps(loaded: Sequence[Loaded], names: Sequence[str]) -> list[HeatMap]:
     tables = {name: table for name, table in tables.items() if not table.empty}
     subjects = sorted({subject for table in tables.values() for subject in table.columns})
     return [
-        HeatMap(name, _draw(name, table.reindex(columns=subjects)), float(1 - table.stack().mean()))
+        HeatMap(
+            name,
+            _draw(name, table.reindex(columns=subjects)),
+            1 - float(np.nanmean(table.to_numpy(dtype=float))),
+        )
         for name, table in tables.items()
     ]
 
