@@ -22,7 +22,7 @@ from unlearnbench.methods import gradient_sum
 WORLDS = ("tiny", "emoji")
 OVER_ASCENDED = {
     "tiny": ("classes/cat-face@tiny", "styles/line@tiny", "nudity/alcohol@tiny"),
-    "emoji": ("classes/cat-face@emoji", "nudity/alcohol@emoji"),
+    "emoji": ("classes/cat-face@emoji",),
 }
 """Tasks whose targets are pushed away without any retain gradient, until the forget loss is far past 1.
 
@@ -32,11 +32,11 @@ STEPS = {"tiny": 80, "emoji": 25}
 RATE = {"tiny": 3e-4, "emoji": 6e-4}
 LEAST_LOSS = 8.0
 PROMPTS, LEAST_IMAGES = 36, 200
-NOISES = {"tiny": 5, "emoji": 3}
+NOISES = {"tiny": 5, "emoji": 6}
 """Prompts of each over-ascended model (a task may have fewer), images in all, noises of each prompt."""
 
 
-@pytest.fixture(scope="module", params=WORLDS)
+@pytest.fixture(scope="module", params=["tiny", pytest.param("emoji", marks=pytest.mark.slow)])
 def report(request: pytest.FixtureRequest) -> JudgeReport:
     return measure_judges(registry("worlds")[request.param].load()(), n=500, garbage=200)
 
