@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
+from .config import read_json
 from .errors import UserError
 
 
@@ -50,14 +51,7 @@ class Choice(_Part):
 
 def read_choice(path: Path) -> Choice:
     """Return a choice; raises UserError naming file and field."""
-    try:
-        return Choice.model_validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; make it with: unlearnbench choose RECORDS") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "(top level)"
-        raise UserError(f"{path}: {where}: {first['msg']}") from None
+    return read_json(Choice, path, "no such file; make it with: unlearnbench choose RECORDS")
 
 
 def rows_of(choice: Choice, method: str, path: Path) -> list[ChosenRow]:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from .errors import UserError
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 STRICT = ConfigDict(extra="forbid", frozen=True)
 """Base configuration of every record read from TOML: unknown keys are errors, values do not change."""
@@ -24,6 +25,20 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: no such file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
+
+
+def read_json(kind: type[M], path: Path, absent: str = "no such file") -> M:
+    """Return the validated record in a JSON file; raises UserError naming file and field, or `absent`."""
+    try:
+        return kind.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: {absent}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "(top level)"
+        raise UserError(f"{path}: {where}: {first['msg']}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a text file: {error}") from None
 
 
 def build(kind: type[T], values: Mapping[str, Any], source: str) -> T:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from .errors import UserError
+from .config import read_json
 from .metrics.fd import IMAGES_PER_FEATURE, frechet_from_features
 from .types import Value, View, missing
 
@@ -84,11 +84,4 @@ def write_pooled(folder: Path, key: str, fd: Mapping[str, Value]) -> None:
 def read_pooled(folder: Path) -> Pooled | None:
     """Return the pooled values of a folder of records, None where there are none; UserError on a bad file."""
     path = folder / FOLDER / FILE
-    if not path.exists():
-        return None
-    try:
-        return Pooled.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "(top level)"
-        raise UserError(f"{path}: {where}: {first['msg']}") from None
+    return read_json(Pooled, path) if path.exists() else None

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from .config import read_json
 from .errors import UserError
 from .types import ITEM_COLUMNS, Value
 
@@ -142,16 +143,7 @@ def _replace(path: Path, write: Any) -> Path:
 
 def read_record(path: Path) -> Record:
     """Return a validated record; raises UserError naming file and field."""
-    try:
-        return Record.model_validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such record") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "(top level)"
-        raise UserError(f"{path}: {where}: {first['msg']}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not a text file: {error}") from None
+    return read_json(Record, path, "no such record")
 
 
 def read_items(path: Path, record: Record) -> pd.DataFrame | None:
