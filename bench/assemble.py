@@ -14,6 +14,8 @@ from .scoring import Ask
 from .store import content_key
 from .types import Value, missing
 
+DIGITS, LOG_DIGITS = 7, 5
+"""Significant digits of a record's values and of its training log."""
 INTERVAL = "prompts and noise, one training run"
 
 
@@ -63,11 +65,25 @@ def describe_point(
         step=point.step,
         label=str(point.step),
         fingerprint=point.fingerprint,
-        values={name: _or_unscored(value, unscored) for name, value in values.items()},
+        values={name: _or_unscored(_rounded(value), unscored) for name, value in values.items()},
         cost=cost,
         shown=shown == point.step,
         unscored=unscored,
     )
+
+
+def _rounded(value: Value) -> Value:
+    numbers = {name: getattr(value, name) for name in ("value", "low", "high")}
+    return value.model_copy(update={name: _to_digits(n, DIGITS) for name, n in numbers.items()})
+
+
+def round_log(log: dict[str, list[float | None]]) -> dict[str, list[float | None]]:
+    """Return a training log as a record keeps it."""
+    return {column: [_to_digits(number, LOG_DIGITS) for number in row] for column, row in log.items()}
+
+
+def _to_digits(number: float | None, digits: int) -> float | None:
+    return None if number is None else float(f"{number:.{digits}g}")
 
 
 def _or_unscored(value: Value, unscored: str | None) -> Value:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as parquet
 from pydantic import BaseModel, ConfigDict, Field
 
 from .config import read_json
@@ -14,6 +16,10 @@ from .types import ITEM_COLUMNS, Value
 
 VOLATILE = ("key", "created", "seconds", "environment", "command", "commit")
 """Fields of a record that may differ between two runs of the same cell; `digest` leaves them out."""
+
+
+DISTINCT = ("alignment", "alignment_shuffled", "flatness", "image_sha256")
+"""Columns of item rows that hardly repeat a value: a dictionary would only cost room."""
 
 
 class _Part(BaseModel):
@@ -127,11 +133,32 @@ def write_record(record: Record, items: pd.DataFrame | None, sheet: bytes | None
     """Write the files of a record atomically, the JSON last; return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     if items is not None:
-        _replace(folder / f"{record.cell}.parquet", lambda p: items.to_parquet(p, index=False))
+        _replace(folder / f"{record.cell}.parquet", lambda p: _write_items(items, p))
     if sheet is not None:
         _replace(folder / f"{record.cell}.webp", lambda p: p.write_bytes(sheet))
-    text = json.dumps(record.model_dump(mode="json"), indent=1, allow_nan=False, sort_keys=True) + "\n"
+    text = _json_by_field(record.model_dump(mode="json"))
     return _replace(folder / f"{record.cell}.json", lambda p: p.write_text(text, encoding="utf-8"))
+
+
+def _write_items(items: pd.DataFrame, path: Path) -> None:
+    """Write item rows as small as parquet allows: boards are kept in git, and their rows are most of them."""
+    table = pa.Table.from_pandas(items, preserve_index=False).replace_schema_metadata(None)
+    parquet.write_table(
+        table,
+        path,
+        compression="zstd",
+        compression_level=19,
+        use_dictionary=[column for column in items.columns if column not in DISTINCT],
+        write_statistics=False,
+        store_schema=False,
+    )
+
+
+def _json_by_field(content: dict[str, Any]) -> str:
+    """Return JSON with one line a field: compact, and a difference between two records can still be read."""
+    write = json.JSONEncoder(allow_nan=False, sort_keys=True, separators=(",", ":")).encode
+    lines = [f"{write(name)}: {write(content[name])}" for name in sorted(content)]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def _replace(path: Path, write: Any) -> Path:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from .scoring import Ask
 
-TILE = 96
+TILE = 64
 NOT_DRAWN = (128, 128, 128)
 COLUMNS = {"forget": 4, "indirect": 2, "retain": 6}
 
@@ -36,5 +36,5 @@ def make_sheet(rows: Sequence[Sequence[np.ndarray | None]]) -> bytes:
                 image = image.resize((side, side), Image.Resampling.LANCZOS)
             sheet.paste(image, (c * side, r * side))
     buffer = io.BytesIO()
-    sheet.save(buffer, "WEBP", quality=88, method=4)
+    sheet.save(buffer, "WEBP", quality=80, method=6)
     return buffer.getvalue()

@@ -125,7 +125,7 @@ ITEM_COLUMNS = (
     "alignment",  # cosine of image and prompt embeddings (open_clip); NaN where not computed
     "alignment_shuffled",  # cosine of the image with another prompt of its split: chance level
     "flatness",  # standard deviation of the image's pixels within each channel, averaged, in [0, 1]
-    "image_sha256",
+    "image_sha256",  # of the pixels, the first 128 bits in hex
 )
 
 
