@@ -68,6 +68,7 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--suite", default="demo", help="a suite's name or TOML file")
     run.add_argument("--task", action="append", help="only this task (family/concept[@world]); repeatable")
     run.add_argument("--method", action="append", help="only this method; repeatable")
+    run.add_argument("--skip", action="append", help="leave this method or reference out; repeatable")
     run.add_argument("--seeds", type=int, nargs="+", help="training seeds")
     run.add_argument("--jobs", type=int, default=1, help="processes that share the suite's tasks (default 1)")
     run.add_argument("--part", help=argparse.SUPPRESS)  # what --jobs gives each of its processes

@@ -129,22 +129,33 @@ def _quoted(arguments: list[str]) -> list[str]:
 
 def narrow_suite(suite: Any, options: argparse.Namespace) -> Any:
     """Return the suite with only the tasks, methods and seeds asked for; checks every name first."""
-    from .plan import REFERENCES, MethodRow
-
-    methods, tasks = registry("methods"), task_registry()
-    change: dict[str, Any] = {}
+    tasks = task_registry()
+    rows = _narrow_rows(suite, options)
+    change: dict[str, Any] = {"methods": rows}
     if options.task:
         change["tasks"] = [tasks[complete_name(name)].id for name in options.task]
-    if options.method:
-        for name in options.method:
-            if name not in REFERENCES:
-                _ = methods[name]
-        rows = [row for row in suite.methods if row.name in options.method or row.name in REFERENCES]
-        absent = [name for name in options.method if name not in {row.name for row in rows}]
-        change["methods"] = rows + [MethodRow(name=name) for name in absent]
     if options.seeds:
         change["seeds"] = options.seeds
+        change["methods"] = [row.model_copy(update={"seeds": []}) for row in rows]
     return suite.model_copy(update=change)
+
+
+def _narrow_rows(suite: Any, options: argparse.Namespace) -> list[Any]:
+    from .plan import REFERENCES, MethodRow
+
+    wanted, skipped = options.method or [], options.skip or []
+    known = registry("methods")
+    for name in (*wanted, *skipped):
+        if name not in REFERENCES:
+            _ = known[name]
+    rows = suite.methods
+    if wanted:
+        rows = [row for row in rows if row.name in wanted or row.name in REFERENCES]
+        rows += [MethodRow(name=name) for name in wanted if name not in {row.name for row in rows}]
+    rows = [row for row in rows if row.name not in skipped]
+    if not rows:
+        raise UserError(f"--skip {' '.join(skipped)}: leaves nothing of {suite.name}")
+    return rows
 
 
 def check_configs(cells: list[Any]) -> None:
@@ -236,4 +247,5 @@ def publish(outcomes: list[Any]) -> None:
             print(f"results: {outcome.path.name} is there already; results are append-only", file=sys.stderr)
             continue
         for suffix in (".parquet", ".webp", ".json"):
-            shutil.copy2(outcome.path.with_suffix(suffix), folder)
+            if outcome.path.with_suffix(suffix).exists():
+                shutil.copy2(outcome.path.with_suffix(suffix), folder)

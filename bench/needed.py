@@ -7,7 +7,7 @@ import pandas as pd
 
 from .errors import UserError
 from .metrics import ua
-from .plan import Cell, Suite
+from .plan import Cell, Suite, seeds_of
 from .scoring import Ask
 from .stats.frontier import LEVELS, ROUNDING
 
@@ -19,11 +19,12 @@ def check_floor(suite: Suite) -> None:
     the prompts. With the other runs at 1, a run below 1 - runs (1 - LEVELS[0]) on both halves cannot be part
     of such a point: its retain images can have no use.
     """
-    bound = 1 - len(suite.seeds) * (1 - LEVELS[0])
+    runs = max(len(seeds_of(suite, row)) for row in suite.methods)
+    bound = 1 - runs * (1 - LEVELS[0])
     if suite.unscored_below > max(0.0, bound) + ROUNDING:
         raise UserError(
             f"{suite.name}: unscored_below: {suite.unscored_below} leaves out points that may count; "
-            f"with {len(suite.seeds)} seed(s) it is at most {max(0.0, bound):.2f}"
+            f"with {runs} seed(s) it is at most {max(0.0, bound):.2f}"
         )
 
 

@@ -25,7 +25,8 @@ class MethodRow(BaseModel):
 
     noise: seed of the evaluation noise. shown: step of the point that a board shows for this method, chosen
     beforehand on tuning concepts; 0: no point of this row; None: nothing was chosen beforehand. tuned: number
-    of configurations that stand in the suite's choice, to be taken in place of `config`.
+    of configurations that stand in the suite's choice, to be taken in place of `config`. seeds: training
+    seeds of this row alone, in place of the suite's.
     """
 
     model_config = STRICT
@@ -34,6 +35,7 @@ class MethodRow(BaseModel):
     noise: int = 0
     shown: int | None = None
     tuned: int = Field(default=0, ge=0)
+    seeds: list[int] = []
 
 
 class Suite(BaseModel):
@@ -42,6 +44,7 @@ class Suite(BaseModel):
     unscored_below: a point that is not its run's last and whose UA is below this on both halves of the
     prompts gets no retain images (`bench/needed.py` says up to where that is harmless). choice: file of the
     configurations of `tuned` methods, beside the suite; choice_sha256 is filled in when it is read.
+    anchors: task -> an anchor in place of the one that the task names.
     """
 
     model_config = STRICT
@@ -55,6 +58,7 @@ class Suite(BaseModel):
     unscored_below: float = Field(default=0.0, ge=0.0, lt=1.0)
     choice: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9-]*\.json$")
     choice_sha256: str | None = Field(default=None, exclude=True)
+    anchors: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -73,11 +77,21 @@ class Cell:
     model: str = ""
 
     @property
+    def has_sheet(self) -> bool:
+        """Whether a contact sheet is made: the suite's other seeds would show the same prompts and noise."""
+        return self.entry is None or self.seed == min(seeds_of(self.suite, self.row))
+
+    @property
     def stem(self) -> str:
         """File name of the record: task, method, seed and a short digest of what else tells cells apart."""
         rest = content_key({"config": self.row.config, "noise": self.row.noise, "data": self.suite.data})[:6]
         task = self.task.id.replace("/", "-").replace("@", "-")
         return f"{task}.{self.row.name}.{rest}.s{self.seed}"
+
+
+def seeds_of(suite: Suite, row: MethodRow) -> list[int]:
+    """Return the training seeds of a row."""
+    return row.seeds or suite.seeds
 
 
 def read_suite(path: Path) -> Suite:
@@ -125,13 +139,16 @@ def plan_cells(suite: Suite, tasks: Registry[Task], methods: Registry[Entry]) ->
     """Return the cells of a suite, references first; raises UserError for an unknown task or method."""
     cells = []
     rows = sorted(suite.methods, key=lambda row: row.name not in REFERENCES)
+    anchors = {tasks[complete_name(name)].id: anchor for name, anchor in suite.anchors.items()}
     for name in suite.tasks:
         task = tasks[complete_name(name)]
+        if task.id in anchors:
+            task = replace(task, concept=task.concept.model_copy(update={"anchor": anchors[task.id]}))
         for row in rows:
             if row.name in REFERENCES:
                 cells.append(Cell(suite, task, row, None, 0))
             else:
-                cells += [Cell(suite, task, row, methods[row.name], seed) for seed in suite.seeds]
+                cells += [Cell(suite, task, row, methods[row.name], seed) for seed in seeds_of(suite, row)]
     return cells
 
 

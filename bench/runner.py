@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from .assemble import describe_cell, describe_point
+from .assemble import describe_cell, describe_point, round_log
 from .config import build
 from .environment import describe_environment
 from .generators import Sampling
@@ -142,7 +142,9 @@ class Runner:
     def train_key(self, cell: Cell) -> str:
         return train_key(cell, self.worlds[cell.task.file.world], self.device, self.threads)
 
-    def _measure(self, cell: Cell, key: str, started: float) -> tuple[Record, pd.DataFrame, bytes, int]:
+    def _measure(
+        self, cell: Cell, key: str, started: float
+    ) -> tuple[Record, pd.DataFrame, bytes | None, int]:
         world = self.worlds[cell.task.file.world]
         manifest = self._manifest(cell, world)
         asks = self._asks(cell, world, cell.row.noise)
@@ -159,9 +161,9 @@ class Runner:
             drawn += scored.drawn
         items = pd.concat(frames, ignore_index=True)
         items = items[["point", *[c for c in items.columns if c != "point"]]]
-        sheet = make_sheet(tiles)
-        captions = [ask.prompt.text for ask in columns]
-        measured = {"points": points, "log": manifest.log, "items_sha256": items_digest(items)}
+        sheet = make_sheet(tiles) if cell.has_sheet else None
+        captions = [ask.prompt.text for ask in columns] if cell.has_sheet else []
+        measured = {"points": points, "log": round_log(manifest.log), "items_sha256": items_digest(items)}
         record = self._assemble(cell, key, started, **measured, sheet=captions)
         return record, items, sheet, drawn
 
