@@ -63,7 +63,7 @@ def describe_point(
     return PointInfo(
         index=index,
         step=point.step,
-        label=str(point.step),
+        label=point.label or str(point.step),
         fingerprint=point.fingerprint,
         values={name: _or_unscored(_rounded(value), unscored) for name, value in values.items()},
         cost=cost,
@@ -117,11 +117,11 @@ def describe_method(cell: Cell) -> MethodInfo:
             config={"without": sorted(cell.task.suite_targets)},
             reference=True,
         )
-    if cell.model:
+    if cell.models:
         return MethodInfo(
             name=cell.row.name,
             version=1,
-            summary="a model evaluated as it is",
+            summary="somebody's models, evaluated as they are",
             paper="",
             config=cell.row.config,
         )

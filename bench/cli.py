@@ -78,12 +78,18 @@ def _add_run(commands: Any) -> None:
 
 
 def _add_evaluate(commands: Any) -> None:
-    evaluate = commands.add_parser("evaluate", help="score a model of yours on a task")
-    evaluate.add_argument("--model", required=True, help="a diffusers folder or hub id")
+    evaluate = commands.add_parser("evaluate", help="score models of yours on a task")
+    models = evaluate.add_mutually_exclusive_group(required=True)
+    what = "a diffusers folder or hub id, a LoRA, or a Python function (module:generate)"
+    models.add_argument("--model", help=what)
+    models.add_argument(
+        "--points", nargs="+", metavar="MODEL", help="several, such as checkpoints: a frontier"
+    )
     evaluate.add_argument("--task", required=True, help="family/concept[@world]")
-    evaluate.add_argument("--name", help="its name on the leaderboard (default: the folder's name)")
+    evaluate.add_argument("--name", help="its name on the leaderboard (default: the first model's)")
+    evaluate.add_argument("--seed", type=int, default=0, help="number of the training run (default 0)")
     _add_output(evaluate)
-    evaluate.set_defaults(run="cli_commands.evaluate_model")
+    evaluate.set_defaults(run="cli_evaluate.evaluate_models")
 
 
 def _add_pretrain(commands: Any) -> None:

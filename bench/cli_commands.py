@@ -197,26 +197,6 @@ def run_suite(options: argparse.Namespace) -> int:
     return finish(outcomes, folder)
 
 
-def evaluate_model(options: argparse.Namespace) -> int:
-    """Score somebody's model on one task, beside the world's base model."""
-    from .plan import Cell, MethodRow, Suite
-
-    task = task_registry()[complete_name(options.task)]
-    folder = options.out or Path("runs") / "evaluate"
-    runner = make_runner(options, folder, {task.file.world})
-    from .generators import check_model
-
-    check_model(options.model)
-    name = options.name or Path(options.model).name
-    row = MethodRow(name=name, config={"model": Path(options.model).name})
-    suite = Suite(name="evaluate", tasks=[task.id], methods=[MethodRow(name="none"), row])
-    cells = [
-        Cell(suite, task, MethodRow(name="none"), None, 0),
-        Cell(suite, task, row, None, 0, options.model),
-    ]
-    return finish(runner.run(cells), folder)
-
-
 def finish(outcomes: list[Any], folder: Path) -> int:
     """Make the page, print the table and what happened; return the exit status."""
     from .cli_boards import build_page

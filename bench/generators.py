@@ -97,6 +97,23 @@ def open_pipeline(model: str | Path, device: str, dtype: torch.dtype = torch.flo
     return pipeline.to(device)
 
 
+def load_lora(pipeline: Any, lora: str) -> None:
+    """Load a LoRA into a pipeline; raises UserError where it does not fit, or peft is not installed."""
+    from diffusers.utils import is_peft_available
+
+    if not is_peft_available():
+        raise UserError(f"{lora}: a LoRA needs peft; install it with: pip install 'unlearnbench[lora]'")
+    path = Path(lora)
+    where = {"weight_name": path.name} if path.is_file() else {}
+    before = weights_digest(pipeline)
+    try:
+        pipeline.load_lora_weights(str(path.parent if path.is_file() else path), **where)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise UserError(f"{lora}: does not load as a LoRA: {str(error).splitlines()[0]}") from None
+    if weights_digest(pipeline) == before:
+        raise UserError(f"{lora}: no weight of it belongs to this pipeline: not a LoRA of this base model")
+
+
 def check_weights(pipeline: Any, model: str | Path) -> None:
     """Raise UserError where a text encoder's file lacks weights under the names that transformers looks for.
 
@@ -189,10 +206,12 @@ def apply_delta(before: dict[str, torch.Tensor], module: torch.nn.Module, payloa
 
 
 def files_digest(model: str) -> str:
-    """Return the sha256 over the files of a model folder; of its name where it is a hub id or empty."""
-    is_folder = bool(model) and Path(model).is_dir()
-    digest = hashlib.sha256(b"" if is_folder else model.encode())
-    for path in sorted(p for p in Path(model).rglob("*") if p.is_file()) if is_folder else []:
+    """Return the sha256 over a model's file or folder of files; of its name where it is a hub id or empty."""
+    place = Path(model)
+    if not model or not place.exists():
+        return hashlib.sha256(model.encode()).hexdigest()
+    digest = hashlib.sha256()
+    for path in sorted(p for p in place.rglob("*") if p.is_file()) if place.is_dir() else [place]:
         with path.open("rb") as file:
             digest.update(
                 str(path.relative_to(model)).encode() + hashlib.file_digest(file, "sha256").digest()

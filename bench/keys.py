@@ -1,9 +1,10 @@
 """Keys of the store: everything that a training or a record depends on, so that nothing stale is taken."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from .environment import describe_environment
-from .generators import files_digest
+from .outside import model_digest
 from .plan import Cell
 from .registry import Entry, Registry
 from .sampling import NOISE_VERSION
@@ -27,7 +28,7 @@ def train_key(cell: Cell, world: Any, device: str, threads: int) -> str:
         "device": device,
         "threads": threads,
         "libraries": describe_environment(device, threads)["packages"],
-        "model": files_digest(cell.model),
+        "model": models_digest(cell.models),
     }
     if cell.entry is not None:
         fields |= {
@@ -39,6 +40,12 @@ def train_key(cell: Cell, world: Any, device: str, threads: int) -> str:
             "source": source_digest(cell.entry.module, PROBLEM_MODULE),
         }
     return content_key(fields)
+
+
+def models_digest(models: Sequence[str]) -> str:
+    """Return the digest of models that somebody else made, in their order."""
+    digests = [model_digest(model) for model in models or ("",)]
+    return digests[0] if len(digests) == 1 else content_key({"models": digests})
 
 
 def cell_key(cell: Cell, world: Any, metrics: Registry[Entry], device: str, threads: int) -> str:

@@ -65,8 +65,8 @@ class Suite(BaseModel):
 class Cell:
     """One piece of work, and one record.
 
-    entry: the method (None for a reference and for somebody's model). model: folder or hub id of a model
-    that is evaluated as it is, in place of the world's own.
+    entry: the method (None for a reference and for somebody's models). models: what is evaluated as it is,
+    in place of the world's own base: one point each (`bench/outside.py` says what may stand there).
     """
 
     suite: Suite
@@ -74,7 +74,7 @@ class Cell:
     row: MethodRow
     entry: Entry | None
     seed: int
-    model: str = ""
+    models: tuple[str, ...] = ()
 
     @property
     def has_sheet(self) -> bool:
@@ -155,7 +155,7 @@ def plan_cells(suite: Suite, tasks: Registry[Task], methods: Registry[Entry]) ->
 def find_references(cells: list[Cell], worlds: Mapping[str, Any]) -> list[Cell]:
     """Return the cells with the folder of every retrained model; raises UserError where one is not there."""
     return [
-        replace(cell, model=str(worlds[cell.task.file.world].retrained_pipeline(cell.task)))
+        replace(cell, models=(str(worlds[cell.task.file.world].retrained_pipeline(cell.task)),))
         if cell.row.name == RETRAIN
         else cell
         for cell in cells

@@ -19,6 +19,7 @@ from .generators import (
     Sampling,
     apply_delta,
     delta_bytes,
+    load_lora,
     open_pipeline,
     relative_distance,
     trainable_module,
@@ -42,6 +43,8 @@ class PointManifest:
     seconds: float | None
     memory: int | None
     distance: float | None = None
+    label: str = ""  # its name for people; "" = the number of steps
+    model: str = ""  # that it is, where somebody else made it; "" = the cell's base
 
 
 @dataclass(frozen=True)
@@ -70,19 +73,31 @@ def clean_log(log: Mapping[str, Any]) -> dict[str, list[float | None]]:
 
 @dataclass
 class ModelHolder:
-    """A base model that is opened when first needed, and set to one point at a time."""
+    """A base model that is opened when first needed, and set to one point at a time.
+
+    lora: a LoRA's file or folder that is loaded into it.
+    """
 
     model: str
     sampling: Sampling
     device: str
     dtype: torch.dtype = torch.float32
+    lora: str = ""
     current: str = ""
     opened: bool = field(default=False, init=False)
 
     @cached_property
     def pipeline(self) -> Any:
         self.opened = True
-        return open_pipeline(self.model, self.device, self.dtype)
+        pipeline = open_pipeline(self.model, self.device, self.dtype)
+        if self.lora:
+            load_lora(pipeline, self.lora)
+        return pipeline
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the model as it was opened, no point set."""
+        return self.generator("", None).fingerprint
 
     @cached_property
     def base(self) -> dict[str, torch.Tensor]:
@@ -184,12 +199,6 @@ def train_points(
     return manifest
 
 
-def reference_manifest(holder: ModelHolder, store: Store, key: str) -> Manifest:
-    """Return the manifest of the base model itself: one point, nothing trained."""
-    stored = store.get("manifests", key)
-    if stored is not None:
-        return Manifest.from_bytes(stored)
-    generator = holder.generator("", None)
-    manifest = Manifest([PointManifest(0, generator.fingerprint, "", 0, 0, None, None)], {})
-    store.put("manifests", key, manifest.to_bytes())
-    return manifest
+def reference_point(holder: Any, step: int = 0, label: str = "", model: str = "") -> PointManifest:
+    """Return the point that a model is as it stands: nothing trained. holder: a ModelHolder, or like one."""
+    return PointManifest(step, holder.fingerprint, "", 0, 0, None, None, label=label, model=model)

@@ -18,8 +18,9 @@ from .keys import cell_key, train_key
 from .measure import Place, PointScorer, Scored
 from .metrics import compute
 from .needed import forget_asks, is_asked, reason_unscored
+from .outside import name_models, open_holder
 from .plan import Cell
-from .points import Manifest, ModelHolder, PointManifest, reference_manifest, train_points
+from .points import Manifest, PointManifest, reference_point, train_points
 from .pool import Part, pooled_fd, read_pooled, take_part, write_pooled
 from .progress import show_progress
 from .records import Record, items_digest, name_row, read_record, write_record
@@ -57,7 +58,7 @@ class Runner:
     metrics: Registry[Entry]
     command: str
     say: Callable[[str], None]
-    _holders: dict[str, ModelHolder] = field(default_factory=dict)
+    _holders: dict[tuple[str, str], Any] = field(default_factory=dict)
     _bases: dict[str, Scored] = field(default_factory=dict)
 
     @cached_property
@@ -167,19 +168,26 @@ class Runner:
         record = self._assemble(cell, key, started, **measured, sheet=captions)
         return record, items, sheet, drawn
 
-    def _holder(self, world: Any, model: str = "") -> ModelHolder:
-        where = model or str(world.pipeline_folder)
+    def _holder(self, world: Any, model: str = "") -> Any:
+        where = (world.id, model)
         if where not in self._holders:
             sampling = Sampling(world.steps, world.guidance, world.pixels, world.pixels)
-            self._holders[where] = ModelHolder(where, sampling, self.device)
+            self._holders[where] = open_holder(model, world.pipeline_folder, sampling, self.device)
         return self._holders[where]
 
     def _manifest(self, cell: Cell, world: Any) -> Manifest:
-        key, holder = self.train_key(cell), self._holder(world, cell.model)
-        if cell.entry is None:
-            return reference_manifest(holder, self.store, key)
+        key = self.train_key(cell)
         stored = self.store.get("manifests", key)
-        return self._train(cell, world, key) if stored is None else Manifest.from_bytes(stored)
+        if stored is not None:
+            return Manifest.from_bytes(stored)
+        if cell.entry is not None:
+            return self._train(cell, world, key)
+        manifest = Manifest([self._as_it_is(world, *model) for model in name_models(cell.models)], {})
+        self.store.put("manifests", key, manifest.to_bytes())
+        return manifest
+
+    def _as_it_is(self, world: Any, step: int, label: str, model: str) -> PointManifest:
+        return reference_point(self._holder(world, model), step, label, model)
 
     def _train(self, cell: Cell, world: Any, key: str) -> Manifest:
         assert cell.entry is not None
@@ -230,7 +238,7 @@ class Runner:
         world = self.worlds[cell.task.file.world]
         title = f"  {cell.row.name}: step {point.step}, images"
         place = Place(
-            world, self._holder(world, cell.model), point, lambda: self._weights(cell, world, point), title
+            world, self._holder(world, point.model), point, lambda: self._weights(cell, world, point), title
         )
         return self._scorer.score(place, cell.task, asks, base)
 
@@ -250,7 +258,7 @@ class Runner:
         """Return a cell's record of what was `measured` (points, log, items_sha256, sheet) or its `error`."""
         world = self.worlds[cell.task.file.world]
         asks = self._asks(cell, world, cell.row.noise)
-        holder = self._holder(world, cell.model)
+        holder = self._holder(world, cell.models[0] if cell.models else "")
         return describe_cell(cell, world, asks).model_copy(
             update={
                 "key": key,
@@ -266,4 +274,4 @@ class Runner:
 
 
 def _is_base(cell: Cell) -> bool:
-    return cell.entry is None and not cell.model
+    return cell.entry is None and not cell.models

@@ -39,8 +39,8 @@ def test_a_retrained_model_is_found_by_what_it_never_saw(
     folder.mkdir(parents=True)
     folder.joinpath("model_index.json").write_text("{}")
     found = {cell.row.name: cell for cell in find_references(cells, worlds)}
-    assert found["retrain"].model == str(folder)
-    assert found["none"].model == ""
+    assert found["retrain"].models == (str(folder),)
+    assert found["none"].models == ()
     info = describe_method(found["retrain"])
     assert info.reference
     assert "cat face" in info.config["without"]

@@ -1,0 +1,37 @@
+"""What `evaluate` does: somebody's models on a task, beside the world's base model."""
+
+import argparse
+from pathlib import Path
+
+from .cli_commands import finish, make_runner, task_registry
+from .errors import UserError
+from .tasks import complete_name
+
+MOST_POINTS = 8
+"""Points that a method may declare (design §5): more would be a search on the evaluated concepts."""
+
+
+def evaluate_models(options: argparse.Namespace) -> int:
+    """Score models as they are: one point each, all of them one row of the board."""
+    from .outside import kind_of, load_function, name_models, short_name
+    from .plan import Cell, MethodRow, Suite
+
+    task = task_registry()[complete_name(options.task)]
+    models = tuple(options.points or [options.model])
+    if len(models) > MOST_POINTS:
+        raise UserError(f"--points: {len(models)} given; a method declares at most {MOST_POINTS}")
+    for model in models:
+        if kind_of(model) == "function":
+            load_function(model)
+    name_models(models)
+    folder = options.out or Path("runs") / "evaluate"
+    runner = make_runner(options, folder, {task.file.world})
+    names = [short_name(model) for model in models]
+    config = {"points": names} if options.points else {"model": names[0]}
+    row = MethodRow(name=options.name or names[0], config=config)
+    suite = Suite(name="evaluate", tasks=[task.id], methods=[MethodRow(name="none"), row])
+    cells = [
+        Cell(suite, task, MethodRow(name="none"), None, 0),
+        Cell(suite, task, row, None, options.seed, models),
+    ]
+    return finish(runner.run(cells), folder)

@@ -1,0 +1,158 @@
+"""Somebody's models as points: folders, LoRAs and Python functions, next to what cannot be one."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from unlearnbench.bench.cli_commands import registry
+from unlearnbench.bench.errors import UserError
+from unlearnbench.bench.generators import open_pipeline
+from unlearnbench.bench.outside import kind_of, load_function, model_digest, name_models
+from unlearnbench.bench.plan import Cell
+from unlearnbench.bench.records import read_items, read_record
+from unlearnbench.bench.runner import Runner
+
+
+@pytest.fixture
+def base() -> Path:
+    return Path(registry("worlds")["tiny"].load()().pipeline_folder)
+
+
+def _lora(base: Path, folder: Path, scale: float) -> Path:
+    """Save a LoRA of the tiny world's UNet; scale 0: it changes nothing."""
+    from diffusers import StableDiffusionPipeline
+    from peft import LoraConfig
+    from peft.utils import get_peft_model_state_dict
+
+    pipeline = open_pipeline(base, "cpu")
+    torch.manual_seed(0)
+    pipeline.unet.add_adapter(LoraConfig(r=2, target_modules=["to_q", "to_v"], init_lora_weights="gaussian"))
+    for name, tensor in pipeline.unet.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(tensor, std=scale)
+    StableDiffusionPipeline.save_lora_weights(str(folder), get_peft_model_state_dict(pipeline.unet))
+    return folder
+
+
+def _evaluate(make_runner: Callable[..., Runner], cell: Cell, *models: str) -> Any:
+    row = cell.row.model_copy(update={"name": "mine", "config": {"points": [Path(m).name for m in models]}})
+    [outcome] = make_runner().run([replace(cell, row=row, models=models)])
+    record = read_record(outcome.path)
+    assert record.status == "ok", record.error
+    items = read_items(outcome.path, record)
+    assert items is not None
+    return record, items
+
+
+def test_a_folder_and_loras_are_points_of_one_frontier(
+    make_runner: Callable[..., Runner], make_cell: Any, base: Path, tmp_path: Path
+) -> None:
+    nothing, strong = _lora(base, tmp_path / "nothing", 0.0), _lora(base, tmp_path / "strong", 1.0)
+    file = strong / "pytorch_lora_weights.safetensors"
+    alone = strong.with_name("alone.safetensors")
+    alone.write_bytes(file.read_bytes())
+    record, items = _evaluate(make_runner, make_cell(), str(base), str(nothing), str(strong), str(alone))
+    assert [point.label for point in record.points] == [base.name, "nothing", "strong", "alone"]
+    assert [point.step for point in record.points] == [1, 2, 3, 4]
+    assert not record.method.reference
+    own = {i: list(rows["image_sha256"]) for i, rows in items.groupby("point")}
+    [none] = make_runner().run([make_cell()])
+    base_items = read_items(none.path, read_record(none.path))
+    assert base_items is not None
+    assert own[0] == list(base_items["image_sha256"])  # the base's own folder draws the base's images
+    assert own[1] == own[0]  # a LoRA of zeros changes no image
+    assert own[2] != own[0]
+    assert own[3] == own[2]  # the file alone is the folder's
+
+
+GENERATE = """
+import numpy as np
+def generate(prompts, seeds):
+    return [np.full((32, 32, 3), seed % 256, dtype=np.uint8) for seed in seeds]
+generate.fingerprint = "constant@1"
+def anew(prompts, seeds):
+    return generate(prompts, seeds)
+def small(prompts, seeds):
+    return [np.zeros((8, 8, 3), dtype=np.uint8) for _ in seeds]
+def few(prompts, seeds):
+    return generate(prompts, seeds)[:1]
+number = 3
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "somebody_of_this_test.py").write_text(GENERATE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "somebody_of_this_test", raising=False)
+    model_digest.cache_clear()
+    return "somebody_of_this_test"
+
+
+def test_a_function_is_a_point_and_gets_each_images_own_seed(
+    make_runner: Callable[..., Runner], make_cell: Any, module: str
+) -> None:
+    _, items = _evaluate(make_runner, make_cell(), f"{module}:generate")
+    expected = {seed: np.full((32, 32, 3), seed % 256, dtype=np.uint8) for seed in items["seed"]}
+    from unlearnbench.bench.scoring import image_digest
+
+    assert list(items["image_sha256"]) == [image_digest(expected[seed]) for seed in items["seed"]]
+
+
+def test_a_function_without_a_fingerprint_is_new_in_every_process(module: str) -> None:
+    named, unnamed = model_digest(f"{module}:generate"), model_digest(f"{module}:anew")
+    assert unnamed == model_digest(f"{module}:anew")
+    model_digest.cache_clear()
+    assert model_digest(f"{module}:generate") == named
+    assert model_digest(f"{module}:anew") != unnamed
+
+
+@pytest.mark.parametrize(("function", "complaint"), [("small", "(8, 8, 3)"), ("few", "1 images for")])
+def test_images_that_do_not_fit_fail_the_cell(
+    make_runner: Callable[..., Runner], make_cell: Any, module: str, function: str, complaint: str
+) -> None:
+    cell = replace(make_cell(), models=(f"{module}:{function}",))
+    [outcome] = make_runner().run([cell])
+    assert outcome.state == "failed"
+    assert complaint in str(read_record(outcome.path).error)
+
+
+def test_a_lora_of_another_model_is_refused(
+    make_runner: Callable[..., Runner], make_cell: Any, tmp_path: Path
+) -> None:
+    from safetensors.torch import save_file
+
+    other = {f"unet.else.to_q.lora_{part}.weight": torch.ones(2, 2) for part in "AB"}
+    save_file(other, tmp_path / "other.safetensors")
+    [outcome] = make_runner().run([replace(make_cell(), models=(str(tmp_path / "other.safetensors"),))])
+    assert outcome.state == "failed"
+    assert "other.safetensors" in str(read_record(outcome.path).error)
+
+
+def test_what_is_no_model_is_named(tmp_path: Path, module: str) -> None:
+    (tmp_path / "weights.bin").write_bytes(b"")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"only a LoRA may be a file"):
+        kind_of(str(tmp_path / "weights.bin"))
+    with pytest.raises(UserError, match="no model_index.json"):
+        kind_of(str(tmp_path / "empty"))
+    with pytest.raises(UserError, match="no such folder or file"):
+        kind_of(str(tmp_path / "absent"))
+    with pytest.raises(UserError, match="no module named"):
+        load_function("no_such_module_here:generate")
+    with pytest.raises(UserError, match="has nothing named 'absent'"):
+        load_function(f"{module}:absent")
+    with pytest.raises(UserError, match="not a function"):
+        load_function(f"{module}:number")
+    assert kind_of("runwayml/stable-diffusion-v1-5") == "pipeline"
+
+
+def test_points_of_one_name_are_refused() -> None:
+    with pytest.raises(UserError, match=r"two are named 'unet'"):
+        name_models(["a/unet", "b/unet"])
