@@ -1,0 +1,139 @@
+"""A board's numbers once more, from its item rows alone: pandas and numpy, nothing of unlearnbench.
+
+    python tests/golden/recompute.py results/emoji
+
+Written from the definitions (results/README.md), not from the package's code, so that a mistake in one of
+the two shows. Prints a table; `tests/golden/test_recompute.py` compares it with the package.
+"""
+
+import itertools
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+LEVELS = (0.80, 0.825, 0.85, 0.875, 0.90, 0.925, 0.95)
+KINDS = ("subject", "style", "background")
+
+
+def read(folder: Path) -> pd.DataFrame:
+    """Return one row a (method, task, configuration, seed, point, half) with UA, VA and in-prompt."""
+    rows = []
+    for path in sorted(folder.glob("*.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["task"]["role"] != "evaluated" or record["method"]["reference"]:
+            continue
+        items = pd.read_parquet(path.with_suffix(".parquet"))
+        for point in record["points"]:
+            own = items[items["point"] == point["index"]]
+            for half in "AB":
+                rows.append(_place(record, point) | {"half": half} | _shares(own[own["half"] == half]))
+    return pd.DataFrame(rows)
+
+
+def _place(record: dict, point: dict) -> dict:
+    narrow = "" if record["data"] == "diverse" else f" ({record['data']} data)"
+    return {
+        "method": record["method"]["name"] + narrow,
+        "task": record["task"]["id"],
+        "config": json.dumps(record["method"]["config"], sort_keys=True),
+        "seed": record["seed"],
+        "step": point["step"],
+    }
+
+
+def _shares(items: pd.DataFrame) -> dict[str, float]:
+    forget = items[items["split"] == "forget"]
+    fresh = items[(items["split"] == "retain") & ~items["given"].astype(bool)]
+    target = forget["target_kind"].iloc[0]
+    return {
+        "UA": 1 - forget["target_found"].astype(float).mean(skipna=False),
+        "VA": _obeyed(fresh, KINDS),
+        "in_prompt": _obeyed(forget, [kind for kind in KINDS if kind != target]),
+    }
+
+
+def _obeyed(items: pd.DataFrame, kinds) -> float:
+    """Share of the asked attributes that were found; NaN where none was asked or a judge failed."""
+    right = asked = 0
+    for kind in kinds:
+        wanted = items[items[f"asked_{kind}"] != ""]
+        if wanted[f"found_{kind}"].isna().any():
+            return math.nan
+        right += (wanted[f"asked_{kind}"] == wanted[f"found_{kind}"]).sum()
+        asked += len(wanted)
+    return right / asked if asked else math.nan
+
+
+def frontier(points: pd.DataFrame) -> dict[str, float]:
+    """Return AVA, reach and in-prompt alignment of one method on one task.
+
+    points: rows (configuration, seed, step, half). A point too weak for any level has no VA: never read.
+    """
+    means = points.groupby(["step", "config", "half"])[["UA", "VA", "in_prompt"]].mean().unstack("half")
+    ua, va, other = (means[name][["A", "B"]].to_numpy().T for name in ("UA", "VA", "in_prompt"))
+    unread = (ua < LEVELS[0] - 1e-9).all(axis=0)
+    found = {"AVA": [], "reach": [], "in_prompt": []}
+    if np.isnan(va[:, ~unread]).any() or np.isnan(ua).any():
+        return dict.fromkeys(found, math.nan)
+    for level, (chooser, scorer) in itertools.product(LEVELS, ((0, 1), (1, 0))):
+        allowed = [k for k in range(ua.shape[1]) if ua[chooser, k] >= level - 1e-9]
+        best = max(allowed, key=lambda k: (va[chooser, k], -k)) if allowed else None
+        found["reach"].append(best is not None)
+        found["AVA"].append(0.0 if best is None else va[scorer, best])
+        found["in_prompt"].append(0.0 if best is None else other[scorer, best])
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def t_quantile(df: int, p: float = 0.975) -> float:
+    """Return Student's quantile by integrating its density: numpy has none."""
+    x = np.linspace(0, 60, 600_001)
+    constant = math.gamma((df + 1) / 2) / (math.sqrt(df * math.pi) * math.gamma(df / 2))
+    density = constant * (1 + x**2 / df) ** (-(df + 1) / 2)
+    mass = 0.5 + np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(x))])
+    return float(np.interp(p, mass, x))
+
+
+def sign_flip(differences: np.ndarray) -> float:
+    """Return the share of all sign patterns whose |sum| is at least the observed one."""
+    signs = np.array(list(itertools.product((-1, 1), repeat=len(differences))))
+    return float((np.abs(signs @ differences) >= abs(differences.sum()) - 1e-12).mean())
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    half = t_quantile(len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def board(folder: Path, rival: str = "gradient_sum") -> pd.DataFrame:
+    """Return one row a method: AVA with interval, reach, in-prompt, difference to the rival with its test."""
+    grouped = read(folder).groupby(["method", "task"])
+    results = {key: frontier(points) for key, points in grouped}
+    table = pd.DataFrame.from_dict(results, orient="index").rename_axis(["method", "task"])
+    ava = table["AVA"].unstack("task")
+    rows = {}
+    for method in ava.index:
+        own = table.loc[method].dropna(subset=["AVA"])  # missing is neither zero nor a value
+        low, high = interval(own["AVA"].to_numpy())
+        gap = (ava.loc[method] - ava.loc[rival]).dropna().to_numpy()
+        rows[method] = {
+            "concepts": len(own),
+            "AVA": own["AVA"].mean(),
+            "low": low,
+            "high": high,
+            "reach": own["reach"].mean(),
+            "in_prompt": own["in_prompt"].mean(),
+            "difference": gap.mean(),
+            "difference_low": interval(gap)[0],
+            "difference_high": interval(gap)[1],
+            "p": sign_flip(gap) if method != rival else math.nan,
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").sort_values("AVA", ascending=False)
+
+
+if __name__ == "__main__":
+    pd.set_option("display.width", 200, "display.max_columns", 20)
+    print(board(Path(sys.argv[1])).round(4).to_string())

@@ -1,0 +1,74 @@
+"""The package's board against a script of pandas and numpy that knows the definitions alone."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unlearnbench.leaderboard.board import collect, duel, summarise
+from unlearnbench.leaderboard.load import load
+
+from .recompute import board
+
+HERE = Path(__file__).parent
+RESULTS = HERE.parents[1] / "results"
+BOARDS = sorted({path.parent for path in RESULTS.glob("*/*.json")})
+
+
+def test_the_script_imports_pandas_and_numpy_alone() -> None:
+    tree = ast.parse((HERE / "recompute.py").read_text(encoding="utf-8"))
+    names = {a.name.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    names |= {str(n.module).split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    assert names - set(sys.stdlib_module_names) == {"pandas", "numpy"}
+
+
+@pytest.mark.parametrize("folder", [pytest.param(p, id=p.name) for p in BOARDS])
+def test_published_boards_are_recomputed(folder: Path) -> None:
+    results = collect(load(folder))
+    if len({row.task for row in results}) < 2 or "gradient_sum" not in {row.method for row in results}:
+        pytest.skip("no board: tuning concepts, or no rival")
+    check(folder)
+
+
+def check(folder: Path) -> None:
+    results = collect(load(folder))
+    ours = board(folder)
+    lines = {line.method: line for line in summarise(results)}
+    assert set(ours.index) == set(lines)
+    for method, line in lines.items():
+        row = ours.loc[method]
+        assert row["concepts"] == line.concepts
+        stated = (line.ava, line.low, line.high, line.reach, line.in_prompt)
+        assert row[["AVA", "low", "high", "reach", "in_prompt"]].to_list() == pytest.approx(stated, abs=1e-6)
+    for entry in duel(results, "gradient_sum"):
+        row, found = ours.loc[entry.first], entry.comparison
+        stated = (found.mean, found.low, found.high, found.p)
+        names = ["difference", "difference_low", "difference_high", "p"]
+        assert row[names].to_list() == pytest.approx(stated, abs=1e-6)
+
+
+def test_synthetic_boards_are_recomputed(tmp_path: Path) -> None:
+    from unlearnbench.bench.records import write_record
+
+    from ..leaderboard.synthetic import make_record
+
+    base = make_record("none")[0].task
+    for number, concept in enumerate(("ant", "bee", "cow", "dog")):
+        task = base.model_copy(update={"id": f"classes/{concept}@emoji", "concept": concept})
+        for method in ("none", "placebo", "gradient_sum", "balanced"):
+            for seed in (0, 1):
+                cell = f"{concept}-{method}-{seed}"
+                record, items, sheet = make_record(method, 10 * number + seed, cell=cell, task=task)
+                write_record(record.model_copy(update={"seed": seed}), items, sheet, tmp_path)
+    check(tmp_path)
+    done = subprocess.run(
+        [sys.executable, str(HERE / "recompute.py"), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "balanced" in done.stdout
+    assert np.isfinite(board(tmp_path)["AVA"]).all()
