@@ -140,7 +140,7 @@ def test_what_is_no_model_is_named(tmp_path: Path, module: str) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"only a LoRA may be a file"):
         kind_of(str(tmp_path / "weights.bin"))
-    with pytest.raises(UserError, match="no model_index.json"):
+    with pytest.raises(UserError, match=r"no model_index\.json"):
         kind_of(str(tmp_path / "empty"))
     with pytest.raises(UserError, match="no such folder or file"):
         kind_of(str(tmp_path / "absent"))

@@ -1,0 +1,93 @@
+"""The pages in a real browser: no console error, nothing wider than the window, tables that sort."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from unlearnbench.bench.records import write_record
+from unlearnbench.leaderboard.page import build
+
+from .synthetic import make_record
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+WIDTHS = (400, 1400)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium; without one these tests are skipped, unless UNLEARNBENCH_BROWSER=required."""
+    found = next((path for name in NAMES if (path := shutil.which(name))), None)
+    if found is None:
+        if os.environ.get("UNLEARNBENCH_BROWSER") == "required":
+            pytest.fail(f"no Chromium on this machine (looked for {', '.join(NAMES)})")
+        pytest.skip("no Chromium on this machine")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        opened = playwright.chromium.launch(executable_path=found, args=arguments)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pages of a small board: its index and a page a task."""
+    records = tmp_path_factory.mktemp("records")
+    base = make_record("none")[0].task
+    for number, concept in enumerate(("ant", "bee", "cow")):
+        task = base.model_copy(update={"id": f"classes/{concept}@emoji", "concept": concept})
+        for method in ("none", "placebo", "gradient_sum", "balanced"):
+            cell = f"{concept}-{method}"
+            record, items, sheet = make_record(method, number, cell=cell, task=task)
+            write_record(record, items, sheet, records)
+    return build(records, records / "leaderboard").parent
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_page_has_an_error_or_scrolls_sideways(browser: Any, site: Path, width: int, scheme: str) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("requestfailed", lambda request: said.append(request.url))
+    for path in sorted(site.glob("*.html")):
+        page.goto(path.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path.name
+        broken = page.evaluate("[...document.images].filter(i => i.complete && !i.naturalWidth).length")
+        assert broken == 0, path.name
+    context.close()
+    assert said == []
+
+
+def test_dark_is_dark(browser: Any, site: Path) -> None:
+    colours = {}
+    for scheme in ("light", "dark"):
+        context = browser.new_context(color_scheme=scheme)
+        page = context.new_page()
+        page.goto((site / "index.html").as_uri())
+        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        colours[scheme] = [int(part) for part in colour.strip("rgba()").split(",")[:3]]
+        context.close()
+    assert max(colours["dark"]) < 80 < 200 < min(colours["light"])
+
+
+def test_a_click_on_a_heading_sorts_the_table(browser: Any, site: Path) -> None:
+    page = browser.new_page()
+    page.goto(next(iter(sorted(site.glob("task-*.html")))).as_uri())
+    heading = page.locator(".board table th button").filter(has_text="UA").first
+    cells = "document.querySelector('.board table tbody').innerText"
+    before = page.evaluate(cells)
+    heading.click()
+    once = page.evaluate(cells)
+    heading.click()
+    twice = page.evaluate(cells)
+    page.close()
+    assert once != twice
+    assert sorted(once.split()) == sorted(before.split())
