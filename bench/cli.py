@@ -20,9 +20,11 @@ def build_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     leaderboard = commands.add_parser("leaderboard", help="make the page and its exports from records")
     leaderboard.add_argument(
-        "records", type=Path, nargs="?", default=Path("runs/demo"), help="folder of records"
+        "records", type=Path, nargs="*", default=[Path("runs/demo")], help="folders of records (runs/demo)"
     )
-    leaderboard.add_argument("--out", type=Path, help="folder of the page (default: RECORDS/leaderboard)")
+    leaderboard.add_argument(
+        "--out", type=Path, help="folder of the page (default: leaderboard/ in the first)"
+    )
     leaderboard.set_defaults(run="cli_boards.make_leaderboard")
     listing = commands.add_parser("list", help="tasks, methods, metrics, judges, worlds, suites")
     listing.add_argument("kind", nargs="?", help="one kind alone")

@@ -2,7 +2,9 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from .cli_commands import suites_folder
 from .errors import UserError
@@ -10,17 +12,15 @@ from .errors import UserError
 
 def compare_methods(options: argparse.Namespace) -> int:
     """Print every method's AVA and its paired difference to a rival."""
-    from rich.console import Console
-
     from ..leaderboard.board import collect, duel, summarise
-    from ..leaderboard.load import load
+    from ..leaderboard.load import load_together
     from ..leaderboard.terminal import make_board_table, make_duel_table
 
-    results = collect(entry for folder in options.records for entry in load(folder))
+    results = collect(load_together(options.records))
     methods = sorted({row.method for row in results})
     if options.rival not in methods:
         raise UserError(f"--rival {options.rival}: no records of it; methods: {', '.join(methods) or 'none'}")
-    console = Console() if sys.stdout.isatty() else Console(width=120)
+    console = _console()
     lines = summarise(results)
     console.print(make_board_table(lines))
     for line in lines:
@@ -72,25 +72,42 @@ def show_coverage(options: argparse.Namespace) -> int:
     return 0
 
 
-def build_page(records: Path, out: Path | None) -> Path:
-    """Make the page of a folder of records and print its table."""
-    from rich.console import Console
-
-    from ..leaderboard.load import load
+def build_page(folders: Sequence[Path], out: Path | None) -> Path:
+    """Make the page of folders of records and print its table."""
+    from ..leaderboard.load import load_together
     from ..leaderboard.page import build
-    from ..leaderboard.rank import rows
-    from ..leaderboard.terminal import make_result_tables
 
-    page = build(records, out or records / "leaderboard")
-    console = Console() if sys.stdout.isatty() else Console(width=120)
-    for table in make_result_tables(rows(load(records))):
+    page = build(folders, out or folders[0] / "leaderboard")
+    console = _console()
+    for table in _tables(load_together(folders)):
         console.print(table)
     return page
 
 
+def _tables(loaded: Sequence[Any]) -> list[Any]:
+    """Return the board's tables where there are several concepts, else the task's own."""
+    from ..leaderboard.board import collect, duel, summarise
+    from ..leaderboard.board_page import PRIMARY, RIVAL
+    from ..leaderboard.rank import rows
+    from ..leaderboard.terminal import make_board_table, make_duel_table, make_result_tables
+
+    results = collect(loaded)
+    if len({row.task for row in results}) < 2:
+        return make_result_tables(rows(loaded))
+    duels = duel(results, RIVAL, PRIMARY) if any(row.method == RIVAL for row in results) else []
+    return [make_board_table(summarise(results)), *([make_duel_table(duels)] if duels else [])]
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=120)
+
+
 def make_leaderboard(options: argparse.Namespace) -> int:
-    """Make the page and exports of a folder of records."""
-    if not options.records.is_dir():
-        raise UserError(f"{options.records}: no such folder of records; make one with: unlearnbench run")
+    """Make the page and exports of folders of records."""
+    for folder in options.records:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder of records; make one with: unlearnbench run")
     print(f"leaderboard: {build_page(options.records, options.out)}")
     return 0

@@ -201,7 +201,7 @@ def finish(outcomes: list[Any], folder: Path) -> int:
     """Make the page, print the table and what happened; return the exit status."""
     from .cli_boards import build_page
 
-    page = build_page(folder, None)
+    page = build_page([folder], None)
     failed = [o for o in outcomes if o.state == "failed"]
     drawn = sum(o.drawn for o in outcomes)
     unchanged = sum(o.state == "unchanged" for o in outcomes)

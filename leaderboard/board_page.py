@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from ..bench.pool import read_pooled
 from ..bench.types import Value
 from .board import FEWEST_CONCEPTS, Duel, duel, measure
 from .columns import COLUMNS, Column
@@ -44,16 +42,19 @@ class Board:
         return self.tasks >= FEWEST_CONCEPTS
 
 
-def make_board(folder: Path, loaded: Sequence[Loaded], looks: Mapping[str, Look]) -> Board | None:
-    """Return the board of these records, None where no method was measured on two evaluated concepts."""
+def make_board(
+    loaded: Sequence[Loaded], looks: Mapping[str, Look], pooled: Mapping[str, Value]
+) -> Board | None:
+    """Return the board of these records, None where no method was measured on two evaluated concepts.
+
+    pooled: FD by row, of all concepts' images together.
+    """
     groups = read_groups(loaded)
     results = [measure(group) for group in groups]
     tasks = {row.task for row in results}
     if len(tasks) < 2:
         return None
-    pooled = read_pooled(folder)
-    fd = {} if pooled is None else pooled.fd
-    standings = [_with_fd(row, fd) for row in stand(loaded, results)]
+    standings = [_with_fd(row, pooled) for row in stand(loaded, results)]
     duels = duel(results, RIVAL, PRIMARY) if any(row.method == RIVAL for row in results) else []
     names = [row.name for row in standings]
     return Board(

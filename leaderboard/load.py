@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,30 @@ def load(folder: Path) -> list[Loaded]:
     if not paths:
         raise UserError(f"{folder}: no records (*.json) in it; `unlearnbench run` writes some")
     return [_load_one(path) for path in paths]
+
+
+def load_together(folders: Sequence[Path]) -> list[Loaded]:
+    """Return the records of several folders as one board's.
+
+    The same reference may lie in several folders; the first one stands. Raises UserError where two records
+    of one name differ otherwise, and like `load`.
+    """
+    found: dict[str, tuple[Path, Loaded]] = {}
+    for folder in folders:
+        for entry in load(folder):
+            where, first = found.setdefault(entry.name, (folder, entry))
+            if first is not entry and not _is_same(first.record, entry.record):
+                raise UserError(
+                    f"{folder / entry.name}: {where} holds another record of this name; leave one out"
+                )
+    return [entry for _, entry in found.values()]
+
+
+def _is_same(first: Record, second: Record) -> bool:
+    """Return whether two records are of the same images: equal rows under equal prompts."""
+    if not (first.method.reference and second.method.reference):
+        return record_digest(first) == record_digest(second)
+    return (first.prompts_sha256, first.items_sha256) == (second.prompts_sha256, second.items_sha256)
 
 
 def _load_one(path: Path) -> Loaded:

@@ -10,7 +10,9 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..bench.pool import read_pooled
 from ..bench.records import Record
+from ..bench.types import Value
 from . import templates
 from .board import describe_levels
 from .board_page import Board, make_board
@@ -18,7 +20,7 @@ from .columns import ARROWS, Column, columns_for, left_out, write_interval, writ
 from .curves import Panel, curve_panels, logging_rows
 from .exports import to_csv, to_markdown
 from .gallery import Gallery, gather, name_point
-from .load import load
+from .load import load_together
 from .plots import Look, Series, assign_looks, make_series, name_looks, name_series, scatter, swatch, undrawn
 from .rank import CAUTION, Row, by_task, differences, rows
 from .standing import name_entry
@@ -48,17 +50,18 @@ class Section:
         return any(row.siblings > 1 for row in self.rows)
 
 
-def build(records_folder: Path, target_folder: Path) -> Path:
-    """Write index.html, leaderboard.csv and leaderboard.md from a folder of records; return the page's path.
+def build(folders: Path | Sequence[Path], target_folder: Path) -> Path:
+    """Write index.html, leaderboard.csv and leaderboard.md from folders of records; return the page's path.
 
     Records of several concepts make a board, with a page a task beside it; others are one page. Equal
     records give equal bytes. Raises UserError naming file and field where a record is broken; then nothing
     is written.
     """
-    loaded = load(records_folder)
+    folders = [folders] if isinstance(folders, Path) else folders
+    loaded = load_together(folders)
     found = rows(loaded)
     looks = name_looks(assign_looks(found), (name_entry(entry.record) for entry in loaded))
-    board = make_board(records_folder, loaded, looks)
+    board = make_board(loaded, looks, _read_pooled(folders))
     contents = {"leaderboard.csv": to_csv(found), "leaderboard.md": to_markdown(found)}
     if board is None:
         contents["index.html"] = render(found)
@@ -72,6 +75,11 @@ def build(records_folder: Path, target_folder: Path) -> Path:
         scratch.write_text(text, encoding="utf-8", newline="\n")
         scratch.replace(target_folder / name)
     return target_folder / "index.html"
+
+
+def _read_pooled(folders: Sequence[Path]) -> dict[str, Value]:
+    found = [pooled.fd for folder in folders if (pooled := read_pooled(folder)) is not None]
+    return {name: value for fd in reversed(found) for name, value in fd.items()}
 
 
 def render(all_rows: Sequence[Row], home: str = "") -> str:

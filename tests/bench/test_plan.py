@@ -1,13 +1,14 @@
-"""A retrained reference is found by what it never saw, or the command that makes it is named."""
+"""What a suite's rows become, and how a retrained reference is found by what it never saw."""
 
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
 from unlearnbench.bench.assemble import describe_method
-from unlearnbench.bench.cli_commands import registry, task_registry
+from unlearnbench.bench.cli_commands import narrow_suite, registry, suites_folder, task_registry
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.plan import MethodRow, Suite, find_references, plan_cells
+from unlearnbench.bench.plan import MethodRow, Suite, find_references, find_suite, plan_cells
 from unlearnbench.bench.worlds.emoji import world as world_module
 
 
@@ -44,3 +45,62 @@ def test_a_retrained_model_is_found_by_what_it_never_saw(
     info = describe_method(found["retrain"])
     assert info.reference
     assert "cat face" in info.config["without"]
+
+
+def _suite(**fields: object) -> Suite:
+    rows = [
+        MethodRow(name="none"),
+        MethodRow(name="placebo", seeds=[0]),
+        MethodRow(name="finetune"),
+        MethodRow(name="retrain"),
+    ]
+    content = {"name": "test", "tasks": ["classes/cat-face@tiny"], "methods": rows, "seeds": [3, 4]}
+    return Suite.model_validate(content | fields)
+
+
+def _narrow(suite: Suite, **given: object) -> list[tuple[str, int]]:
+    options = Namespace(**({"task": None, "method": None, "skip": None, "seeds": None} | given))
+    cells = plan_cells(narrow_suite(suite, options), task_registry(), registry("methods"))
+    return [(cell.row.name, cell.seed) for cell in cells]
+
+
+def test_a_row_may_have_seeds_of_its_own_and_one_sheet() -> None:
+    cells = plan_cells(_suite(), task_registry(), registry("methods"))
+    assert [(cell.row.name, cell.seed, cell.has_sheet) for cell in cells] == [
+        ("none", 0, True),
+        ("retrain", 0, True),
+        ("placebo", 0, True),
+        ("finetune", 3, True),
+        ("finetune", 4, False),
+    ]
+
+
+def test_a_run_is_narrowed_by_method_skip_and_seeds() -> None:
+    suite = _suite()
+    assert _narrow(suite, skip=["retrain", "finetune"]) == [("none", 0), ("placebo", 0)]
+    assert _narrow(suite, method=["placebo"], skip=["retrain"]) == [("none", 0), ("placebo", 0)]
+    assert _narrow(suite, method=["placebo"], seeds=[7])[2:] == [("placebo", 7)]
+    with pytest.raises(UserError, match="did you mean finetune"):
+        _narrow(suite, skip=["finetun"])
+    with pytest.raises(UserError, match="leaves nothing of test"):
+        _narrow(suite, skip=["none", "retrain", "placebo", "finetune"])
+
+
+def test_a_suite_may_give_a_task_another_anchor() -> None:
+    plain = plan_cells(_suite(), task_registry(), registry("methods"))
+    other = plan_cells(
+        _suite(anchors={"classes/cat-face@tiny": "pizza"}), task_registry(), registry("methods")
+    )
+    assert other[0].task.concept.anchor == "pizza"
+    assert plain[0].task.concept.anchor != "pizza"
+    assert [c.task.id for c in other] == [c.task.id for c in plain]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in suites_folder().glob("*.toml")))
+def test_every_suite_plans(name: str) -> None:
+    suite = find_suite(name, suites_folder())
+    rows = [row for row in suite.methods if not row.tuned]
+    if rows:
+        assert plan_cells(suite.model_copy(update={"methods": rows}), task_registry(), registry("methods"))
+    for task in (*suite.tasks, *suite.anchors):
+        assert f"{task}@emoji" in task_registry() or task in task_registry()

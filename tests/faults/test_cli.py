@@ -68,6 +68,14 @@ CASES = {
         ],
         "the folder unet/ is missing",
     ),
+    "model that is nowhere": (
+        lambda f: ["evaluate", "--task", "classes/cat-face@tiny", "--model", "/no/such/folder"],
+        "no such folder or file",
+    ),
+    "function that is nowhere": (
+        lambda f: ["evaluate", "--task", "classes/cat-face@tiny", "--points", "no_module:generate"],
+        "no module named 'no_module'",
+    ),
     "no records": (lambda f: ["leaderboard", "nowhere"], "no such folder of records"),
     "wrong stage": (lambda f: ["pretrain", "tiny", "--stages", "vae"], "stages: autoencoder"),
     "wrong preset": (lambda f: ["pretrain", "emojy"], "no world preset named"),

@@ -160,5 +160,5 @@ def test_one_concept_makes_no_board(tmp_path: Path) -> None:
         _write(tmp_path, "ant", method)
     loaded = load(tmp_path)
     looks = name_looks(assign_looks(rows(loaded)), (name_entry(e.record) for e in loaded))
-    assert make_board(tmp_path, loaded, looks) is None
+    assert make_board(loaded, looks, {}) is None
     assert pd.notna(looks["balanced"].color)

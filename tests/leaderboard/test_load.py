@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from unlearnbench.bench.errors import UserError
-from unlearnbench.leaderboard.load import load
+from unlearnbench.leaderboard.load import load, load_together
 
 from .synthetic import make_sheet, write, write_failed
 
@@ -119,3 +119,19 @@ def test_a_sheet_of_another_shape_is_refused(tmp_path: Path) -> None:
     file.write_bytes(make_sheet(3, 8, np.random.default_rng(0)))
     with pytest.raises(UserError, match="not 4 rows of 8 square tiles"):
         load(tmp_path)
+
+
+def test_folders_are_read_together_and_a_reference_stands_once(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        write(tmp_path / folder, "none")
+    write(tmp_path / "b", "balanced")
+    found = load_together([tmp_path / "a", tmp_path / "b"])
+    assert [entry.record.method.name for entry in found] == ["none", "balanced"]
+
+
+def test_two_records_of_one_name_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a", "balanced")
+    path = write(tmp_path / "b", "balanced")
+    edit(path, lambda record: record.update(suite="another"))
+    with pytest.raises(UserError, match=r"holds another record of this name"):
+        load_together([tmp_path / "a", tmp_path / "b"])
