@@ -1,14 +1,20 @@
 """The runner: resume, unchanged cells, failures, keys that miss, corrupt entries."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from unlearnbench.bench.cli_commands import registry
+from unlearnbench.bench.generators import Sampling
+from unlearnbench.bench.metrics.fd import frechet_from_features
+from unlearnbench.bench.pool import read_pooled
 from unlearnbench.bench.records import read_items, read_record, record_digest
 from unlearnbench.bench.runner import Runner
+from unlearnbench.bench.sampling import Request, decode_png, image_key
 from unlearnbench.bench.tasks import Task
 
 SMALL = {"steps": 2, "checkpoints": [1, 2], "batch": 4}
@@ -143,3 +149,54 @@ def test_metric_versions_are_part_of_the_key(make_runner: Callable[..., Runner],
     metrics._entries["UA"] = type(entry)(**{**vars(entry), "version": entry.version + 1})
     runner.metrics = metrics
     assert runner.cell_key(cell) != before
+
+
+def test_fd_is_pooled_over_concepts_from_the_shown_points(
+    make_runner: Callable[..., Runner], make_cell: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = ("classes/cat-face@tiny", "celebrities/santa-claus@tiny")
+    shown = {"shown": 2}
+    cells = []
+    for task in tasks:
+        cell = make_cell(task=task, method="finetune", **SMALL)
+        cells += [make_cell(task=task), replace(cell, row=cell.row.model_copy(update=shown))]
+    runner = make_runner()
+    runner.run(cells)
+    runner.pool(cells)
+    few = read_pooled(runner.folder)
+    assert few is not None
+    assert "FD would be bias" in str(few.fd["none"].missing)  # a dozen images are far too few
+    monkeypatch.setattr("unlearnbench.bench.pool.IMAGES_PER_FEATURE", 0)
+    (runner.folder / "pooled" / "fd.json").unlink()
+    runner.pool(cells)
+    found = read_pooled(runner.folder)
+    assert found is not None
+    assert set(found.fd) == {"none", "finetune"}
+    world, parts = registry("worlds")["tiny"].load()(), []
+    for cell in cells[1::2]:
+        record = read_record(runner.folder / f"{cell.stem}.json")
+        items = read_items(runner.folder / f"{cell.stem}.json", record)
+        assert items is not None
+        last = items[(items["point"] == 1) & (items["split"] == "retain") & ~items["given"].astype(bool)]
+        images = [_image(runner, record.points[1].fingerprint, row) for row in last.to_dict("records")]
+        parts.append((world.open_judge().judge(np.stack(images)).features, world.reference(cell.task)))
+    length = min(len(reference) for _, reference in parts)
+    expected = frechet_from_features(
+        np.concatenate([drawn for drawn, _ in parts]),
+        np.concatenate([reference[:length] for _, reference in parts]),
+    )
+    assert found.fd["finetune"].value == pytest.approx(expected, rel=1e-6)
+    before = (runner.folder / "pooled" / "fd.json").read_bytes()
+    monkeypatch.setattr(Runner, "_score", pytest.fail)
+    make_runner().pool(cells)  # equal records: nothing is read again
+    assert (runner.folder / "pooled" / "fd.json").read_bytes() == before
+
+
+def _image(runner: Runner, fingerprint: str, row: dict[str, Any]) -> np.ndarray:
+    """Return a row's image from the store."""
+    world = registry("worlds")["tiny"].load()()
+    sampling = Sampling(world.steps, world.guidance, world.pixels, world.pixels)
+    request = Request(row["prompt"], row["seed"])
+    stored = runner.store.get("images", image_key(fingerprint, sampling, "torch.float32", "cpu", request))
+    assert stored is not None
+    return decode_png(stored)
