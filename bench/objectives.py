@@ -1,7 +1,7 @@
 """Denoising losses of a diffusion pipeline: encoding, noising, target, truncation.
 
-This is the one place that knows what kind of denoiser a pipeline holds; training and methods see only
-`Denoiser.draw` and `Denoiser.errors`.
+Training and methods see only `Denoiser.draw`, `Denoiser.predict` and `Denoiser.errors`; what tells pipelines
+apart stands in `families.py` (how a denoiser is called) and `noising.py` (what it is trained to undo).
 """
 
 import copy
@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from diffusers import DDPMScheduler
 from torch import Generator, Tensor, nn
 
 from .errors import UserError
+from .families import Conditions, Size, denoiser_of, find_family
+from .noising import find_noising
 from .types import TrainingSet
 
 TruncationMode = Literal["sample", "element", "batch"]
@@ -25,25 +26,25 @@ ENCODED_AT_ONCE = 32
 class Encoded:
     """A training set as the denoiser sees it, on the denoiser's device.
 
-    latents: (n, c, h, w), scaled. states: (k, tokens, width), one a distinct prompt, row 0 the empty one.
-    rows, anchor_rows: (n,) on the CPU, each image's row of `states`; no anchors = None.
+    latents: (n, c, h, w), scaled. conditions: a row a distinct prompt, row 0 the empty one. rows,
+    anchor_rows: (n,) on the CPU, each image's row of the conditions; no anchors = None.
     """
 
     latents: Tensor
-    states: Tensor
+    conditions: Conditions
     rows: Tensor
     anchor_rows: Tensor | None
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A noised batch: noisy and target (b, c, h, w), times (b,), states, anchor_states (b, tokens, width)."""
+    """A noised batch: noisy and target (b, c, h, w), times (b,), conditions of each image's prompt."""
 
     noisy: Tensor
     times: Tensor
     target: Tensor
-    states: Tensor
-    anchor_states: Tensor | None
+    conditions: Conditions
+    anchors: Conditions | None
 
 
 Objective = Callable[[Batch], tuple[Tensor, Tensor]]
@@ -51,24 +52,15 @@ Objective = Callable[[Batch], tuple[Tensor, Tensor]]
 
 
 class Denoiser:
-    """The denoiser of a UNet pipeline and its training loss.
+    """The denoiser of a pipeline and its training loss.
 
     module: the network that is trained, in place. Raises UserError for a pipeline whose loss this is not.
     """
 
     def __init__(self, pipeline: Any) -> None:
-        check_pipeline(pipeline)
+        self.family, self.noising = find_family(pipeline), find_noising(pipeline.scheduler)
         self.pipeline = pipeline
-        self.module: nn.Module = pipeline.unet.eval()  # no dropout, in either loss
-        # Samplers differ in how they walk the schedule, not in the schedule: the training scheduler
-        # made of the sampler's settings noises as the base model's training did.
-        self.schedule: Any = DDPMScheduler.from_config(pipeline.scheduler.config)
-        self.times = int(self.schedule.config.num_train_timesteps)
-        if self.schedule.config.prediction_type not in TARGETS:
-            kind = self.schedule.config.prediction_type
-            raise UserError(
-                f"pipeline: no training target for prediction_type {kind!r}; known: {sorted(TARGETS)}"
-            )
+        self.module: nn.Module = denoiser_of(pipeline).eval()  # no dropout, in either loss
         first = next(self.module.parameters())
         self.device, self.dtype = first.device, first.dtype
         self.layout = memory_format(self.module)
@@ -86,7 +78,7 @@ class Denoiser:
         distinct = {text: row for row, text in enumerate(dict.fromkeys(("", *prompts, *anchors)))}
         return Encoded(
             self._encode_images(images.images),
-            self._encode_text(list(distinct)),
+            self._encode_text(list(distinct), (images.images.shape[-2], images.images.shape[-1])),
             torch.tensor([distinct[text] for text in prompts]),
             torch.tensor([distinct[text] for text in anchors]) if anchors else None,
         )
@@ -100,11 +92,13 @@ class Denoiser:
         ]
         return (torch.cat(latents) - shift) * scale
 
-    def _encode_text(self, prompts: list[str]) -> Tensor:
-        self.pipeline.text_encoder.eval()
+    def _encode_text(self, prompts: list[str], size: Size) -> dict[str, Tensor]:
+        for name, part in self.pipeline.components.items():
+            if name.startswith("text_encoder") and part is not None:
+                part.eval()
         parts = [prompts[i : i + ENCODED_AT_ONCE] for i in range(0, len(prompts), ENCODED_AT_ONCE)]
-        states = [self.pipeline.encode_prompt(part, self.device, 1, False)[0] for part in parts]
-        return torch.cat(states).to(self.device, self.dtype)
+        found = [self.family.encode(self.pipeline, part, size, self.device) for part in parts]
+        return {name: torch.cat([f[name] for f in found]).to(self.device, self.dtype) for name in found[0]}
 
     def draw(self, encoded: Encoded, size: int, caption_drop: float, generator: Generator) -> Batch:
         """Draw a noised batch: images with replacement, uniform timesteps, some captions left out.
@@ -114,49 +108,29 @@ class Denoiser:
         """
         rows = torch.randint(len(encoded.rows), (size,), generator=generator)
         kept = torch.rand(size, generator=generator) >= caption_drop
-        times = torch.randint(self.times, (size,), generator=generator).to(self.device)
+        times = self.noising.draw_times(size, generator).to(self.device)
         noise = torch.randn((size, *encoded.latents.shape[1:]), generator=generator)
         noise = noise.to(self.device, self.dtype)
-        clean = encoded.latents[rows.to(self.device)]
+        noisy, target = self.noising.mix(encoded.latents[rows.to(self.device)], noise, times)
         anchors = encoded.anchor_rows
         return Batch(
-            noisy=self.schedule.add_noise(clean, noise, times).contiguous(memory_format=self.layout),
+            noisy=noisy.contiguous(memory_format=self.layout),
             times=times,
-            target=TARGETS[self.schedule.config.prediction_type](self.schedule, clean, noise, times),
-            states=encoded.states[(encoded.rows[rows] * kept).to(self.device)],
-            anchor_states=None if anchors is None else encoded.states[(anchors[rows] * kept).to(self.device)],
+            target=target,
+            conditions=self._pick(encoded, encoded.rows[rows] * kept),
+            anchors=None if anchors is None else self._pick(encoded, anchors[rows] * kept),
         )
+
+    def _pick(self, encoded: Encoded, rows: Tensor) -> Conditions:
+        return {name: values[rows.to(self.device)] for name, values in encoded.conditions.items()}
+
+    def predict(self, batch: Batch, conditions: Conditions, module: nn.Module | None = None) -> Tensor:
+        """Return the prediction (b, c, h, w) of the denoiser, or of a copy of it, for a noised batch."""
+        return self.family.predict(module or self.module, batch.noisy, batch.times, conditions)
 
     def errors(self, batch: Batch) -> Tensor:
         """Return the squared errors (b, c, h, w) of the denoiser's prediction."""
-        return (predict(self.module, batch, batch.states) - batch.target).square()
-
-
-def predict(module: nn.Module, batch: Batch, states: Tensor) -> Tensor:
-    """Return a UNet's prediction (b, c, h, w) for a noised batch under the given text states."""
-    return module(batch.noisy, batch.times, encoder_hidden_states=states).sample
-
-
-TARGETS: dict[str, Callable[[Any, Tensor, Tensor, Tensor], Tensor]] = {
-    "epsilon": lambda schedule, clean, noise, times: noise,
-    "v_prediction": lambda schedule, clean, noise, times: schedule.get_velocity(clean, noise, times),
-    "sample": lambda schedule, clean, noise, times: clean,
-}
-"""What the network is trained to predict, by the scheduler's prediction_type."""
-
-
-def check_pipeline(pipeline: Any) -> None:
-    """Raise UserError unless the pipeline is a text-to-image UNet pipeline that can be trained as it is."""
-    unet = getattr(pipeline, "unet", None)
-    name = type(pipeline).__name__
-    if unet is None:
-        raise UserError(f"{name}: has no UNet; methods train UNet pipelines")
-    if getattr(unet.config, "addition_embed_type", None) or getattr(unet.config, "class_embed_type", None):
-        raise UserError(f"{name}: its UNet needs more conditions than one prompt (SDXL and the like)")
-    if unet.config.in_channels != pipeline.vae.config.latent_channels:
-        raise UserError(f"{name}: its UNet takes more than latents (inpainting and the like)")
-    if unet.dtype not in (torch.float32, torch.float64):
-        raise UserError(f"{name}: its UNet is in {unet.dtype}; load it in torch.float32 to train it")
+        return (self.predict(batch, batch.conditions) - batch.target).square()
 
 
 def memory_format(module: nn.Module) -> torch.memory_format:
@@ -212,11 +186,11 @@ def anchor(denoiser: Denoiser) -> Objective:
     base = copy.deepcopy(denoiser.module).eval().requires_grad_(False)
 
     def objective(batch: Batch) -> tuple[Tensor, Tensor]:
-        if batch.anchor_states is None:
+        if batch.anchors is None:
             raise UserError("forget set: the task gives no anchor prompts, which anchor methods need")
         with torch.no_grad():
-            target = predict(base, batch, batch.anchor_states)
-        loss = (predict(denoiser.module, batch, batch.states) - target).square().mean()
+            target = denoiser.predict(batch, batch.anchors, base)
+        loss = (denoiser.predict(batch, batch.conditions) - target).square().mean()
         return loss, loss
 
     return objective

@@ -83,10 +83,18 @@ class AscentConfig(ForgetConfig):
     truncation_mode: TruncationMode = "sample"
 
 
+CROSS_ATTENTION = ("attn2", ".add_q_proj", ".add_k_proj", ".add_v_proj", ".to_add_out")
+"""In diffusers' names: a UNet's cross-attention; in a joint-attention transformer what projects the text."""
+
+
 def select_part(module: nn.Module, part: Part) -> list[nn.Parameter]:
-    """Return the parameters of a part; cross-attention is what diffusers names `attn2`."""
+    """Return the parameters of a part."""
+
+    def is_cross(name: str) -> bool:
+        return any(mark in name for mark in CROSS_ATTENTION)
+
     chosen = [
-        p for name, p in module.named_parameters() if part == "full" or ("attn2" in name) == (part == "xattn")
+        p for name, p in module.named_parameters() if part == "full" or is_cross(name) == (part == "xattn")
     ]
     if not chosen:
         raise UserError(f"part: this pipeline's denoiser has no parameters in {part!r}")

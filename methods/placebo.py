@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from pydantic import Field
 
+from ..bench.generators import trainable_module
 from ..bench.training import PointsConfig, dot, freeze, select_part
 from ..bench.types import Problem, SavePoint
 
@@ -33,7 +34,7 @@ def unlearn(pipeline: Any, problem: Problem, config: Config, save: SavePoint) ->
     log: `step` and `update_norm`, the L2 norm of the update so far. Looks at no image.
     """
     freeze(pipeline)
-    parameters = [p.detach() for p in select_part(pipeline.unet, config.part)]
+    parameters = [p.detach() for p in select_part(trainable_module(pipeline), config.part)]
     start = [p.clone() for p in parameters]
     direction = [torch.randn(p.shape, generator=problem.generator).to(p) for p in parameters]
     length = config.norm * (dot(start, start).sqrt().item() if config.relative else 1.0)

@@ -40,7 +40,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def minimal_step(training: Training) -> Callable[[], None]:
     """Return what one would write for this model alone: no log, no choice of objective or combination."""
     denoiser, config = training.denoiser, training.config
-    unet, schedule, parameters = denoiser.module, denoiser.schedule, training.parameters
+    unet, schedule, parameters = denoiser.module, denoiser.noising.schedule, training.parameters
     optimiser = torch.optim.AdamW(parameters, config.rate, weight_decay=0.0)
     problem = build_problem()
     encoded = [denoiser.encode(images) for images in (problem.forget_set, problem.retain_set)]
@@ -54,8 +54,10 @@ def minimal_step(training: Training) -> Callable[[], None]:
 
     def step() -> None:
         optimiser.zero_grad()
-        torch.relu(1 - errors(encoded[0].latents, encoded[0].states).mean((1, 2, 3))).mean().backward()
-        errors(encoded[1].latents, encoded[1].states).mean().backward()
+        torch.relu(
+            1 - errors(encoded[0].latents, encoded[0].conditions["encoder_hidden_states"]).mean((1, 2, 3))
+        ).mean().backward()
+        errors(encoded[1].latents, encoded[1].conditions["encoder_hidden_states"]).mean().backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
 

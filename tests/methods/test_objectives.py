@@ -86,7 +86,7 @@ def test_noising_and_target_are_diffusers_own(pipeline_for: Pipelines, predictio
     torch.testing.assert_close(batch.noisy, scheduler.add_noise(clean, noise, times))
     torch.testing.assert_close(batch.target, wanted[prediction])
     alphas = pipeline.scheduler.alphas_cumprod
-    torch.testing.assert_close(denoiser.schedule.alphas_cumprod, alphas)
+    torch.testing.assert_close(denoiser.noising.schedule.alphas_cumprod, alphas)
     if prediction == "v_prediction":
         assert alphas[-1] == 0
 
@@ -94,7 +94,7 @@ def test_noising_and_target_are_diffusers_own(pipeline_for: Pipelines, predictio
 def test_loss_is_the_squared_error_of_the_unet(pipeline_for: Pipelines) -> None:
     denoiser, problem = Denoiser(pipeline_for("v_prediction")), build_problem()
     batch = denoiser.draw(denoiser.encode(problem.retain_set), 5, 0.5, problem.generator)
-    output = denoiser.module(batch.noisy, batch.times, batch.states).sample
+    output = denoiser.module(batch.noisy, batch.times, batch.conditions["encoder_hidden_states"]).sample
     loss, logged = denoising(denoiser)(batch)
     assert loss.item() == pytest.approx(((output - batch.target) ** 2).mean().item())
     assert logged is loss
@@ -113,11 +113,15 @@ def test_encoding_is_the_pipelines_own(pipeline_for: Pipelines) -> None:
         )
         text = pipeline.encode_prompt(list(prompts), "cpu", 1, True, negative_prompt=[""] * 6)
     torch.testing.assert_close(encoded.latents, latents)
-    assert encoded.states.shape == (1 + 5 + 6, TOKENS, WIDTH)  # empty, distinct prompts, anchors
-    torch.testing.assert_close(encoded.states[encoded.rows], text[0])
-    torch.testing.assert_close(encoded.states[:1], text[1][:1])
+    assert encoded.conditions["encoder_hidden_states"].shape == (
+        1 + 5 + 6,
+        TOKENS,
+        WIDTH,
+    )  # empty, distinct prompts, anchors
+    torch.testing.assert_close(encoded.conditions["encoder_hidden_states"][encoded.rows], text[0])
+    torch.testing.assert_close(encoded.conditions["encoder_hidden_states"][:1], text[1][:1])
     assert not encoded.latents.requires_grad
-    assert not encoded.states.requires_grad
+    assert not encoded.conditions["encoder_hidden_states"].requires_grad
 
 
 def test_shift_factor_is_taken_off(pipeline_for: Pipelines) -> None:
@@ -135,10 +139,19 @@ def test_captions_are_left_out_with_their_anchors_at_the_asked_rate(pipeline_for
     denoiser, problem = Denoiser(pipeline_for()), build_problem()
     encoded = denoiser.encode(problem.forget_set)
     batch = denoiser.draw(encoded, 4000, 0.1, problem.generator)
-    assert batch.anchor_states is not None
-    empty = (batch.states == encoded.states[0]).flatten(1).all(1)
+    assert batch.anchors is not None
+    empty = (
+        (batch.conditions["encoder_hidden_states"] == encoded.conditions["encoder_hidden_states"][0])
+        .flatten(1)
+        .all(1)
+    )
     assert 0.08 < empty.float().mean() < 0.12
-    assert torch.equal(empty, (batch.anchor_states == encoded.states[0]).flatten(1).all(1))
+    assert torch.equal(
+        empty,
+        (batch.anchors["encoder_hidden_states"] == encoded.conditions["encoder_hidden_states"][0])
+        .flatten(1)
+        .all(1),
+    )
     counts = torch.bincount(batch.times, minlength=1000)
     assert len(counts) == 1000
     assert counts[:100].sum() > 300  # uniform over all timesteps, both ends
@@ -149,13 +162,13 @@ def test_anchor_is_the_frozen_bases_prediction(pipeline_for: Pipelines) -> None:
     denoiser, problem = Denoiser(pipeline_for()), build_problem()
     batch = denoiser.draw(denoiser.encode(problem.forget_set), 4, 0.0, problem.generator)
     objective = anchor(denoiser)
-    base = denoiser.module(batch.noisy, batch.times, batch.anchor_states).sample.detach()
+    base = denoiser.module(batch.noisy, batch.times, batch.anchors["encoder_hidden_states"]).sample.detach()
     with torch.no_grad():
         denoiser.module.conv_out.bias.add_(1.0)  # the base's copy must not move along
-    now = denoiser.module(batch.noisy, batch.times, batch.states).sample
+    now = denoiser.module(batch.noisy, batch.times, batch.conditions["encoder_hidden_states"]).sample
     assert objective(batch)[0].item() == pytest.approx((now - base).square().mean().item(), rel=1e-5)
     with pytest.raises(UserError, match="anchor prompts"):
-        objective(replace(batch, anchor_states=None))
+        objective(replace(batch, anchors=None))
 
 
 def test_pipelines_that_cannot_be_trained_are_refused(pipeline_for: Pipelines) -> None:
@@ -165,16 +178,18 @@ def test_pipelines_that_cannot_be_trained_are_refused(pipeline_for: Pipelines) -
         Denoiser(half)
     headless = pipeline_for()
     headless.unet = None
-    with pytest.raises(UserError, match="no UNet"):
+    with pytest.raises(UserError, match="no denoiser"):
         Denoiser(headless)
     inpainting = pipeline_for()
     inpainting.unet.register_to_config(in_channels=9)
     with pytest.raises(UserError, match="inpainting"):
         Denoiser(inpainting)
-    larger = pipeline_for()
-    larger.unet.register_to_config(addition_embed_type="text_time")
-    with pytest.raises(UserError, match="SDXL"):
-        Denoiser(larger)
+    labelled = pipeline_for()
+    labelled.unet.register_to_config(class_embed_type="timestep")
+    with pytest.raises(UserError, match="class labels"):
+        Denoiser(labelled)
+    with pytest.raises(UserError, match=r"object: no training loss.*FluxPipeline"):
+        Denoiser(object())
 
 
 def test_sets_whose_prompts_and_images_do_not_pair_are_refused(pipeline_for: Pipelines) -> None:

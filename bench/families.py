@@ -1,0 +1,132 @@
+"""Families of denoisers: what a prompt becomes for each, and how each is called.
+
+The one place that knows a Stable Diffusion UNet from SDXL's, SD3's or Flux's transformer. Everything else
+sees latents (n, c, h, w), conditions (a row a prompt) and a prediction of the latents' shape.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .errors import UserError
+
+Conditions = Mapping[str, Tensor]
+"""Arguments of the denoiser by name, each (k, ...): row i belongs to prompt i."""
+Size = tuple[int, int]
+"""(height, width) of the images in pixels."""
+DISTILLED_GUIDANCE = 3.5
+"""Guidance that a distilled Flux is told while it trains: the value that its own call draws with."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family's two functions. encode(pipeline, prompts, size, device) -> conditions; predict(module, noisy,
+    times, conditions) -> (b, c, h, w)."""
+
+    name: str
+    encode: Callable[[Any, list[str], Size, torch.device], dict[str, Tensor]]
+    predict: Callable[[nn.Module, Tensor, Tensor, Conditions], Tensor]
+
+
+def _encode_sd(pipeline: Any, prompts: list[str], size: Size, device: torch.device) -> dict[str, Tensor]:
+    return {"encoder_hidden_states": pipeline.encode_prompt(prompts, device, 1, False)[0]}
+
+
+def _predict_unet(module: nn.Module, noisy: Tensor, times: Tensor, conditions: Conditions) -> Tensor:
+    added = {name: conditions[name] for name in ("text_embeds", "time_ids") if name in conditions}
+    states = conditions["encoder_hidden_states"]
+    extra = {"added_cond_kwargs": added} if added else {}
+    prediction: Tensor = module(noisy, times, encoder_hidden_states=states, **extra).sample
+    return prediction
+
+
+def _encode_sdxl(pipeline: Any, prompts: list[str], size: Size, device: torch.device) -> dict[str, Tensor]:
+    states, _, pooled, _ = pipeline.encode_prompt(
+        prompts, device=device, num_images_per_prompt=1, do_classifier_free_guidance=False
+    )
+    if pipeline.config.force_zeros_for_empty_prompt:  # what its call takes for "no prompt"
+        named = torch.tensor([bool(prompt) for prompt in prompts], device=states.device)
+        states, pooled = states * named[:, None, None], pooled * named[:, None]
+    # size as drawn, no crop, size wanted (SDXL, Podell et al. 2023, section 2.2)
+    ids = torch.tensor([*size, 0, 0, *size], device=pooled.device, dtype=pooled.dtype)
+    return {
+        "encoder_hidden_states": states,
+        "text_embeds": pooled,
+        "time_ids": ids.expand(len(prompts), -1),
+    }
+
+
+def _encode_sd3(pipeline: Any, prompts: list[str], size: Size, device: torch.device) -> dict[str, Tensor]:
+    states, _, pooled, _ = pipeline.encode_prompt(
+        prompts, None, None, device=device, num_images_per_prompt=1, do_classifier_free_guidance=False
+    )
+    return {"encoder_hidden_states": states, "pooled_projections": pooled}
+
+
+def _predict_sd3(module: nn.Module, noisy: Tensor, times: Tensor, conditions: Conditions) -> Tensor:
+    prediction: Tensor = module(hidden_states=noisy, timestep=times, **conditions).sample
+    return prediction
+
+
+def _encode_flux(pipeline: Any, prompts: list[str], size: Size, device: torch.device) -> dict[str, Tensor]:
+    states, pooled, _ = pipeline.encode_prompt(prompts, device=device, num_images_per_prompt=1)
+    return {"encoder_hidden_states": states, "pooled_projections": pooled}
+
+
+def _predict_flux(module: nn.Module, noisy: Tensor, times: Tensor, conditions: Conditions) -> Tensor:
+    """Call Flux on latents cut into tokens of 2 x 2; its times run from 0 to 1."""
+    from diffusers import FluxPipeline
+
+    b, c, h, w = noisy.shape
+    guidance = None
+    if module.config.guidance_embeds:  # type: ignore[union-attr]
+        guidance = torch.full((b,), DISTILLED_GUIDANCE, device=noisy.device, dtype=torch.float32)
+    tokens = module(
+        hidden_states=FluxPipeline._pack_latents(noisy, b, c, h, w),
+        timestep=times / 1000,
+        guidance=guidance,
+        txt_ids=torch.zeros(
+            conditions["encoder_hidden_states"].shape[1], 3, device=noisy.device, dtype=noisy.dtype
+        ),
+        img_ids=FluxPipeline._prepare_latent_image_ids(b, h // 2, w // 2, noisy.device, noisy.dtype),
+        **conditions,
+    ).sample
+    prediction: Tensor = FluxPipeline._unpack_latents(tokens, h, w, 1)
+    return prediction
+
+
+FAMILIES = {
+    "StableDiffusionPipeline": Family("sd", _encode_sd, _predict_unet),
+    "StableDiffusionXLPipeline": Family("sdxl", _encode_sdxl, _predict_unet),
+    "StableDiffusion3Pipeline": Family("sd3", _encode_sd3, _predict_sd3),
+    "FluxPipeline": Family("flux", _encode_flux, _predict_flux),
+}
+
+
+def find_family(pipeline: Any) -> Family:
+    """Return a pipeline's family; raises UserError for one whose loss would not be this project's."""
+    name = type(pipeline).__name__
+    if name not in FAMILIES:
+        raise UserError(f"{name}: no training loss for pipelines of this kind; known: {', '.join(FAMILIES)}")
+    return FAMILIES[name]
+
+
+def denoiser_of(pipeline: Any) -> nn.Module:
+    """Return the network that methods train; raises UserError where it cannot be trained as it is."""
+    name = type(pipeline).__name__
+    unet = getattr(pipeline, "unet", None)
+    module: nn.Module | None = unet if unet is not None else getattr(pipeline, "transformer", None)
+    if module is None:
+        raise UserError(f"{name}: has no denoiser to train")
+    kind = "UNet" if unet is not None else "transformer"
+    if unet is not None and unet.config.in_channels != pipeline.vae.config.latent_channels:
+        raise UserError(f"{name}: its UNet takes more than latents (inpainting and the like)")
+    if unet is not None and getattr(unet.config, "class_embed_type", None):
+        raise UserError(f"{name}: its UNet needs class labels beside the prompt")
+    first = next(module.parameters())
+    if first.dtype not in (torch.float32, torch.float64):
+        raise UserError(f"{name}: its {kind} is in {first.dtype}; load it in torch.float32 to train it")
+    return module
