@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import load, save
 
+from .adapters import plain_state
 from .errors import UserError
 
 
@@ -179,7 +180,7 @@ def delta_bytes(before: dict[str, torch.Tensor], module: torch.nn.Module) -> byt
     """Serialise the tensors of a module that differ from `before` (new values: nothing rounds)."""
     changed = {
         name: tensor.detach().cpu().contiguous()
-        for name, tensor in module.state_dict().items()
+        for name, tensor in plain_state(module).items()
         if not torch.equal(tensor.detach().cpu(), before[name])
     }
     return save(changed)

@@ -46,6 +46,25 @@ class Batch:
     conditions: Conditions
     anchors: Conditions | None
 
+    def split(self, size: int) -> list["Batch"]:
+        """Return the batch in parts of at most `size` images."""
+        if size >= len(self.times):
+            return [self]
+
+        def cut(tensor: Tensor, start: int) -> Tensor:
+            return tensor[start : start + size]
+
+        return [
+            Batch(
+                cut(self.noisy, i),
+                cut(self.times, i),
+                cut(self.target, i),
+                {name: cut(t, i) for name, t in self.conditions.items()},
+                None if self.anchors is None else {name: cut(t, i) for name, t in self.anchors.items()},
+            )
+            for i in range(0, len(self.times), size)
+        ]
+
 
 Objective = Callable[[Batch], tuple[Tensor, Tensor]]
 """Of a batch: the scalar to be minimised, and the loss that is logged for it."""
@@ -174,6 +193,7 @@ def ascent(denoiser: Denoiser, bound: float | None, mode: TruncationMode) -> Obj
         errors = denoiser.errors(batch)
         return truncated_ascent(errors, bound, mode), errors.detach().mean()
 
+    objective.is_mean = bound is None or mode != "batch"  # type: ignore[attr-defined]
     return objective
 
 

@@ -8,13 +8,14 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_val
 from torch import Generator, Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from .adapters import add_lora, merge_lora
 from .config import STRICT
 from .errors import UserError
+from .gradients import Gradients, compute_cosine, differentiate, dot
 from .objectives import Batch, Denoiser, Encoded, Objective, TruncationMode, denoising
 from .types import Problem, SavePoint, TrainingSet
 
-Part = Literal["full", "xattn", "noxattn"]
-Gradients = list[Tensor]
+Part = Literal["full", "xattn", "noxattn", "lora"]
 Combination = Callable[[Gradients, Gradients, Optimizer], Gradients]
 """combine(g_f, g_r, optimiser): the direction whose negative is the step; may overwrite both gradients."""
 
@@ -30,8 +31,9 @@ Bound = Annotated[float | None, Field(gt=0), AfterValidator(_drop_infinity)]
 class PointsConfig(BaseModel):
     """What every method has: the trained part and the steps at which the model is saved.
 
-    part: `full`, `xattn` (cross-attention) or `noxattn` (all but cross-attention; ESD, Gandikota et al. 2023,
-    whose code also leaves out the time embedding and the output layer). checkpoints: rising, the last one
+    part: `full`, `xattn` (cross-attention), `noxattn` (all but cross-attention; ESD, Gandikota et al. 2023,
+    whose code also leaves out the time embedding and the output layer) or `lora` (adapters on every
+    attention, merged into the weights of a saved point). checkpoints: rising, the last one
     equal to `steps`, which is also what they are when left out.
     """
 
@@ -54,9 +56,15 @@ class TrainingConfig(PointsConfig):
 
     rate: constant learning rate. batch: images of each set a step. caption_drop: share of captions left out,
     as in the base model's training. clip_norm: bound of the update direction's L2 norm (`inf` = none).
-    weight_decay: decoupled for `adamw` alone. diagnostics: log more than the step's number.
+    weight_decay: decoupled for `adamw` alone. diagnostics: log more than the step's number. rank: of the
+    adapters of part `lora`. micro_batch: images that go through the denoiser at once (left out: the whole
+    batch); where the device's memory does not hold them, half as many, by itself. gradient_checkpointing:
+    less memory for more time.
     """
 
+    rank: int = Field(8, ge=1)
+    micro_batch: int | None = Field(None, ge=1)
+    gradient_checkpointing: bool = False
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
     rate: float = Field(1e-4, gt=0, allow_inf_nan=False)
     weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
@@ -88,7 +96,9 @@ CROSS_ATTENTION = ("attn2", ".add_q_proj", ".add_k_proj", ".add_v_proj", ".to_ad
 
 
 def select_part(module: nn.Module, part: Part) -> list[nn.Parameter]:
-    """Return the parameters of a part."""
+    """Return the parameters of a part that is there already; `lora` is not, and a UserError."""
+    if part == "lora":
+        raise UserError("part: 'lora' is for methods that train by gradients")
 
     def is_cross(name: str) -> bool:
         return any(mark in name for mark in CROSS_ATTENTION)
@@ -121,29 +131,6 @@ def build_optimiser(config: TrainingConfig, parameters: list[nn.Parameter]) -> O
     return kinds[config.optimiser](parameters, **settings)
 
 
-def dot(a: Gradients, b: Gradients) -> Tensor:
-    """Return the Euclidean inner product of two tensor lists as a scalar, accumulated in float32 or wider.
-
-    Products are made one tensor at a time: `torch._foreach_mul` would hold a whole copy of the gradients.
-    """
-    wide = torch.promote_types(a[0].dtype, torch.float32)
-    if a is b:
-        return torch.stack(torch._foreach_norm(a, 2, dtype=wide)).square().sum()
-    return torch.stack([(x.to(wide) * y.to(wide)).sum() for x, y in zip(a, b, strict=True)]).sum()
-
-
-def compute_gradient(objective: Tensor, parameters: list[nn.Parameter]) -> Gradients:
-    """Return the gradient of a scalar, and leave none behind in the parameters.
-
-    `backward` rather than `autograd.grad`: it gives each gradient its parameter's strides and own memory.
-    """
-    objective.backward()
-    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    for parameter in parameters:
-        parameter.grad = None
-    return gradients
-
-
 class Training:
     """A method's training, one step at a time; `parameters` change in place.
 
@@ -171,11 +158,22 @@ class Training:
             self.batches["forget"] = self._draw_batches(problem.forget_set, forget_stream)
         self.objectives["retain"] = denoising(self.denoiser)
         self.batches["retain"] = self._draw_batches(problem.retain_set, retain_stream)
-        self.parameters = select_part(self.denoiser.module, config.part)
+        self.parameters = self._trained(problem)
         for parameter in self.parameters:
             parameter.requires_grad_(True)
+        self.micro = config.micro_batch or config.batch
         self.optimiser = build_optimiser(config, self.parameters)
         self.log: dict[str, list[float]] = {}
+
+    def _trained(self, problem: Problem) -> list[nn.Parameter]:
+        module: Any = self.denoiser.module
+        if self.config.gradient_checkpointing:
+            module.enable_gradient_checkpointing()
+        if self.config.part != "lora":
+            return select_part(module, self.config.part)
+        with torch.random.fork_rng(devices=[]):  # peft draws from torch's own generator
+            torch.manual_seed(problem.seed)
+            return add_lora(module, self.config.rank)
 
     def _draw_batches(self, images: TrainingSet, stream: Generator) -> Iterator[Batch]:
         encoded: Encoded = self.denoiser.encode(images)
@@ -191,10 +189,7 @@ class Training:
         gradients: dict[str, Gradients] = {}
         losses: dict[str, Tensor] = {}
         for name, objective in self.objectives.items():
-            value, loss = objective(next(self.batches[name]))
-            losses[name] = loss.detach()
-            gradients[name] = compute_gradient(value, self.parameters)
-            del value, loss  # their graph holds the activations
+            losses[name], gradients[name] = self._differentiate(objective, next(self.batches[name]))
         row: dict[str, float] = {"step": len(self.log.get("step", [])) + 1}
         if self.config.diagnostics:
             row |= self._observed_update(gradients, losses)
@@ -202,6 +197,19 @@ class Training:
             self._update(gradients)
         for name, entry in row.items():
             self.log.setdefault(name, []).append(entry)
+
+    def _differentiate(self, objective: Objective, batch: Batch) -> tuple[Tensor, Gradients]:
+        """Return loss and gradient of a batch, in parts that the device's memory holds."""
+        while True:
+            try:
+                return differentiate(objective, batch, self.micro, self.parameters)
+            except torch.OutOfMemoryError:
+                if self.micro == 1:
+                    raise
+                self.micro = (self.micro + 1) // 2
+                for parameter in self.parameters:
+                    parameter.grad = None
+                torch.cuda.empty_cache()
 
     @torch.no_grad()
     def _update(self, gradients: dict[str, Gradients]) -> Tensor:
@@ -248,13 +256,11 @@ class Training:
                     self.check()
                     save(number, copy_log(self.log))
         finally:
-            self.denoiser.module.requires_grad_(False)
-
-
-def compute_cosine(a: Gradients, b: Gradients) -> float:
-    """Return the Euclidean cosine of two tensor lists, 0 where one of them is zero."""
-    product, scale = dot(a, b).item(), (dot(a, a).sqrt() * dot(b, b).sqrt()).item()
-    return max(-1.0, min(1.0, product / scale)) if scale > 0 else 0.0
+            module: Any = self.denoiser.module
+            merge_lora(module)
+            module.requires_grad_(False)
+            if self.config.gradient_checkpointing:
+                module.disable_gradient_checkpointing()
 
 
 def copy_log(log: Mapping[str, list[float]]) -> dict[str, list[float]]:

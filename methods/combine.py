@@ -12,7 +12,7 @@ from pydantic import AfterValidator, ValidationInfo
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ..bench.training import Gradients, dot
+from ..bench.gradients import Gradients, dot
 
 InnerProductName = Literal["euclidean", "adam"]
 InnerProduct = Callable[[Gradients, Gradients], Tensor]

@@ -6,7 +6,8 @@ import torch
 from pydantic import Field
 
 from ..bench.generators import trainable_module
-from ..bench.training import PointsConfig, dot, freeze, select_part
+from ..bench.gradients import dot
+from ..bench.training import PointsConfig, freeze, select_part
 from ..bench.types import Problem, SavePoint
 
 REGISTER = {

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unlearnbench.bench.training import dot
+from unlearnbench.bench.gradients import dot
 from unlearnbench.methods.combine import (
     OPPOSITE,
     combine_balanced,

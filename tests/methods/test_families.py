@@ -14,9 +14,10 @@ from torch import Tensor
 from unlearnbench.bench.cli_commands import registry
 from unlearnbench.bench.config import build
 from unlearnbench.bench.generators import Generator, Sampling, trainable_module
+from unlearnbench.bench.gradients import compute_gradient, dot
 from unlearnbench.bench.objectives import Batch, Denoiser, ascent, denoising
 from unlearnbench.bench.sampling import Request, draw_batch
-from unlearnbench.bench.training import compute_gradient, dot, freeze, select_part
+from unlearnbench.bench.training import freeze, select_part
 
 from .families import FAMILIES, build_family
 from .tiny import build_problem
