@@ -18,6 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_run(commands)
     _add_evaluate(commands)
+    _add_unlearn(commands)
     leaderboard = commands.add_parser("leaderboard", help="make the page and its exports from records")
     leaderboard.add_argument(
         "records", type=Path, nargs="*", default=[Path("runs/demo")], help="folders of records (runs/demo)"
@@ -92,6 +93,26 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument("--seed", type=int, default=0, help="number of the training run (default 0)")
     _add_output(evaluate)
     evaluate.set_defaults(run="cli_evaluate.evaluate_models")
+
+
+def _add_unlearn(commands: Any) -> None:
+    unlearn = commands.add_parser("unlearn", help="unlearn a concept from a model of yours")
+    unlearn.add_argument("--model", required=True, help="a diffusers folder, a hub id or a world's name")
+    unlearn.add_argument("--concept", required=True, help='what to unlearn, in words: "Van Gogh"')
+    unlearn.add_argument("--out", type=Path, required=True, help="new folder for the unlearned model")
+    unlearn.add_argument("--method", default="balanced", help="(default: balanced)")
+    unlearn.add_argument("--kind", default="object", help="object, person or style: which templates are used")
+    unlearn.add_argument("--anchor", help='what may stand in its place: "a painting"')
+    unlearn.add_argument("--forget-prompts", type=Path, help="text file, one prompt a line")
+    unlearn.add_argument("--retain-prompts", type=Path, help="text file, one prompt a line")
+    unlearn.add_argument("--images", type=int, default=64, help="images of each set from templates (64)")
+    unlearn.add_argument("--lora", type=int, metavar="RANK", help="train and save a LoRA alone")
+    unlearn.add_argument("--set", nargs="+", metavar="KEY=VALUE", help="settings of the method: rate=1e-5")
+    unlearn.add_argument("--sampling-steps", type=int, help="of the images drawn to train on")
+    unlearn.add_argument("--guidance", type=float, help="of the images drawn to train on")
+    unlearn.add_argument("--seed", type=int, default=0)
+    _add_machine(unlearn)
+    unlearn.set_defaults(run="cli_unlearn.unlearn_concept")
 
 
 def _add_pretrain(commands: Any) -> None:

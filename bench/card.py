@@ -1,0 +1,41 @@
+"""The card of an unlearned model: what was done to it, and how to measure what that did."""
+
+from collections.abc import Mapping
+from typing import Any
+
+CARD = """# {base_model}, without {concept}
+
+`{method}` of unlearnbench was run on `{base_model}` to unlearn **{concept}**{anchor}.
+It was trained on {forget} images to forget and {retain} to retain, drawn by the base model itself from the
+prompts in `forget_prompts.txt` and `retain_prompts.txt`. The training log and versions: `unlearning.json`.
+
+| setting | value |
+|---|---|
+{settings}
+
+Weights before: `{before}…`, after: `{after}…` (sha256).
+
+**Nothing here says that the concept is gone or that the rest still works.** Measure it:
+
+```
+unlearnbench evaluate --model THIS_FOLDER --task {task}
+```
+"""
+NO_TASK = "FAMILY/CONCEPT@WORLD"
+"""Stands where no task of the concept is known."""
+
+
+def write_card(done: Mapping[str, Any]) -> str:
+    """Return the card of an unlearned model as Markdown. done: the content of `unlearning.json`."""
+    return CARD.format(
+        base_model=done["base_model"],
+        concept=done["concept"],
+        method=done["method"],
+        anchor=f" (anchor: {done['anchor']})" if done["anchor"] else "",
+        forget=done["data"]["forget"],
+        retain=done["data"]["retain"],
+        settings="\n".join(f"| {name} | {value} |" for name, value in done["config"].items()),
+        before=done["weights_before"][:16],
+        after=done["weights_after"][:16],
+        task=done["task"] or NO_TASK,
+    )

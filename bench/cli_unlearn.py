@@ -1,0 +1,85 @@
+"""What `unlearn` does: a model and a concept in, an unlearned model's folder out."""
+
+import argparse
+import sys
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from .card import NO_TASK
+from .cli_commands import choose_device, registry, set_threads, task_registry
+from .errors import UserError
+from .writing import KINDS, read_prompts
+
+
+def unlearn_concept(options: argparse.Namespace) -> int:
+    """Unlearn a concept, and print where the model is and how to measure it."""
+    from .tool import Order, unlearn_model
+
+    if options.kind not in KINDS:
+        raise UserError(f"--kind {options.kind}: choose one of {', '.join(KINDS)}")
+    if options.images < 1:
+        raise UserError(f"--images {options.images}: must be at least 1")
+    config = read_settings(options.set or [])
+    if options.lora is not None:
+        config |= {"part": "lora", "rank": options.lora}
+    order = Order(
+        model=options.model,
+        concept=options.concept,
+        method=options.method,
+        kind=options.kind,
+        anchor=options.anchor,
+        forget=read_prompts(options.forget_prompts) if options.forget_prompts else (),
+        retain=read_prompts(options.retain_prompts) if options.retain_prompts else (),
+        images=options.images,
+        config=config,
+        steps=options.sampling_steps,
+        guidance=options.guidance,
+        seed=options.seed,
+        task=find_task(options.concept),
+    )
+    set_threads(options.threads)
+    device = choose_device(options.device)
+    out = unlearn_model(_at_home(order), options.out, device, lambda line: print(line, file=sys.stderr))
+    task = order.task or NO_TASK
+    print(f"unlearned: {out}")
+    print(f"measure it: unlearnbench evaluate --model {out} --task {task}")
+    if not order.task:
+        print(f"no task asks for {options.concept!r} yet: tasks/README.md says how to add one")
+    return 0
+
+
+def read_settings(given: list[str]) -> dict[str, Any]:
+    """Return `key=value` settings, values as TOML writes them; raises UserError naming the setting."""
+    settings: dict[str, Any] = {}
+    for text in given:
+        key, sign, value = text.partition("=")
+        if not sign:
+            raise UserError(f"--set {text}: not of the form key=value, such as rate=1e-5")
+        try:
+            settings[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            settings[key.strip()] = value  # a bare word: --set optimiser=sgd
+    return settings
+
+
+def find_task(concept: str) -> str:
+    """Return the first task whose one target is the concept, by its id; "" where there is none."""
+    tasks = task_registry().values()
+    found = [t.id for t in tasks if [n.lower() for n in t.concept.targets] == [concept.lower()]]
+    return min(found, key=lambda name: (not name.endswith("@emoji"), name)) if found else ""
+
+
+def _at_home(order: Any) -> Any:
+    """Return the order with a world's name replaced by its pipeline, drawn as that world is made for."""
+    worlds = registry("worlds")
+    if order.model not in worlds or Path(order.model).exists():
+        return order
+    world = worlds[order.model].load()()
+    return replace(
+        order,
+        model=str(world.pipeline_folder),
+        steps=order.steps or world.steps,
+        guidance=world.guidance if order.guidance is None else order.guidance,
+    )

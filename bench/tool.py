@@ -1,0 +1,229 @@
+"""Unlearning as a tool: a model, a method and a concept in; a folder that plain diffusers opens out."""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .adapters import has_lora
+from .card import write_card
+from .config import build
+from .environment import describe_environment
+from .errors import UserError
+from .generators import Generator, Sampling, open_pipeline, trainable_module, weights_digest
+from .points import count_steps
+from .progress import show_progress
+from .registry import builtin_registry
+from .sampling import MICRO_BATCH, Request, draw_batch
+from .types import Problem, TrainingSet
+from .writing import Kind, Wording, replace_concept, write_prompts
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be unlearned, and how. config: settings of the method. steps, guidance: of the images that
+    the model draws for its own training; None = the pipeline call's defaults."""
+
+    model: str
+    concept: str
+    method: str = "balanced"
+    kind: Kind = "object"
+    anchor: str | None = None
+    forget: tuple[str, ...] = ()
+    retain: tuple[str, ...] = ()
+    images: int = 64
+    config: Mapping[str, Any] = field(default_factory=dict)
+    steps: int | None = None
+    guidance: float | None = None
+    seed: int = 0
+    task: str = ""  # that measures it, for the card
+
+
+def unlearn_model(
+    order: Order, out: Path, device: str = "cpu", say: Callable[[str], None] = lambda line: None
+) -> Path:
+    """Unlearn a concept and write the model to a new folder, with its prompts and a card; return the folder.
+
+    The model draws the images that it is trained on itself. With `part = "lora"` in the config the folder
+    holds a LoRA alone. say: is told what one should know. Raises UserError, before anything is drawn, where
+    something does not fit.
+    """
+    entry = builtin_registry("methods", "unlearnbench.methods")[order.method]
+    config = build(entry.load_config(), order.config, f"method {order.method}")
+    if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
+        raise UserError(f"{out}: there is something already; name a new folder")
+    wording = _word(order)
+    if "anchor" in entry.needs and not wording.anchored:
+        raise UserError(
+            f"{order.method}: needs an anchor; give --anchor, and the concept's name in every prompt"
+        )
+    pipeline = open_pipeline(order.model, device)
+    before = weights_digest(pipeline)
+    sampling = _sampling(pipeline, order)
+    cut = count_cut(pipeline, (*wording.forget, *wording.retain))
+    if cut:
+        total = len(wording.forget) + len(wording.retain)
+        say(f"{cut} of {total} prompts are longer than the model reads: their ends are cut off")
+    with _hushed():
+        problem = _make_problem(pipeline, sampling, wording, order)
+        adapters, log = _train(pipeline, entry.load(), problem, config, order.method)
+    _save(pipeline, adapters, out)
+    _write_beside(out, order, wording, sampling, config, log, (before, weights_digest(pipeline)), device)
+    return out
+
+
+def _word(order: Order) -> Wording:
+    """Return the prompts: those given, the others written from templates."""
+    if order.forget and order.retain:
+        written = Wording((), (), ())
+    else:
+        written = write_prompts(order.concept, order.kind, order.images, order.anchor)
+    anchored = written.anchored
+    if order.forget:
+        pairs = [(p, replace_concept(p, order.concept, order.anchor or p)) for p in order.forget]
+        anchored = tuple(new for _, new in pairs) if all(new != old for old, new in pairs) else ()
+    return Wording(order.forget or written.forget, order.retain or written.retain, anchored)
+
+
+def _make_problem(pipeline: Any, sampling: Sampling, wording: Wording, order: Order) -> Problem:
+    """Return the problem: images of all prompts, drawn by the model itself."""
+    forget = _draw(pipeline, sampling, wording.forget, order, "forget")
+    retain = _draw(pipeline, sampling, wording.retain, order, "retain")
+    return Problem(
+        task=order.task,
+        concept=order.concept,
+        anchor=order.anchor,
+        forget_set=TrainingSet(wording.forget, forget, wording.anchored),
+        retain_set=TrainingSet(wording.retain, retain),
+        data="diverse",
+        seed=order.seed,
+        generator=torch.Generator().manual_seed(order.seed),
+    )
+
+
+def count_cut(pipeline: Any, prompts: Sequence[str]) -> int:
+    """Return how many prompts are longer than the pipeline's longest text encoder reads."""
+    readers = [getattr(pipeline, f"tokenizer{n}", None) for n in ("", "_2", "_3")]
+    longest = max((r for r in readers if r is not None), key=lambda r: int(r.model_max_length))
+    lengths = [len(ids) for ids in longest(list(prompts)).input_ids]
+    return sum(length > longest.model_max_length for length in lengths)
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Hold back diffusers' own warning of each prompt that it cuts: one line said it for all."""
+    import diffusers.utils.logging as logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _sampling(pipeline: Any, order: Order) -> Sampling:
+    """Return how the model draws: its call's own defaults where nothing is said."""
+    call = inspect.signature(type(pipeline).__call__).parameters
+    denoiser: Any = trainable_module(pipeline)
+    cells = getattr(pipeline, "default_sample_size", None) or denoiser.config.sample_size
+    side = int(cells * pipeline.vae_scale_factor)
+    return Sampling(
+        order.steps or call["num_inference_steps"].default,
+        call["guidance_scale"].default if order.guidance is None else order.guidance,
+        side,
+        side,
+    )
+
+
+@torch.no_grad()
+def _draw(pipeline: Any, sampling: Sampling, prompts: Sequence[str], order: Order, name: str) -> torch.Tensor:
+    """Return images (n, 3, H, W) in [-1, 1], one a prompt, each with a noise of its own."""
+    generator = Generator(pipeline, sampling, "")
+    size = MICRO_BATCH.get(str(pipeline.device.type), 24) if sampling.height <= 128 else 4
+    images: list[np.ndarray] = []
+    with show_progress(f"drawing what to {name}", len(prompts)) as advance:
+        for start in range(0, len(prompts), size):
+            part = prompts[start : start + size]
+            seeds = [_seed(order.seed, name, start + i) for i in range(len(part))]
+            requests = [Request(prompt, seed) for prompt, seed in zip(part, seeds, strict=True)]
+            images.append(draw_batch(generator, requests))
+            advance(start + len(part), "")
+    pixels = torch.from_numpy(np.concatenate(images)).permute(0, 3, 1, 2).float()
+    return pixels / 127.5 - 1
+
+
+def _seed(seed: int, name: str, number: int) -> int:
+    digest = hashlib.sha256(f"unlearn|{seed}|{name}|{number}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def _train(
+    pipeline: Any, unlearn: Any, problem: Problem, config: Any, title: str
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Run a method; return the LoRA's tensors as they were at the end (none without one) and the log."""
+    adapters: dict[str, torch.Tensor] = {}
+    kept: dict[str, Any] = {}
+
+    def save(step: int, log: Mapping[str, Any]) -> None:
+        kept.clear()
+        kept.update(log)
+        module = trainable_module(pipeline)
+        if has_lora(module):
+            from peft.utils import get_peft_model_state_dict
+
+            state = get_peft_model_state_dict(module)
+            adapters.update({name: tensor.detach().cpu().clone() for name, tensor in state.items()})
+
+    with count_steps(f"{title}: training", int(getattr(config, "steps", 1))):
+        unlearn(pipeline, problem, config, save)
+    return adapters, kept
+
+
+def _save(pipeline: Any, adapters: dict[str, torch.Tensor], out: Path) -> None:
+    """Write the pipeline's folder, or its LoRA alone."""
+    if not adapters:
+        pipeline.save_pretrained(out)
+        return
+    part = "unet" if getattr(pipeline, "unet", None) is not None else "transformer"
+    pipeline.save_lora_weights(str(out), **{f"{part}_lora_layers": adapters})
+
+
+def _write_beside(
+    out: Path,
+    order: Order,
+    wording: Wording,
+    sampling: Sampling,
+    config: Any,
+    log: Mapping[str, Any],
+    digests: tuple[str, str],
+    device: str,
+) -> None:
+    """Write the prompts (to be read and edited), what was done as JSON, and the card."""
+    out.joinpath("forget_prompts.txt").write_text("\n".join(wording.forget) + "\n", encoding="utf-8")
+    out.joinpath("retain_prompts.txt").write_text("\n".join(wording.retain) + "\n", encoding="utf-8")
+    done = {
+        "concept": order.concept,
+        "task": order.task,
+        "anchor": order.anchor,
+        "kind": order.kind,
+        "base_model": Path(order.model).name if Path(order.model).exists() else order.model,
+        "method": order.method,
+        "config": json.loads(config.model_dump_json()),
+        "data": {"forget": len(wording.forget), "retain": len(wording.retain), "drawn_by": "the base model"},
+        "sampling": vars(sampling),
+        "seed": order.seed,
+        "weights_before": digests[0],
+        "weights_after": digests[1],
+        "log": {name: [round(float(v), 6) for v in column] for name, column in log.items()},
+        "environment": describe_environment(device, torch.get_num_threads()),
+    }
+    out.joinpath("unlearning.json").write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
+    out.joinpath("README.md").write_text(write_card(done), encoding="utf-8")

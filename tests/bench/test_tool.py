@@ -1,0 +1,163 @@
+"""The unlearning tool: prompts from templates, folders that plain diffusers opens, LoRA, bad input."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DiffusionPipeline
+
+from unlearnbench.bench.cli import main
+from unlearnbench.bench.cli_commands import registry
+from unlearnbench.bench.cli_unlearn import find_task, read_settings
+from unlearnbench.bench.errors import UserError
+from unlearnbench.bench.tool import Order, unlearn_model
+from unlearnbench.bench.writing import KINDS, read_prompts, replace_concept, write_prompts
+
+SMALL = {"steps": 2, "checkpoints": [1, 2], "batch": 2}
+
+
+@pytest.fixture(scope="module")
+def base() -> Path:
+    return Path(registry("worlds")["tiny"].load()().pipeline_folder)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("anchor", [None, "a dog"])
+def test_templates_give_prompts_that_differ_and_retain_none_of_the_concept(
+    kind: Any, anchor: str | None
+) -> None:
+    found = write_prompts("Grumpy Cat", kind, 60, anchor)
+    assert len(set(found.forget)) == len(set(found.retain)) == 60
+    assert all("Grumpy Cat" in prompt for prompt in found.forget)
+    assert not any("grumpy cat" in prompt.lower() for prompt in (*found.retain, *found.anchored))
+    if anchor:
+        assert len(found.anchored) == 60
+        assert sum("dog" in prompt for prompt in found.retain) >= 20
+    assert len({p.replace("Grumpy Cat", "")[:12] for p in found.forget}) > 5  # not one template over and over
+
+
+def test_more_prompts_than_templates_is_an_error() -> None:
+    with pytest.raises(UserError, match="ask for fewer, or give files"):
+        write_prompts("a cat", "style", 5000)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "anchor", "expected"),
+    [
+        ("a cat on a hill", "dog", "a dog on a hill"),
+        ("a cat on a hill", "owl", "an owl on a hill"),
+        ("a photo of the Cat", "a dog", "a photo of a dog"),
+        ("concatenated cats and a cat", "dog", "concatenated cats and a dog"),
+        ("cat by a lake", "dog", "dog by a lake"),
+    ],
+)
+def test_the_anchor_takes_the_concepts_place(prompt: str, anchor: str, expected: str) -> None:
+    assert replace_concept(prompt, "cat", anchor) == expected
+
+
+def test_the_folder_opens_in_plain_diffusers_and_differs_in_the_denoiser_alone(
+    base: Path, tmp_path: Path
+) -> None:
+    order = Order(str(base), "cat face", anchor="dog face", images=4, config=SMALL, steps=2, guidance=3.0)
+    said: list[str] = []
+    out = unlearn_model(order, tmp_path / "out", say=said.append)
+    before, after = (DiffusionPipeline.from_pretrained(str(p)) for p in (base, out))
+    for name in ("vae", "text_encoder"):
+        old, new = (getattr(p, name).state_dict() for p in (before, after))
+        assert all(torch.equal(old[key], new[key]) for key in old)
+    old, new = before.unet.state_dict(), after.unet.state_dict()
+    assert any(not torch.equal(old[key], new[key]) for key in old)
+    done = json.loads((out / "unlearning.json").read_text(encoding="utf-8"))
+    assert done["weights_before"] != done["weights_after"]
+    assert done["config"]["steps"] == 2
+    assert str(base) not in (out / "unlearning.json").read_text(encoding="utf-8")  # no path of this machine
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert "without cat face" in card
+    assert "unlearnbench evaluate --model" in card
+    assert read_prompts(out / "forget_prompts.txt")[0] == "a photo of a cat face on a table"
+    assert said == [] or "longer than the model reads" in said[0]
+
+
+def test_equal_orders_give_equal_weights(base: Path, tmp_path: Path) -> None:
+    order = Order(str(base), "cat face", images=3, config=SMALL, steps=2, method="gradient_sum")
+    digests = [
+        json.loads((unlearn_model(order, tmp_path / name) / "unlearning.json").read_text())["weights_after"]
+        for name in ("a", "b")
+    ]
+    assert digests[0] == digests[1]
+
+
+def test_a_lora_comes_alone_and_gives_the_same_images(base: Path, tmp_path: Path) -> None:
+    config = SMALL | {"part": "lora", "rank": 2, "rate": 0.01}
+    out = unlearn_model(Order(str(base), "cat face", images=3, config=config, steps=2), tmp_path / "lora")
+    assert (out / "pytorch_lora_weights.safetensors").is_file()
+    assert not (out / "model_index.json").exists()
+    plain, changed = (
+        DiffusionPipeline.from_pretrained(str(base)),
+        DiffusionPipeline.from_pretrained(str(base)),
+    )
+    changed.load_lora_weights(str(out))
+    call = {"prompt": "a cat face", "num_inference_steps": 2, "height": 32, "width": 32, "output_type": "np"}
+    images = [p(**call, generator=torch.Generator().manual_seed(0)).images for p in (plain, changed)]
+    assert abs(images[0] - images[1]).max() > 1e-3
+
+
+def test_prompt_files_are_used_word_for_word(base: Path, tmp_path: Path) -> None:
+    forget, retain = ("a cat face on red", "the cat face"), ("a dog face", "a robot")
+    order = Order(
+        str(base),
+        "cat face",
+        "anchor_sum",
+        anchor="dog face",
+        forget=forget,
+        retain=retain,
+        config=SMALL,
+        steps=2,
+    )
+    out = unlearn_model(order, tmp_path / "out")
+    assert read_prompts(out / "forget_prompts.txt") == forget
+    assert read_prompts(out / "retain_prompts.txt") == retain
+
+
+def _fails(*arguments: str) -> None:
+    assert main(["unlearn", *arguments]) == 2
+
+
+def test_mistakes_are_named_before_anything_is_drawn(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ("--model", str(base), "--concept", "cat face")
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "x").write_text("mine")
+    (tmp_path / "empty.txt").write_text("\n \n")
+    cases = {
+        "name a new folder": ("--out", str(full)),
+        "no prompt in it": ("--out", str(tmp_path / "o"), "--forget-prompts", str(tmp_path / "empty.txt")),
+        "did you mean balanced": ("--out", str(tmp_path / "o"), "--method", "balancd"),
+        "ratte": ("--out", str(tmp_path / "o"), "--set", "ratte=1"),
+        "key=value": ("--out", str(tmp_path / "o"), "--set", "rate"),
+        "needs an anchor": ("--out", str(tmp_path / "o"), "--method", "anchor_sum"),
+        "--kind thing": ("--out", str(tmp_path / "o"), "--kind", "thing"),
+        "--images 0": ("--out", str(tmp_path / "o"), "--images", "0"),
+    }
+    for message, arguments in cases.items():
+        _fails(*common, *arguments)
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+    assert (full / "x").read_text() == "mine"
+
+
+def test_settings_are_toml_values() -> None:
+    assert read_settings(["rate=1e-5", "optimiser=sgd", "checkpoints=[1, 2]"]) == {
+        "rate": 1e-5,
+        "optimiser": "sgd",
+        "checkpoints": [1, 2],
+    }
+
+
+def test_the_task_that_measures_a_concept_is_found() -> None:
+    assert find_task("Cat Face") == "classes/cat-face@emoji"
+    assert find_task("Van Gogh") == ""
