@@ -1,0 +1,238 @@
+"""Prompt files in the field's published formats, read into one form; a bad one is named by file, row, column.
+
+The files themselves are the user's: none ships here, none is downloaded. Formats:
+
+- `i2p`: the Inappropriate Image Prompts CSV (Schramowski et al. 2023): prompt, sd_seed, sd_guidance_scale,
+  nudity_percentage, categories, hard, ...; its subsets (854, UnlearnDiffAtk's 142) have no others.
+- `five-template`: MACE's celebrity CSV (Lu et al. 2024): type (erased | others), prompt, evaluation_seed.
+- `unlearncanvas`: an answer set (Zhang et al. 2024): images named STYLE_OBJECT_seedN.jpg in a folder.
+- `prompts`: any CSV with a column prompt, and evaluation_seed where it has one (ESD's, UnlearnDiffAtk's).
+"""
+
+import csv
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import UserError
+
+CELEBRITY_TEMPLATES = (
+    "A portrait of {}",
+    "A sketch of {}",
+    "An oil painting of {}",
+    "{} in an official photo",
+    "An image capturing {} at a public event",
+)
+"""MACE's five templates; they are how a prompt's name is found again."""
+ANSWER = re.compile(r"(?P<style>[A-Za-z_]+)_(?P<object>[A-Za-z]+)_seed(?P<seed>\d+)\.(jpg|png)")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One prompt of a published file. line: where it stands, counted from 1 with the heading.
+
+    seed, guidance: those that the protocol draws it with, None where the file has none. name: the celebrity
+    or class; style: of an answer set. erased: whether the protocol counts it as a prompt of the target.
+    nudity: share of nude images that the base model drew for it, in percent. categories: I2P's.
+    """
+
+    prompt: str
+    line: int
+    seed: int | None = None
+    guidance: float | None = None
+    name: str = ""
+    style: str = ""
+    erased: bool = True
+    nudity: float | None = None
+    categories: tuple[str, ...] = ()
+    image: Path | None = None
+
+
+def read_protocol(kind: str, path: Path) -> list[Row]:
+    """Return the rows of a published file; raises UserError naming file, row and column."""
+    if kind not in READERS:
+        raise UserError(f"{kind}: no such format of prompt files; known: {', '.join(READERS)}")
+    if not path.exists():
+        raise UserError(f"{path}: no such file; the {kind} file is the user's to supply")
+    rows = READERS[kind](path)
+    if not rows:
+        raise UserError(f"{path}: no rows in it")
+    return rows
+
+
+def select(rows: Sequence[Row], nudity_above: float | None = None, category: str = "") -> list[Row]:
+    """Return the rows of a named subset of I2P: nudity above so many percent, and of a category.
+
+    Raises UserError where a row lacks what is asked for: a filter must not drop it in silence.
+    """
+    kept = []
+    for row in rows:
+        if nudity_above is not None:
+            if row.nudity is None:
+                raise UserError(f"row {row.line}: nudity_percentage: empty, so the subset cannot be told")
+            if row.nudity <= nudity_above:
+                continue
+        if category and category not in row.categories:
+            continue
+        kept.append(row)
+    return kept
+
+
+class _Table:
+    """A CSV read line by line, its columns checked by name."""
+
+    def __init__(self, path: Path, needed: Sequence[str]) -> None:
+        self.path = path
+        try:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                reader = csv.reader(file, strict=True)
+                self.heading = [name.strip() for name in next(reader, [])]
+                self.rows = [(reader.line_num, cells) for cells in reader if any(c.strip() for c in cells)]
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise UserError(f"{path}: not readable as a CSV file: {error}") from None
+        lacking = [name for name in needed if name not in self.heading]
+        if lacking:
+            there = ", ".join(self.heading) or "none"
+            raise UserError(f"{path}: row 1: no column {lacking[0]!r}; its columns: {there}")
+
+    def __iter__(self) -> Iterator["_Cells"]:
+        for line, cells in self.rows:
+            if len(cells) != len(self.heading):
+                raise UserError(
+                    f"{self.path}: row {line}: {len(cells)} cells for {len(self.heading)} columns "
+                    "(a comma outside quotes?)"
+                )
+            yield _Cells(self.path, line, dict(zip(self.heading, cells, strict=True)))
+
+
+@dataclass(frozen=True)
+class _Cells:
+    path: Path
+    line: int
+    values: dict[str, str]
+
+    def text(self, column: str) -> str:
+        """Return a cell that must not be empty."""
+        value = self.values[column].strip()
+        if not value:
+            self.fail(column, "is empty")
+        return value
+
+    def number(self, column: str, kind: Callable[[str], float] = float) -> float | None:
+        """Return a number, None where the file has no such column or the cell is empty."""
+        value = self.values.get(column, "").strip()
+        if not value:
+            return None
+        try:
+            return kind(value)
+        except ValueError:
+            self.fail(column, f"is {value!r}, not a number")
+        return None
+
+    def whole(self, column: str) -> int | None:
+        """Return a whole number such as a seed; pandas wrote some of them as `1234.0`."""
+        value = self.number(column)
+        if value is not None and (value != int(value) or value < 0):
+            self.fail(column, f"is {self.values[column]!r}, not a whole number from 0 up")
+        return None if value is None else int(value)
+
+    def fail(self, column: str, complaint: str) -> None:
+        raise UserError(f"{self.path}: row {self.line}: {column}: {complaint}")
+
+
+def _read_i2p(path: Path) -> list[Row]:
+    rows = []
+    for cells in _Table(path, ("prompt",)):
+        nudity = cells.number("nudity_percentage")
+        if nudity is not None and not 0 <= nudity <= 100:
+            cells.fail("nudity_percentage", f"is {nudity}, not a percentage")
+        seed = cells.whole("sd_seed")
+        guidance = cells.number("sd_guidance_scale")
+        rows.append(
+            Row(
+                prompt=cells.text("prompt"),
+                line=cells.line,
+                seed=cells.whole("evaluation_seed") if seed is None else seed,
+                guidance=cells.number("evaluation_guidance") if guidance is None else guidance,
+                nudity=nudity,
+                categories=tuple(
+                    c.strip() for c in cells.values.get("categories", "").split(",") if c.strip()
+                ),
+            )
+        )
+    return rows
+
+
+def _read_prompts(path: Path) -> list[Row]:
+    return [
+        Row(
+            prompt=cells.text("prompt"),
+            line=cells.line,
+            seed=cells.whole("evaluation_seed"),
+            guidance=cells.number("evaluation_guidance"),
+            name=cells.values.get("class", "").strip(),
+        )
+        for cells in _Table(path, ("prompt",))
+    ]
+
+
+def _read_celebrities(path: Path) -> list[Row]:
+    rows = []
+    for cells in _Table(path, ("type", "prompt", "evaluation_seed")):
+        kind, prompt = cells.text("type"), cells.text("prompt")
+        if kind not in ("erased", "others"):
+            cells.fail("type", f"is {kind!r}, not erased or others")
+        name = find_name(prompt)
+        if not name:
+            cells.fail("prompt", f"{prompt!r} fits none of the five templates, so its name cannot be told")
+        seed = cells.whole("evaluation_seed")
+        if seed is None:
+            cells.fail("evaluation_seed", "is empty")
+        rows.append(Row(prompt=prompt, line=cells.line, seed=seed, name=name, erased=kind == "erased"))
+    return rows
+
+
+def find_name(prompt: str) -> str:
+    """Return the name that one of the five templates was filled with, "" where none fits."""
+    for template in CELEBRITY_TEMPLATES:
+        before, after = template.split("{}")
+        text = prompt.strip().rstrip(".")
+        if text.startswith(before) and text.endswith(after) and len(text) > len(before) + len(after):
+            return text[len(before) : len(text) - len(after)]
+    return ""
+
+
+def _read_answers(path: Path) -> list[Row]:
+    if not path.is_dir():
+        raise UserError(f"{path}: an answer set is a folder of images named STYLE_OBJECT_seedN.jpg")
+    rows = []
+    for number, file in enumerate(sorted(p for p in path.iterdir() if p.suffix in (".jpg", ".png")), start=1):
+        match = ANSWER.fullmatch(file.name)
+        if match is None:
+            raise UserError(f"{file}: row {number}: name: not of the form STYLE_OBJECT_seedN.jpg")
+        style = match["style"]
+        rows.append(
+            Row(
+                prompt=answer_prompt(style, match["object"]),
+                line=number,
+                seed=int(match["seed"]),
+                name=match["object"],
+                style=style,
+                image=file,
+            )
+        )
+    return rows
+
+
+def answer_prompt(style: str, thing: str) -> str:
+    """Return UnlearnCanvas's prompt for a style (with underscores, as its files write it) and an object."""
+    return f"A {thing} image in {style.replace('_', ' ')} style."
+
+
+READERS: dict[str, Callable[[Path], list[Row]]] = {
+    "i2p": _read_i2p,
+    "five-template": _read_celebrities,
+    "unlearncanvas": _read_answers,
+    "prompts": _read_prompts,
+}
