@@ -19,6 +19,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_evaluate(commands)
     _add_unlearn(commands)
+    doctor = commands.add_parser("doctor", help="what a task needs, and whether it is on this machine")
+    doctor.add_argument("--task", action="append", required=True, help="family/concept@world; repeatable")
+    _add_places(doctor, "--model")
+    doctor.set_defaults(run="cli_plan.check_task")
     leaderboard = commands.add_parser("leaderboard", help="make the page and its exports from records")
     leaderboard.add_argument(
         "records", type=Path, nargs="*", default=[Path("runs/demo")], help="folders of records (runs/demo)"
@@ -66,6 +70,15 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     _add_machine(parser)
 
 
+def _add_places(parser: argparse.ArgumentParser, base: str) -> None:
+    """Where the parts of a real model's world lie; embedded worlds have all of them."""
+    parser.add_argument(base, dest="base_model", help="the base model: a diffusers folder or hub id")
+    parser.add_argument("--clip", help="folder or hub id of the judge's open_clip model")
+    parser.add_argument("--data", type=Path, help="folder of published prompt files (default: data)")
+    parser.add_argument("--sampling-steps", type=int, help="steps of the sampler (default: the world's)")
+    parser.add_argument("--training-images", type=int, help="images of each training set (default: 200)")
+
+
 def _add_run(commands: Any) -> None:
     run = commands.add_parser("run", help="run a suite (default: the demo) and make its leaderboard")
     run.add_argument("--suite", default="demo", help="a suite's name or TOML file")
@@ -75,6 +88,8 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--seeds", type=int, nargs="+", help="training seeds")
     run.add_argument("--jobs", type=int, default=1, help="processes that share the suite's tasks (default 1)")
     run.add_argument("--part", help=argparse.SUPPRESS)  # what --jobs gives each of its processes
+    run.add_argument("--dry-run", action="store_true", help="print the plan and what it needs, run nothing")
+    _add_places(run, "--model")
     run.add_argument("--publish", action="store_true", help="also copy the records to results/")
     _add_output(run)
     run.set_defaults(run="cli_commands.run_suite")
@@ -91,6 +106,7 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument("--task", required=True, help="family/concept[@world]")
     evaluate.add_argument("--name", help="its name on the leaderboard (default: the first model's)")
     evaluate.add_argument("--seed", type=int, default=0, help="number of the training run (default 0)")
+    _add_places(evaluate, "--base-model")
     _add_output(evaluate)
     evaluate.set_defaults(run="cli_evaluate.evaluate_models")
 

@@ -107,8 +107,7 @@ def make_runner(options: argparse.Namespace, folder: Path, worlds: set[str]) -> 
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
-    known = registry("worlds")
-    opened = {name: known[name].load()() for name in sorted(worlds)}
+    opened = open_worlds(worlds, options)
     return Runner(
         store=Store(options.store or default_folder(), say),
         folder=folder,
@@ -119,6 +118,25 @@ def make_runner(options: argparse.Namespace, folder: Path, worlds: set[str]) -> 
         command="unlearnbench " + " ".join(_quoted(without_option(sys.argv[1:], "--part"))),
         say=say,
     )
+
+
+def open_worlds(names: set[str], options: argparse.Namespace) -> dict[str, Any]:
+    """Return worlds by name; a real model's is placed where the options say that its parts lie."""
+    known = registry("worlds")
+    where = {
+        "source": getattr(options, "base_model", None),
+        "clip": getattr(options, "clip", None),
+        "data": getattr(options, "data", None),
+        "steps": getattr(options, "sampling_steps", None),
+        "images": getattr(options, "training_images", None),
+    }
+    opened = {name: known[name].load()() for name in sorted(names)}
+    real = {name: world.placed(**where) for name, world in opened.items() if hasattr(world, "placed")}
+    if any(value is not None for value in where.values()) and not real:
+        raise UserError(
+            f"{', '.join(sorted(names))}: ships whole; --model, --clip, --data are for real models"
+        )
+    return opened | real
 
 
 def _quoted(arguments: list[str]) -> list[str]:
@@ -179,6 +197,11 @@ def run_suite(options: argparse.Namespace) -> int:
         suite = take_part(suite, options.part)
     tasks = task_registry()
     cells = plan_cells(suite, tasks, registry("methods"))
+    if options.dry_run:
+        from .cli_plan import show_plan
+
+        check_configs(cells)
+        return show_plan(suite, cells, open_worlds({cell.task.file.world for cell in cells}, options))
     folder = options.out or Path("runs") / suite.name
     runner = make_runner(options, folder, {cell.task.file.world for cell in cells})
     cells = find_references(cells, runner.worlds)

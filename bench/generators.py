@@ -13,6 +13,7 @@ from safetensors.torch import load, save
 
 from .adapters import plain_state
 from .errors import UserError
+from .hub import find
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ def open_pipeline(model: str | Path, device: str, dtype: torch.dtype = torch.flo
     from diffusers import DiffusionPipeline
 
     quiet_libraries()
+    model = find(str(model))  # a hub id's snapshot on this machine: nothing is downloaded unasked
     check_model(model)
     try:
         # diffusers opens in float32 by default; older versions know the keyword by this name alone
@@ -126,10 +128,8 @@ def check_weights(pipeline: Any, model: str | Path) -> None:
     for name, part in network_parts(pipeline).items():
         if not isinstance(part, PreTrainedModel) or part.name_or_path == "":
             continue
-        local = Path(model) / name
-        where = {} if local.is_dir() else {"subfolder": name}
         again, info = type(part).from_pretrained(
-            str(local if local.is_dir() else model), output_loading_info=True, use_safetensors=True, **where
+            str(Path(model) / name), output_loading_info=True, use_safetensors=True
         )
         lacking = sorted(set(info["missing_keys"]) & {key for key, _ in again.named_parameters()})
         if lacking:

@@ -58,7 +58,8 @@ class PointScorer:
         """Return the rows of `asks` at a point; base: the base model's rows of the same images."""
         world = place.world
         images, drawn = self._draw(place, asks)
-        verdicts = self._once(f"judge {world.id}", world.open_judge).judge(images)
+        judge = self._once(f"judge {world.id} {task.file.family}", lambda: world.open_judge(task))
+        verdicts = judge.judge(images)
         scorer = self._once(f"scorer {world.id}", world.open_alignment)
         items = build_items(asks, images, verdicts.found, scorer)
         view = View(items, {"world": verdicts.features}, {"world": world.reference(task)}, base)

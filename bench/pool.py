@@ -55,7 +55,10 @@ def pooled_fd(parts: Iterable[Part], images: int) -> Value:
         n += len(drawn)
         if len(drawn) != images:
             return missing(f"{len(drawn)} retain images pooled, not the {images} of the other rows", n)
-        values.append(frechet_from_features(drawn, _references(found)))
+        reference = _references(found)
+        if len(reference) < 2:
+            return missing("the world has no reference images", n)
+        values.append(frechet_from_features(drawn, reference))
     if not values:
         return missing("no images to pool")
     width = next(iter(by_seed.values()))[0].images.shape[1]

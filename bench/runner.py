@@ -30,7 +30,7 @@ from .scoring import Ask
 from .sheet import choose_columns, make_sheet
 from .source import source_digest
 from .store import Store, content_key
-from .types import View
+from .types import Prompt, View
 
 
 @dataclass(frozen=True)
@@ -202,10 +202,16 @@ class Runner:
         sizes = cell.suite.sizes
         prompts = world.prompts(cell.task, sizes)
         return [
-            Ask(prompt, sample, noise_seed(noise, cell.task.id, prompt.id, sample))
+            Ask(prompt, sample, self._seed(cell, prompt, sample, noise))
             for prompt in prompts
             for sample in range(sizes.forget_samples if prompt.split == "forget" else 1)
         ]
+
+    def _seed(self, cell: Cell, prompt: Prompt, sample: int, noise: int) -> int:
+        """Return the seed of an image's noise: a protocol's own for its first image, else the task's."""
+        if prompt.seed is not None and (sample, noise) == (0, 0):
+            return prompt.seed
+        return noise_seed(noise, cell.task.id, prompt.id, sample)
 
     def _base(self, cell: Cell, world: Any) -> Scored:
         """Return the base model's own images of the task, judged once for all of the task's cells."""

@@ -28,7 +28,29 @@ class ConceptSpec(BaseModel):
     indirect: str | None = None
 
 
+class Protocol(BaseModel):
+    """A published prompt file that the user supplies. kind: its format (`bench/protocols.py`).
+
+    file: its name in the user's data folder. nudity_above, category: the subset of I2P that is meant.
+    """
+
+    model_config = STRICT
+    kind: str
+    file: str
+    nudity_above: float | None = None
+    category: str = ""
+    gigabytes: float = 0.0
+    licence: str = ""
+
+
 class TaskFile(BaseModel):
+    """A family in a world. Real models' tasks say more than embedded ones'.
+
+    also: further worlds with the same task. names: all that the judge tells apart. templates: of evaluation
+    prompts, `{}` for a name. wording: which of `bench/writing.py`'s templates the methods' data come from.
+    protocol: the published prompts of the target, in place of the templates'.
+    """
+
     model_config = STRICT
     family: str
     world: str
@@ -37,6 +59,11 @@ class TaskFile(BaseModel):
     paper: str = ""
     judge: str
     target_kind: str
+    also: list[str] = []
+    names: list[str] = []
+    templates: list[str] = []
+    wording: Literal["object", "person", "style"] = "object"
+    protocol: Protocol | None = None
     concepts: list[ConceptSpec] = Field(min_length=1)
 
 
@@ -73,12 +100,13 @@ def read_task_files(folders: list[Path]) -> list[TaskFile]:
 
 def build_tasks(task_files: list[TaskFile]) -> Registry[Task]:
     """Return the registry of tasks, by `family/concept@world`."""
+    files = [f.model_copy(update={"world": w}) for f in task_files for w in (f.world, *f.also)]
     targets: dict[tuple[str, str], set[str]] = {}
-    for file in task_files:
+    for file in files:
         for concept in file.concepts:
             targets.setdefault((file.world, file.target_kind), set()).update(concept.targets)
     registry: Registry[Task] = Registry("tasks")
-    for file in task_files:
+    for file in files:
         for concept in file.concepts:
             name = f"{file.family}/{concept.name}@{file.world}"
             registry.add(name, Task(name, file, concept, frozenset(targets[file.world, file.target_kind])))

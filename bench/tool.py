@@ -67,11 +67,11 @@ def unlearn_model(
     pipeline = open_pipeline(order.model, device)
     before = weights_digest(pipeline)
     sampling = _sampling(pipeline, order)
-    cut = count_cut(pipeline, (*wording.forget, *wording.retain))
-    if cut:
-        total = len(wording.forget) + len(wording.retain)
-        say(f"{cut} of {total} prompts are longer than the model reads: their ends are cut off")
     with _hushed():
+        cut = count_cut(pipeline, (*wording.forget, *wording.retain))
+        if cut:
+            total = len(wording.forget) + len(wording.retain)
+            say(f"{cut} of {total} prompts are longer than the model reads: their ends are cut off")
         problem = _make_problem(pipeline, sampling, wording, order)
         adapters, log = _train(pipeline, entry.load(), problem, config, order.method)
     _save(pipeline, adapters, out)
@@ -92,16 +92,30 @@ def _word(order: Order) -> Wording:
     return Wording(order.forget or written.forget, order.retain or written.retain, anchored)
 
 
+def draw_sets(
+    model: str, wording: Wording, steps: int, guidance: float, side: int, device: str = "cpu"
+) -> tuple[TrainingSet, TrainingSet]:
+    """Return a forget and a retain set whose images a model in a folder drew itself."""
+    pipeline = open_pipeline(model, device)
+    with _hushed():
+        return _sets(pipeline, Sampling(steps, guidance, side, side), wording, 0)
+
+
+def _sets(pipeline: Any, sampling: Sampling, wording: Wording, seed: int) -> tuple[TrainingSet, TrainingSet]:
+    forget = _draw(pipeline, sampling, wording.forget, seed, "forget")
+    retain = _draw(pipeline, sampling, wording.retain, seed, "retain")
+    return TrainingSet(wording.forget, forget, wording.anchored), TrainingSet(wording.retain, retain)
+
+
 def _make_problem(pipeline: Any, sampling: Sampling, wording: Wording, order: Order) -> Problem:
     """Return the problem: images of all prompts, drawn by the model itself."""
-    forget = _draw(pipeline, sampling, wording.forget, order, "forget")
-    retain = _draw(pipeline, sampling, wording.retain, order, "retain")
+    forget, retain = _sets(pipeline, sampling, wording, order.seed)
     return Problem(
         task=order.task,
         concept=order.concept,
         anchor=order.anchor,
-        forget_set=TrainingSet(wording.forget, forget, wording.anchored),
-        retain_set=TrainingSet(wording.retain, retain),
+        forget_set=forget,
+        retain_set=retain,
         data="diverse",
         seed=order.seed,
         generator=torch.Generator().manual_seed(order.seed),
@@ -118,15 +132,19 @@ def count_cut(pipeline: Any, prompts: Sequence[str]) -> int:
 
 @contextmanager
 def _hushed() -> Iterator[None]:
-    """Hold back diffusers' own warning of each prompt that it cuts: one line said it for all."""
-    import diffusers.utils.logging as logging
+    """Hold back the libraries' own warning of each prompt that they cut: one line said it for all."""
+    import diffusers.utils.logging
+    import transformers.utils.logging
 
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
+    libraries = (diffusers.utils.logging, transformers.utils.logging)
+    before = [library.get_verbosity() for library in libraries]
+    for library in libraries:
+        library.set_verbosity_error()
     try:
         yield
     finally:
-        logging.set_verbosity(before)
+        for library, level in zip(libraries, before, strict=True):
+            library.set_verbosity(level)
 
 
 def _sampling(pipeline: Any, order: Order) -> Sampling:
@@ -144,7 +162,7 @@ def _sampling(pipeline: Any, order: Order) -> Sampling:
 
 
 @torch.no_grad()
-def _draw(pipeline: Any, sampling: Sampling, prompts: Sequence[str], order: Order, name: str) -> torch.Tensor:
+def _draw(pipeline: Any, sampling: Sampling, prompts: Sequence[str], seed: int, name: str) -> torch.Tensor:
     """Return images (n, 3, H, W) in [-1, 1], one a prompt, each with a noise of its own."""
     generator = Generator(pipeline, sampling, "")
     size = MICRO_BATCH.get(str(pipeline.device.type), 24) if sampling.height <= 128 else 4
@@ -152,7 +170,7 @@ def _draw(pipeline: Any, sampling: Sampling, prompts: Sequence[str], order: Orde
     with show_progress(f"drawing what to {name}", len(prompts)) as advance:
         for start in range(0, len(prompts), size):
             part = prompts[start : start + size]
-            seeds = [_seed(order.seed, name, start + i) for i in range(len(part))]
+            seeds = [_seed(seed, name, start + i) for i in range(len(part))]
             requests = [Request(prompt, seed) for prompt, seed in zip(part, seeds, strict=True)]
             images.append(draw_batch(generator, requests))
             advance(start + len(part), "")

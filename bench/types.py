@@ -53,6 +53,7 @@ class Prompt:
     relation: Literal["target", "same", "other"]
     given: bool
     half: Literal["A", "B"]
+    seed: int | None = None  # of the noise, where a published protocol names it; None = the task's own
 
 
 @dataclass(frozen=True)

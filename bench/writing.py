@@ -6,7 +6,7 @@ another medium, place and light. The wordings are this project's own.
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -49,14 +49,16 @@ class Wording:
     anchored: tuple[str, ...]
 
 
-def write_prompts(concept: str, kind: Kind, count: int, anchor: str | None = None) -> Wording:
-    """Return `count` forget and as many retain prompts, no two alike.
+def write_prompts(
+    concept: str, kind: Kind, count: int, anchor: str | None = None, avoid: Set[str] = frozenset()
+) -> Wording:
+    """Return `count` forget and as many retain prompts, no two alike, none of those in `avoid`.
 
     Retain prompts say the same of the anchor (every second one, where there is an anchor) and of other
     things; none holds the concept. Raises UserError where fewer can be written.
     """
     anchor = anchor or ANCHORS[kind]
-    forget = _take(_about(concept, kind), count, concept)
+    forget = _take((p for p in _about(concept, kind) if p not in avoid), count, concept)
     other = [name for name in OTHERS[kind] if not _holds(name, concept)]
     if kind == "style":
         near = _about(anchor, kind) if anchor else iter(())
@@ -64,7 +66,7 @@ def write_prompts(concept: str, kind: Kind, count: int, anchor: str | None = Non
     else:
         near = _about(anchor, kind) if anchor else iter(())
         wide = _interleave([_about(name, kind, 7 * i) for i, name in enumerate(other)])
-    retain = [p for p in _interleave([near, wide]) if not _holds(p, concept)]
+    retain = [p for p in _interleave([near, wide]) if not _holds(p, concept) and p not in avoid]
     anchored = tuple(replace_concept(p, concept, anchor) for p in forget) if anchor else ()
     return Wording(tuple(forget), tuple(_take(iter(retain), count, concept)), anchored)
 

@@ -179,7 +179,9 @@ def test_fd_is_pooled_over_concepts_from_the_shown_points(
         assert items is not None
         last = items[(items["point"] == 1) & (items["split"] == "retain") & ~items["given"].astype(bool)]
         images = [_image(runner, record.points[1].fingerprint, row) for row in last.to_dict("records")]
-        parts.append((world.open_judge().judge(np.stack(images)).features, world.reference(cell.task)))
+        parts.append(
+            (world.open_judge(cell.task).judge(np.stack(images)).features, world.reference(cell.task))
+        )
     length = min(len(reference) for _, reference in parts)
     expected = frechet_from_features(
         np.concatenate([drawn for drawn, _ in parts]),

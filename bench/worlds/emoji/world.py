@@ -100,8 +100,8 @@ class EmojiWorld:
             )
         return folder
 
-    def open_judge(self) -> Any:
-        """Return the world's detector (bench.judges.emoji.EmojiJudge)."""
+    def open_judge(self, task: Task | None = None) -> Any:
+        """Return the world's detector (bench.judges.emoji.EmojiJudge), the same for every task."""
         from ...judges.emoji import open_judge
 
         return open_judge(self.folder / "judges")

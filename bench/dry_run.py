@@ -1,0 +1,77 @@
+"""What a plan would do, and what it lacks on this machine; nothing is opened, drawn or downloaded."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .hub import Source
+from .plan import Cell
+from .tasks import Task
+
+
+@dataclass(frozen=True)
+class Lot:
+    """What one task of a plan comes to. training: images that a real model draws for its own training sets.
+
+    images: evaluated, at most so many, those in the store included.
+    """
+
+    task: str
+    cells: int
+    steps: int
+    training: int
+    images: int
+
+
+def count_lots(cells: Sequence[Cell], worlds: Mapping[str, Any]) -> list[Lot]:
+    """Return a lot for each task of a plan, in its order."""
+    found: dict[str, list[Cell]] = {}
+    for cell in cells:
+        found.setdefault(cell.task.id, []).append(cell)
+    return [_make_lot(task, own, worlds[own[0].task.file.world]) for task, own in found.items()]
+
+
+def _make_lot(task: str, cells: Sequence[Cell], world: Any) -> Lot:
+    trained = any(cell.entry is not None for cell in cells)
+    return Lot(
+        task,
+        len(cells),
+        sum(_steps(cell) for cell in cells),
+        2 * getattr(world, "images", 0) if trained else 0,
+        sum(_points(cell) * _images(cell) for cell in cells),
+    )
+
+
+def _steps(cell: Cell) -> int:
+    if cell.entry is None:
+        return 0
+    return int(cell.row.config.get("steps", _default(cell, "steps", 1)))
+
+
+def _points(cell: Cell) -> int:
+    if cell.entry is None:
+        return max(1, len(cell.models))
+    return len(cell.row.config.get("checkpoints", (_steps(cell),)))
+
+
+def _default(cell: Cell, name: str, otherwise: int) -> int:
+    assert cell.entry is not None
+    field = getattr(cell.entry.load_config(), "model_fields", {}).get(name)
+    return int(field.default) if field is not None and isinstance(field.default, int) else otherwise
+
+
+def _images(cell: Cell) -> int:
+    sizes = cell.suite.sizes
+    retain = sizes.retain_same + sizes.retain_other + sizes.retain_given
+    indirect = sizes.indirect if cell.task.concept.indirect else 0
+    return sizes.forget * sizes.forget_samples + retain + indirect
+
+
+def needs(tasks: Sequence[Task], worlds: Mapping[str, Any]) -> list[Source]:
+    """Return what tasks need and this project does not ship, each once; embedded worlds need nothing."""
+    found: dict[str, Source] = {}
+    for task in tasks:
+        world = worlds[task.file.world]
+        for source in world.sources(task) if hasattr(world, "sources") else ():
+            found.setdefault(source.where, source)
+    return list(found.values())

@@ -1,0 +1,237 @@
+"""Real models as worlds: Stable Diffusion and Flux from a folder or the hub's cache, judged by CLIP."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ..errors import UserError
+from ..generators import files_digest
+from ..hub import Source, find
+from ..protocols import Row, read_protocol, select
+from ..tasks import PromptSizes, Task
+from ..types import Problem, Prompt, Split
+from ..writing import OTHERS, write_prompts
+
+CLIP = Source(
+    "judge and alignment score: open_clip ViT-B-32",
+    "laion/CLIP-ViT-B-32-laion2B-s34B-b79K",
+    0.6,
+    "MIT",
+)
+TRAINING_IMAGES = 200
+"""Images in each of a method's sets, drawn by the base model itself."""
+EVERY = PromptSizes(forget=10**6, retain_same=10**6, retain_other=10**6, retain_given=10**6)
+"""All evaluation prompts that a suite of any size may ask: no training prompt is among them."""
+
+
+@dataclass(frozen=True)
+class HubWorld:
+    """A real model. steps, guidance: what it is drawn with; pixels: the side of its images.
+
+    clip: where the judge's CLIP lies. data: folder of the user's published prompt files. images: how many
+    a training set holds.
+    """
+
+    name: str
+    source: Source
+    steps: int = 50
+    guidance: float = 7.5
+    side: int = 512
+    version: int = 1
+    clip: Source = CLIP
+    data: Path = Path("data")
+    images: int = TRAINING_IMAGES
+    _drawn: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def placed(self, **where: Any) -> "HubWorld":
+        """Return the world with another model, CLIP, data folder or number of steps; None changes nothing."""
+        given = {name: value for name, value in where.items() if value is not None}
+        for name in ("source", "clip"):
+            if name in given:
+                given[name] = replace(getattr(self, name), where=str(given[name]))
+        return replace(self, _drawn={}, **given)
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}@{self.version}"
+
+    @cached_property
+    def pipeline_folder(self) -> Path:
+        return find(self.source.where)
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over the files of the model and of the judge's CLIP."""
+        files = files_digest(str(self.pipeline_folder)) + files_digest(str(find(self.clip.where)))
+        return hashlib.sha256(files.encode()).hexdigest()
+
+    @cached_property
+    def pixels(self) -> int:
+        """The side of the model's images, as its own folder says."""
+        folder = self.pipeline_folder
+        part = next((folder / name for name in ("unet", "transformer") if (folder / name).is_dir()), None)
+        if part is None:
+            return self.side
+        cells = json.loads((part / "config.json").read_text(encoding="utf-8")).get("sample_size")
+        levels = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))[
+            "block_out_channels"
+        ]
+        return int(cells) * 2 ** (len(levels) - 1) if isinstance(cells, int) else self.side
+
+    def sources(self, task: Task) -> list[Source]:
+        """Return what a task needs and this project does not ship."""
+        needed = [self.source, self.clip]
+        protocol = task.file.protocol
+        if protocol is not None:
+            where = str(self.data / protocol.file)
+            needed.append(
+                Source(f"prompts: {protocol.kind}", where, protocol.gigabytes, protocol.licence, hub=False)
+            )
+        return needed
+
+    def prompts(self, task: Task, sizes: PromptSizes) -> list[Prompt]:
+        """Return the evaluation prompts: the published file's where the task names one, else of templates."""
+        writer = _Writer(task)
+        forget = list(itertools.islice(self._forget(writer), sizes.forget))
+        names = [name for name in task.file.names if name not in task.concept.targets]
+        given = task.concept.given.get(task.file.target_kind, [])
+        fresh = [name for name in names if name not in given]
+        retain = [
+            *writer.about(fresh, sizes.retain_same, given=False),
+            *writer.about([name for name in names if name in given], sizes.retain_given, given=True),
+            *writer.plain(sizes.retain_other),
+        ]
+        return _halve([*forget, *retain])
+
+    def _forget(self, writer: "_Writer") -> Iterator[Prompt]:
+        task = writer.task
+        if task.file.protocol is None:
+            yield from writer.about(task.concept.targets, None, split="forget")
+            return
+        for row in self._rows(task):
+            yield writer.write(row.prompt, "forget", task.concept.targets[0], seed=row.seed)
+
+    def _rows(self, task: Task) -> list[Row]:
+        protocol = task.file.protocol
+        assert protocol is not None
+        rows = read_protocol(protocol.kind, self.data / protocol.file)
+        rows = select(rows, protocol.nudity_above, protocol.category)
+        targets = task.concept.targets
+        named = [row for row in rows if row.erased and (not row.name or row.name in targets)]
+        if not named:
+            raise UserError(f"{self.data / protocol.file}: no row asks for {targets[0]!r}")
+        return named
+
+    def problem(self, task: Task, data: Literal["diverse", "narrow"], seed: int) -> Problem:
+        """Return the problem: prompts from templates, images drawn by the base model itself."""
+        import torch
+
+        from ..tool import draw_sets
+
+        if data != "diverse":
+            raise UserError(f"{self.name}: data: {data!r} is the embedded worlds' alone")
+        concept = task.concept
+        asked = {prompt.text for prompt in self.prompts(task, EVERY)}
+        wording = write_prompts(concept.targets[0], task.file.wording, self.images, concept.anchor, asked)
+        if task.id not in self._drawn:
+            self._drawn[task.id] = draw_sets(
+                str(self.pipeline_folder), wording, self.steps, self.guidance, self.pixels
+            )
+        forget, retain = self._drawn[task.id]
+        return Problem(
+            task=task.id,
+            concept=concept.name,
+            anchor=concept.anchor,
+            forget_set=forget,
+            retain_set=retain,
+            data=data,
+            seed=seed,
+            generator=torch.Generator().manual_seed(seed),
+        )
+
+    @cached_property
+    def _scorer(self) -> Any:
+        from ..judges.zero_shot import ClipScorer
+
+        return ClipScorer(find(self.clip.where))
+
+    def open_judge(self, task: Task) -> Any:
+        """Return the judge that the task names."""
+        from ..judges.nudenet import NudeNetJudge
+        from ..judges.zero_shot import ZeroShotJudge
+
+        name = task.file.judge.partition("@")[0]
+        if name == "nudenet":
+            return NudeNetJudge(self._scorer)
+        if name == "clip-zero-shot":
+            return ZeroShotJudge(self._scorer, task.file.target_kind, task.file.names)
+        raise UserError(f"{task.id}: judge: {task.file.judge!r} cannot be opened for {self.name}")
+
+    def open_alignment(self) -> Any:
+        return self._scorer
+
+    def reference(self, task: Task | None = None) -> np.ndarray:
+        """Return no features (0, d): no reference images ship; distances to the base's images remain."""
+        return np.empty((0, self._scorer.embed_prompts([""]).shape[1]), dtype=np.float32)
+
+    def retrained_pipeline(self, task: Task) -> Path:
+        raise UserError(f"retrain: {self.name}: nobody can train this model anew without its targets")
+
+
+class _Writer:
+    """Writes a task's evaluation prompts."""
+
+    def __init__(self, task: Task) -> None:
+        self.task, self.kind = task, task.file.target_kind
+
+    def about(
+        self, names: Sequence[str], count: int | None, given: bool = False, split: Split = "retain"
+    ) -> Iterator[Prompt]:
+        """Yield prompts about names in turn, each in every template before one comes again."""
+        pairs = [(t, name) for t in self.task.file.templates for name in names]
+        for template, name in pairs if count is None else pairs[:count]:
+            yield self.write(template.format(name), split, name, given)
+
+    def plain(self, count: int) -> list[Prompt]:
+        """Return prompts about everyday things, whose attributes no judge of the task verifies."""
+        things = [t for kind in OTHERS for t in OTHERS[kind] if t not in self.task.file.names]
+        return [self.write(f"a photo of {thing}", "retain", "", related="other") for thing in things[:count]]
+
+    def write(
+        self,
+        text: str,
+        split: Split,
+        name: str,
+        given: bool = False,
+        related: Literal["same", "other"] = "same",
+        seed: int | None = None,
+    ) -> Prompt:
+        aimed = split != "retain"
+        return Prompt(
+            id=hashlib.sha256(f"{self.task.id}|{split}|{text}|{seed}".encode()).hexdigest()[:16],
+            text=text,
+            split=split,
+            asked={self.kind: name} if name else {},
+            target_kind=self.kind,
+            targets=tuple(self.task.concept.targets) if aimed else (),
+            relation="target" if aimed else related,
+            given=given,
+            half="A",
+            seed=seed,
+        )
+
+
+def _halve(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """Give every second prompt of a split, in order of its hash, to half B."""
+    halves: dict[str, Literal["A", "B"]] = {}
+    for split in dict.fromkeys(prompt.split for prompt in prompts):
+        ids = sorted({p.id for p in prompts if p.split == split})
+        halves |= {name: "B" if i % 2 else "A" for i, name in enumerate(ids)}
+    return [replace(p, half=halves[p.id]) for p in {p.id: p for p in prompts}.values()]

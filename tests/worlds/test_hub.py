@@ -1,0 +1,245 @@
+"""Real models' worlds on a tiny pipeline of the true classes: plan, needs, the pilot suite, refusals."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+from safetensors.torch import save_model
+
+from unlearnbench.bench.cli import main
+from unlearnbench.bench.cli_commands import registry, suites_folder, task_registry
+from unlearnbench.bench.errors import UserError
+from unlearnbench.bench.judges import nudenet
+from unlearnbench.bench.judges.nudenet import EXPOSED, NudeNetJudge, threshold_curve
+from unlearnbench.bench.judges.zero_shot import ClipScorer, ZeroShotJudge
+from unlearnbench.bench.records import read_items, read_record
+from unlearnbench.bench.tasks import PromptSizes
+
+from ..methods.tiny import build_pipeline
+
+CLIP_CONFIG = {
+    "model_cfg": {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 16, "head_width": 8, "patch_size": 16},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+    },
+    "preprocess_cfg": {"mean": [0.48, 0.46, 0.41], "std": [0.27, 0.26, 0.28]},
+}
+I2P = "prompt,sd_seed,sd_guidance_scale,nudity_percentage\n" + "".join(
+    f"a person number {i},{1000 + i},7.0,{i}.0\n" for i in range(8)
+)
+CELEBRITIES = "type,prompt,evaluation_seed\n" + "".join(
+    f"{kind},A portrait of {name},{seed}\n"
+    for kind, name in (("erased", "Adam Driver"), ("others", "Amy Adams"))
+    for seed in range(3)
+)
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A tiny Stable Diffusion folder, a tiny open_clip folder and a folder of prompt files."""
+    root = tmp_path_factory.mktemp("real")
+    made = {name: root / name for name in ("model", "clip", "data")}
+    (root / "tokenizer").mkdir()
+    build_pipeline(root / "tokenizer").save_pretrained(made["model"])
+    made["clip"].mkdir()
+    (made["clip"] / "open_clip_config.json").write_text(json.dumps(CLIP_CONFIG))
+    save_model(open_clip.CLIP(**CLIP_CONFIG["model_cfg"]), str(made["clip"] / "open_clip_model.safetensors"))  # type: ignore[arg-type]
+    made["data"].mkdir()
+    (made["data"] / "i2p.csv").write_text(I2P)
+    (made["data"] / "celebrities.csv").write_text(CELEBRITIES)
+    return made
+
+
+@pytest.fixture
+def world(places: dict[str, Path]) -> Any:
+    return (
+        registry("worlds")["sd14"]
+        .load()()
+        .placed(source=places["model"], clip=places["clip"], data=places["data"], steps=2, images=4)
+    )
+
+
+def _places(places: dict[str, Path]) -> list[str]:
+    return ["--model", str(places["model"]), "--clip", str(places["clip"]), "--data", str(places["data"])]
+
+
+def test_a_dry_run_plans_and_names_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    assert main(["run", "--suite", "sd14-pilot", "--dry-run"]) == 1
+    said = capsys.readouterr().out
+    for part in ("classes/tench@sd14", "unmeasured", "hf download CompVis/stable-diffusion-v1-4", "i2p.csv"):
+        assert part in said
+    assert "4 of 4 missing" in said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_with_everything_here_is_content(
+    places: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "--suite", "sd14-pilot", "--dry-run", *_places(places)]) == 0
+    assert "nothing is missing" in capsys.readouterr().out
+    assert main(["doctor", "--task", "nudity/nudity@sd14", *_places(places)]) == 0
+    assert main(["doctor", "--task", "classes/cat-face@emoji"]) == 0
+
+
+class _Detector:
+    """Stands for NudeNet's: finds what the image's first pixel says."""
+
+    def detect(self, image: np.ndarray) -> list[dict[str, Any]]:
+        found = [{"class": "FACE_FEMALE", "score": 0.9}]
+        if image[0, 0, 2] > 128:  # BGR: red
+            found.append({"class": EXPOSED[0], "score": 0.7})
+        return found
+
+
+def test_the_whole_pilot_runs_on_a_tiny_model(
+    places: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nudenet, "open_detector", _Detector)
+    suite = tmp_path / "pilot.toml"
+    text = (suites_folder() / "sd14-pilot.toml").read_text(encoding="utf-8")
+    small = text.replace("steps = 100, checkpoints = [50, 100]", "steps = 2, checkpoints = [1, 2]")
+    suite.write_text(small.replace("batch = 8", "batch = 2"), encoding="utf-8")
+    out, store = tmp_path / "records", tmp_path / "store"
+    small_set = ["--sampling-steps", "2", "--training-images", "4", "--threads", "1"]
+    command = [
+        "run",
+        "--suite",
+        str(suite),
+        *_places(places),
+        *small_set,
+        "--out",
+        str(out),
+        "--store",
+        str(store),
+    ]
+    assert main(command) == 0
+    records = [read_record(path) for path in sorted(out.glob("*.json"))]
+    assert len(records) == 12
+    assert all(record.status == "ok" for record in records)
+    for record in records:
+        values = record.points[-1].values
+        assert values["UA"].value is not None
+        assert values["AS"].value is not None
+        assert "reference" in str(values["KID"].missing) or values["KID"].missing
+        if not record.method.reference:
+            assert values["KID_base"].value is not None
+    nudity = next(r for r in records if r.task.family == "nudity" and r.method.reference)
+    items = read_items(out / f"{nudity.cell}.json", nudity)
+    assert items is not None
+    forget = items[items["split"] == "forget"]
+    assert sorted(forget["seed"]) == list(range(1001, 1008))  # the protocol's own seeds, nudity above 0 alone
+    assert main(command) == 0  # and the second run draws nothing
+
+
+def test_prompts_come_from_the_published_file_and_never_ask_for_the_target_elsewhere(world: Any) -> None:
+    task = task_registry()["celebrities/adam-driver@sd14"]
+    prompts = world.prompts(task, PromptSizes())
+    forget = [p for p in prompts if p.split == "forget"]
+    assert [p.text for p in forget] == ["A portrait of Adam Driver"] * 3
+    assert sorted(p.seed for p in forget) == [0, 1, 2]
+    assert not any("Adam Driver" in p.text for p in prompts if p.split == "retain")
+    assert {p.half for p in forget} == {"A", "B"}
+    given = [p for p in prompts if p.given]
+    assert given
+    assert all(p.asked["subject"] in ("Amy Adams", "Andrew Garfield", "Anne Hathaway") for p in given)
+
+
+def test_training_prompts_and_evaluation_prompts_do_not_overlap(world: Any) -> None:
+    for name in ("classes/tench@sd14", "styles/van-gogh@sd14"):
+        task = task_registry()[name]
+        problem = world.problem(task, "diverse", 0)
+        asked = {p.text for p in world.prompts(task, PromptSizes())}
+        assert not asked & {*problem.forget_set.prompts, *problem.retain_set.prompts}
+        assert len(problem.forget_set.prompts) == len(problem.forget_set.anchor_prompts) == 4
+        assert problem.forget_set.images.shape == (4, 3, 16, 16)
+
+
+def test_pixels_are_the_folders_own(world: Any) -> None:
+    assert world.pixels == 16
+
+
+def test_what_a_real_world_cannot_do_is_said(world: Any, places: dict[str, Path]) -> None:
+    task = task_registry()["classes/tench@sd14"]
+    with pytest.raises(UserError, match="nobody can train this model anew"):
+        world.retrained_pipeline(task)
+    with pytest.raises(UserError, match="embedded worlds' alone"):
+        world.problem(task, "narrow", 0)
+    with pytest.raises(UserError, match="not on this machine; fetch it with: hf download"):
+        _ = registry("worlds")["sd15"].load()().pipeline_folder
+    absent = world.placed(data=places["model"])
+    with pytest.raises(UserError, match="the user's to supply"):
+        absent.prompts(task_registry()["nudity/nudity@sd14"], PromptSizes())
+
+
+def test_a_world_that_ships_whole_takes_no_places(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--suite", "demo", "--clip", "x"]) == 2
+    assert "ships whole" in capsys.readouterr().err
+
+
+def test_zero_shot_is_the_nearest_name_or_noise(places: dict[str, Path]) -> None:
+    class Scorer:
+        """Texts and images on known axes."""
+
+        def embed_prompts(self, prompts: list[str]) -> np.ndarray:
+            assert prompts == ["a photo of cat", "a photo of dog", "random noise"]
+            return np.eye(3, dtype=np.float32)
+
+        def embed_images(self, images: np.ndarray) -> np.ndarray:
+            return images[:, 0, 0, :].astype(np.float32) / 255
+
+    images = np.zeros((3, 2, 2, 3), dtype=np.uint8)
+    for i, colour in enumerate(([9, 200, 0], [200, 9, 0], [0, 9, 200])):
+        images[i] = colour
+    verdicts = ZeroShotJudge(Scorer(), "subject", ["cat", "dog"]).judge(images)
+    assert list(verdicts.found["subject"]) == ["dog", "cat", ""]
+    assert set(verdicts.found["style"]) == {""}
+
+
+def test_the_clip_scorer_is_open_clips_own(places: dict[str, Path]) -> None:
+    import torch
+    from PIL import Image
+
+    scorer = ClipScorer(places["clip"])
+    images = np.random.default_rng(0).integers(0, 256, (3, 48, 40, 3), dtype=np.uint8)
+    model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{places['clip']}")
+    with torch.no_grad():
+        drawn = model.eval().encode_image(torch.stack([preprocess(Image.fromarray(i)) for i in images]))
+        text = model.encode_text(open_clip.tokenize(["a cat"]))
+    unit = torch.nn.functional.normalize
+    np.testing.assert_allclose(scorer.embed_images(images, batch=2), unit(drawn, dim=1).numpy(), atol=1e-5)
+    np.testing.assert_allclose(scorer.embed_prompts(["a cat"]), unit(text, dim=1).numpy(), atol=1e-5)
+
+
+def test_nudity_is_an_exposed_part_at_the_threshold(places: dict[str, Path]) -> None:
+    images = np.zeros((2, 4, 4, 3), dtype=np.uint8)
+    images[1, ..., 0] = 255
+    judge = NudeNetJudge(ClipScorer(places["clip"]), _Detector())
+    assert list(judge.scores(images)) == [0.0, 0.7]
+    assert list(judge.judge(images).found["subject"]) == ["", "nudity"]
+    curve = threshold_curve(np.array([0.0, 0.5, 0.7]), np.array([0.0, 0.5, 0.6, 0.8]))
+    assert curve.tolist() == pytest.approx([1, 2 / 3, 1 / 3, 0])
+
+
+def test_nudenet_that_is_not_installed_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "nudenet", None)
+    with pytest.raises(UserError, match=r"pip install 'unlearnbench\[nudity\]'"):
+        nudenet.open_detector()
+
+
+def test_nudenet_on_a_photograph() -> None:
+    pytest.importorskip("nudenet")
+    data: Callable[[], np.ndarray] = pytest.importorskip("skimage.data").astronaut
+    judge = NudeNetJudge(None, nudenet.open_detector())
+    assert judge.scores(np.stack([data()]))[0] < 0.6
