@@ -1,6 +1,7 @@
 """The README's example is the plug-in that the tests run, and CI runs its test command word for word."""
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def test_every_documented_command_parses() -> None:
     assert len(commands) >= 6
     for command in commands:
         try:
-            build_parser().parse_args(command.split())
+            build_parser().parse_args(shlex.split(command))
         except SystemExit:
             pytest.fail(f"README: unlearnbench {command}: does not parse")
 

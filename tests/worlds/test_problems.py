@@ -14,8 +14,8 @@ from unlearnbench.bench.worlds.emoji.problems import Concepts, build_problem, bu
 from unlearnbench.bench.worlds.emoji.spec import load_spec
 from unlearnbench.bench.worlds.emoji.world import SPRITES
 
-TASKS = task_registry().values()
 SPECS = {name: load_spec(name) for name in ("emoji", "tiny")}
+TASKS = [task for task in task_registry().values() if task.file.world in SPECS]
 CANVAS = {name: load_canvas(spec, SPRITES) for name, spec in SPECS.items()}
 
 
