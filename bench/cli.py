@@ -19,6 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_evaluate(commands)
     _add_unlearn(commands)
+    _add_check(commands)
     doctor = commands.add_parser("doctor", help="what a task needs, and whether it is on this machine")
     doctor.add_argument("--task", action="append", required=True, help="family/concept@world; repeatable")
     _add_places(doctor, "--model")
@@ -129,6 +130,18 @@ def _add_unlearn(commands: Any) -> None:
     unlearn.add_argument("--seed", type=int, default=0)
     _add_machine(unlearn)
     unlearn.set_defaults(run="cli_unlearn.unlearn_concept")
+
+
+def _add_check(commands: Any) -> None:
+    check = commands.add_parser("check", help="gate a model update: baseline, candidate, policy")
+    check.add_argument("--baseline", type=Path, required=True, help="a record (CELL.json)")
+    check.add_argument("--candidate", required=True, help="a record, or a model as `evaluate` takes it")
+    check.add_argument("--policy", type=Path, required=True, help="a TOML file of rules and waivers")
+    check.add_argument("--point", help="label of the baseline's point (default: its last)")
+    check.add_argument("--candidate-point", help="label of the candidate's point (default: its last)")
+    _add_places(check, "--base-model")
+    _add_output(check)
+    check.set_defaults(run="cli_check.check_candidate")
 
 
 def _add_pretrain(commands: Any) -> None:

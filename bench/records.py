@@ -136,7 +136,7 @@ def write_record(record: Record, items: pd.DataFrame | None, sheet: bytes | None
         _replace(folder / f"{record.cell}.parquet", lambda p: _write_items(items, p))
     if sheet is not None:
         _replace(folder / f"{record.cell}.webp", lambda p: p.write_bytes(sheet))
-    text = _json_by_field(record.model_dump(mode="json"))
+    text = _json_by_field(_without_nothing(record.model_dump(mode="json")))
     return _replace(folder / f"{record.cell}.json", lambda p: p.write_text(text, encoding="utf-8"))
 
 
@@ -152,6 +152,16 @@ def _write_items(items: pd.DataFrame, path: Path) -> None:
         write_statistics=False,
         store_schema=False,
     )
+
+
+def _without_nothing(content: dict[str, Any]) -> dict[str, Any]:
+    """Return a record's content without the interval or the reason that a value does not have."""
+    for point in content["points"]:
+        for value in point["values"].values():
+            for name in ("low", "high", "missing"):
+                if value[name] is None:
+                    del value[name]
+    return content
 
 
 def _json_by_field(content: dict[str, Any]) -> str:

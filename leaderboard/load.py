@@ -35,7 +35,7 @@ def load(folder: Path) -> list[Loaded]:
     paths = sorted(folder.glob("*.json"))
     if not paths:
         raise UserError(f"{folder}: no records (*.json) in it; `unlearnbench run` writes some")
-    return [_load_one(path) for path in paths]
+    return [load_one(path) for path in paths]
 
 
 def load_together(folders: Sequence[Path]) -> list[Loaded]:
@@ -62,7 +62,8 @@ def _is_same(first: Record, second: Record) -> bool:
     return (first.prompts_sha256, first.items_sha256) == (second.prompts_sha256, second.items_sha256)
 
 
-def _load_one(path: Path) -> Loaded:
+def load_one(path: Path) -> Loaded:
+    """Return one record with what lies beside it; raises UserError like `load`."""
     record = _read(path)
     for field, complaint in _complaints(path, record):
         raise UserError(f"{path}: {field}: {complaint}")

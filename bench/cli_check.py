@@ -1,0 +1,150 @@
+"""What `check` does: a candidate against a baseline under a policy. Exit status 0, 1, 2 or 3."""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from .cli_commands import make_runner, task_registry
+from .errors import UserError
+
+ERROR = 3
+"""Exit status where nothing was judged; 0 passed, 1 regressed, 2 could not tell."""
+
+
+def check_candidate(options: argparse.Namespace) -> int:
+    """Check a candidate and write the reports; a user's mistake is one line and status 3."""
+    try:
+        return _check(options)
+    except UserError as error:
+        print(f"unlearnbench: {error}", file=sys.stderr)
+        return ERROR
+
+
+def _check(options: argparse.Namespace) -> int:
+    from ..leaderboard.gate import check, verdict, worst_prompts
+    from ..leaderboard.gate_report import make_table, to_junit, to_markdown
+    from ..leaderboard.policy import PAIRED, read_policy
+
+    policy = read_policy(options.policy)
+    origin, baseline = read_side(options.baseline, options.point)
+    target, candidate = _candidate(options, policy, origin)
+    findings = check(policy, baseline, candidate, date.today())
+    title = f"{policy.name}: {candidate.name} against {baseline.name}"
+    _console().print(make_table(title, findings))
+    metric = next((f.metric for f in findings if f.state == "regressed" and f.metric in PAIRED), "VA")
+    worst = worst_prompts(metric, baseline, candidate)
+    for row in worst.to_dict("records"):
+        print(f"worse ({metric} {row['before']:.3g} to {row['after']:.3g}): {row['prompt']}")
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        pairs = write_images(worst, (origin, target), options)
+        (options.out / "junit.xml").write_text(to_junit(title, findings), encoding="utf-8")
+        text = to_markdown(title, findings, worst, pairs)
+        (options.out / "summary.md").write_text(text, encoding="utf-8")
+        print(f"reports: {options.out / 'summary.md'}, {options.out / 'junit.xml'}")
+    return verdict(findings)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A record and the point of it that is compared."""
+
+    record: Any
+    point: Any
+
+    def find_image(self, store: Any, prompt: str, seed: int) -> bytes | None:
+        """Return an image of the point as PNG, None where this machine's store does not hold it."""
+        from .generators import Sampling
+        from .sampling import Request, image_key
+
+        known = Sampling.__dataclass_fields__
+        sampling = Sampling(**{name: v for name, v in self.record.sampling.items() if name in known})
+        device = self.record.environment.get("device", "cpu")
+        dtype = self.record.sampling.get("dtype", "torch.float32")
+        key = image_key(self.point.fingerprint, sampling, dtype, device, Request(prompt, seed))
+        found: bytes | None = store.get("images", key)
+        return found
+
+
+def write_images(
+    worst: Any, sides: tuple[Origin, Origin], options: argparse.Namespace
+) -> list[tuple[str, str]]:
+    """Write before/after images of the worst prompts beside the reports; none unless all are in the store."""
+    from .store import Store, default_folder
+
+    store = Store(options.store or default_folder(), lambda line: None)
+    rows = worst.to_dict("records")
+    found = [[side.find_image(store, row["prompt"], int(row["seed"])) for side in sides] for row in rows]
+    if not rows or any(image is None for pair in found for image in pair):
+        return []
+    names = []
+    for number, pair in enumerate(found, start=1):
+        files = tuple(f"{number}-{when}.png" for when in ("before", "after"))
+        for file, image in zip(files, pair, strict=True):
+            (options.out / file).write_bytes(image or b"")
+        names.append((files[0], files[1]))
+    return names
+
+
+def read_side(path: Path, point: str | None) -> tuple[Origin, Any]:
+    """Return a record's point (by label; the last one otherwise), and it as a side of the gate."""
+    from ..leaderboard.gate import Side
+    from ..leaderboard.load import load_one
+
+    loaded = load_one(path)
+    record = loaded.record
+    if record.status != "ok" or loaded.items is None:
+        raise UserError(f"{path}: status: the record is of a run that failed; it cannot be compared with")
+    labels = [p.label for p in record.points]
+    if point is not None and point not in labels:
+        raise UserError(f"--point {point}: {path.name} has the points {', '.join(labels)}")
+    chosen = record.points[-1 if point is None else labels.index(point)]
+    rows = loaded.items[loaded.items["point"] == chosen.index].reset_index(drop=True)
+    name = record.method.name if len(labels) == 1 else f"{record.method.name} {chosen.label}"
+    return Origin(record, chosen), Side(name, dict(chosen.values), rows)
+
+
+def _candidate(options: argparse.Namespace, policy: Any, origin: Origin) -> tuple[Origin, Any]:
+    """Return the candidate: a record's point, or a model that is evaluated now."""
+    from ..leaderboard.gate import Side
+
+    path, record = Path(options.candidate), origin.record
+    if path.suffix == ".json":
+        other, candidate = read_side(path, options.candidate_point)
+        name = other.record.task.id
+        if name != record.task.id:
+            raise UserError(f"--candidate {path.name}: is of {name}, the baseline of {record.task.id}")
+        return other, candidate
+    from .outside import kind_of, short_name
+    from .plan import Cell, MethodRow, Suite
+
+    kind_of(options.candidate)
+    task = task_registry()[record.task.id]
+    if task.file.judge != record.task.judge:
+        raise UserError(f"baseline: judged by {record.task.judge}, this version judges by {task.file.judge}")
+    name = short_name(options.candidate)
+    row = MethodRow(name=name, config={"model": name})
+    suite = Suite(name="check", tasks=[task.id], methods=[row], sizes=policy.sizes)
+    cell = Cell(suite, task, row, None, 0, (options.candidate,))
+    folder = options.out or Path("runs") / "check"
+    runner = make_runner(options, folder, {task.file.world})
+    [outcome] = runner.run([cell])
+    if outcome.state == "failed":
+        raise UserError(f"--candidate {options.candidate}: {_error(outcome.path)}")
+    target, side = read_side(outcome.path, None)
+    return target, Side(name, side.values, side.items)
+
+
+def _error(path: Path) -> str:
+    from .records import read_record
+
+    return str(read_record(path).error)
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=140)

@@ -1,0 +1,251 @@
+"""Does a candidate keep to a policy? Each rule passes, has regressed, or cannot be told from these images."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from ..bench.errors import UserError
+from ..bench.metrics import alignment as as_metric
+from ..bench.metrics import cra, in_prompt, ira, ua, va
+from ..bench.stats.compare import mcnemar
+from ..bench.stats.intervals import wilson
+from ..bench.types import Value
+from .policy import Policy, Rule, Waiver
+
+State = Literal["passed", "regressed", "unclear", "waived"]
+SCORES = {
+    "UA": ua.METRIC,
+    "UA_indirect": ua.METRIC,
+    "VA": va.METRIC,
+    "in_prompt": in_prompt.METRIC,
+    "IRA": ira.METRIC,
+    "CRA": cra.METRIC,
+    "AS": as_metric.METRIC,
+}
+KEYS = ["prompt_id", "sample"]
+MOST_NEEDED = 1_000_000
+"""More prompts than this are no advice."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One model's point: its values, and its item rows."""
+
+    name: str
+    values: dict[str, Value]
+    items: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What became of a rule. low, high: interval of `value`, or of `difference` for a rule about it.
+
+    needed: about how many prompts would tell, where these do not. p: exact McNemar test between the two
+    models, for scores of 0 and 1. reason: why there is no number, or the waiver's.
+    """
+
+    rule: str
+    metric: str
+    state: State
+    concept: str = ""
+    value: float | None = None
+    baseline: float | None = None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    prompts: int = 0
+    needed: int | None = None
+    p: float | None = None
+    reason: str = ""
+
+
+def check(policy: Policy, baseline: Side, candidate: Side, today: date) -> list[Finding]:
+    """Return a finding for each rule (for each concept of a rule per concept), waivers applied.
+
+    Raises UserError where the two were not asked for the same images.
+    """
+    pair(baseline.items, candidate.items)
+    found = [f for rule in policy.rules for f in _apply(rule, policy.level, baseline, candidate)]
+    return [_waive(finding, policy.waivers, today) for finding in found]
+
+
+def pair(first: pd.DataFrame, second: pd.DataFrame) -> None:
+    """Raise UserError unless both hold the same prompts with the same noise."""
+    left, right = (items.set_index(KEYS)[["prompt", "seed"]].sort_index() for items in (first, second))
+    if not left.index.equals(right.index) or not (left == right).all(axis=None):
+        raise UserError(
+            "baseline and candidate were not asked for the same images (prompts or noise differ); "
+            "evaluate both with the same version, task and [sizes]"
+        )
+
+
+def _apply(rule: Rule, level: float, baseline: Side, candidate: Side) -> Iterator[Finding]:
+    name, limit = rule.limit
+    if name in ("at_least", "at_most"):
+        yield _absolute(rule, name, limit, candidate)
+        return
+    before, after = (score(rule.metric, side.items) for side in (baseline, candidate))
+    same = _images_equal(baseline.items, candidate.items)
+    if rule.per == "all":
+        yield _relative(rule, level, before, after, same)
+        return
+    kind = str(candidate.items["target_kind"].iloc[0])
+    concepts = candidate.items.set_index(KEYS)[f"asked_{kind}"]
+    for concept in sorted(set(concepts[after.dropna().index]) - {""}):
+        rows = concepts.index[concepts == concept]
+        part = _relative(rule, level, before.reindex(rows), after.reindex(rows), same)
+        yield replace(part, concept=concept)
+
+
+def score(metric: str, items: pd.DataFrame) -> pd.Series:
+    """Return a metric's score of each image, NaN where it says nothing, indexed by prompt and sample."""
+    scores = SCORES[metric].per_item(items)
+    assert scores is not None
+    wanted = {"UA": "forget", "UA_indirect": "indirect"}.get(metric)
+    if wanted:
+        scores = scores.where(items["split"] == wanted)
+    elif metric != "in_prompt":  # as in the metrics' own values: concepts that no method was given
+        scores = scores.where(~items["given"].astype(bool))
+    return pd.Series(scores.to_numpy(dtype=float), index=pd.MultiIndex.from_frame(items[KEYS])).sort_index()
+
+
+def _images_equal(first: pd.DataFrame, second: pd.DataFrame) -> bool:
+    digests = [items.set_index(KEYS)["image_sha256"].sort_index() for items in (first, second)]
+    return bool(digests[0].equals(digests[1]))
+
+
+def _absolute(rule: Rule, name: str, limit: float, candidate: Side) -> Finding:
+    found = candidate.values.get(rule.metric)
+    finding = Finding(rule.text, rule.metric, "unclear")
+    if found is None or found.value is None:
+        reason = "not measured" if found is None else str(found.missing)
+        return replace(finding, reason=reason)
+    low, high = found.low, found.high
+    finding = replace(finding, value=found.value, low=low, high=high, prompts=found.n)
+    if low is None or high is None:
+        return replace(finding, reason="has no interval, so nothing can be shown")
+    if name == "at_least":
+        state: State = "passed" if low >= limit else "regressed" if high < limit else "unclear"
+    else:
+        state = "passed" if high <= limit else "regressed" if low > limit else "unclear"
+    needed = _needed_for_share(found.value, limit, name) if state == "unclear" else None
+    return replace(finding, state=state, needed=needed)
+
+
+def _needed_for_share(share: float, limit: float, name: str) -> int | None:
+    """Return the least n at which the Wilson interval of a share lies on the right side of a limit."""
+    if not 0 <= share <= 1 or not 0 < limit < 1 or share == limit:
+        return None
+    n = 8
+    while n <= MOST_NEEDED:
+        low, high = wilson(share * n, n)
+        if (low >= limit or high < limit) if name == "at_least" else (high <= limit or low > limit):
+            return n
+        n = math.ceil(n * 1.1)
+    return None
+
+
+def _relative(rule: Rule, level: float, before: pd.Series, after: pd.Series, same: bool) -> Finding:
+    """Judge a rule about the paired difference after - before, prompt by prompt."""
+    finding = Finding(rule.text, rule.metric, "unclear")
+    name, limit = rule.limit
+    asked = before.notna() | after.notna()
+    if not asked.any():
+        return replace(finding, reason="no image is scored by this metric")
+    first, second = before[asked], after[asked]
+    if first.isna().any() or second.isna().any():
+        return replace(finding, reason="the judge failed on an image, so the pairs are not whole")
+    differences = (second - first).groupby(level=0).mean().to_numpy()
+    low, high = paired_interval(differences, level, same)
+    mean = float(differences.mean())
+    sign = 1.0 if name == "drop_at_most" else -1.0
+    margin, worst, best = limit + sign * mean, *sorted((sign * low, sign * high))
+    state: State = "passed" if worst >= -limit else "regressed" if best < -limit else "unclear"
+    return replace(
+        finding,
+        state=state,
+        value=float(second.mean()),
+        baseline=float(first.mean()),
+        difference=mean,
+        low=low,
+        high=high,
+        prompts=len(differences),
+        needed=_needed(differences, margin, high - low, limit) if state == "unclear" else None,
+        p=_mcnemar(first, second),
+    )
+
+
+def paired_interval(
+    differences: NDArray[np.float64], level: float = 0.95, same_images: bool = False
+) -> tuple[float, float]:
+    """Return the interval of a mean paired difference over prompts. differences: (n,) in [-1, 1].
+
+    t over prompts. Where no prompt differs, that shows little at small n: the exact bound of an event that
+    did not happen in n prompts (1 - ((1 - level) / 2)^(1/n)) on either side, and nothing only where every
+    image is the same, pixel by pixel.
+    """
+    n = len(differences)
+    if same_images:
+        return 0.0, 0.0
+    if n < 2 or np.ptp(differences) == 0:
+        bound = 1 - ((1 - level) / 2) ** (1 / n)
+        centre = float(differences.mean())
+        return max(-1.0, centre - bound), min(1.0, centre + bound)
+    half = float(stats.t.ppf(0.5 + level / 2, n - 1) * differences.std(ddof=1) / math.sqrt(n))
+    return float(differences.mean()) - half, float(differences.mean()) + half
+
+
+def _needed(differences: NDArray[np.float64], margin: float, width: float, limit: float) -> int | None:
+    """Return about how many prompts would tell, were the mean and the spread to stay as they are."""
+    n = len(differences)
+    if n < 2 or np.ptp(differences) == 0:
+        needed = math.log(0.025) / math.log(1 - limit) if 0 < limit < 1 else math.inf
+    else:
+        needed = n * (width / 2 / margin) ** 2 if margin else math.inf
+    return math.ceil(needed) if needed <= MOST_NEEDED else None
+
+
+def _mcnemar(first: pd.Series, second: pd.Series) -> float | None:
+    """Return the exact test on the first image of each prompt, None where scores are not 0 and 1."""
+    values = pd.concat([first, second], axis=1, keys=["first", "second"])
+    one = values.groupby(level=0).first()
+    if not np.isin(one.to_numpy(), (0.0, 1.0)).all():
+        return None
+    return mcnemar(one["first"], one["second"])
+
+
+def _waive(finding: Finding, waivers: list[Waiver], today: date) -> Finding:
+    if finding.state == "passed":
+        return finding
+    for waiver in waivers:
+        if waiver.metric == finding.metric and waiver.concept == finding.concept:
+            who = f"waived by {waiver.owner} until {waiver.expires}: {waiver.reason}"
+            if waiver.is_over(today):
+                return replace(finding, state="regressed", reason=f"the waiver has expired ({who})")
+            return replace(finding, state="waived", reason=who)
+    return finding
+
+
+def worst_prompts(metric: str, baseline: Side, candidate: Side, most: int = 10) -> pd.DataFrame:
+    """Return the prompts that lost most: prompt_id, prompt, sample, seed, before, after; worst first."""
+    before, after = (score(metric, side.items) for side in (baseline, candidate))
+    change = (after - before).dropna()
+    lost = change[change < 0].sort_values(kind="stable").head(most)
+    known = candidate.items.set_index(KEYS)
+    table = known.loc[lost.index, ["prompt", "seed"]].assign(
+        before=before[lost.index], after=after[lost.index]
+    )
+    return table.reset_index()
+
+
+def verdict(findings: list[Finding]) -> int:
+    """Return 0 where every rule passed or is waived, 1 where one has regressed, 2 where one is unclear."""
+    states = {finding.state for finding in findings}
+    return 1 if "regressed" in states else 2 if "unclear" in states else 0

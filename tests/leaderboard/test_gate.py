@@ -1,0 +1,223 @@
+"""The regression gate: verdicts worked by hand, waivers, reports, how often it errs on planted changes."""
+
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from unlearnbench.bench.cli import main
+from unlearnbench.bench.errors import UserError
+from unlearnbench.bench.types import Value
+from unlearnbench.leaderboard.gate import Finding, Side, check, paired_interval, score, verdict, worst_prompts
+from unlearnbench.leaderboard.gate_report import to_junit, to_markdown
+from unlearnbench.leaderboard.policy import Policy, read_policy
+
+from .synthetic import METHODS, make_items, write
+
+TODAY = date(2026, 6, 1)
+POLICIES = Path(__file__).parents[2] / "leaderboard" / "policies"
+
+
+def _side(seed: int = 0, method: str = "balanced", point: int = 2) -> Side:
+    items = make_items(METHODS[method][point], np.random.default_rng(seed))
+    return Side("model", {"UA": Value(value=0.97, low=0.93, high=0.99, n=48)}, items)
+
+
+def _policy(*rules: dict[str, object], **more: object) -> Policy:
+    return Policy.model_validate({"name": "test", "rules": list(rules)} | more)
+
+
+def _one(policy: Policy, before: Side, after: Side) -> Finding:
+    [finding] = check(policy, before, after, TODAY)
+    return finding
+
+
+@pytest.mark.parametrize(
+    ("rule", "state"),
+    [
+        ({"at_least": 0.93}, "passed"),
+        ({"at_least": 0.95}, "unclear"),
+        ({"at_least": 0.995}, "regressed"),
+        ({"at_most": 0.99}, "passed"),
+        ({"at_most": 0.92}, "regressed"),
+    ],
+)
+def test_an_absolute_rule_asks_the_interval(rule: dict[str, float], state: str) -> None:
+    finding = _one(_policy({"metric": "UA"} | rule), _side(), _side())
+    assert finding.state == state
+    assert (finding.needed is not None) == (state == "unclear")
+
+
+def test_what_was_not_measured_is_unclear_never_passed() -> None:
+    finding = _one(_policy({"metric": "KID", "at_most": 1.0}), _side(), _side())
+    assert finding.state == "unclear"
+    assert finding.reason == "not measured"
+
+
+def test_the_same_images_are_no_worse_exactly() -> None:
+    finding = _one(_policy({"metric": "VA", "drop_at_most": 0.0}), _side(), _side())
+    assert (finding.state, finding.low, finding.high) == ("passed", 0.0, 0.0)
+
+
+def test_no_difference_on_few_prompts_is_not_equivalence() -> None:
+    before = _side()
+    after = replace(before, items=before.items.assign(image_sha256="other"))
+    finding = _one(_policy({"metric": "VA", "drop_at_most": 0.005}), before, after)
+    assert finding.state == "unclear"
+    assert finding.needed == pytest.approx(np.log(0.025) / np.log(0.995), abs=1)
+    n = finding.prompts
+    assert finding.low == pytest.approx(-(1 - 0.025 ** (1 / n)))
+    wide = _one(_policy({"metric": "VA", "drop_at_most": 0.2}), before, after)
+    assert wide.state == "passed"
+
+
+def test_the_paired_interval_is_scipys() -> None:
+    differences = np.array([0.0, -0.5, 0.25, 0.0, -1.0, 0.5, 0.0, 0.0])
+    expected = stats.ttest_1samp(differences, 0).confidence_interval(0.9)
+    assert paired_interval(differences, 0.9) == pytest.approx((expected.low, expected.high))
+
+
+def test_scores_are_the_metrics_own_means() -> None:
+    side = _side(3)
+    items = side.items
+    forget = items[items["split"] == "forget"]
+    assert score("UA", items).mean() == pytest.approx(1 - forget["target_found"].astype(float).mean())
+    fresh = items[(items["split"] == "retain") & ~items["given"].astype(bool)]
+    right = fresh["found_subject"] == fresh["asked_subject"]
+    same = fresh["relation"] == "same"
+    assert score("IRA", items).mean() == pytest.approx(right[same].mean())
+
+
+def test_a_planted_loss_is_found_and_its_prompts_named() -> None:
+    before = _side()
+    items = before.items.copy()
+    fresh = (items["split"] == "retain") & ~items["given"].astype(bool)
+    lost = items.loc[fresh, "asked_subject"].iloc[0]
+    rows = fresh & (items["asked_subject"] == lost)
+    items.loc[rows, ["found_subject", "found_style", "found_background"]] = ""
+    items["image_sha256"] = "other"
+    after = replace(before, items=items)
+    rule = {"metric": "VA", "drop_at_most": 0.1, "per": "concept"}
+    found = {f.concept: f for f in check(_policy(rule), before, after, TODAY)}
+    assert found[lost].difference is not None
+    assert found[lost].difference < -0.5
+    assert found[lost].state == "regressed"
+    assert verdict(list(found.values())) == 1
+    worst = worst_prompts("VA", before, after)
+    assert set(items.set_index("prompt_id").loc[worst["prompt_id"], "asked_subject"]) == {lost}
+
+
+def test_other_prompts_or_noise_are_refused() -> None:
+    before, after = _side(), _side()
+    after.items.loc[0, "seed"] += 1
+    with pytest.raises(UserError, match="not asked for the same images"):
+        check(_policy({"metric": "UA", "drop_at_most": 0.1}), before, after, TODAY)
+
+
+def test_a_failed_judge_is_unclear() -> None:
+    before, after = _side(), _side()
+    fresh = (after.items["split"] == "retain") & ~after.items["given"].astype(bool)
+    retained = after.items.index[fresh][0]
+    after.items.loc[retained, "found_subject"] = None
+    finding = _one(_policy({"metric": "VA", "drop_at_most": 0.5}), before, after)
+    assert finding.state == "unclear"
+    assert "judge failed" in finding.reason
+
+
+def test_waivers_pass_until_their_day_and_are_shown() -> None:
+    waiver = {"metric": "UA", "reason": "known", "owner": "ada", "expires": "2026-06-01"}
+    policy = _policy({"metric": "UA", "at_least": 0.999}, waivers=[waiver])
+    [finding] = check(policy, _side(), _side(), TODAY)
+    assert finding.state == "waived"
+    assert verdict([finding]) == 0
+    assert "ada until 2026-06-01: known" in finding.reason
+    [late] = check(policy, _side(), _side(), date(2026, 6, 2))
+    assert late.state == "regressed"
+    assert "has expired" in late.reason
+
+
+@pytest.mark.parametrize(
+    ("rule", "complaint"),
+    [
+        ({"metric": "UA"}, "exactly one"),
+        ({"metric": "UA", "at_least": 0.9, "drop_at_most": 0.1}, "exactly one"),
+        ({"metric": "KID", "drop_at_most": 0.1}, "has no paired difference"),
+        ({"metric": "AS", "drop_at_most": 0.1, "per": "concept"}, "per concept"),
+        ({"metric": "UA", "atleast": 0.9}, "atleast"),
+    ],
+)
+def test_a_bad_policy_is_named(tmp_path: Path, rule: dict[str, object], complaint: str) -> None:
+    path = tmp_path / "policy.toml"
+    lines = [f"{key} = {value!r}".replace("'", '"') for key, value in rule.items()]
+    path.write_text('name = "x"\n[[rules]]\n' + "\n".join(lines) + "\n")
+    with pytest.raises(UserError, match=complaint) as caught:
+        read_policy(path)
+    assert "policy.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize("path", sorted(POLICIES.glob("*.toml")), ids=lambda p: p.stem)
+def test_the_example_policies_read(path: Path) -> None:
+    assert read_policy(path).rules
+
+
+def test_reports_hold_strange_names_as_text() -> None:
+    bad = "<script>alert(1)</script> | `x` \x00"
+    finding = Finding("UA at least 0.9", "UA", "regressed", concept=bad, value=0.5, low=0.4, high=0.6)
+    tree = ElementTree.fromstring(to_junit(bad, [finding]))
+    assert tree.attrib["failures"] == "1"
+    assert "<script>" in tree[0].attrib["name"]
+    text = to_markdown(bad, [finding], pd.DataFrame(), [])
+    assert "<script>" not in text.replace("\\<", "&lt;")
+    assert text.splitlines()[4].replace("\\|", "").count("|") == 4
+
+
+def test_the_command_exits_by_its_verdict(tmp_path: Path) -> None:
+    write(tmp_path, "none")
+    balanced = write(tmp_path, "balanced")
+    policy = tmp_path / "policy.toml"
+
+    def run(rules: str, candidate: Path = balanced, *more: str) -> int:
+        policy.write_text('name = "x"\n[[rules]]\n' + rules)
+        return main(
+            [
+                "check",
+                "--baseline",
+                str(balanced),
+                "--candidate",
+                str(candidate),
+                "--policy",
+                str(policy),
+                *more,
+            ]
+        )
+
+    out = tmp_path / "out"
+    assert run('metric = "VA"\ndrop_at_most = 0.0\n', balanced, "--out", str(out)) == 0
+    assert ElementTree.parse(out / "junit.xml").getroot().attrib["tests"] == "1"
+    assert "passed" in (out / "summary.md").read_text()
+    assert run('metric = "UA"\nat_least = 0.9999\n') == 2
+    assert run('metric = "VA"\ndrop_at_most = 0.0\n', balanced, "--point", "40") in (1, 2)
+    assert run('metric = "VA"\n') == 3
+    assert run('metric = "VA"\ndrop_at_most = 0.0\n', tmp_path / "absent.json") == 3
+
+
+@pytest.mark.parametrize(("loss", "least", "most"), [(0.0, 0.0, 0.05), (0.6, 0.95, 1.0)])
+def test_false_alarms_are_rare_and_losses_found(loss: float, least: float, most: float) -> None:
+    """Over 60 seeds: a model that draws as well, and one that lost 60 % of the subjects."""
+    policy = _policy({"metric": "VA", "drop_at_most": 0.05})
+    alarms = 0
+    for seed in range(60):
+        before, rng = _side(seed), np.random.default_rng(1000 + seed)
+        items = before.items.copy()
+        hit = (items["split"] == "retain") & (rng.random(len(items)) < loss)
+        items.loc[hit, "found_subject"] = ""
+        flip = (items["split"] == "retain") & (rng.random(len(items)) < 0.01)
+        items.loc[flip, "found_style"] = items.loc[flip, "asked_style"]
+        items["image_sha256"] = "other"
+        alarms += _one(policy, before, replace(before, items=items)).state == "regressed"
+    assert least <= alarms / 60 <= most
