@@ -1,5 +1,6 @@
 """Declared points of methods: one step of one configuration on one concept, averaged over training seeds."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -81,23 +82,27 @@ def _read_group(method: str, task: str, entries: list[Loaded]) -> Group:
             return Group(method, task, seeds, (), reason)
         means[entry.name] = point_means(entry.record, entry.items)
         for position, point in enumerate(entry.record.points):
-            place = runs.setdefault((point.step, content_key(entry.record.method.config)), {})
+            place = runs.setdefault((point.step, write_config(entry.record)), {})
             place[entry.record.seed] = (entry, position)
     uneven = [step for (step, _), found in runs.items() if tuple(sorted(found)) != seeds]
     if uneven:
         return Group(
             method, task, seeds, (), f"step {uneven[0]} lacks a seed of {', '.join(map(str, seeds))}"
         )
-    # in the order of their cost: ties go to fewer steps
-    points = [
-        _average(config, step, list(found.values()), means) for (step, config), found in sorted(runs.items())
-    ]
+    # in the order of their cost: ties go to fewer steps, then to the configuration whose text comes first
+    points = [_average(step, list(found.values()), means) for (step, _), found in sorted(runs.items())]
     return Group(method, task, seeds, tuple(points))
 
 
-def _average(config: str, step: int, places: Sequence[tuple[Loaded, int]], means: Means) -> Declared:
+def write_config(record: Record) -> str:
+    """Return a record's configuration as one line of JSON, its keys in order."""
+    return json.dumps(record.method.config, sort_keys=True)
+
+
+def _average(step: int, places: Sequence[tuple[Loaded, int]], means: Means) -> Declared:
     values = np.mean([means[entry.name][position] for entry, position in places], axis=0)
     infos = [entry.record.points[position] for entry, position in places]
     if any(info.unscored for info in infos) and (values[0, :2] < LEVELS[0] - ROUNDING).all():
         values[1] = np.nan_to_num(values[1], nan=0.0)
+    config = content_key(places[0][0].record.method.config)
     return Declared(config, step, values, any(info.shown for info in infos), tuple(places))

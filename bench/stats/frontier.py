@@ -39,7 +39,8 @@ def choose_points(ua: ArrayLike, va: ArrayLike, levels: tuple[float, ...] = LEVE
     if forgotten.shape != aligned.shape:
         raise ValueError(f"UA {forgotten.shape} and VA {aligned.shape} are not of the same points")
     allowed = forgotten[:, None, :] >= np.asarray(levels)[None, :, None] - ROUNDING
-    best = np.where(allowed, aligned[:, None, :], -np.inf).argmax(axis=2)
+    # rounded: what is a tie must not hang on the last bit of a mean
+    best = np.where(allowed, np.round(aligned, 9)[:, None, :], -np.inf).argmax(axis=2)
     return np.where(allowed.any(axis=2), best, -1)
 
 

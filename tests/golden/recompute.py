@@ -73,6 +73,9 @@ def frontier(points: pd.DataFrame) -> dict[str, float]:
 
     points: rows (configuration, seed, step, half). A point too weak for any level has no VA: never read.
     """
+    runs = points.groupby(["step", "config", "half"])["seed"].nunique()
+    if runs.nunique() > 1:  # a run is lacking: the concept is missing, as the board says it
+        return dict.fromkeys(("AVA", "reach", "in_prompt"), math.nan)
     means = points.groupby(["step", "config", "half"])[["UA", "VA", "in_prompt"]].mean().unstack("half")
     ua, va, other = (means[name][["A", "B"]].to_numpy().T for name in ("UA", "VA", "in_prompt"))
     unread = (ua < LEVELS[0] - 1e-9).all(axis=0)
@@ -81,7 +84,8 @@ def frontier(points: pd.DataFrame) -> dict[str, float]:
         return dict.fromkeys(found, math.nan)
     for level, (chooser, scorer) in itertools.product(LEVELS, ((0, 1), (1, 0))):
         allowed = [k for k in range(ua.shape[1]) if ua[chooser, k] >= level - 1e-9]
-        best = max(allowed, key=lambda k: (va[chooser, k], -k)) if allowed else None
+        # ties: fewer steps, then the configuration whose text comes first: the order of the rows
+        best = max(allowed, key=lambda k: (round(va[chooser, k], 9), -k)) if allowed else None
         found["reach"].append(best is not None)
         found["AVA"].append(0.0 if best is None else va[scorer, best])
         found["in_prompt"].append(0.0 if best is None else other[scorer, best])
