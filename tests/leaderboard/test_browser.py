@@ -91,3 +91,18 @@ def test_a_click_on_a_heading_sorts_the_table(browser: Any, site: Path) -> None:
     page.close()
     assert once != twice
     assert sorted(once.split()) == sorted(before.split())
+
+
+def test_captions_stand_over_their_images(browser: Any, site: Path) -> None:
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    left = "(selector) => [...document.querySelectorAll(selector)].map(e => e.getBoundingClientRect().left)"
+    page.goto(next(iter(sorted(site.glob("task-*.html")))).as_uri())
+    captions = page.evaluate(left, ".gallery .captions .caption")
+    tiles = page.evaluate(left, ".gallery .strip:nth-of-type(1) ~ .strip .tile")[: len(captions)]
+    assert len(captions) == 8
+    assert captions == pytest.approx(tiles, abs=2)
+    page.goto((site / "index.html").as_uri())
+    spans, images = page.evaluate(left, ".strips .captions span"), page.evaluate(left, ".strips img")
+    assert spans[0] == pytest.approx(images[0], abs=2)
+    assert spans[1] - spans[0] == pytest.approx(64, abs=1)
+    page.close()
