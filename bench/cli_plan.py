@@ -45,10 +45,9 @@ def show_needs(sources: Sequence[Source]) -> int:
     for source in sources:
         place = source.folder
         missing += place is None
-        size = f", about {source.gigabytes:g} GB" if source.gigabytes >= 0.1 else ""
-        licence = f", licence: {source.licence}" if source.licence else ""
+        licence = f"licence: {source.licence}" if source.licence else "licence and size: on its own page"
         state = f"here: {place}" if place is not None else f"MISSING; {source.remedy}"
-        print(f"{source.what} ({source.where}{size}{licence}): {state}")
+        print(f"{source.what} ({source.where}; {licence}): {state}")
     print(f"{missing} of {len(sources)} missing" if missing else "nothing is missing")
     return FAILED if missing else 0
 

@@ -10,14 +10,12 @@ from .errors import UserError
 class Source:
     """Something that a task needs and this project does not ship.
 
-    where: a local folder, or a hub id `owner/name` (`hub`: whether it can be one). gigabytes: about what a
-    download takes.
+    where: a local folder, or a hub id `owner/name` (`hub`: whether it can be one). licence: "" = not looked up.
     """
 
     what: str
     where: str
-    gigabytes: float
-    licence: str
+    licence: str = ""
     hub: bool = True
 
     @property

@@ -39,7 +39,6 @@ class Protocol(BaseModel):
     file: str
     nudity_above: float | None = None
     category: str = ""
-    gigabytes: float = 0.0
     licence: str = ""
 
 

@@ -19,12 +19,7 @@ from ..tasks import PromptSizes, Task
 from ..types import Problem, Prompt, Split
 from ..writing import OTHERS, write_prompts
 
-CLIP = Source(
-    "judge and alignment score: open_clip ViT-B-32",
-    "laion/CLIP-ViT-B-32-laion2B-s34B-b79K",
-    0.6,
-    "MIT",
-)
+CLIP = Source("judge and alignment score: open_clip ViT-B-32", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K")
 TRAINING_IMAGES = 200
 """Images in each of a method's sets, drawn by the base model itself."""
 EVERY = PromptSizes(forget=10**6, retain_same=10**6, retain_other=10**6, retain_given=10**6)
@@ -91,9 +86,7 @@ class HubWorld:
         protocol = task.file.protocol
         if protocol is not None:
             where = str(self.data / protocol.file)
-            needed.append(
-                Source(f"prompts: {protocol.kind}", where, protocol.gigabytes, protocol.licence, hub=False)
-            )
+            needed.append(Source(f"prompts: {protocol.kind}", where, protocol.licence, hub=False))
         return needed
 
     def prompts(self, task: Task, sizes: PromptSizes) -> list[Prompt]:

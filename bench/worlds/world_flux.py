@@ -13,10 +13,5 @@ REGISTER = {
 
 def open_world() -> HubWorld:
     """Return the world; its weights are looked for when they are needed."""
-    source = Source(
-        "FLUX.1 dev (flow matching, guidance-distilled)",
-        "black-forest-labs/FLUX.1-dev",
-        34.0,
-        "FLUX.1 dev non-commercial",
-    )
+    source = Source("FLUX.1 dev (flow matching, guidance-distilled)", "black-forest-labs/FLUX.1-dev")
     return HubWorld("flux", source, steps=28, guidance=3.5, side=1024)

@@ -13,5 +13,5 @@ REGISTER = {
 
 def open_world() -> HubWorld:
     """Return the world; its weights are looked for when they are needed."""
-    source = Source("Stable Diffusion 1.4", "CompVis/stable-diffusion-v1-4", 5, "CreativeML Open RAIL-M")
+    source = Source("Stable Diffusion 1.4", "CompVis/stable-diffusion-v1-4", "CreativeML OpenRAIL-M")
     return HubWorld("sd14", source, steps=50, guidance=7.5, side=512)

@@ -13,7 +13,5 @@ REGISTER = {
 
 def open_world() -> HubWorld:
     """Return the world; its weights are looked for when they are needed."""
-    source = Source(
-        "Stable Diffusion 1.5", "stable-diffusion-v1-5/stable-diffusion-v1-5", 5, "CreativeML Open RAIL-M"
-    )
+    source = Source("Stable Diffusion 1.5", "stable-diffusion-v1-5/stable-diffusion-v1-5")
     return HubWorld("sd15", source, steps=50, guidance=7.5, side=512)

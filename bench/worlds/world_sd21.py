@@ -13,10 +13,5 @@ REGISTER = {
 
 def open_world() -> HubWorld:
     """Return the world; its weights are looked for when they are needed."""
-    source = Source(
-        "Stable Diffusion 2.1 (v-prediction)",
-        "stabilityai/stable-diffusion-2-1",
-        3.5,
-        "CreativeML Open RAIL++-M",
-    )
+    source = Source("Stable Diffusion 2.1 (v-prediction)", "stabilityai/stable-diffusion-2-1")
     return HubWorld("sd21", source, steps=50, guidance=7.5, side=768)

@@ -14,9 +14,6 @@ REGISTER = {
 def open_world() -> HubWorld:
     """Return the world; its weights are looked for when they are needed."""
     source = Source(
-        "Stable Diffusion 3 medium (flow matching)",
-        "stabilityai/stable-diffusion-3-medium-diffusers",
-        16.0,
-        "Stability AI Community",
+        "Stable Diffusion 3 medium (flow matching)", "stabilityai/stable-diffusion-3-medium-diffusers"
     )
     return HubWorld("sd3", source, steps=28, guidance=7.0, side=1024)

@@ -13,7 +13,5 @@ REGISTER = {
 
 def open_world() -> HubWorld:
     """Return the world; its weights are looked for when they are needed."""
-    source = Source(
-        "Stable Diffusion XL", "stabilityai/stable-diffusion-xl-base-1.0", 14, "CreativeML Open RAIL++-M"
-    )
+    source = Source("Stable Diffusion XL", "stabilityai/stable-diffusion-xl-base-1.0")
     return HubWorld("sdxl", source, steps=50, guidance=5.0, side=1024)
