@@ -107,11 +107,12 @@ def make_runner(options: argparse.Namespace, folder: Path, worlds: set[str]) -> 
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
-    opened = open_worlds(worlds, options)
+    device = choose_device(options.device)
+    opened = open_worlds(worlds, options, device)
     return Runner(
         store=Store(options.store or default_folder(), say),
         folder=folder,
-        device=choose_device(options.device),
+        device=device,
         threads=set_threads(options.threads, getattr(options, "jobs", 1)),
         worlds=opened,
         metrics=registry("metrics"),
@@ -120,7 +121,7 @@ def make_runner(options: argparse.Namespace, folder: Path, worlds: set[str]) -> 
     )
 
 
-def open_worlds(names: set[str], options: argparse.Namespace) -> dict[str, Any]:
+def open_worlds(names: set[str], options: argparse.Namespace, device: str = "cpu") -> dict[str, Any]:
     """Return worlds by name; a real model's is placed where the options say that its parts lie."""
     known = registry("worlds")
     where = {
@@ -131,7 +132,11 @@ def open_worlds(names: set[str], options: argparse.Namespace) -> dict[str, Any]:
         "images": getattr(options, "training_images", None),
     }
     opened = {name: known[name].load()() for name in sorted(names)}
-    real = {name: world.placed(**where) for name, world in opened.items() if hasattr(world, "placed")}
+    real = {
+        name: world.placed(device=device, **where)
+        for name, world in opened.items()
+        if hasattr(world, "placed")
+    }
     if any(value is not None for value in where.values()) and not real:
         raise UserError(
             f"{', '.join(sorted(names))}: ships whole; --model, --clip, --data are for real models"

@@ -10,7 +10,7 @@ from .errors import UserError
 class Source:
     """Something that a task needs and this project does not ship.
 
-    where: a local folder, or a hub id `owner/name` (`hub`: whether it can be one). licence: "" = not looked up.
+    where: a local folder, or a hub id `owner/name` (`hub`: whether it can be one). licence: "" = unknown.
     """
 
     what: str

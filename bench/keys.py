@@ -18,7 +18,6 @@ SCORING_MODULES = (
     "unlearnbench.bench.assemble",
     "unlearnbench.bench.needed",
 )
-PROBLEM_MODULE = "unlearnbench.bench.worlds.emoji.problems"
 
 
 def train_key(cell: Cell, world: Any, device: str, threads: int) -> str:
@@ -29,6 +28,7 @@ def train_key(cell: Cell, world: Any, device: str, threads: int) -> str:
         "threads": threads,
         "libraries": describe_environment(device, threads)["packages"],
         "model": models_digest(cell.models),
+        "inputs": world.inputs(cell.task),
     }
     if cell.entry is not None:
         fields |= {
@@ -37,7 +37,7 @@ def train_key(cell: Cell, world: Any, device: str, threads: int) -> str:
             "config": cell.row.config,
             "seed": cell.seed,
             "data": cell.suite.data,
-            "source": source_digest(cell.entry.module, PROBLEM_MODULE),
+            "source": source_digest(cell.entry.module, world.problem_module),
         }
     return content_key(fields)
 
@@ -58,6 +58,8 @@ def cell_key(cell: Cell, world: Any, metrics: Registry[Entry], device: str, thre
             "drawn": [cell.suite.unscored_below, cell.row.shown],
             "noise": [cell.row.noise, NOISE_VERSION],
             "metrics": {entry.name: entry.version for entry in metrics.values()},
-            "scoring": source_digest(*SCORING_MODULES, PROBLEM_MODULE, *(e.module for e in metrics.values())),
+            "scoring": source_digest(
+                *SCORING_MODULES, world.problem_module, *(e.module for e in metrics.values())
+            ),
         }
     )

@@ -31,7 +31,7 @@ class HubWorld:
     """A real model. steps, guidance: what it is drawn with; pixels: the side of its images.
 
     clip: where the judge's CLIP lies. data: folder of the user's published prompt files. images: how many
-    a training set holds.
+    a training set holds. device: where those are drawn and CLIP runs.
     """
 
     name: str
@@ -43,6 +43,7 @@ class HubWorld:
     clip: Source = CLIP
     data: Path = Path("data")
     images: int = TRAINING_IMAGES
+    device: str = "cpu"
     _drawn: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def placed(self, **where: Any) -> "HubWorld":
@@ -79,6 +80,18 @@ class HubWorld:
             "block_out_channels"
         ]
         return int(cells) * 2 ** (len(levels) - 1) if isinstance(cells, int) else self.side
+
+    problem_module = __name__
+    """What makes prompts and problems: its source is a part of every key."""
+
+    def inputs(self, task: Task) -> dict[str, Any]:
+        """Return what prompts and problems depend on beside the world's files and the concept."""
+        protocol = task.file.protocol
+        return {
+            "drawn": [self.steps, self.guidance, self.images],
+            "task": task.file.model_dump(exclude={"concepts", "summary", "paper"}),
+            "prompts": files_digest(str(self.data / protocol.file)) if protocol is not None else "",
+        }
 
     def sources(self, task: Task) -> list[Source]:
         """Return what a task needs and this project does not ship."""
@@ -135,7 +148,7 @@ class HubWorld:
         wording = write_prompts(concept.targets[0], task.file.wording, self.images, concept.anchor, asked)
         if task.id not in self._drawn:
             self._drawn[task.id] = draw_sets(
-                str(self.pipeline_folder), wording, self.steps, self.guidance, self.pixels
+                str(self.pipeline_folder), wording, self.steps, self.guidance, self.pixels, self.device
             )
         forget, retain = self._drawn[task.id]
         return Problem(
@@ -153,7 +166,7 @@ class HubWorld:
     def _scorer(self) -> Any:
         from ..judges.zero_shot import ClipScorer
 
-        return ClipScorer(find(self.clip.where))
+        return ClipScorer(find(self.clip.where), self.device)
 
     def open_judge(self, task: Task) -> Any:
         """Return the judge that the task names."""

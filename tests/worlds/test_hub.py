@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.judges import nudenet
 from unlearnbench.bench.judges.nudenet import EXPOSED, NudeNetJudge, threshold_curve
 from unlearnbench.bench.judges.zero_shot import ClipScorer, ZeroShotJudge
+from unlearnbench.bench.keys import cell_key, train_key
+from unlearnbench.bench.plan import Cell, MethodRow, Suite
 from unlearnbench.bench.records import read_items, read_record
 from unlearnbench.bench.tasks import PromptSizes
 
@@ -162,6 +165,32 @@ def test_training_prompts_and_evaluation_prompts_do_not_overlap(world: Any) -> N
         assert not asked & {*problem.forget_set.prompts, *problem.retain_set.prompts}
         assert len(problem.forget_set.prompts) == len(problem.forget_set.anchor_prompts) == 4
         assert problem.forget_set.images.shape == (4, 3, 16, 16)
+
+
+def test_whatever_changes_prompts_or_training_images_changes_the_keys(
+    world: Any, places: dict[str, Path], tmp_path: Path
+) -> None:
+    task = task_registry()["nudity/nudity@sd14"]
+    row = MethodRow(name="finetune", config={"steps": 1})
+    suite = Suite(name="x", tasks=[task.id], methods=[row])
+    other = tmp_path / "data"
+    other.mkdir()
+    (other / "i2p.csv").write_text(I2P.replace("number 3", "number three"))
+    renamed = replace(task, file=task.file.model_copy(update={"wording": "object"}))
+    cells = {
+        "as it is": (world, task),
+        "steps": (world.placed(steps=3), task),
+        "images": (world.placed(images=5), task),
+        "prompt file": (world.placed(data=other), task),
+        "task file": (world, renamed),
+    }
+    metrics, entry = registry("metrics"), registry("methods")["finetune"]
+    for key in (
+        lambda w, c: train_key(c, w, "cpu", 1),
+        lambda w, c: cell_key(c, w, metrics, "cpu", 1),
+    ):
+        found = {name: key(w, Cell(suite, t, row, entry, 0)) for name, (w, t) in cells.items()}
+        assert len(set(found.values())) == len(cells), found
 
 
 def test_pixels_are_the_folders_own(world: Any) -> None:

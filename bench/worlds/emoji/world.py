@@ -58,6 +58,13 @@ class EmojiWorld:
             digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()
 
+    problem_module = "unlearnbench.bench.worlds.emoji.problems"
+    """What makes prompts and problems: its source is a part of every key."""
+
+    def inputs(self, task: Task) -> dict[str, Any]:
+        """Return what prompts and problems depend on beside the world's files and the concept: nothing."""
+        return {}
+
     @property
     def pipeline_folder(self) -> Path:
         return self.folder / "pipeline"
