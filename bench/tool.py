@@ -23,7 +23,7 @@ from .progress import show_progress
 from .registry import builtin_registry
 from .sampling import MICRO_BATCH, Request, draw_batch
 from .types import Problem, TrainingSet
-from .writing import Kind, Wording, replace_concept, write_prompts
+from .writing import Kind, Wording, replace_all, write_prompts
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,7 @@ def _word(order: Order) -> Wording:
         written = write_prompts(order.concept, order.kind, order.images, order.anchor)
     anchored = written.anchored
     if order.forget:
-        pairs = [(p, replace_concept(p, order.concept, order.anchor or p)) for p in order.forget]
-        anchored = tuple(new for _, new in pairs) if all(new != old for old, new in pairs) else ()
+        anchored = replace_all(order.forget, order.concept, order.anchor) if order.anchor else ()
     return Wording(order.forget or written.forget, order.retain or written.retain, anchored)
 
 

@@ -60,14 +60,13 @@ def write_prompts(
     anchor = anchor or ANCHORS[kind]
     forget = _take((p for p in _about(concept, kind) if p not in avoid), count, concept)
     other = [name for name in OTHERS[kind] if not _holds(name, concept)]
+    near = _about(anchor, kind) if anchor else iter(())
     if kind == "style":
-        near = _about(anchor, kind) if anchor else iter(())
         wide: Iterator[str] = (" ".join(parts).strip() for parts in itertools.product(SCENES, LIGHTS))
     else:
-        near = _about(anchor, kind) if anchor else iter(())
         wide = _interleave([_about(name, kind, 7 * i) for i, name in enumerate(other)])
     retain = [p for p in _interleave([near, wide]) if not _holds(p, concept) and p not in avoid]
-    anchored = tuple(replace_concept(p, concept, anchor) for p in forget) if anchor else ()
+    anchored = replace_all(forget, concept, anchor) if anchor else ()
     return Wording(tuple(forget), tuple(_take(iter(retain), count, concept)), anchored)
 
 
@@ -126,6 +125,13 @@ def replace_concept(prompt: str, concept: str, anchor: str) -> str:
         return _article(anchor, "object") if before.strip().lower() in ("a", "an") else before + anchor
 
     return re.sub(rf"(?i)\b((?:an?|the) )?{re.escape(concept)}\b", fit, prompt)
+
+
+def replace_all(prompts: Sequence[str], concept: str, anchor: str) -> tuple[str, ...]:
+    """Return prompts with the anchor in the concept's place; none where one does not name the concept."""
+    if not all(_holds(prompt, concept) for prompt in prompts):
+        return ()
+    return tuple(replace_concept(prompt, concept, anchor) for prompt in prompts)
 
 
 def read_prompts(path: Path) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The unlearning tool: prompts from templates, folders that plain diffusers opens, LoRA, bad input."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,17 @@ def test_prompt_files_are_used_word_for_word(base: Path, tmp_path: Path) -> None
     out = unlearn_model(order, tmp_path / "out")
     assert read_prompts(out / "forget_prompts.txt") == forget
     assert read_prompts(out / "retain_prompts.txt") == retain
+
+
+def test_prompt_files_without_an_anchor_have_none(base: Path, tmp_path: Path) -> None:
+    order = Order(
+        str(base), "cat face", "anchor_sum", forget=("a cat face",), retain=("a robot",), config=SMALL
+    )
+    with pytest.raises(UserError, match="needs an anchor"):
+        unlearn_model(order, tmp_path / "out")
+    nameless = replace(order, anchor="dog face", forget=("a cat face", "a pet"))
+    with pytest.raises(UserError, match="concept's name in every prompt"):
+        unlearn_model(nameless, tmp_path / "out")
 
 
 def _fails(*arguments: str) -> None:
