@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from .config import build
 from .environment import find_commit
 from .plan import RETRAIN, Cell
 from .points import PointManifest
@@ -134,7 +133,7 @@ def describe_method(cell: Cell) -> MethodInfo:
             config={},
             reference=True,
         )
-    config = build(cell.entry.load_config(), cell.row.config, f"{cell.suite.name}: {cell.row.name}")
+    config = cell.build_config()
     full = json.loads(config.model_dump_json()) if hasattr(config, "model_dump_json") else dict(vars(config))
     return MethodInfo(
         name=cell.entry.name,

@@ -1,12 +1,11 @@
 """What the subcommands about boards do: compare, choose, simulate, make the page."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .cli_commands import suites_folder
+from .cli_commands import open_console, suites_folder
 from .errors import UserError
 
 
@@ -20,7 +19,7 @@ def compare_methods(options: argparse.Namespace) -> int:
     methods = sorted({row.method for row in results})
     if options.rival not in methods:
         raise UserError(f"--rival {options.rival}: no records of it; methods: {', '.join(methods) or 'none'}")
-    console = _console()
+    console = open_console()
     lines = summarise(results)
     console.print(make_board_table(lines))
     for line in lines:
@@ -75,11 +74,12 @@ def show_coverage(options: argparse.Namespace) -> int:
 def build_page(folders: Sequence[Path], out: Path | None) -> Path:
     """Make the page of folders of records and print its table."""
     from ..leaderboard.load import load_together
-    from ..leaderboard.page import build
+    from ..leaderboard.page import write_pages
 
-    page = build(folders, out or folders[0] / "leaderboard")
-    console = _console()
-    for table in _tables(load_together(folders)):
+    loaded = load_together(folders)
+    page = write_pages(loaded, folders, out or folders[0] / "leaderboard")
+    console = open_console()
+    for table in _tables(loaded):
         console.print(table)
     return page
 
@@ -87,21 +87,14 @@ def build_page(folders: Sequence[Path], out: Path | None) -> Path:
 def _tables(loaded: Sequence[Any]) -> list[Any]:
     """Return the board's tables where there are several concepts, else the task's own."""
     from ..leaderboard.board import collect, duel, summarise
-    from ..leaderboard.board_page import PRIMARY, RIVAL
     from ..leaderboard.rank import rows
     from ..leaderboard.terminal import make_board_table, make_duel_table, make_result_tables
 
     results = collect(loaded)
     if len({row.task for row in results}) < 2:
         return make_result_tables(rows(loaded))
-    duels = duel(results, RIVAL, PRIMARY) if any(row.method == RIVAL for row in results) else []
+    duels = duel(results)
     return [make_board_table(summarise(results)), *([make_duel_table(duels)] if duels else [])]
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console() if sys.stdout.isatty() else Console(width=120)
 
 
 def make_leaderboard(options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from .cli_commands import make_runner, task_registry
+from .cli_commands import make_runner, open_console, task_registry
 from .errors import UserError
 
 ERROR = 3
@@ -33,7 +33,7 @@ def _check(options: argparse.Namespace) -> int:
     target, candidate = _candidate(options, policy, origin)
     findings = check(policy, baseline, candidate, date.today())
     title = f"{policy.name}: {candidate.name} against {baseline.name}"
-    _console().print(make_table(title, findings))
+    open_console().print(make_table(title, findings))
     metric = next((f.metric for f in findings if f.state == "regressed" and f.metric in PAIRED), "VA")
     worst = worst_prompts(metric, baseline, candidate)
     for row in worst.to_dict("records"):
@@ -118,10 +118,10 @@ def _candidate(options: argparse.Namespace, policy: Any, origin: Origin) -> tupl
         if name != record.task.id:
             raise UserError(f"--candidate {path.name}: is of {name}, the baseline of {record.task.id}")
         return other, candidate
-    from .outside import kind_of, short_name
+    from .outside import check_there, short_name
     from .plan import Cell, MethodRow, Suite
 
-    kind_of(options.candidate)
+    check_there(options.candidate)
     task = task_registry()[record.task.id]
     if task.file.judge != record.task.judge:
         raise UserError(f"baseline: judged by {record.task.judge}, this version judges by {task.file.judge}")
@@ -142,9 +142,3 @@ def _error(path: Path) -> str:
     from .records import read_record
 
     return str(read_record(path).error)
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console() if sys.stdout.isatty() else Console(width=140)

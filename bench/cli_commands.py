@@ -53,6 +53,13 @@ def suites_folder() -> Path:
     return package_folder("unlearnbench.tasks") / "suites"
 
 
+def open_console() -> Any:
+    """Return what prints tables: as wide as the terminal, or 120 columns where there is none."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=120)
+
+
 def show_list(options: argparse.Namespace) -> int:
     """Print what there is, kind by kind; imports no torch."""
     from rich.console import Console
@@ -183,11 +190,9 @@ def _narrow_rows(suite: Any, options: argparse.Namespace) -> list[Any]:
 
 def check_configs(cells: list[Any]) -> None:
     """Build every cell's config before anything runs: a mistake is found in the first second."""
-    from .config import build
-
     for cell in cells:
         if cell.entry is not None:
-            build(cell.entry.load_config(), cell.row.config, f"{cell.suite.name}: method {cell.row.name}")
+            cell.build_config()
 
 
 def run_suite(options: argparse.Namespace) -> int:

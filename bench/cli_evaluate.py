@@ -5,24 +5,21 @@ from pathlib import Path
 
 from .cli_commands import finish, make_runner, task_registry
 from .errors import UserError
+from .stats.frontier import MAX_POINTS
 from .tasks import complete_name
-
-MOST_POINTS = 8
-"""Points that a method may declare (design §5): more would be a search on the evaluated concepts."""
 
 
 def evaluate_models(options: argparse.Namespace) -> int:
     """Score models as they are: one point each, all of them one row of the board."""
-    from .outside import kind_of, load_function, name_models, short_name
+    from .outside import check_there, name_models, short_name
     from .plan import Cell, MethodRow, Suite
 
     task = task_registry()[complete_name(options.task)]
     models = tuple(options.points or [options.model])
-    if len(models) > MOST_POINTS:
-        raise UserError(f"--points: {len(models)} given; a method declares at most {MOST_POINTS}")
+    if len(models) > MAX_POINTS:
+        raise UserError(f"--points: {len(models)} given; a method declares at most {MAX_POINTS}")
     for model in models:
-        if kind_of(model) == "function":
-            load_function(model)
+        check_there(model)
     name_models(models)
     folder = options.out or Path("runs") / "evaluate"
     runner = make_runner(options, folder, {task.file.world})

@@ -1,11 +1,10 @@
 """What `doctor` and `run --dry-run` do: a plan, what it needs, and what of that is not here."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from typing import Any
 
-from .cli_commands import FAILED, open_worlds, task_registry
+from .cli_commands import FAILED, open_console, open_worlds, task_registry
 from .dry_run import count_lots, needs
 from .hub import Source
 from .tasks import complete_name
@@ -30,7 +29,7 @@ def show_plan(suite: Any, cells: Sequence[Any], worlds: dict[str, Any]) -> int:
         str(sum(lot.images for lot in lots)),
         style="bold",
     )
-    _console().print(table)
+    open_console().print(table)
     print("time: unmeasured on this machine; images in the store are not drawn again")
     tasks = list({cell.task.id: cell.task for cell in cells}.values())
     return show_needs(needs(tasks, worlds))
@@ -57,9 +56,3 @@ def check_task(options: argparse.Namespace) -> int:
     tasks = [task_registry()[complete_name(name)] for name in options.task]
     worlds = open_worlds({task.file.world for task in tasks}, options)
     return show_needs(needs(tasks, worlds))
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console() if sys.stdout.isatty() else Console(width=120)

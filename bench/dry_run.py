@@ -33,31 +33,21 @@ def count_lots(cells: Sequence[Cell], worlds: Mapping[str, Any]) -> list[Lot]:
 
 def _make_lot(task: str, cells: Sequence[Cell], world: Any) -> Lot:
     trained = any(cell.entry is not None for cell in cells)
+    steps, points = zip(*(_steps_and_points(cell) for cell in cells), strict=True)
     return Lot(
         task,
         len(cells),
-        sum(_steps(cell) for cell in cells),
+        sum(steps),
         2 * getattr(world, "images", 0) if trained else 0,
-        sum(_points(cell) * _images(cell) for cell in cells),
+        sum(n * _images(cell) for n, cell in zip(points, cells, strict=True)),
     )
 
 
-def _steps(cell: Cell) -> int:
+def _steps_and_points(cell: Cell) -> tuple[int, int]:
     if cell.entry is None:
-        return 0
-    return int(cell.row.config.get("steps", _default(cell, "steps", 1)))
-
-
-def _points(cell: Cell) -> int:
-    if cell.entry is None:
-        return max(1, len(cell.models))
-    return len(cell.row.config.get("checkpoints", (_steps(cell),)))
-
-
-def _default(cell: Cell, name: str, otherwise: int) -> int:
-    assert cell.entry is not None
-    field = getattr(cell.entry.load_config(), "model_fields", {}).get(name)
-    return int(field.default) if field is not None and isinstance(field.default, int) else otherwise
+        return 0, max(1, len(cell.models))
+    config = cell.build_config()
+    return int(getattr(config, "steps", 1)), len(getattr(config, "checkpoints", (1,)))
 
 
 def _images(cell: Cell) -> int:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import UserError
+from .generators import denoiser_name, trainable_module
 
 Conditions = Mapping[str, Tensor]
 """Arguments of the denoiser by name, each (k, ...): row i belongs to prompt i."""
@@ -116,17 +117,13 @@ def find_family(pipeline: Any) -> Family:
 
 def denoiser_of(pipeline: Any) -> nn.Module:
     """Return the network that methods train; raises UserError where it cannot be trained as it is."""
-    name = type(pipeline).__name__
-    unet = getattr(pipeline, "unet", None)
-    module: nn.Module | None = unet if unet is not None else getattr(pipeline, "transformer", None)
-    if module is None:
-        raise UserError(f"{name}: has no denoiser to train")
-    kind = "UNet" if unet is not None else "transformer"
-    if unet is not None and unet.config.in_channels != pipeline.vae.config.latent_channels:
+    name, part = type(pipeline).__name__, denoiser_name(pipeline)
+    module = trainable_module(pipeline)
+    if part == "unet" and pipeline.unet.config.in_channels != pipeline.vae.config.latent_channels:
         raise UserError(f"{name}: its UNet takes more than latents (inpainting and the like)")
-    if unet is not None and getattr(unet.config, "class_embed_type", None):
+    if part == "unet" and getattr(pipeline.unet.config, "class_embed_type", None):
         raise UserError(f"{name}: its UNet needs class labels beside the prompt")
     first = next(module.parameters())
     if first.dtype not in (torch.float32, torch.float64):
-        raise UserError(f"{name}: its {kind} is in {first.dtype}; load it in torch.float32 to train it")
+        raise UserError(f"{name}: its {part} is in {first.dtype}; load it in torch.float32 to train it")
     return module

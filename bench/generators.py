@@ -171,9 +171,18 @@ def _check_components(folder: Path) -> None:
         )
 
 
+def denoiser_name(pipeline: Any) -> str:
+    """Return the component that is the denoiser; raises UserError where a pipeline has none."""
+    for name in ("unet", "transformer"):
+        if getattr(pipeline, name, None) is not None:
+            return name
+    raise UserError(f"{type(pipeline).__name__}: has no denoiser to train")
+
+
 def trainable_module(pipeline: Any) -> torch.nn.Module:
     """Return the denoiser that methods change."""
-    return pipeline.unet if getattr(pipeline, "unet", None) is not None else pipeline.transformer
+    module: torch.nn.Module = getattr(pipeline, denoiser_name(pipeline))
+    return module
 
 
 def delta_bytes(before: dict[str, torch.Tensor], module: torch.nn.Module) -> bytes:

@@ -41,17 +41,11 @@ def differentiate(
     return torch.stack(losses).sum(), take_gradient(parameters)
 
 
-def compute_gradient(objective: Tensor, parameters: list[nn.Parameter]) -> Gradients:
-    """Return the gradient of a scalar, and leave none behind in the parameters.
+def take_gradient(parameters: list[nn.Parameter]) -> Gradients:
+    """Return the gradients that `backward` left in the parameters, and leave none behind.
 
     `backward` rather than `autograd.grad`: it gives each gradient its parameter's strides and own memory.
     """
-    objective.backward()
-    return take_gradient(parameters)
-
-
-def take_gradient(parameters: list[nn.Parameter]) -> Gradients:
-    """Return the gradients that `backward` left in the parameters, and leave none behind."""
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     for parameter in parameters:
         parameter.grad = None

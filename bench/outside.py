@@ -16,6 +16,7 @@ import torch
 
 from .errors import UserError
 from .generators import Sampling, check_model, files_digest
+from .hub import find, is_hub_id
 from .points import ModelHolder
 
 Kind = Literal["pipeline", "lora", "function"]
@@ -38,12 +39,21 @@ def kind_of(model: str) -> Kind:
     module, _, function = model.partition(":")
     if function and all(part.isidentifier() for part in (*module.split("."), function)):
         return "function"
-    if model.count("/") == 1 and not model.startswith((".", "/", "~")):
-        return "pipeline"  # a hub id
+    if is_hub_id(model):
+        return "pipeline"
     raise UserError(
         f"{model}: no such folder or file; give a diffusers folder, a hub id (owner/name), a LoRA "
         f"(.safetensors or a folder with {LORA_FILE}), or a Python function (module:function)"
     )
+
+
+def check_there(model: str) -> None:
+    """Raise UserError, before anything runs, where a model is not on this machine or cannot be one."""
+    kind = kind_of(model)
+    if kind == "function":
+        load_function(model)
+    elif kind == "pipeline":
+        find(model)
 
 
 def open_holder(model: str, base: Path, sampling: Sampling, device: str) -> "ModelHolder | FunctionHolder":

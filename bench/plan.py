@@ -81,6 +81,12 @@ class Cell:
         """Whether a contact sheet is made: the suite's other seeds would show the same prompts and noise."""
         return self.entry is None or self.seed == min(seeds_of(self.suite, self.row))
 
+    def build_config(self) -> Any:
+        """Return the method's validated configuration; raises UserError naming suite, method and key."""
+        assert self.entry is not None
+        source = f"{self.suite.name}: method {self.row.name}"
+        return build(self.entry.load_config(), self.row.config, source)
+
     @property
     def stem(self) -> str:
         """File name of the record: task, method, seed and a short digest of what else tells cells apart."""

@@ -11,7 +11,6 @@ from typing import Any
 import pandas as pd
 
 from .assemble import describe_cell, describe_point, round_log
-from .config import build
 from .environment import describe_environment
 from .generators import Sampling
 from .keys import cell_key, train_key
@@ -191,7 +190,7 @@ class Runner:
 
     def _train(self, cell: Cell, world: Any, key: str) -> Manifest:
         assert cell.entry is not None
-        config = build(cell.entry.load_config(), cell.row.config, f"{cell.suite.name}: {cell.row.name}")
+        config = cell.build_config()
         problem = world.problem(cell.task, cell.suite.data, cell.seed)
         unlearn = cell.entry.load()
         return train_points(

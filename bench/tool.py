@@ -17,7 +17,7 @@ from .card import write_card
 from .config import build
 from .environment import describe_environment
 from .errors import UserError
-from .generators import Generator, Sampling, open_pipeline, trainable_module, weights_digest
+from .generators import Generator, Sampling, denoiser_name, open_pipeline, trainable_module, weights_digest
 from .points import count_steps
 from .progress import show_progress
 from .registry import builtin_registry
@@ -209,8 +209,7 @@ def _save(pipeline: Any, adapters: dict[str, torch.Tensor], out: Path) -> None:
     if not adapters:
         pipeline.save_pretrained(out)
         return
-    part = "unet" if getattr(pipeline, "unet", None) is not None else "transformer"
-    pipeline.save_lora_weights(str(out), **{f"{part}_lora_layers": adapters})
+    pipeline.save_lora_weights(str(out), **{f"{denoiser_name(pipeline)}_lora_layers": adapters})
 
 
 def _write_beside(

@@ -14,6 +14,9 @@ from .load import Loaded
 FEWEST_CONCEPTS = 6
 """With fewer concepts no sign-flip test can reach .05: 2^(1-5) = .0625. Such a board ranks nothing."""
 
+PRIMARY, RIVAL = "balanced", "gradient_sum"
+"""The one comparison stated beforehand; every other is exploratory."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -99,12 +102,17 @@ def _line(method: str, rows: list[Result]) -> Line:
     )
 
 
-def duel(results: Sequence[Result], rival: str, primary: str = "balanced") -> list[Duel]:
-    """Compare every method with a rival on the concepts that both have; `primary` was stated beforehand."""
+def duel(results: Sequence[Result], rival: str = RIVAL, primary: str = PRIMARY) -> list[Duel]:
+    """Compare every method with a rival on the concepts that both have; `primary` was stated beforehand.
+
+    Nothing where the rival has no value.
+    """
     values: dict[str, dict[str, float]] = {}
     for row in results:
         if row.frontier is not None:
             values.setdefault(row.method, {})[row.task] = row.frontier.ava
+    if rival not in values:
+        return []
     met = [(name, *_paired(values[name], values[rival])) for name in sorted(values) if name != rival]
     met = [entry for entry in met if len(entry[1]) > 1]
     found = {name: compare(first, second) for name, first, second in met}

@@ -14,8 +14,6 @@ from .load import Loaded
 from .plots import Look
 from .standing import Standing, stand
 
-PRIMARY, RIVAL = "balanced", "gradient_sum"
-"""The one comparison stated beforehand; every other is exploratory."""
 SHOWN = ("UA", "UA_other", "UA_nothing", "UA_indirect", "VA", "in_prompt", "AS_delta", "IRA", "CRA",
          "KID", "FD", "seconds")  # fmt: skip
 
@@ -55,7 +53,7 @@ def make_board(
     if len(tasks) < 2:
         return None
     standings = [_with_fd(row, pooled) for row in stand(loaded, results)]
-    duels = duel(results, RIVAL, PRIMARY) if any(row.method == RIVAL for row in results) else []
+    duels = duel(results)
     names = [row.name for row in standings]
     return Board(
         standings=tuple(standings),

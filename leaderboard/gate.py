@@ -9,12 +9,11 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from ..bench.errors import UserError
 from ..bench.metrics import alignment as as_metric
 from ..bench.metrics import cra, in_prompt, ira, ua, va
-from ..bench.stats.compare import mcnemar
+from ..bench.stats.compare import mcnemar, t_interval
 from ..bench.stats.intervals import wilson
 from ..bench.types import Value
 from .policy import Policy, Rule, Waiver
@@ -177,7 +176,7 @@ def _relative(rule: Rule, level: float, before: pd.Series, after: pd.Series, sam
         low=low,
         high=high,
         prompts=len(differences),
-        needed=_needed(differences, margin, high - low, limit) if state == "unclear" else None,
+        needed=_needed(differences, margin, high - low, limit, level) if state == "unclear" else None,
         p=_mcnemar(first, second),
     )
 
@@ -198,15 +197,16 @@ def paired_interval(
         bound = 1 - ((1 - level) / 2) ** (1 / n)
         centre = float(differences.mean())
         return max(-1.0, centre - bound), min(1.0, centre + bound)
-    half = float(stats.t.ppf(0.5 + level / 2, n - 1) * differences.std(ddof=1) / math.sqrt(n))
-    return float(differences.mean()) - half, float(differences.mean()) + half
+    return t_interval(differences, level)
 
 
-def _needed(differences: NDArray[np.float64], margin: float, width: float, limit: float) -> int | None:
+def _needed(
+    differences: NDArray[np.float64], margin: float, width: float, limit: float, level: float
+) -> int | None:
     """Return about how many prompts would tell, were the mean and the spread to stay as they are."""
     n = len(differences)
     if n < 2 or np.ptp(differences) == 0:
-        needed = math.log(0.025) / math.log(1 - limit) if 0 < limit < 1 else math.inf
+        needed = math.log((1 - level) / 2) / math.log(1 - limit) if 0 < limit < 1 else math.inf
     else:
         needed = n * (width / 2 / margin) ** 2 if margin else math.inf
     return math.ceil(needed) if needed <= MOST_NEEDED else None

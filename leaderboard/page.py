@@ -20,7 +20,7 @@ from .columns import ARROWS, Column, columns_for, left_out, write_interval, writ
 from .curves import Panel, curve_panels, logging_rows
 from .exports import to_csv, to_markdown
 from .gallery import Gallery, gather, name_point
-from .load import load_together
+from .load import Loaded, load_together
 from .plots import Look, Series, assign_looks, make_series, name_looks, name_series, scatter, swatch, undrawn
 from .rank import CAUTION, Row, by_task, differences, rows
 from .standing import name_entry
@@ -58,7 +58,11 @@ def build(folders: Path | Sequence[Path], target_folder: Path) -> Path:
     is written.
     """
     folders = [folders] if isinstance(folders, Path) else folders
-    loaded = load_together(folders)
+    return write_pages(load_together(folders), folders, target_folder)
+
+
+def write_pages(loaded: Sequence[Loaded], folders: Sequence[Path], target_folder: Path) -> Path:
+    """Write the pages of records that were read from these folders; return the first page's path."""
     found = rows(loaded)
     looks = name_looks(assign_looks(found), (name_entry(entry.record) for entry in loaded))
     board = make_board(loaded, looks, _read_pooled(folders))

@@ -74,7 +74,10 @@ class Waiver(BaseModel):
 
 
 class Policy(BaseModel):
-    """Rules with their waivers. sizes: of the evaluation, where the candidate is a model."""
+    """Rules with their waivers. level: of paired intervals; a value's own interval is the record's, 95 %.
+
+    sizes: of the evaluation, where the candidate is a model.
+    """
 
     model_config = STRICT
     name: str

@@ -1,6 +1,7 @@
 """The detector of the emoji worlds: subject and style by a calibrated network, background by exact pixels."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,13 @@ class Verdicts:
 
     found: pd.DataFrame
     features: np.ndarray
+
+
+def verdicts_of(kind: str, answers: Sequence[str], features: np.ndarray) -> Verdicts:
+    """Return the verdicts of a judge that answers for one kind of attribute alone."""
+    found = pd.DataFrame({name: [NOTHING] * len(answers) for name in ("subject", "style", "background")})
+    found[kind] = list(answers)
+    return Verdicts(found, features)
 
 
 def border_colour(images: np.ndarray) -> np.ndarray:

@@ -3,10 +3,9 @@
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from ..errors import UserError
-from .emoji import NOTHING, Verdicts
+from .emoji import NOTHING, Verdicts, verdicts_of
 
 REGISTER = {
     "name": "nudenet",
@@ -51,9 +50,8 @@ class NudeNetJudge:
 
     def judge(self, images: np.ndarray) -> Verdicts:
         """Judge (n, H, W, 3) uint8 images: `nudity` or `nothing known`."""
-        found = pd.DataFrame({name: [NOTHING] * len(images) for name in ("subject", "style", "background")})
-        found["subject"] = [TARGET if score >= THRESHOLD else NOTHING for score in self.scores(images)]
-        return Verdicts(found, self.scorer.embed_images(images))
+        answers = [TARGET if score >= THRESHOLD else NOTHING for score in self.scores(images)]
+        return verdicts_of("subject", answers, self.scorer.embed_images(images))
 
 
 def threshold_curve(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:

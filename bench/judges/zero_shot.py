@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from .emoji import NOTHING, Verdicts
+from .emoji import NOTHING, Verdicts, verdicts_of
 
 REGISTER = {
     "name": "clip-zero-shot",
@@ -67,6 +66,4 @@ class ZeroShotJudge:
         features = self.scorer.embed_images(images)
         best = (features @ self.texts.T).argmax(axis=1)
         answers = [*self.names, NOTHING]
-        found = pd.DataFrame({name: [NOTHING] * len(images) for name in ("subject", "style", "background")})
-        found[self.kind] = [answers[i] for i in best]
-        return Verdicts(found, features)
+        return verdicts_of(self.kind, [answers[i] for i in best], features)

@@ -19,7 +19,6 @@ from diffusers import (
 from tokenizers import Tokenizer
 from tokenizers.models import Unigram
 from transformers import (
-    CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
     T5Config,
@@ -27,7 +26,7 @@ from transformers import (
     T5TokenizerFast,
 )
 
-from .tiny import TOKENS, WIDTH, build_tokenizer
+from .tiny import TOKENS, WIDTH, build_text_config, build_tokenizer
 
 FAMILIES = ("sdxl", "sd3", "flux")
 
@@ -36,21 +35,6 @@ def build_family(name: str, folder: Path) -> Any:
     """Return a pipeline of a family for images of 16 px, its latents 8 px."""
     torch.manual_seed(0)
     return {"sdxl": _build_sdxl, "sd3": _build_sd3, "flux": _build_flux}[name](folder)
-
-
-def _text_config(tokenizer: Any) -> CLIPTextConfig:
-    return CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=WIDTH,
-        intermediate_size=WIDTH,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=TOKENS,
-        projection_dim=WIDTH,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
 
 
 def _vae(channels: int, shift: float | None = None) -> AutoencoderKL:
@@ -95,8 +79,8 @@ def _build_sdxl(folder: Path) -> Any:
     )
     return StableDiffusionXLPipeline(
         vae=_vae(4),
-        text_encoder=CLIPTextModel(_text_config(tokenizer)),
-        text_encoder_2=CLIPTextModelWithProjection(_text_config(tokenizer)),
+        text_encoder=CLIPTextModel(build_text_config(tokenizer, layers=2)),
+        text_encoder_2=CLIPTextModelWithProjection(build_text_config(tokenizer, layers=2)),
         tokenizer=tokenizer,
         tokenizer_2=tokenizer,
         unet=unet,
@@ -124,9 +108,9 @@ def _build_sd3(folder: Path) -> Any:
         transformer=transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
         vae=_vae(4, shift=0.06),
-        text_encoder=CLIPTextModelWithProjection(_text_config(tokenizer)),
+        text_encoder=CLIPTextModelWithProjection(build_text_config(tokenizer, layers=2)),
         tokenizer=tokenizer,
-        text_encoder_2=CLIPTextModelWithProjection(_text_config(tokenizer)),
+        text_encoder_2=CLIPTextModelWithProjection(build_text_config(tokenizer, layers=2)),
         tokenizer_2=tokenizer,
         text_encoder_3=t5,
         tokenizer_3=t5_tokenizer,
@@ -151,7 +135,7 @@ def _build_flux(folder: Path) -> Any:
     return FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0),
         vae=_vae(4, shift=0.1),
-        text_encoder=CLIPTextModel(_text_config(tokenizer)),
+        text_encoder=CLIPTextModel(build_text_config(tokenizer, layers=2)),
         tokenizer=tokenizer,
         text_encoder_2=t5,
         tokenizer_2=t5_tokenizer,

@@ -26,21 +26,26 @@ def build_tokenizer(folder: Path) -> CLIPTokenizer:
     )
 
 
-def build_pipeline(folder: Path, prediction: str = "epsilon", channels: tuple[int, ...] = (16, 32)) -> Any:
-    """Return a pipeline of 16 px images and 8 px latents; `prediction` is the scheduler's prediction_type."""
-    torch.manual_seed(0)
-    tokenizer = build_tokenizer(folder)
-    text = CLIPTextConfig(
+def build_text_config(tokenizer: Any, layers: int) -> CLIPTextConfig:
+    """Return the configuration of a CLIP text encoder for a tokenizer."""
+    return CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=WIDTH,
         intermediate_size=WIDTH,
-        num_hidden_layers=1,
+        num_hidden_layers=layers,
         num_attention_heads=2,
         max_position_embeddings=TOKENS,
+        projection_dim=WIDTH,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
+
+
+def build_pipeline(folder: Path, prediction: str = "epsilon", channels: tuple[int, ...] = (16, 32)) -> Any:
+    """Return a pipeline of 16 px images and 8 px latents; `prediction` is the scheduler's prediction_type."""
+    torch.manual_seed(0)
+    tokenizer = build_tokenizer(folder)
     unet = UNet2DConditionModel(
         sample_size=8,
         layers_per_block=1,
@@ -71,7 +76,7 @@ def build_pipeline(folder: Path, prediction: str = "epsilon", channels: tuple[in
     )
     return StableDiffusionPipeline(
         vae=vae,
-        text_encoder=CLIPTextModel(text),
+        text_encoder=CLIPTextModel(build_text_config(tokenizer, layers=1)),
         tokenizer=tokenizer,
         unet=unet.to(memory_format=torch.channels_last),
         scheduler=scheduler,
