@@ -6,9 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+from diffusers import AutoencoderKL
+
 from .art import render_sprites
+from .loop import save_atomic
 from .recipe import Recipe, export_judges, export_pipeline, open_recipe
+from .settings import part_key
 from .spec import WorldSpec, load_spec
+from .world import DATA, SPRITES
 
 
 def pretrain(
@@ -41,12 +47,29 @@ def pretrain(
 
 
 def _share_autoencoder(spec: WorldSpec, sprites: Path, work: Path) -> None:
-    """Give a world that leaves things out the whole world's autoencoder, which knows no captions."""
+    """Give a world that leaves things out the whole world's autoencoder, which knows no captions.
+
+    From `work` where that world was trained there, else as it ships, so that a retrained model differs
+    from the published one by its text encoder and denoiser alone; a world of neither is trained so far.
+    """
     whole = spec.model_copy(update={"without": ()})
-    _ = open_recipe(whole, sprites, work / whole.folder_name).autoencoder
-    own = work / spec.folder_name
+    own, trained = work / spec.folder_name, work / whole.folder_name / "autoencoder.safetensors"
     own.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(work / whole.folder_name / "autoencoder.safetensors", own / "autoencoder.safetensors")
+    if not trained.exists() and _ships(whole, sprites):
+        vae = AutoencoderKL.from_pretrained(DATA / whole.name / "pipeline" / "vae", torch_dtype=torch.float32)
+        key = part_key(spec, sprites, "autoencoder")
+        save_atomic(
+            {f"vae.{name}": t for name, t in vae.state_dict().items()}, own / "autoencoder.safetensors", key
+        )
+        return
+    _ = open_recipe(whole, sprites, work / whole.folder_name).autoencoder
+    shutil.copyfile(trained, own / "autoencoder.safetensors")
+
+
+def _ships(spec: WorldSpec, sprites: Path) -> bool:
+    """Say whether the package holds this very world, made from these sprites."""
+    shipped = (DATA / spec.name / "world.json").is_file() and spec == load_spec(spec.name)
+    return shipped and part_key(spec, sprites, "autoencoder") == part_key(spec, SPRITES, "autoencoder")
 
 
 def _export(recipe: Recipe, target: Path) -> None:
