@@ -78,6 +78,7 @@ def _add_places(parser: argparse.ArgumentParser, base: str) -> None:
     parser.add_argument("--data", type=Path, help="folder of published prompt files (default: data)")
     parser.add_argument("--sampling-steps", type=int, help="steps of the sampler (default: the world's)")
     parser.add_argument("--training-images", type=int, help="images of each training set (default: 200)")
+    parser.add_argument("--image-size", type=int, help="side of the images in pixels (default: the model's)")
 
 
 def _add_run(commands: Any) -> None:
@@ -124,8 +125,11 @@ def _add_unlearn(commands: Any) -> None:
     unlearn.add_argument("--retain-prompts", type=Path, help="text file, one prompt a line")
     unlearn.add_argument("--images", type=int, default=64, help="images of each set from templates (64)")
     unlearn.add_argument("--lora", type=int, metavar="RANK", help="train and save a LoRA alone")
-    unlearn.add_argument("--set", nargs="+", metavar="KEY=VALUE", help="settings of the method: rate=1e-5")
+    unlearn.add_argument(
+        "--set", nargs="+", action="extend", metavar="KEY=VALUE", help="settings of the method: rate=1e-5"
+    )
     unlearn.add_argument("--sampling-steps", type=int, help="of the images drawn to train on")
+    unlearn.add_argument("--image-size", type=int, help="side of the images drawn to train on, in pixels")
     unlearn.add_argument("--guidance", type=float, help="of the images drawn to train on")
     unlearn.add_argument("--seed", type=int, default=0)
     _add_machine(unlearn)
@@ -136,7 +140,9 @@ def _add_check(commands: Any) -> None:
     check = commands.add_parser("check", help="gate a model update: baseline, candidate, policy")
     check.add_argument("--baseline", type=Path, required=True, help="a record (CELL.json)")
     check.add_argument("--candidate", required=True, help="a record, or a model as `evaluate` takes it")
-    check.add_argument("--policy", type=Path, required=True, help="a TOML file of rules and waivers")
+    check.add_argument(
+        "--policy", required=True, help="a TOML file of rules and waivers, or an example's name"
+    )
     check.add_argument("--point", help="label of the baseline's point (default: its last)")
     check.add_argument("--candidate-point", help="label of the candidate's point (default: its last)")
     _add_places(check, "--base-model")

@@ -30,7 +30,7 @@ def _check(options: argparse.Namespace) -> int:
 
     policy = read_policy(options.policy)
     origin, baseline = read_side(options.baseline, options.point)
-    target, candidate = _candidate(options, policy, origin)
+    target, candidate = _candidate(options, policy, origin, baseline.items)
     findings = check(policy, baseline, candidate, date.today())
     title = f"{policy.name}: {candidate.name} against {baseline.name}"
     open_console().print(make_table(title, findings))
@@ -107,11 +107,11 @@ def read_side(path: Path, point: str | None) -> tuple[Origin, Any]:
     return Origin(record, chosen), Side(name, dict(chosen.values), rows)
 
 
-def _candidate(options: argparse.Namespace, policy: Any, origin: Origin) -> tuple[Origin, Any]:
+def _candidate(options: argparse.Namespace, policy: Any, baseline: Origin, items: Any) -> tuple[Origin, Any]:
     """Return the candidate: a record's point, or a model that is evaluated now."""
     from ..leaderboard.gate import Side
 
-    path, record = Path(options.candidate), origin.record
+    path, record = Path(options.candidate), baseline.record
     if path.suffix == ".json":
         other, candidate = read_side(path, options.candidate_point)
         name = other.record.task.id
@@ -126,7 +126,7 @@ def _candidate(options: argparse.Namespace, policy: Any, origin: Origin) -> tupl
     if task.file.judge != record.task.judge:
         raise UserError(f"baseline: judged by {record.task.judge}, this version judges by {task.file.judge}")
     name = short_name(options.candidate)
-    row = MethodRow(name=name, config={"model": name})
+    row = MethodRow(name=name, config={"model": name}, noise=find_noise(items, task.id))
     suite = Suite(name="check", tasks=[task.id], methods=[row], sizes=policy.sizes)
     cell = Cell(suite, task, row, None, 0, (options.candidate,))
     folder = options.out or Path("runs") / "check"
@@ -136,6 +136,23 @@ def _candidate(options: argparse.Namespace, policy: Any, origin: Origin) -> tupl
         raise UserError(f"--candidate {options.candidate}: {_error(outcome.path)}")
     target, side = read_side(outcome.path, None)
     return target, Side(name, side.values, side.items)
+
+
+def find_noise(items: Any, task: str, most: int = 100) -> int:
+    """Return the seed of evaluation noise that a record's images were drawn with; the record names it not.
+
+    Raises UserError where none up to `most` gives the seeds that its items hold. A prompt file's own seeds
+    are no draws, and are passed over.
+    """
+    from .sampling import noise_seed
+
+    for noise in range(most):
+        for prompt, sample, seed in items[["prompt_id", "sample", "seed"]].itertuples(index=False):
+            if noise_seed(noise, task, prompt, int(sample)) == int(seed):
+                return noise
+    if items["seed"].max() < 2**32:  # every image has a seed of its prompt file's
+        return 0
+    raise UserError(f"baseline: seed: no evaluation noise of {task} below {most} gives its images' seeds")
 
 
 def _error(path: Path) -> str:

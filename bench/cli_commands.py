@@ -91,13 +91,19 @@ def choose_device(wanted: str | None) -> str:
     return next(name for name in ("cuda", "mps", "cpu") if there[name])
 
 
+def check_counts(options: argparse.Namespace, *names: str) -> None:
+    """Raise UserError where a number that counts something was given below 1."""
+    for name in names:
+        number = getattr(options, name, None)
+        if number is not None and number < 1:
+            raise UserError(f"--{name.replace('_', '-')} {number}: must be at least 1")
+
+
 def set_threads(wanted: int | None, jobs: int = 1) -> int:
     """Set and return the number of CPU threads of each of `jobs` processes."""
     import torch
 
-    for name, number in (("threads", wanted), ("jobs", jobs)):
-        if number is not None and number < 1:
-            raise UserError(f"--{name} {number}: must be at least 1")
+    check_counts(argparse.Namespace(threads=wanted, jobs=jobs), "threads", "jobs")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     count = wanted or max(1, cores // jobs)
     torch.set_num_threads(count)
@@ -131,12 +137,14 @@ def make_runner(options: argparse.Namespace, folder: Path, worlds: set[str]) -> 
 def open_worlds(names: set[str], options: argparse.Namespace, device: str = "cpu") -> dict[str, Any]:
     """Return worlds by name; a real model's is placed where the options say that its parts lie."""
     known = registry("worlds")
+    check_counts(options, "sampling_steps", "training_images", "image_size")
     where = {
         "source": getattr(options, "base_model", None),
         "clip": getattr(options, "clip", None),
         "data": getattr(options, "data", None),
         "steps": getattr(options, "sampling_steps", None),
         "images": getattr(options, "training_images", None),
+        "image_size": getattr(options, "image_size", None),
     }
     opened = {name: known[name].load()() for name in sorted(names)}
     real = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .card import NO_TASK
-from .cli_commands import choose_device, registry, set_threads, task_registry
+from .cli_commands import check_counts, choose_device, registry, set_threads, task_registry
 from .errors import UserError
 from .writing import KINDS, read_prompts
 
@@ -19,8 +19,7 @@ def unlearn_concept(options: argparse.Namespace) -> int:
 
     if options.kind not in KINDS:
         raise UserError(f"--kind {options.kind}: choose one of {', '.join(KINDS)}")
-    if options.images < 1:
-        raise UserError(f"--images {options.images}: must be at least 1")
+    check_counts(options, "images", "sampling_steps", "image_size", "lora")
     config = read_settings(options.set or [])
     if options.lora is not None:
         config |= {"part": "lora", "rank": options.lora}
@@ -36,6 +35,7 @@ def unlearn_concept(options: argparse.Namespace) -> int:
         config=config,
         steps=options.sampling_steps,
         guidance=options.guidance,
+        image_size=options.image_size,
         seed=options.seed,
         task=find_task(options.concept),
     )

@@ -28,8 +28,8 @@ from .writing import Kind, Wording, replace_all, write_prompts
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be unlearned, and how. config: settings of the method. steps, guidance: of the images that
-    the model draws for its own training; None = the pipeline call's defaults."""
+    """What is to be unlearned, and how. config: settings of the method. steps, guidance, image_size (pixels):
+    of the images that the model draws for its own training; None = the pipeline call's defaults."""
 
     model: str
     concept: str
@@ -42,6 +42,7 @@ class Order:
     config: Mapping[str, Any] = field(default_factory=dict)
     steps: int | None = None
     guidance: float | None = None
+    image_size: int | None = None
     seed: int = 0
     task: str = ""  # that measures it, for the card
 
@@ -151,7 +152,7 @@ def _sampling(pipeline: Any, order: Order) -> Sampling:
     call = inspect.signature(type(pipeline).__call__).parameters
     denoiser: Any = trainable_module(pipeline)
     cells = getattr(pipeline, "default_sample_size", None) or denoiser.config.sample_size
-    side = int(cells * pipeline.vae_scale_factor)
+    side = order.image_size or int(cells * pipeline.vae_scale_factor)
     return Sampling(
         order.steps or call["num_inference_steps"].default,
         call["guidance_scale"].default if order.guidance is None else order.guidance,

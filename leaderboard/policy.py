@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, Field, model_validator
 
 from ..bench.config import STRICT, build, read_toml
+from ..bench.errors import UserError
 from ..bench.tasks import PromptSizes
 
 LIMITS = ("at_least", "at_most", "drop_at_most", "rise_at_most")
@@ -88,6 +89,12 @@ class Policy(BaseModel):
     sizes: PromptSizes = PromptSizes()
 
 
-def read_policy(path: Path) -> Policy:
-    """Return a policy; raises UserError naming file and key."""
+def read_policy(name: str | Path) -> Policy:
+    """Return the policy of a TOML file, or of an example's name; raises UserError naming file and key."""
+    path, examples = Path(name), Path(__file__).parent / "policies"
+    if not path.exists() and (examples / f"{name}.toml").exists():
+        path = examples / f"{name}.toml"
+    elif not path.exists() and not path.suffix:
+        known = sorted(file.stem for file in examples.glob("*.toml"))
+        raise UserError(f"policy {name}: neither a file nor one of the examples {', '.join(known)}")
     return build(Policy, read_toml(path), str(path))

@@ -28,7 +28,8 @@ EVERY = PromptSizes(forget=10**6, retain_same=10**6, retain_other=10**6, retain_
 
 @dataclass(frozen=True)
 class HubWorld:
-    """A real model. steps, guidance: what it is drawn with; pixels: the side of its images.
+    """A real model. steps, guidance: what it is drawn with; side: of its images, where its folder does not
+    say; image_size: the side that somebody asked for instead.
 
     clip: where the judge's CLIP lies. data: folder of the user's published prompt files. images: how many
     a training set holds. device: where those are drawn and CLIP runs.
@@ -43,11 +44,13 @@ class HubWorld:
     clip: Source = CLIP
     data: Path = Path("data")
     images: int = TRAINING_IMAGES
+    image_size: int | None = None
     device: str = "cpu"
     _drawn: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def placed(self, **where: Any) -> "HubWorld":
-        """Return the world with another model, CLIP, data folder or number of steps; None changes nothing."""
+        """Return the world with another model, CLIP, data folder, number of steps or size; None changes
+        nothing."""
         given = {name: value for name, value in where.items() if value is not None}
         for name in ("source", "clip"):
             if name in given:
@@ -70,7 +73,9 @@ class HubWorld:
 
     @cached_property
     def pixels(self) -> int:
-        """The side of the model's images, as its own folder says."""
+        """The side of the model's images: the one asked for, else as its own folder says."""
+        if self.image_size is not None:
+            return self.image_size
         folder = self.pipeline_folder
         part = next((folder / name for name in ("unet", "transformer") if (folder / name).is_dir()), None)
         if part is None:
@@ -88,7 +93,7 @@ class HubWorld:
         """Return what prompts and problems depend on beside the world's files and the concept."""
         protocol = task.file.protocol
         return {
-            "drawn": [self.steps, self.guidance, self.images],
+            "drawn": [self.steps, self.guidance, self.images, self.image_size],
             "task": task.file.model_dump(exclude={"concepts", "summary", "paper"}),
             "prompts": files_digest(str(self.data / protocol.file)) if protocol is not None else "",
         }
