@@ -24,8 +24,25 @@ def check_candidate(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from ..leaderboard.gate import check, verdict, worst_prompts
-    from ..leaderboard.gate_report import make_table, to_junit, to_markdown
+    from ..leaderboard.gate import verdict
+    from ..leaderboard.gate_report import make_table
+
+    title, findings, worst = judge(options)
+    open_console().print(make_table(title, findings))
+    for row in worst.to_dict("records"):
+        print(f"worse ({row['metric']} {row['before']:.3g} to {row['after']:.3g}): {row['prompt']}")
+    if options.out:
+        print(f"reports: {options.out / 'summary.md'}, {options.out / 'junit.xml'}")
+    return verdict(findings)
+
+
+def judge(options: argparse.Namespace) -> tuple[str, list[Any], Any]:
+    """Return a title, the findings and the prompts that lost most; write the reports where --out is given.
+
+    Raises UserError where nothing could be judged.
+    """
+    from ..leaderboard.gate import check, worst_prompts
+    from ..leaderboard.gate_report import to_junit, to_markdown
     from ..leaderboard.policy import PAIRED, read_policy
 
     policy = read_policy(options.policy)
@@ -33,19 +50,15 @@ def _check(options: argparse.Namespace) -> int:
     target, candidate = _candidate(options, policy, origin, baseline.items)
     findings = check(policy, baseline, candidate, date.today())
     title = f"{policy.name}: {candidate.name} against {baseline.name}"
-    open_console().print(make_table(title, findings))
     metric = next((f.metric for f in findings if f.state == "regressed" and f.metric in PAIRED), "VA")
-    worst = worst_prompts(metric, baseline, candidate)
-    for row in worst.to_dict("records"):
-        print(f"worse ({metric} {row['before']:.3g} to {row['after']:.3g}): {row['prompt']}")
+    worst = worst_prompts(metric, baseline, candidate).assign(metric=metric)
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
         pairs = write_images(worst, (origin, target), options)
         (options.out / "junit.xml").write_text(to_junit(title, findings), encoding="utf-8")
         text = to_markdown(title, findings, worst, pairs)
         (options.out / "summary.md").write_text(text, encoding="utf-8")
-        print(f"reports: {options.out / 'summary.md'}, {options.out / 'junit.xml'}")
-    return verdict(findings)
+    return title, findings, worst
 
 
 @dataclass(frozen=True)

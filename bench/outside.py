@@ -92,16 +92,37 @@ def short_name(model: str) -> str:
     return Path(model).stem if model.endswith(".safetensors") else Path(model).name
 
 
-@cache
 def model_digest(model: str) -> str:
     """Return a digest that changes with the model: of its files, or of what a function says of itself.
 
-    A function may depend on anything; without an attribute `fingerprint` it counts as new in every process.
+    A hub id is its snapshot on this machine. A function may depend on anything; without an attribute
+    `fingerprint` it counts as new in every process.
     """
     if model and kind_of(model) == "function":
         known = getattr(load_function(model), "fingerprint", None)
-        return hashlib.sha256(f"{model}|{known or uuid4().hex}".encode()).hexdigest()
-    return files_digest(model)
+        return _once(model) if known is None else hashlib.sha256(f"{model}|{known}".encode()).hexdigest()
+    place = str(find(model)) if model else ""
+    return _digest_files(place, _state(place))
+
+
+@cache
+def _once(model: str) -> str:
+    return hashlib.sha256(f"{model}|{uuid4().hex}".encode()).hexdigest()
+
+
+@cache
+def _digest_files(place: str, state: tuple[tuple[str, int, int, int], ...]) -> str:
+    """Read the files once, and again when one of them was written since: a process may judge many models
+    that lie at one path in turn."""
+    return files_digest(place)
+
+
+def _state(place: str) -> tuple[tuple[str, int, int, int], ...]:
+    """Return name, inode, size and time of writing of each of a model's files."""
+    root = Path(place)
+    files = sorted(root.rglob("*")) if root.is_dir() else [root] if place else []
+    found = [(str(path), path.stat()) for path in files if path.is_file()]
+    return tuple((name, state.st_ino, state.st_size, state.st_mtime_ns) for name, state in found)
 
 
 def load_function(name: str) -> Callable[..., Any]:

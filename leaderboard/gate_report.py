@@ -50,6 +50,11 @@ def make_table(title: str, findings: Sequence[Finding]) -> Table:
     return table
 
 
+def to_lines(findings: Sequence[Finding]) -> list[str]:
+    """Return a line of plain text a finding."""
+    return [f"{WORDS[finding.state]}: {_name(finding)} ({describe(finding)})" for finding in findings]
+
+
 def _name(finding: Finding) -> str:
     return f"{finding.rule}: {finding.concept}" if finding.concept else finding.rule
 

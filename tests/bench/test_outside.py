@@ -13,7 +13,7 @@ import torch
 from unlearnbench.bench.cli_commands import registry
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.generators import open_pipeline
-from unlearnbench.bench.outside import kind_of, load_function, model_digest, name_models
+from unlearnbench.bench.outside import _once, kind_of, load_function, model_digest, name_models
 from unlearnbench.bench.plan import Cell
 from unlearnbench.bench.records import read_items, read_record
 from unlearnbench.bench.runner import Runner
@@ -91,7 +91,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "somebody_of_this_test.py").write_text(GENERATE)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "somebody_of_this_test", raising=False)
-    model_digest.cache_clear()
+    _once.cache_clear()
     return "somebody_of_this_test"
 
 
@@ -108,7 +108,7 @@ def test_a_function_is_a_point_and_gets_each_images_own_seed(
 def test_a_function_without_a_fingerprint_is_new_in_every_process(module: str) -> None:
     named, unnamed = model_digest(f"{module}:generate"), model_digest(f"{module}:anew")
     assert unnamed == model_digest(f"{module}:anew")
-    model_digest.cache_clear()
+    _once.cache_clear()
     assert model_digest(f"{module}:generate") == named
     assert model_digest(f"{module}:anew") != unnamed
 
@@ -156,3 +156,24 @@ def test_what_is_no_model_is_named(tmp_path: Path, module: str) -> None:
 def test_points_of_one_name_are_refused() -> None:
     with pytest.raises(UserError, match=r"two are named 'unet'"):
         name_models(["a/unet", "b/unet"])
+
+
+def test_a_model_written_anew_at_the_same_place_is_another(tmp_path: Path) -> None:
+    """One process that gates several models in turn must not judge the first one again and again."""
+    model = tmp_path / "model.safetensors"
+    found = []
+    for content in (b"first", b"other", b"first"):
+        model.unlink(missing_ok=True)
+        model.write_bytes(content)
+        found.append(model_digest(str(model)))
+    assert found[0] == found[2] != found[1]
+
+
+def test_a_hub_id_is_its_snapshot_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot = tmp_path / "snapshot"
+    snapshot.mkdir()
+    monkeypatch.setattr("unlearnbench.bench.outside.find", lambda where: snapshot)
+    (snapshot / "weights").write_bytes(b"one")
+    first = model_digest("owner/name")
+    (snapshot / "weights").write_bytes(b"two!")
+    assert first != model_digest("owner/name")
