@@ -70,7 +70,7 @@ def _judge(audit: Audit) -> Iterator[Limit]:
         if found is not None and found.value is not None:
             text += (
                 f" In images of the model before, drawn for the same prompts, it did not find the target in "
-                f"{_read(found)} of {found.n}: its misses and that model's own failures together."
+                f"a share of {_read(found)} of {found.n}: its misses and that model's own failures together."
             )
     yield "Judge", text
     if not audit.labels:

@@ -63,6 +63,9 @@ def render(audit: Audit, public: str = "", show: bool = False) -> str:
             limits=list_limits(audit),
             again=_again(audit),
             digests=_digests(audit),
+            environment=[
+                (name.removeprefix("packages."), text) for name, text in flatten(record.environment)
+            ],
             words=WORDS,
             describe=describe,
             name_finding=name_finding,
@@ -155,6 +158,7 @@ def _again(audit: Audit) -> str | None:
 def _digests(audit: Audit) -> list[tuple[str, str]]:
     record = audit.subject.loaded.record
     rows = [
+        ("measured", record.created),
         ("record", f"{audit.subject.loaded.name}: {audit.subject.loaded.digest}"),
         ("its images' rows", record.items_sha256 or "none"),
         ("its prompts and noise", record.prompts_sha256),

@@ -1,5 +1,6 @@
 """The audit report: what it says, what it says is missing, and that no changed byte passes its seal."""
 
+import json
 import os
 import stat
 from datetime import date
@@ -249,3 +250,34 @@ def test_a_value_without_interval_is_still_a_value(tmp_path: Path) -> None:
     points = [point.model_copy(update={"values": {"UA": Value(value=0.5, n=48)}})]
     page = render(make_audit(write(tmp_path, "none", cell="x", points=points), ""))
     assert "50.0&nbsp;%</strong>." in page
+
+
+def test_how_a_model_from_outside_was_made_is_missing_unless_its_maker_wrote_it(tmp_path: Path) -> None:
+    method = make_record("balanced")[0].method.model_copy(
+        update={"name": "mine", "config": {"model": "mine"}}
+    )
+    path = write(tmp_path, "balanced", cell="mine", method=method)
+    assert "Its method: missing" in render(make_audit(path, ""))
+    made = tmp_path / "unlearning.json"
+    made.write_text(json.dumps({
+        "concept": "cat face", "anchor": None, "base_model": "base", "method": "balanced", "seed": 3,
+        "config": {"rate": 1e-5}, "data": {"forget": 64, "retain": 65, "drawn_by": "the base model"},
+        "weights_before": "ab" * 32, "weights_after": "cd" * 32, "log": {},
+    }))  # fmt: skip
+    out = tmp_path / "r.html"
+    assert _run(path, "--unlearning", made, "--out", out) == 0
+    page = out.read_text(encoding="utf-8")
+    for text in ("ab" * 32, "cd" * 32, "1e-05", ">65<", "did not check them against the model"):
+        assert text in page
+    made.write_text("{}")
+    assert _run(path, "--unlearning", made, "--out", out) == 2
+
+
+def test_markup_in_a_record_stays_text(tmp_path: Path) -> None:
+    bad = '</dd><section class="seal"><script>alert(1)</script>'
+    task = make_record("none")[0].task.model_copy(update={"concept": bad, "anchor": bad})
+    path = write(tmp_path, "none", cell="x", task=task, command=bad, commit=bad)
+    page = render(make_audit(path, bad))
+    assert "<script" not in page
+    assert '<section class="seal"' not in page
+    assert verify(seal(page, None)).state == "unsigned"
