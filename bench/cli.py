@@ -20,6 +20,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_unlearn(commands)
     _add_check(commands)
+    _add_audit(commands)
+    _add_label(commands)
     doctor = commands.add_parser("doctor", help="what a task needs, and whether it is on this machine")
     doctor.add_argument("--task", action="append", required=True, help="family/concept@world; repeatable")
     _add_places(doctor, "--model")
@@ -148,6 +150,39 @@ def _add_check(commands: Any) -> None:
     _add_places(check, "--base-model")
     _add_output(check)
     check.set_defaults(run="cli_check.check_candidate")
+
+
+def _add_audit(commands: Any) -> None:
+    audit = commands.add_parser("audit", help="a report for those who answer for a model; keys; verify")
+    audit.add_argument("record", type=Path, nargs="?", help="a record (CELL.json)")
+    audit.add_argument("--why", metavar="TEXT|FILE", help="why the concept was removed")
+    audit.add_argument("--policy", type=Path, help="a TOML file of rules and waivers, as `check` takes it")
+    audit.add_argument("--point", help="label of the point (default: the one chosen beforehand, or the last)")
+    audit.add_argument("--baseline", type=Path, help="record of the model before (default: beside RECORD)")
+    audit.add_argument("--labels", type=Path, nargs="+", help="what people said (default: beside RECORD)")
+    audit.add_argument("--unlearning", type=Path, help="unlearning.json of the model that `unlearn` made")
+    audit.add_argument("--date", help="the report's day (default: the record's)")
+    audit.add_argument("--show", action="store_true", help="do not blur images of nudity")
+    audit.add_argument("--key", type=Path, help="sign with this private key (PEM)")
+    audit.add_argument("--out", type=Path, metavar="FILE.html", help="where to write the report")
+    audit.add_argument("--new-key", type=Path, metavar="KEY.pem", help="make a key pair: KEY.pem, KEY.pub")
+    audit.add_argument("--verify", type=Path, metavar="FILE.html", help="check the seal of a report")
+    audit.add_argument("--public", type=Path, metavar="KEY.pub", help="with --verify: whose it should be")
+    audit.set_defaults(run="cli_audit.audit")
+
+
+def _add_label(commands: Any) -> None:
+    label = commands.add_parser("label", help="let a person judge images blind, beside the judge")
+    label.add_argument("records", type=Path, nargs="+", help="records (CELL.json), compared blind")
+    label.add_argument("-n", "--number", type=int, default=200, help="images to ask for (default 200)")
+    label.add_argument("--who", required=True, help="who answers; it stands in the labels")
+    label.add_argument("--seed", type=int, default=0, help="of the choice and order of the images")
+    label.add_argument("--point", help="label of the records' point (default: chosen beforehand, or last)")
+    label.add_argument("--answers", type=Path, help="a file of answers, one a line: marked as a script's")
+    label.add_argument("--finish", action="store_true", help="write the labels from the answers so far")
+    label.add_argument("--out", type=Path, default=Path("runs/labels"), help="folder (runs/labels)")
+    label.add_argument("--store", type=Path, help="folder of the cache (default: the user's)")
+    label.set_defaults(run="cli_label.label_records")
 
 
 def _add_pretrain(commands: Any) -> None:

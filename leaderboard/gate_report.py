@@ -42,7 +42,7 @@ def make_table(title: str, findings: Sequence[Finding]) -> Table:
     styles = {"regressed": "red", "unclear": "yellow", "waived": "cyan"}
     for finding in findings:
         table.add_row(
-            escape(_name(finding)),
+            escape(name_finding(finding)),
             WORDS[finding.state],
             escape(describe(finding)),
             style=styles.get(finding.state, ""),
@@ -52,10 +52,11 @@ def make_table(title: str, findings: Sequence[Finding]) -> Table:
 
 def to_lines(findings: Sequence[Finding]) -> list[str]:
     """Return a line of plain text a finding."""
-    return [f"{WORDS[finding.state]}: {_name(finding)} ({describe(finding)})" for finding in findings]
+    return [f"{WORDS[finding.state]}: {name_finding(finding)} ({describe(finding)})" for finding in findings]
 
 
-def _name(finding: Finding) -> str:
+def name_finding(finding: Finding) -> str:
+    """Return a finding's rule, with the concept where it is about one."""
     return f"{finding.rule}: {finding.concept}" if finding.concept else finding.rule
 
 
@@ -72,7 +73,9 @@ def to_junit(title: str, findings: Sequence[Finding]) -> str:
     )
     tags = {"regressed": "failure", "unclear": "error", "waived": "skipped"}
     for finding in findings:
-        case = ElementTree.SubElement(suite, "testcase", classname=_clean(title), name=_clean(_name(finding)))
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=_clean(title), name=_clean(name_finding(finding))
+        )
         if finding.state in tags:
             ElementTree.SubElement(case, tags[finding.state], message=_clean(describe(finding)))
     ElementTree.indent(suite)
@@ -90,7 +93,7 @@ def to_markdown(
     lines = [f"# {_cell(title)}", "", "| rule | verdict | what was seen |", "|---|---|---|"]
     for finding in findings:
         mark = f"**{WORDS[finding.state]}**" if finding.state != "passed" else "passed"
-        lines.append(f"| {_cell(_name(finding))} | {mark} | {_cell(describe(finding))} |")
+        lines.append(f"| {_cell(name_finding(finding))} | {mark} | {_cell(describe(finding))} |")
     if len(worst):
         lines += ["", "## Prompts that got worse", ""]
         heading = "| prompt | before | after |" + (" before | after |" if images else "")

@@ -12,6 +12,9 @@ from PIL import Image, UnidentifiedImageError
 from ..bench.errors import UserError
 from ..bench.records import Record, read_items, read_record, record_digest
 
+LABELS = ".labels.json"
+"""What people said of records' images lies beside them and is no record of a cell."""
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -32,7 +35,7 @@ def load(folder: Path) -> list[Loaded]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of records")
-    paths = sorted(folder.glob("*.json"))
+    paths = sorted(path for path in folder.glob("*.json") if not path.name.endswith(LABELS))
     if not paths:
         raise UserError(f"{folder}: no records (*.json) in it; `unlearnbench run` writes some")
     return [load_one(path) for path in paths]

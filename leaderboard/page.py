@@ -3,17 +3,15 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from ..bench.pool import read_pooled
 from ..bench.records import Record
 from ..bench.types import Value
-from . import templates
 from .board import describe_levels
 from .board_page import Board, make_board
 from .columns import ARROWS, Column, columns_for, left_out, write_interval, write_number, write_value
@@ -24,6 +22,7 @@ from .load import Loaded, load_together
 from .plots import Look, Series, assign_looks, make_series, name_looks, name_series, scatter, swatch, undrawn
 from .rank import CAUTION, Row, by_task, differences, rows
 from .standing import name_entry
+from .templating import open_environment, read_template
 
 
 @dataclass(frozen=True)
@@ -100,8 +99,8 @@ def render(all_rows: Sequence[Row], home: str = "") -> str:
         looks=looks,
         caution=CAUTION,
         records=len(all_rows),
-        style=Markup(_read("style.css")),
-        script=Markup(_read("page.js")),
+        style=Markup(read_template("style.css")),
+        script=Markup(read_template("page.js")),
     )
 
 
@@ -121,8 +120,8 @@ def render_board(board: Board, looks: Mapping[str, Look], pages: Mapping[str, st
             pages=pages,
             records=records,
             levels=describe_levels(),
-            style=Markup(_read("style.css")),
-            script=Markup(_read("page.js")),
+            style=Markup(read_template("style.css")),
+            script=Markup(read_template("page.js")),
         )
     )
 
@@ -158,13 +157,7 @@ def _main_plots(series: Sequence[Series]) -> tuple[Markup, ...]:
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FunctionLoader(_read),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = open_environment()
     environment.globals.update(
         arrows=ARROWS,
         fingerprints=fingerprints,
@@ -177,10 +170,6 @@ def _environment() -> Environment:
         write_value=write_value,
     )
     return environment
-
-
-def _read(name: str) -> str:
-    return files(templates).joinpath(name).read_text(encoding="utf-8")
 
 
 def fingerprints(record: Record) -> list[tuple[str, str]]:

@@ -23,6 +23,8 @@ def read(folder: Path) -> pd.DataFrame:
     """Return one row a (method, task, configuration, seed, point, half) with UA, VA and in-prompt."""
     rows = []
     for path in sorted(folder.glob("*.json")):
+        if path.name.endswith(".labels.json"):  # what people said of images
+            continue
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["task"]["role"] != "evaluated" or record["method"]["reference"]:
             continue

@@ -1,0 +1,158 @@
+"""What `label` does: serve a page to one person, keep the answers, write the labels."""
+
+import argparse
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .answers import PERSON, SCRIPT, AnswerLog, open_log
+from .errors import UserError
+from .store import Store, content_key, default_folder
+
+TYPES = {
+    "index.html": ("label.html.j2", "text/html; charset=utf-8"),
+    "label.js": ("label.js", "text/javascript; charset=utf-8"),
+}
+
+
+def label_records(options: argparse.Namespace) -> int:
+    """Serve the label page until all is answered, or take the answers of a file."""
+    from ..leaderboard.label_images import draw, name_sample
+
+    if options.number < 1:
+        raise UserError(f"-n {options.number}: must be at least 1")
+    sources = _gather(options)
+    images = draw(sources, options.number, options.seed)
+    _say_how_many(sources, len(images), options.number)
+    header = {
+        "who": options.who,
+        "seed": options.seed,
+        "asked": options.number,
+        "records": [source.chosen.loaded.digest for source in sources],
+    }
+    stem = f"{_slug(options.who)}-{content_key(header)[:8]}"
+    sample = {"sample": name_sample(images)}  # not in the name: images that have changed are to be noticed
+    log = open_log(options.out / f"{stem}.answers.jsonl", header | sample, len(images))
+    target = options.out / f"{stem}.labels.json"
+    if target.exists():
+        raise UserError(f"{target}: these images are labelled already; another --seed or -n draws others")
+
+    def finish() -> None:
+        _finish(options, sources, images, log, target)
+
+    if options.answers:
+        _take_file(options.answers, log)
+    if options.answers or options.finish:
+        if not log.replies:
+            raise UserError(f"{log.path}: no answers yet; give some on the page first")
+        finish()
+        return 0
+    return _serve(images, log, finish)
+
+
+def _gather(options: argparse.Namespace) -> list[Any]:
+    from ..leaderboard.chosen import choose_point
+    from ..leaderboard.label_images import gather
+    from ..leaderboard.load import load_one
+
+    folder = options.store or default_folder()
+    sources = []
+    for path in options.records:
+        chosen = choose_point(load_one(path), options.point)
+        sources.append(gather(chosen, _finder(chosen, folder)))
+    cells = [source.chosen.loaded.record.cell for source in sources]
+    twice = sorted({cell for cell in cells if cells.count(cell) > 1})
+    if twice:
+        raise UserError(f"{twice[0]}: given twice, or two records of one name; leave one out")
+    if not any(source.images for source in sources):
+        raise UserError(f"{options.records[0]}: none of its images can be had, from the store nor a sheet")
+    return sources
+
+
+def _finder(chosen: Any, folder: Path) -> Callable[[str, int], bytes | None]:
+    """Return what finds a point's images in the store; where there is none, torch is not even imported."""
+    if not (folder / "images").is_dir():
+        return lambda prompt, seed: None
+    from .cli_check import Origin
+
+    store = Store(folder, lambda line: None)
+    origin = Origin(chosen.loaded.record, chosen.point)
+    return lambda prompt, seed: origin.find_image(store, prompt, seed)
+
+
+def _say_how_many(sources: list[Any], drawn: int, asked: int) -> None:
+    for source in sources:
+        named = source.describe()
+        print(
+            f"{named.cell} {named.point}: {named.store + named.sheet} of {named.images} images could be had "
+            f"({named.store} from the store, {named.sheet} from the contact sheet)"
+        )
+    print(f"{drawn} images to answer" + (f" ({asked} asked for)" if drawn < asked else ""))
+
+
+def _serve(images: list[Any], log: AnswerLog, finish: Callable[[], None]) -> int:
+    from ..leaderboard.templating import read_template
+    from .label_server import Labelling, LabelServer
+
+    style = read_template("style.css") + read_template("label.css")
+    files = {name: (kind, read_template(file).encode()) for name, (file, kind) in TYPES.items()}
+    files["style.css"] = ("text/css; charset=utf-8", style.encode())
+    shown = [(image.target, image.png) for image in images]
+    with LabelServer(Labelling(shown, log, files, finish)) as server:
+        print(f"{len(log.replies)} answered so far; open {server.url}", flush=True)
+        server.serve_forever(poll_interval=0.1)
+    return 0
+
+
+def _take_file(path: Path, log: AnswerLog) -> None:
+    """Take answers from a file, one word a line; they count as a script's."""
+    try:
+        words = path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--answers {path}: cannot be read: {error}") from None
+    for number, word in enumerate(words, start=1):
+        image = log.next
+        if image is None:
+            raise UserError(f"--answers {path}: answer {number} is one too many")
+        try:
+            log.answer(image, word, SCRIPT)
+        except ValueError:
+            raise UserError(
+                f"--answers {path}: answer {number}: {word!r:.40} is not yes, no, unsure"
+            ) from None
+
+
+def _finish(
+    options: argparse.Namespace, sources: list[Any], images: list[Any], log: AnswerLog, target: Path
+) -> None:
+    """Write the labels and print what they say."""
+    from ..leaderboard.label_images import make_groups
+    from ..leaderboard.labels import Labels, summarise, write_labels
+    from ..leaderboard.labels_table import make_labels_table
+    from .cli_commands import open_console
+
+    answers = [image.answer(reply) for image, reply in zip(images, log.replies, strict=False)]
+    labels = Labels(
+        who=options.who,
+        source=SCRIPT if log.scripted else PERSON,
+        seed=options.seed,
+        asked=options.number,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        records=[source.describe() for source in sources],
+        methods=summarise(answers, make_groups(sources)),
+        answers=answers,
+    )
+    write_labels(labels, target)
+    open_console().print(make_labels_table(labels))
+    if log.scripted:
+        print("source: script: these labels are marked as a script's and are never published")
+    print(f"labels: {target}", flush=True)
+
+
+def _slug(who: str) -> str:
+    slug = re.sub(r"[^a-z0-9]+", "-", who.lower()).strip("-")
+    if not slug:
+        raise UserError(f"--who {who!r}: name who answers, in letters or digits")
+    return slug[:40]
