@@ -129,7 +129,7 @@ def make_runner(options: argparse.Namespace, folder: Path, worlds: set[str]) -> 
         threads=set_threads(options.threads, getattr(options, "jobs", 1)),
         worlds=opened,
         metrics=registry("metrics"),
-        command="unlearnbench " + " ".join(_quoted(without_option(sys.argv[1:], "--part"))),
+        command="unlearnbench " + " ".join(quote_all(without_option(sys.argv[1:], "--part"))),
         say=say,
     )
 
@@ -159,10 +159,12 @@ def open_worlds(names: set[str], options: argparse.Namespace, device: str = "cpu
     return opened | real
 
 
-def _quoted(arguments: list[str]) -> list[str]:
+def quote_all(arguments: list[str]) -> list[str]:
+    """Return arguments as a shell reads them; the home folder is `~`: records are published."""
     import shlex
 
-    return [shlex.quote(a) for a in arguments]
+    home = str(Path.home()) + os.sep
+    return ["~/" + shlex.quote(a[len(home) :]) if a.startswith(home) else shlex.quote(a) for a in arguments]
 
 
 def narrow_suite(suite: Any, options: argparse.Namespace) -> Any:

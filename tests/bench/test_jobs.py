@@ -6,6 +6,7 @@ import pytest
 
 from unlearnbench.bench.cli import main
 from unlearnbench.bench.errors import UserError
+from unlearnbench.bench.cli_commands import quote_all
 from unlearnbench.bench.jobs import take_part, without_option
 from unlearnbench.bench.plan import MethodRow, Suite
 from unlearnbench.bench.records import read_record, record_digest
@@ -70,3 +71,9 @@ def test_two_processes_write_the_records_of_one(
     commands = {read_record(p).command for p in (tmp_path / "two").glob("*.json")}
     assert len(commands) == 1
     assert "--part" not in commands.pop()
+
+
+def test_a_recorded_command_can_be_repeated_and_does_not_name_the_home_folder() -> None:
+    home = Path.home()
+    line = ["run", "--out", str(home / "my runs"), "--method", "a b"]
+    assert quote_all(line) == ["run", "--out", "~/'my runs'", "--method", "'a b'"]
