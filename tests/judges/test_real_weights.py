@@ -1,4 +1,4 @@
-"""Judges whose packages carry their weights, on photographs of scikit-image; each skips where its package is not.
+"""Judges whose packages carry their weights, on photographs of scikit-image; each skips without its package.
 
 What they say of more photographs stands in bench/judges/README.md.
 """
@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.judges import efficientnet_lite0, face, nudenet, opennsfw, pinned
+from unlearnbench.bench.judges import efficientnet_lite0, nudenet, opennsfw, pinned
 from unlearnbench.bench.judges.efficientnet_lite0 import IMAGENETTE, EfficientNetLite0, ImageNetJudge
 from unlearnbench.bench.judges.emoji import NOTHING
 from unlearnbench.bench.judges.face import STRANGER, FaceEmbedder, FaceJudge, face_rate, read_references
