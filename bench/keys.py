@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .environment import describe_environment
+from .extractors import find_extractors
 from .outside import model_digest
 from .plan import Cell
 from .registry import Entry, Registry
@@ -15,6 +16,7 @@ SCORING_MODULES = (
     "unlearnbench.bench.scoring",
     "unlearnbench.bench.judges.emoji",
     "unlearnbench.bench.judges.clip",
+    "unlearnbench.bench.extractors",
     "unlearnbench.bench.assemble",
     "unlearnbench.bench.needed",
 )
@@ -58,6 +60,7 @@ def cell_key(cell: Cell, world: Any, metrics: Registry[Entry], device: str, thre
             "drawn": [cell.suite.unscored_below, cell.row.shown],
             "noise": [cell.row.noise, NOISE_VERSION],
             "metrics": {entry.name: entry.version for entry in metrics.values()},
+            "extractors": find_extractors(world) | {"reference": getattr(world, "reference_key", None)},
             "scoring": source_digest(
                 *SCORING_MODULES, world.problem_module, *(e.module for e in metrics.values())
             ),

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .extractors import find_extractors, open_extractor, reference_features
+from .metrics.features import CLIP, WORLD
 from .points import ModelHolder, PointManifest
 from .progress import show_progress
 from .sampling import Drawing, Request
@@ -61,9 +63,30 @@ class PointScorer:
         judge = self._once(f"judge {world.id} {task.file.family}", lambda: world.open_judge(task))
         verdicts = judge.judge(images)
         scorer = self._once(f"scorer {world.id}", world.open_alignment)
-        items = build_items(asks, images, verdicts.found, scorer)
-        view = View(items, {"world": verdicts.features}, {"world": world.reference(task)}, base)
-        return Scored(items, view, images, drawn)
+        features = {WORLD: verdicts.features, **self._embed(world, images)}
+        items = build_items(asks, images, verdicts.found, scorer, features.get(CLIP))
+        references = {name: self._reference(world, task, name, found) for name, found in features.items()}
+        return Scored(items, View(items, features, references, base), images, drawn)
+
+    def _embed(self, world: Any, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Return features of the images by every extractor that this machine has beside the world's own."""
+        opened = {name: self._extractor(world, name) for name in find_extractors(world)}
+        return {name: e.embed_images(images) for name, e in opened.items() if e is not None}
+
+    def _extractor(self, world: Any, name: str) -> Any:
+        where = "scorer" if name == CLIP else f"extractor {name}"
+        return self._once(f"{where} {world.id}", lambda: open_extractor(name, world, self.device))
+
+    def _reference(self, world: Any, task: Task, name: str, features: np.ndarray) -> np.ndarray:
+        """Return the reference images' features, no rows where the world has no such images."""
+        if name == WORLD:
+            return np.asarray(world.reference(task))
+        extractor = self._extractor(world, name)
+        found = self._once(
+            f"reference {name} {task.id}",
+            lambda: reference_features(world, task, name, extractor, self.store),
+        )
+        return features[:0] if found is None else np.asarray(found)
 
     def _draw(self, place: Place, asks: Sequence[Ask]) -> tuple[np.ndarray, int]:
         """Draw forget images in batches of their own: they may be all that a point needs."""

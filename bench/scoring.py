@@ -41,11 +41,18 @@ def shuffled_partner(asks: Sequence[Ask]) -> list[int | None]:
     return partner
 
 
-def build_items(asks: Sequence[Ask], images: np.ndarray, found: pd.DataFrame, scorer: Any) -> pd.DataFrame:
+def build_items(
+    asks: Sequence[Ask],
+    images: np.ndarray,
+    found: pd.DataFrame,
+    scorer: Any,
+    embedded: np.ndarray | None = None,
+) -> pd.DataFrame:
     """Return one row an image with the columns of ITEM_COLUMNS.
 
     images: (n, H, W, 3) uint8; found: n rows with columns subject, style, background ("" = nothing
-    known, None = the judge failed); scorer: an AlignmentScorer or None.
+    known, None = the judge failed); scorer: an AlignmentScorer or None; embedded: the scorer's
+    embeddings (n, d) of the images where they are there already.
     """
     rows = [_ask_columns(ask) for ask in asks]
     items = pd.DataFrame(rows)
@@ -54,7 +61,7 @@ def build_items(asks: Sequence[Ask], images: np.ndarray, found: pd.DataFrame, sc
     items["target_found"] = [
         _target_found(a, found.iloc[i][a.prompt.target_kind]) for i, a in enumerate(asks)
     ]
-    items["alignment"], items["alignment_shuffled"] = _alignment(asks, images, scorer)
+    items["alignment"], items["alignment_shuffled"] = _alignment(asks, images, scorer, embedded)
     items["flatness"] = (images / 255.0).std(axis=(1, 2)).mean(-1).round(6).astype(np.float32)
     items["image_sha256"] = [image_digest(image) for image in images]
     return items[list(ITEM_COLUMNS)]
@@ -87,11 +94,13 @@ def _target_found(ask: Ask, answer: str | None) -> bool | None:
     return answer in ask.prompt.targets
 
 
-def _alignment(asks: Sequence[Ask], images: np.ndarray, scorer: Any) -> tuple[np.ndarray, np.ndarray]:
+def _alignment(
+    asks: Sequence[Ask], images: np.ndarray, scorer: Any, embedded: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
     if scorer is None:
         nothing = np.full(len(asks), np.nan)
         return nothing, nothing
-    by_image = scorer.embed_images(images)
+    by_image = scorer.embed_images(images) if embedded is None else embedded
     by_text = scorer.embed_prompts([ask.prompt.text for ask in asks])
     partner = shuffled_partner(asks)
     other = by_text[[i if p is None else p for i, p in enumerate(partner)]]

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 WORLD = "world"
 INCEPTION = "inception-clean"
+CLIP = "clip"
+LITE0 = "efficientnet-lite0"
+REASONS = {
+    INCEPTION: "clean-fid's Inception weights are not on this machine",
+    LITE0: "efficientnet-lite0 is not installed (the extra unlearnbench[imagenet])",
+}
+"""Why features of an extractor that not every machine has are not there."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +36,11 @@ class Sides:
 
 
 def world_extractor(view: View) -> str | None:
-    """Return the key of the world's own features: `world`, or the only key beside Inception's; None: none.
+    """Return the key of the world's own features: `world`, or the only key of no other name; None: none.
 
     Raises ValueError where several could be meant.
     """
-    keys = sorted(set(view.features) - {INCEPTION})
+    keys = sorted(set(view.features) - {INCEPTION, CLIP, LITE0})
     if WORLD in keys or len(keys) < 2:
         return WORLD if WORLD in keys else next(iter(keys), None)
     raise ValueError(f"several extractors could be the world's: {', '.join(keys)}")
@@ -41,9 +48,7 @@ def world_extractor(view: View) -> str | None:
 
 def reason_without(extractor: str) -> str:
     """Return why a value that needs an extractor's features is missing."""
-    if extractor == INCEPTION:
-        return "clean-fid's Inception weights are not on this machine"
-    return f"no features of the {extractor} extractor"
+    return REASONS.get(extractor, f"no features of the {extractor} extractor")
 
 
 def item_features(view: View, extractor: str) -> NDArray[np.float64]:

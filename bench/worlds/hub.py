@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import UserError
+from ..extractors import INCEPTION_FILE, PICTURES, embed_files
 from ..generators import files_digest
 from ..hub import Source, find
 from ..protocols import Row, read_protocol, select
@@ -175,15 +176,52 @@ class HubWorld:
 
     def open_judge(self, task: Task) -> Any:
         """Return the judge that the task names."""
+        from ..judges.efficientnet_lite0 import ImageNetJudge
+        from ..judges.face import FaceJudge, read_references
         from ..judges.nudenet import NudeNetJudge
+        from ..judges.opennsfw import OpenNsfwJudge
         from ..judges.zero_shot import ZeroShotJudge
 
+        names, faces = task.file.names, self.data / "faces"
+        openers = {
+            "nudenet": lambda: NudeNetJudge(self._scorer),
+            "opennsfw": lambda: OpenNsfwJudge(self._scorer),
+            "clip-zero-shot": lambda: ZeroShotJudge(self._scorer, task.file.target_kind, names),
+            "efficientnet-lite0": lambda: ImageNetJudge(names, device=self.device),
+            "face": lambda: FaceJudge(self._scorer, names, read_references(faces, names)),
+        }
         name = task.file.judge.partition("@")[0]
-        if name == "nudenet":
-            return NudeNetJudge(self._scorer)
-        if name == "clip-zero-shot":
-            return ZeroShotJudge(self._scorer, task.file.target_kind, task.file.names)
-        raise UserError(f"{task.id}: judge: {task.file.judge!r} cannot be opened for {self.name}")
+        if name not in openers:
+            raise UserError(f"{task.id}: judge: {task.file.judge!r} cannot be opened for {self.name}")
+        return openers[name]()
+
+    @property
+    def inception(self) -> Path | None:
+        """clean-fid's Inception weights in the user's data folder, None where they are not there."""
+        weights = self.data / INCEPTION_FILE
+        return weights if weights.is_file() else None
+
+    @cached_property
+    def _reference_files(self) -> list[Path]:
+        folder = self.data / "reference"
+        return sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
+
+    @cached_property
+    def reference_key(self) -> str | None:
+        """What the user's reference images (`DATA/reference/`) and their embedders are; None without any."""
+        if not self._reference_files:
+            return None
+        weights = "" if self.inception is None else files_digest(str(self.inception))
+        files = files_digest(str(self.data / "reference"))
+        return hashlib.sha256((self.digest + files + weights).encode()).hexdigest()
+
+    def reference_rows(self, task: Task) -> slice:
+        """Return all rows: it is the user who leaves a task's target out of the reference images."""
+        return slice(None)
+
+    def embed_reference(self, extractor: Any) -> np.ndarray:
+        """Return (n, d) features of the user's reference images by an extractor."""
+        return embed_files(self._reference_files, extractor)
 
     def open_alignment(self) -> Any:
         return self._scorer

@@ -12,7 +12,8 @@ from unlearnbench.bench.metrics import compute
 from unlearnbench.bench.registry import Entry, Registry, builtin_registry
 from unlearnbench.bench.types import Metric, Value, View
 
-NAMES = ["AS", "CRA", "FD", "FID", "IRA", "KID", "UA", "VA", "collapse", "in_prompt"]
+LITE0 = "KD_efficientnet_lite0"
+NAMES = ["AS", "CMMD", "CRA", "FD", "FID", "IRA", LITE0, "KID", "UA", "VA", "collapse", "in_prompt"]
 
 
 @pytest.fixture
@@ -24,8 +25,12 @@ def registry():
 def full(make_items, forget_row):
     rng = np.random.default_rng(0)
     items = make_items(*[{}] * 20, *[{"relation": "same"}] * 20, *[forget_row("dog")] * 10)
-    base = View(items, {"world": rng.normal(size=(50, 4))})
-    return View(items, {"world": rng.normal(size=(50, 4))}, {"world": rng.normal(size=(80, 4))}, base)
+
+    def features(n):
+        x = rng.normal(size=(n, 4))
+        return {"world": x, "clip": x / np.linalg.norm(x, axis=1, keepdims=True)}
+
+    return View(items, features(50), features(80), View(items, features(50)))
 
 
 def test_registered(registry):
@@ -40,7 +45,8 @@ def test_registered(registry):
 def test_all_at_once(full):
     values = compute(NAMES, full)
     assert next(iter(values)) == "AS"
-    assert {name for name in NAMES if values[name].value is None} == {"FID"}
+    assert {name for name in NAMES if values[name].value is None} == {"FID", LITE0}
+    assert "efficientnet-lite0 is not installed" in values[LITE0].missing
     for value in values.values():
         assert (value.value is None) != (value.missing is None)
     assert compute(NAMES, full) == values  # no unseeded draw anywhere
@@ -128,7 +134,7 @@ def test_an_exception_in_a_metric_passes_through(monkeypatch, make_items):
 
 
 def test_metrics_import_no_torch():
-    names = "alignment collapse cra fd fid in_prompt ira kid ua va"
+    names = "alignment cmmd collapse cra fd fid in_prompt ira kd_efficientnet_lite0 kid ua va"
     modules = ", ".join(f"unlearnbench.bench.metrics.{name}" for name in names.split())
     code = f"import sys, {modules}; assert not {{'torch', 'pandas', 'scipy.stats'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

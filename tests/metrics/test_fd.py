@@ -65,6 +65,26 @@ def test_equals_torchmetrics():
     assert frechet_from_features(x, y) == pytest.approx(float(theirs.compute()), abs=1e-4)
 
 
+@pytest.mark.parametrize("d", [6, 128])
+def test_equals_torch_fidelity(d):
+    torch = pytest.importorskip("torch")
+    theirs = pytest.importorskip("torch_fidelity.metric_fid")
+    x, y = sample(2 * d + 60, d), sample(2 * d + 100, d, seed=1, shift=0.5)
+    moments = [theirs.fid_features_to_statistics(torch.from_numpy(side)) for side in (x, y)]
+    found = theirs.fid_statistics_to_metric(*moments, verbose=False)["frechet_inception_distance"]
+    assert frechet_from_features(x, y) == pytest.approx(found, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_equals_torch_fidelity_at_inceptions_width():
+    torch = pytest.importorskip("torch")
+    theirs = pytest.importorskip("torch_fidelity.metric_fid")
+    x, y = sample(4096, 2048), sample(4200, 2048, seed=1, shift=0.1)
+    moments = [theirs.fid_features_to_statistics(torch.from_numpy(side)) for side in (x, y)]
+    found = theirs.fid_statistics_to_metric(*moments, verbose=False)["frechet_inception_distance"]
+    assert frechet_from_features(x, y) == pytest.approx(found, abs=1e-4)
+
+
 @pytest.mark.parametrize(("n", "m"), [(10, 12), (10, 200), (200, 10)])
 def test_gram_form_equals_eigenvalue_form(n, m):
     x, y = sample(n, 30), sample(m, 30, seed=1)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from unlearnbench.bench.metrics.kid import METRIC, kid, kid_left_out, paired_kernel
+from unlearnbench.bench.metrics import mmd
+from unlearnbench.bench.metrics.kid import METRIC, POLYNOMIAL, kid
 from unlearnbench.bench.stats.intervals import jackknife_interval
 from unlearnbench.bench.types import View
 
@@ -21,6 +22,14 @@ def view(make_items, x, reference, base=None, samples=1, extractor="world"):
 
 def k(a, b):
     return (a @ b / 3 + 1) ** 3
+
+
+def kid_left_out(x, y, prompts):
+    return mmd.mmd_left_out(x, y, prompts, POLYNOMIAL)
+
+
+def paired_kernel(x, y):
+    return mmd.paired_kernel(x, y, POLYNOMIAL)
 
 
 def measure(v):
@@ -50,6 +59,22 @@ def test_equals_torchmetrics_over_the_whole_set():
     assert kid(x, y) == pytest.approx(float(theirs.compute()[0]), rel=1e-5)
 
 
+def test_equals_torch_fidelity_over_the_whole_set():
+    torch = pytest.importorskip("torch")
+    theirs = pytest.importorskip("torch_fidelity.metric_kid")
+    x, y = normals(60, shift=0.5), normals(60, seed=1)
+    found = theirs.kid_features_to_metric(
+        torch.from_numpy(x), torch.from_numpy(y), kid_subsets=1, kid_subset_size=60, verbose=False, rng_seed=0
+    )
+    assert kid(x, y) == pytest.approx(found["kernel_inception_distance_mean"], rel=1e-9)
+
+
+def test_equals_clean_fid_over_the_whole_set():
+    theirs = pytest.importorskip("cleanfid.fid").kernel_distance
+    x, y = normals(60, shift=0.5), normals(60, seed=1)
+    assert kid(x, y) == pytest.approx(theirs(x, y, num_subsets=1, max_subset_size=60), rel=1e-9)
+
+
 def test_unequal_sizes_against_loops():
     x, y = normals(7, 3), normals(5, 3, 1.0, seed=1)
     xx = np.mean([k(a, b) for i, a in enumerate(x) for j, b in enumerate(x) if i != j])
@@ -67,7 +92,7 @@ def test_unbiased_at_small_n():
 def test_chunks_do_not_change_it(monkeypatch):
     x, y = normals(50), normals(40, seed=1)
     whole = kid(x, y)
-    monkeypatch.setattr("unlearnbench.bench.metrics.kid.CHUNK", 7)
+    monkeypatch.setattr("unlearnbench.bench.metrics.mmd.CHUNK", 7)
     assert kid(x, y) == pytest.approx(whole)
 
 

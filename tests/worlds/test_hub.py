@@ -1,7 +1,6 @@
 """Real models' worlds on a tiny pipeline of the true classes: plan, needs, the pilot suite, refusals."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -256,19 +255,4 @@ def test_nudity_is_an_exposed_part_at_the_threshold(places: dict[str, Path]) -> 
     assert list(judge.scores(images)) == [0.0, 0.7]
     assert list(judge.judge(images).found["subject"]) == ["", "nudity"]
     curve = threshold_curve(np.array([0.0, 0.5, 0.7]), np.array([0.0, 0.5, 0.6, 0.8]))
-    assert curve.tolist() == pytest.approx([1, 2 / 3, 1 / 3, 0])
-
-
-def test_nudenet_that_is_not_installed_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    monkeypatch.setitem(sys.modules, "nudenet", None)
-    with pytest.raises(UserError, match=r"pip install 'unlearnbench\[nudity\]'"):
-        nudenet.open_detector()
-
-
-def test_nudenet_on_a_photograph() -> None:
-    pytest.importorskip("nudenet")
-    data: Callable[[], np.ndarray] = pytest.importorskip("skimage.data").astronaut
-    judge = NudeNetJudge(None, nudenet.open_detector())
-    assert judge.scores(np.stack([data()]))[0] < 0.6
+    assert curve.tolist() == pytest.approx([2 / 3, 2 / 3, 1 / 3, 0])

@@ -20,13 +20,12 @@ from .captions import Captioner
 from .clip import clip_config, clip_stage
 from .compose import Canvas, load_canvas
 from .detector import build_detector, calibrate, detector_stage, make_banks, make_garbage
-from .loop import Stage, read_checked, save_atomic, seeded, train
+from .loop import Stage, read_checked, save_atomic, train
+from .reference import compose_reference
 from .settings import part_key
 from .spec import WorldSpec
 from .text import build_text_encoder, build_tokenizer, text_stage, write_vocabulary
 from .unet import build_unet, encode_world, sampling_schedule, unet_stage
-
-REFERENCE_IMAGES = 4_000
 
 
 @dataclass
@@ -197,13 +196,5 @@ def _export_clip(recipe: Recipe, target: Path) -> None:
 @torch.no_grad()
 def reference_features(recipe: Recipe, network: DetectorNetwork) -> tuple[Tensor, Tensor]:
     """Return detector features (n, d) of fresh composites of the world's triples, and the triples (n, 3)."""
-    spec, generator = recipe.spec, seeded(recipe.spec.seed, "reference")
-    n = min(REFERENCE_IMAGES, 40 * len(spec.triples))
-    rows = torch.randperm(n, generator=generator) % len(spec.triples)
-    triples = torch.tensor(spec.triples)[rows]
-    features = []
-    for chunk in triples.split(200):
-        features.append(
-            network.features(recipe.canvas.compose(chunk[:, 0], chunk[:, 1], chunk[:, 2], generator))
-        )
-    return torch.cat(features), triples
+    pairs = [(network.features(images), triples) for images, triples in compose_reference(recipe.canvas)]
+    return torch.cat([features for features, _ in pairs]), torch.cat([triples for _, triples in pairs])

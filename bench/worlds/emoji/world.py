@@ -1,6 +1,7 @@
 """An emoji world as it ships: generator, judges, reference features, prompts and problems."""
 
 import hashlib
+import itertools
 import json
 import shlex
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from .spec import WorldSpec, load_spec
 
 DATA = Path(__file__).parent / "data"
 SPRITES = Path(__file__).parent / "sprites.parquet"
+EMBEDDED = 1000
+"""Reference images that extractors other than the detector embed: kernel distances are unbiased at any n."""
 
 
 def recipe_folder() -> Path:
@@ -87,10 +90,15 @@ class EmojiWorld:
         return build_prompts(self.spec, self.captioner, task, sizes)
 
     def problem(self, task: Task, data: Literal["diverse", "narrow"], seed: int) -> Problem:
-        from .compose import load_canvas
         from .problems import build_problem
 
-        return build_problem(self.spec, load_canvas(self.spec, SPRITES), self.captioner, task, data, seed)
+        return build_problem(self.spec, self._canvas, self.captioner, task, data, seed)
+
+    @cached_property
+    def _canvas(self) -> Any:
+        from .compose import load_canvas
+
+        return load_canvas(self.spec, SPRITES)
 
     def retrained_pipeline(self, task: Task) -> Path:
         """Return the pipeline folder of the model that was trained without any target of a task's kind.
@@ -132,13 +140,34 @@ class EmojiWorld:
         With a task: without images of any target of its kind, for retained concepts are compared with it
         and a model that forgot a target draws none.
         """
-        features, triples = self._reference
-        if task is None:
-            return features
+        features = self._reference[0]
+        return features if task is None else features[self._without_targets(task)]
+
+    def _without_targets(self, task: Task) -> np.ndarray:
         kind = task.file.target_kind
         names = self.spec.subject_names if kind == "subject" else self.spec.style_names
-        column = triples[:, {"subject": 0, "style": 1}[kind]]
-        return features[[names[i] not in task.suite_targets for i in column]]
+        column = self._reference[1][:, {"subject": 0, "style": 1}[kind]]
+        return np.array([names[i] not in task.suite_targets for i in column])
+
+    @property
+    def reference_key(self) -> str:
+        """What the reference images are: the world, and how many of them other extractors embed."""
+        return f"{self.digest} {EMBEDDED}"
+
+    def reference_rows(self, task: Task) -> np.ndarray:
+        """Return (n,) bool: which of the images of `embed_reference` show no target of the task's kind."""
+        return self._without_targets(task)[:EMBEDDED]
+
+    def embed_reference(self, extractor: Any) -> np.ndarray:
+        """Return (n, d) features of the first reference images by another extractor; composes them anew."""
+        import torch
+
+        from .reference import CHUNK, compose_reference
+
+        chunks = itertools.islice(compose_reference(self._canvas), EMBEDDED // CHUNK)
+        images = torch.cat([images for images, _ in chunks])
+        pixels = ((images + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1)
+        return np.asarray(extractor.embed_images(pixels.numpy()))
 
 
 def open_world(name: str, folder: Path | None = None) -> EmojiWorld:

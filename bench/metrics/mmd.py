@@ -1,0 +1,134 @@
+"""Squared maximum mean discrepancy of two sets of features by any kernel: what KID and CMMD share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..stats.intervals import jackknife_interval
+from ..types import Value, missing
+from .features import Sides
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Matrix = NDArray[np.float64]
+
+CHUNK = 1024  # rows of a kernel matrix held at once
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """between(x, y) -> (n, m) of x (n, d), y (m, d); itself(x) -> (n,) of each row with itself.
+
+    scale: what the squared discrepancy is multiplied by where a metric is defined so.
+    """
+
+    between: Callable[[Matrix, Matrix], Matrix]
+    itself: Callable[[Matrix], Matrix]
+    scale: float = 1.0
+
+
+def mmd(x: Matrix, y: Matrix, kernel: Kernel) -> float:
+    """Return the unbiased MMD^2 of x (n, d) and y (m, d), n and m >= 2, over the whole sets.
+
+    Gretton et al. 2012, Lemma 6, for unequal n and m; no random subsets, so no seed. May be below 0.
+    Unbiased for independent images: several images of one prompt resemble each other and raise it, by
+    as much for the base, so read it beside the base's.
+    """
+    cross = float(_cross_means(x, y, kernel).mean())
+    return kernel.scale * (_off_diagonal(x, kernel) + _off_diagonal(y, kernel) - 2 * cross)
+
+
+def mmd_left_out(x: Matrix, y: Matrix, prompts: NDArray, kernel: Kernel) -> Matrix:
+    """Return (prompts,) `mmd` without the images x of one prompt each; y stays whole."""
+    within = _left_out(_no_diagonal(kernel.between(x, x)), prompts)
+    codes = np.unique(prompts, return_inverse=True)[1]
+    cross, sizes = _cross_means(x, y, kernel), np.bincount(codes)
+    across = (cross.sum() - np.bincount(codes, cross)) / (len(x) - sizes)
+    return np.asarray(kernel.scale * (within + _off_diagonal(y, kernel) - 2 * across))
+
+
+def paired_kernel(x: Matrix, y: Matrix, kernel: Kernel) -> Matrix:
+    """Return (n, n) of k(xi,xj) + k(yi,yj) - k(xi,yj) - k(yi,xj), scaled, 0 on the diagonal.
+
+    Its mean off the diagonal is the unbiased MMD^2 of pairs (Gretton et al. 2012, eq. 4). Images of
+    the same prompt and noise are pairs: counting k(xi,yi) would make an unchanged model look better
+    than perfect; so it scores 0.
+    """
+    cross = kernel.between(x, y)
+    pairs = kernel.between(x, x) + kernel.between(y, y) - cross - cross.T
+    return _no_diagonal(kernel.scale * pairs)
+
+
+def distances(name: str, sides: Sides | str, kernel: Kernel) -> dict[str, Value]:
+    """Return `name` to the reference and `name`_base to the base's images of the same prompts and noise.
+
+    95 % intervals by a jackknife over prompts, the reference held fixed; with KID's kernel they run a
+    little short (91 % in a skewed simulation of 30 prompts, 93 % of 60).
+    """
+    if isinstance(sides, str):
+        return {name: missing(sides), f"{name}_base": missing(sides)}
+    return {name: _to_reference(name, sides, kernel), f"{name}_base": _to_base(name, sides, kernel)}
+
+
+def _to_reference(name: str, sides: Sides, kernel: Kernel) -> Value:
+    n, m = len(sides.point), len(sides.reference)
+    if min(n, m) < 2:
+        return missing(f"{name} needs 2 images on each side, there are {n} and {m}", n)
+    value, low, high = mmd(sides.point, sides.reference, kernel), None, None
+    if _can_leave_out(sides.prompts):
+        left = mmd_left_out(sides.point, sides.reference, sides.prompts, kernel)
+        low, high = jackknife_interval(value, left)
+    return Value(value=value, low=low, high=high, n=n)
+
+
+def _to_base(name: str, sides: Sides, kernel: Kernel) -> Value:
+    n = len(sides.point)
+    if sides.base is None:
+        return missing("no base model to compare with", n)
+    if n < 2:
+        return missing(f"{name} needs 2 images on each side, there are {n}", n)
+    pairs = paired_kernel(sides.point, sides.base, kernel)
+    value = float(pairs.sum() / (n * (n - 1)))
+    low, high = None, None
+    if _can_leave_out(sides.prompts):
+        low, high = jackknife_interval(value, _left_out(pairs, sides.prompts))
+    return Value(value=value, low=low, high=high, n=n)
+
+
+def _can_leave_out(prompts: NDArray) -> bool:
+    """Return whether at least two images remain without any one of at least two prompts."""
+    counts = np.unique(prompts, return_counts=True)[1]
+    return len(counts) > 1 and len(prompts) - int(counts.max()) > 1
+
+
+def _left_out(kernel: Matrix, prompts: NDArray) -> Matrix:
+    """Return (prompts,) mean off the diagonal of a zero-diagonal kernel without one prompt's rows each."""
+    codes = np.unique(prompts, return_inverse=True)[1]
+    groups = int(codes.max()) + 1
+    rows = np.zeros((groups, len(kernel)))
+    np.add.at(rows, codes, kernel)  # (prompts, n): sums over the rows of a prompt
+    own = np.bincount(codes, rows[codes, np.arange(len(kernel))], groups)
+    rest = len(kernel) - np.bincount(codes, minlength=groups)
+    return np.asarray((kernel.sum() - 2 * rows.sum(axis=1) + own) / (rest * (rest - 1)))
+
+
+def _no_diagonal(kernel: Matrix) -> Matrix:
+    np.fill_diagonal(kernel, 0.0)
+    return kernel
+
+
+def _off_diagonal(x: Matrix, kernel: Kernel) -> float:
+    n = len(x)
+    diagonal = float(kernel.itself(x).sum())
+    return (float(_cross_means(x, x, kernel).sum()) * n - diagonal) / (n * (n - 1))
+
+
+def _cross_means(x: Matrix, y: Matrix, kernel: Kernel) -> Matrix:
+    """Return (n,) mean kernel of each x with all y, in chunks: the whole matrix may not fit in memory."""
+    parts = [kernel.between(x[i : i + CHUNK], y).mean(axis=1) for i in range(0, len(x), CHUNK)]
+    return np.concatenate(parts)

@@ -1,0 +1,25 @@
+"""The reference images of an emoji world: fresh composites of its triples, the same on every machine."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from .compose import Canvas
+from .loop import seeded
+
+REFERENCE_IMAGES = 4_000
+CHUNK = 200
+
+
+def compose_reference(canvas: Canvas) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield images (200, 3, P, P) in [-1, 1] and their triples (200, 3), in an order without meaning.
+
+    What a world ships are the detector's features of these; other extractors compose them anew.
+    """
+    spec = canvas.spec
+    generator = seeded(spec.seed, "reference")
+    n = min(REFERENCE_IMAGES, 40 * len(spec.triples))
+    rows = torch.randperm(n, generator=generator) % len(spec.triples)
+    for chunk in torch.tensor(spec.triples)[rows].split(CHUNK):
+        yield canvas.compose(chunk[:, 0], chunk[:, 1], chunk[:, 2], generator), chunk
