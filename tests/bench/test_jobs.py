@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from unlearnbench.bench.cli import main
-from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.cli_commands import quote_all
+from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.jobs import take_part, without_option
 from unlearnbench.bench.plan import MethodRow, Suite
 from unlearnbench.bench.records import read_record, record_digest
