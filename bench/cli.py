@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from .cli_submit_options import add_submissions
 from .errors import UserError
 
 USAGE_ERROR = 2
@@ -20,6 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_unlearn(commands)
     _add_check(commands)
+    add_submissions(commands, _add_output, _add_places)
     doctor = commands.add_parser("doctor", help="what a task needs, and whether it is on this machine")
     doctor.add_argument("--task", action="append", required=True, help="family/concept@world; repeatable")
     _add_places(doctor, "--model")
