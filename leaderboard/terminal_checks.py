@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from .agreement import Agreement
 from .validate import Check
 
 NAMES = ("files", "names", "versions", "prompts", "coverage", "values")
@@ -27,3 +28,15 @@ def _cell(records: Sequence[Sequence[Check]], name: str) -> Text:
     if parts:
         return Text(", ".join(parts), style="bold red" if "failed" in states else "yellow")
     return Text(f"{len(states)} passed" if states else "")
+
+
+def make_agreement_table(agreement: Agreement) -> Table:
+    """Return one row a headline number: as claimed, as repeated, and what that says."""
+    table = Table("point", "metric", "claimed", "re-run", "difference [95 %]", "state")
+    styles = {"differs": "bold red", "unclear": "yellow"}
+    for number in agreement.numbers:
+        between = "" if number.low is None or number.high is None else f"[{number.low:+.3f}, {number.high:+.3f}]"
+        values = [f"{v:.4f}" if v is not None else "missing" for v in (number.claimed, number.rerun)]
+        state = Text(number.state, style=styles.get(number.state, ""))
+        table.add_row(number.point, number.metric, *values, between, state)
+    return table
