@@ -1,4 +1,4 @@
-"""A submission: records with item rows, contact sheets and digests in one file, the same bytes for the same records.
+"""A submission: records with item rows, sheets and digests in one file, equal bytes for equal records.
 
 What is packed is a claim: its records' source is `reported` until somebody else has run them again.
 """
@@ -30,7 +30,7 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Packed(BaseModel):
-    """One record of a submission. files: name -> sha256. images_sha256: over its images' digests, row by row."""
+    """One record of a submission. files: name -> sha256. images_sha256: over its images' own, row by row."""
 
     model_config = STRICT
     cell: str = Field(max_length=200)
@@ -51,7 +51,7 @@ class Submission(BaseModel):
 
 
 def pack(paths: Sequence[Path], target: Path) -> Submission:
-    """Write a submission of these records (CELL.json) and return its manifest; raises UserError on a broken one.
+    """Write a submission of these records (CELL.json), return its manifest; UserError on a broken one.
 
     Files are stored, not compressed: they are small already, and compressors differ in their bytes.
     """
@@ -60,7 +60,8 @@ def pack(paths: Sequence[Path], target: Path) -> Submission:
     if twice:
         raise UserError(f"{twice[0]}.json: two records of this name; submit them apart")
     with tempfile.TemporaryDirectory() as scratch:
-        packed, contents = [], {}
+        packed: list[Packed] = []
+        contents: dict[str, bytes] = {}
         for path in sorted(paths, key=lambda path: path.stem):
             own, files = _pack_one(path, Path(scratch))
             packed.append(own)
@@ -102,8 +103,8 @@ def _images(items: pd.DataFrame | None) -> tuple[int, str]:
 def unpack(path: Path, folder: Path) -> list[Path]:
     """Write the files of a submission into an empty folder; return its records' paths.
 
-    Nothing is written but plain files of a record's kinds and sizes, straight into `folder`. Raises UserError,
-    naming file and entry, for anything else: paths, links, bombs, digests that differ, files nobody named.
+    Nothing is written but plain files of a record's kinds and sizes, straight into `folder`. Raises
+    UserError, naming file and entry, for paths, links, bombs, digests that differ, files nobody named.
     """
     try:
         with zipfile.ZipFile(path) as file:
@@ -118,7 +119,9 @@ def unpack(path: Path, folder: Path) -> list[Path]:
     there = {entry.filename for entry in entries} - {MANIFEST}
     if named != there:
         odd = min(named ^ there)
-        raise UserError(f"{path}: {odd}: {'named but not packed' if odd in named else 'packed but not named'}")
+        raise UserError(
+            f"{path}: {odd}: {'named but not packed' if odd in named else 'packed but not named'}"
+        )
     return [_check_packed(path, folder, packed) for packed in submission.records]
 
 
@@ -131,7 +134,9 @@ def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> list[zipfile.Z
     for entry in entries:
         name, mode = entry.filename, entry.external_attr >> 16
         if not FILE_NAME.fullmatch(name) or ".." in name or Path(name).suffix not in LIMITS:
-            raise UserError(f"{path}: {ascii(name)[:80]}: no name of a record's file; nothing lies in folders")
+            raise UserError(
+                f"{path}: {ascii(name)[:80]}: no name of a record's file; nothing lies in folders"
+            )
         if names.count(name) > 1:
             raise UserError(f"{path}: {name}: is there twice")
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
@@ -162,7 +167,9 @@ def _check_packed(path: Path, folder: Path, packed: Packed) -> Path:
             raise UserError(f"{path}: {name}: is not the file that was packed (digest differs)")
     record = build(Record, read_untrusted_json(target), f"{path}: {target.name}")
     if record.source != "reported":
-        raise UserError(f"{path}: {target.name}: source: is {record.source!r}; what is submitted is 'reported'")
+        raise UserError(
+            f"{path}: {target.name}: source: is {record.source!r}; what is submitted is 'reported'"
+        )
     if record_digest(record) != packed.digest:
         raise UserError(f"{path}: {target.name}: is not the record that was packed (digest differs)")
     return target

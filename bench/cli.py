@@ -33,6 +33,10 @@ def build_parser() -> argparse.ArgumentParser:
     leaderboard.add_argument(
         "--out", type=Path, help="folder of the page (default: leaderboard/ in the first)"
     )
+    leaderboard.add_argument(
+        "--eval-results", metavar="DATASET", help="also write Hub YAML, for this dataset id"
+    )
+    leaderboard.add_argument("--source", metavar="URL", help="what the YAML names as its source")
     leaderboard.set_defaults(run="cli_boards.make_leaderboard")
     listing = commands.add_parser("list", help="tasks, methods, metrics, judges, worlds, suites")
     listing.add_argument("kind", nargs="?", help="one kind alone")

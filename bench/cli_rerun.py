@@ -47,7 +47,9 @@ def _rerun(options: argparse.Namespace) -> int:
     print(f"re-run record: {outcome.path}")
     print(f"{agreement.verdict}; {agreement.same_images:.1%} of the images are the same, pixel by pixel")
     if agreement.same_versions and any(number.state != "equal" for number in agreement.numbers):
-        print("The versions are the same, so equal numbers were to be expected: look at threads and processor.")
+        print(
+            "The versions are the same, so equal numbers were to be expected: look at threads and processor."
+        )
     print(f"statement: {write_statement(said, folder)}; {FOLDER}/ lies beside the records of a board")
     return VERDICTS[agreement.verdict]
 

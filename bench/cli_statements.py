@@ -35,7 +35,9 @@ def add_attack(options: argparse.Namespace) -> int:
         raise UserError(f"--point {options.point}: {options.record.name} has the points {', '.join(labels)}")
     point = record.points[-1 if options.point is None else labels.index(options.point)]
     if not 0 <= options.ua <= 1 or options.images < 1:
-        raise UserError(f"--ua {options.ua}, --images {options.images}: a share in [0, 1] of at least one image")
+        raise UserError(
+            f"--ua {options.ua}, --images {options.images}: a share in [0, 1] of at least one image"
+        )
     low, high = wilson(options.ua * options.images, options.images)
     said = {"by": options.by, "attack": options.attack, "point": point.index, "link": options.link}
     ua = {"value": options.ua, "low": low, "high": high, "n": options.images}

@@ -18,7 +18,6 @@ from .statements import FOLDER as STATEMENTS
 def validate_records(options: argparse.Namespace) -> int:
     """Check records, folders of them and submissions; print what fails. 0: all passed, 1: one failed."""
     from ..leaderboard.terminal_checks import make_check_table
-    from ..leaderboard.validate import Check
 
     known = make_known(options)
     found: dict[Path, list[Any]] = {}
@@ -28,7 +27,7 @@ def validate_records(options: argparse.Namespace) -> int:
     for path in find_records([path for path in options.paths if path.suffix != ".zip"]):
         found[path] = check_record(path, known)
     for path in find_statements(found):
-        found[path] = [Check("files", *_check_statement(path))]
+        found[path] = [_check_statement(path)]
     open_console().print(make_check_table(found))
     for path, checks in found.items():
         for check in checks:
@@ -60,16 +59,18 @@ def _validate_submission(path: Path, known: Any) -> dict[Path, list[Any]]:
         return {path / record.name: validate(record, known) for record in records}
 
 
-def _check_statement(path: Path) -> tuple[str, str]:
-    """Return (state, detail) of a statement: what it is about must lie beside it."""
+def _check_statement(path: Path) -> Any:
+    """Return the check of a statement: what it is about must lie beside it."""
+    from ..leaderboard.validate import Check
+
     folder = path.parent.parent
     try:
         statement = read_statement(path)
         near = [*folder.glob("*.json"), *(folder / CLAIMED).glob("*.json")]
         check_statement(statement, [read_record(other) for other in sorted(near)])
     except UserError as error:
-        return "failed", str(error)
-    return "passed", ""
+        return Check("files", "failed", str(error))
+    return Check("files", "passed")
 
 
 def find_statements(records: Iterable[Path]) -> list[Path]:

@@ -1,6 +1,5 @@
 """Options of the subcommands about submissions; read at every start, so it imports nothing heavy."""
 
-import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,9 @@ def add_submissions(commands: Any, add_output: AddOptions, add_places: AddOption
 def _add_rerun(commands: Any, add_output: AddOptions, add_places: AddOptions) -> None:
     rerun = commands.add_parser("rerun", help="repeat a record: 0 agrees, 1 differs, 2 could not tell")
     rerun.add_argument("record", type=Path, help="the record that is repeated (CELL.json)")
-    rerun.add_argument("--model", nargs="+", default=[], help="of `evaluate` records: the models that they name")
+    rerun.add_argument(
+        "--model", nargs="+", default=[], help="of `evaluate` records: the models that they name"
+    )
     rerun.add_argument("--margin", type=float, default=0.02, help="difference that is no difference (0.02)")
     add_places(rerun, "--base-model")
     add_output(rerun)

@@ -1,4 +1,4 @@
-"""What a record's task gives: the prompts, noise and truth that its item rows must hold, no more and no less."""
+"""What a record's task gives: prompts, noise and truth that its item rows must hold, no more and no less."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,8 +13,8 @@ from .scoring import Ask, _ask_columns
 from .store import content_key
 from .tasks import PromptSizes, Task
 
-TRUTH = ("split", "prompt", "seed", "half", "relation", "given", "target_kind", "asked_subject", "asked_style",
-         "asked_background")  # fmt: skip
+TRUTH = ("split", "prompt", "seed", "half", "relation", "given", "target_kind", "asked_subject",
+         "asked_style", "asked_background")  # fmt: skip
 Key = tuple[str, int]
 
 

@@ -60,7 +60,7 @@ def _row(record: Record, items: pd.DataFrame) -> MethodRow:
 
 
 def _as_in_suite(row: MethodRow, record: Record, suite: Suite | None, methods: Registry[Entry]) -> MethodRow:
-    """Return the row with the configuration as its suite writes it, where that is the same: so is the file's name."""
+    """Return the row with the configuration as its suite writes it, if it is the same: so is its file."""
     for other in suite.methods if suite is not None else ():
         if other.name == row.name:
             cell_config = methods[row.name].load_config().model_validate(other.config)
@@ -69,9 +69,7 @@ def _as_in_suite(row: MethodRow, record: Record, suite: Suite | None, methods: R
     return row
 
 
-def _sizes(
-    record: Record, items: pd.DataFrame, task: Task, world: Any, suite: Suite | None
-) -> PromptSizes:
+def _sizes(record: Record, items: pd.DataFrame, task: Task, world: Any, suite: Suite | None) -> PromptSizes:
     default = PromptSizes()
     known = [suite.sizes] if suite is not None else []
     found = Expectations().find(
@@ -100,7 +98,9 @@ def _models(record: Record, models: Sequence[str]) -> tuple[str, ...]:
             raise UserError(f"--model: {record.cell} was made by a method; it takes no model")
         return ()
     if [short_name(model) for model in models] != named:
-        raise UserError(f"--model: give the models that the record names, in order: {', '.join(map(str, named))}")
+        raise UserError(
+            f"--model: give the models that the record names, in order: {', '.join(map(str, named))}"
+        )
     for model in models:
         check_there(model)
     return tuple(models)

@@ -1,7 +1,7 @@
 """What is said later of a record that stays as it is: a re-run, a retraction, a successor, a stronger attack.
 
-`results/` is append-only. A statement is a small JSON file in `statements/` beside the records, named after the
-record and its own kind; it names the record's digest, so that it can never slip to another one.
+`results/` is append-only. A statement is a small JSON file in `statements/` beside the records, named after
+the record and its own kind; it names the record's digest, so that it can never slip to another one.
 """
 
 import json
@@ -100,7 +100,12 @@ def write_statement(statement: Any, folder: Path) -> Path:
     return path
 
 
-KINDS: dict[str, Any] = {"retracted": Retracted, "superseded": Superseded, "external": Attacked, "rerun": Rerun}
+KINDS: dict[str, Any] = {
+    "retracted": Retracted,
+    "superseded": Superseded,
+    "external": Attacked,
+    "rerun": Rerun,
+}
 
 
 def make_statement(kind: str, values: dict[str, Any], source: str) -> Any:
@@ -135,7 +140,7 @@ def check_statement(statement: Any, records: Sequence[Record]) -> None:
     found = [record for record in records if record_digest(record) == statement.about]
     if not found:
         raise UserError(
-            f"{statement.cell}: statement {statement.kind}: about: no record here has the digest {statement.about[:12]}…"
+            f"{statement.cell}: {statement.kind}: about: no record here has the digest {statement.about[:12]}"
         )
     if isinstance(statement, Superseded):
         digests = {record_digest(record) for record in records}

@@ -27,7 +27,7 @@ SHEET_PIXELS = 50_000_000
 LIMITS = {".json": JSON_BYTES, ".parquet": PARQUET_BYTES, ".webp": SHEET_BYTES}
 
 NAME = re.compile(r"[\w][\w .,'+()@:=/-]{0,199}")
-"""What a name may be made of: letters, digits and signs that mean nothing in HTML, a shell or a path alone."""
+"""What a name may be made of: letters, digits and signs that mean nothing in HTML."""
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 PATH = re.compile(r"(^|[\\/])\.\.([\\/]|$)|^[\\/~]|^[A-Za-z]:[\\/]|^file:")
 """What is a path out of its folder: `..` as a part, or one that starts at a root, a home or a drive."""
@@ -56,7 +56,7 @@ def check_file_name(path: Path) -> None:
     """Raise UserError unless a file's name is one that `run` could have given it."""
     if not FILE_NAME.fullmatch(path.name) or ".." in path.name:
         raise UserError(
-            f"{ascii(path.name)}: name: only letters, digits and . _ - may stand in a record's file name"
+            f"{path.name!a}: name: only letters, digits and . _ - may stand in a record's file name"
         )
 
 
@@ -182,19 +182,25 @@ def read_untrusted_items(path: Path, most_rows: int) -> pa.Table:
 def _check_parquet(path: Path, file: parquet.ParquetFile, most_rows: int) -> None:
     metadata, schema = file.metadata, file.schema_arrow
     if metadata.metadata:
-        raise UserError(f"{path}: carries metadata ({ascii(min(metadata.metadata))[:40]}); a record's has none")
+        raise UserError(
+            f"{path}: carries metadata ({ascii(min(metadata.metadata))[:40]}); a record's has none"
+        )
     wanted = {"point", *ITEM_COLUMNS}
     odd = sorted(set(schema.names) ^ wanted) or [n for n in wanted if schema.names.count(n) > 1]
     if odd:
         what = "lacks the column" if odd[0] in wanted else "has an unknown column"
-        raise UserError(f"{path}: {what} {ascii(odd[0])[:60]}; its columns are: point, {', '.join(ITEM_COLUMNS)}")
+        raise UserError(
+            f"{path}: {what} {ascii(odd[0])[:60]}; its columns are: point, {', '.join(ITEM_COLUMNS)}"
+        )
     for field in schema:
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
         empty = pa.types.is_null(kind) and field.name in ANSWERS  # a judge that never answers this kind
         if not empty and not NUMBERS.get(field.name, pa.types.is_string)(kind):
             raise UserError(f"{path}: {field.name}: is of type {kind}, not of the type that a record's has")
     if metadata.num_rows > most_rows:
-        raise UserError(f"{path}: {metadata.num_rows:,} rows; the record's points and prompts give {most_rows:,}")
+        raise UserError(
+            f"{path}: {metadata.num_rows:,} rows; the record's points and prompts give {most_rows:,}"
+        )
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     if sum(group.total_byte_size for group in groups) > UNPACKED_BYTES:
         raise UserError(f"{path}: unpacks to more than {UNPACKED_BYTES:,} bytes")

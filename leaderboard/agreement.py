@@ -46,8 +46,12 @@ def compare_records(first: Loaded, second: Loaded, margin: float) -> Agreement:
         raise UserError(f"{first.name}: status: a run that failed has no numbers to compare")
     numbers = tuple(_compare_points(first, second, margin))
     states = {number.state for number in numbers}
-    verdict = "differs" if "differs" in states else "unclear" if "unclear" in states or not numbers else "agrees"
-    return Agreement(verdict, numbers, _same_versions(first.record, second.record), _same_images(first, second))
+    verdict = (
+        "differs" if "differs" in states else "unclear" if "unclear" in states or not numbers else "agrees"
+    )
+    return Agreement(
+        verdict, numbers, _same_versions(first.record, second.record), _same_images(first, second)
+    )
 
 
 def _compare_points(first: Loaded, second: Loaded, margin: float) -> Iterator[Compared]:
@@ -92,7 +96,9 @@ def _compare(
 def _same_versions(first: Record, second: Record) -> bool:
     def read(record: Record) -> tuple[Any, ...]:
         environment = record.environment
-        kept = [environment.get(name) for name in ("unlearnbench", "packages", "device", "device_name", "threads")]
+        kept = [
+            environment.get(name) for name in ("unlearnbench", "packages", "device", "device_name", "threads")
+        ]
         return (kept, record.metrics, record.task, record.method.version, record.commit)
 
     return read(first) == read(second)

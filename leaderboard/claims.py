@@ -1,4 +1,4 @@
-"""What stands beside the measured numbers: claims that nobody has repeated, stronger attacks, what was taken back."""
+"""What stands beside the measured numbers: claims nobody repeated, stronger attacks, what was taken back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ class Beside:
 
     @property
     def lines(self) -> dict[str, Line]:
-        """AVA as it was claimed, by row: of records that others measured, in a column of its own, never ranked."""
+        """AVA as others claim it, by row: a column of its own, never ranked."""
         groups = read_groups(self.claimed, source="reported")
         return {line.method: line for line in summarise([measure(group) for group in groups])}
 
@@ -99,7 +99,9 @@ def read_beside(folders: Sequence[Path], loaded: Sequence[Loaded] = ()) -> Besid
 
 
 def _withdrawn(pairs: Sequence[tuple[Loaded, Any]], shelves: Sequence[Any]) -> list[Withdrawn]:
-    names = {entry.digest: entry.record.cell for shelf in shelves for entry in (*shelf.records, *shelf.claimed)}
+    names = {
+        entry.digest: entry.record.cell for shelf in shelves for entry in (*shelf.records, *shelf.claimed)
+    }
     names |= {entry.digest: entry.record.cell for shelf in shelves for entry, _ in shelf.withdrawn}
     return [
         Withdrawn(

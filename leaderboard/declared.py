@@ -49,9 +49,7 @@ class Group:
     missing: str | None = None
 
 
-def read_groups(
-    loaded: Iterable[Loaded], role: str = "evaluated", source: str = "measured"
-) -> list[Group]:
+def read_groups(loaded: Iterable[Loaded], role: str = "evaluated", source: str = "measured") -> list[Group]:
     """Return every method's points on every concept of a role, by method and task.
 
     References, concepts of the other role and records of another source stay out.

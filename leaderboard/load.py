@@ -77,7 +77,7 @@ def _load_claimed(path: Path) -> Loaded:
     entry = load_one(path)
     if entry.record.source != "reported":
         raise UserError(
-            f"{path}: source: is {entry.record.source!r}; a claimed record's is 'reported', as `submit` writes it"
+            f"{path}: source: is {entry.record.source!r}; a claim's is 'reported', as `submit` writes it"
         )
     return replace(entry, name=f"{CLAIMED}/{entry.name}")
 

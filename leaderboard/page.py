@@ -19,7 +19,7 @@ from .board_page import Board, make_board
 from .claims import Beside, read_beside
 from .columns import ARROWS, Column, columns_for, left_out, write_interval, write_number, write_value
 from .curves import Panel, curve_panels, logging_rows
-from .exports import to_csv, to_markdown
+from .exports import to_csv, to_markdown, to_parquet
 from .gallery import Gallery, gather, name_point
 from .load import Loaded, load_together
 from .plots import Look, Series, assign_looks, make_series, name_looks, name_series, scatter, swatch, undrawn
@@ -52,7 +52,7 @@ class Section:
 
 
 def build(folders: Path | Sequence[Path], target_folder: Path) -> Path:
-    """Write index.html, leaderboard.csv and leaderboard.md from folders of records; return the page's path.
+    """Write index.html and leaderboard.csv, .md and .parquet from folders of records; return the page's path.
 
     Records of several concepts make a board, with a page a task beside it; others are one page. Equal
     records give equal bytes. Raises UserError naming file and field where a record is broken; then nothing
@@ -76,12 +76,17 @@ def write_pages(loaded: Sequence[Loaded], folders: Sequence[Path], target_folder
         pages = {task: f"task-{name_page(task)}.html" for task in by_task(found)}
         contents["index.html"] = render_board(board, looks, pages, len(loaded), beside)
         contents |= {pages[task]: render(own, home="index.html") for task, own in by_task(found).items()}
-    target_folder.mkdir(parents=True, exist_ok=True)
+    _replace(target_folder / "leaderboard.parquet", to_parquet(found))
     for name, text in contents.items():
-        scratch = target_folder / f"{name}.tmp"
-        scratch.write_text(text, encoding="utf-8", newline="\n")
-        scratch.replace(target_folder / name)
+        _replace(target_folder / name, text.encode("utf-8"))
     return target_folder / "index.html"
+
+
+def _replace(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f"{path.name}.tmp")
+    scratch.write_bytes(content)
+    scratch.replace(path)
 
 
 def _read_pooled(folders: Sequence[Path]) -> dict[str, Value]:

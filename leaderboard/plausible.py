@@ -1,4 +1,4 @@
-"""Numbers that no measurement gives: shares beyond 1, a verdict that its own row contradicts, a convenient gap."""
+"""Numbers that no measurement gives: shares beyond 1, verdicts that their rows contradict, handy gaps."""
 
 import re
 from collections.abc import Iterator
@@ -62,9 +62,20 @@ def complain_of_rows(items: pd.DataFrame, record: Record) -> Iterator[str]:
             yield f"items: prompt {row['prompt_id']}: target_found contradicts found_{kind}"
     if found[~aimed].notna().any():
         yield "items: target_found: is set on a retain prompt, which asks for no target"
-    for column, (least, most) in {"alignment": (-1, 1), "alignment_shuffled": (-1, 1), "flatness": (0, 1)}.items():
+    yield from _complain_of_columns(items)
+
+
+def _complain_of_columns(items: pd.DataFrame) -> Iterator[str]:
+    for column, (least, most) in {
+        "alignment": (-1, 1),
+        "alignment_shuffled": (-1, 1),
+        "flatness": (0, 1),
+    }.items():
         numbers = items[column].to_numpy(dtype=float)
-        if np.isinf(numbers).any() or (np.abs(numbers - (least + most) / 2) > (most - least) / 2 + 1e-6).any():
+        if (
+            np.isinf(numbers).any()
+            or (np.abs(numbers - (least + most) / 2) > (most - least) / 2 + 1e-6).any()
+        ):
             yield f"items: {column}: holds a number that is not between {least} and {most}"
     for digest in items["image_sha256"].unique():
         if not isinstance(digest, str) or not IMAGE.fullmatch(digest):

@@ -1,4 +1,4 @@
-"""A point's values once more from its item rows, by the metrics' own counting: what a record says is not believed."""
+"""A point's values once more from its item rows, counted as the metrics count: a record is not believed."""
 
 from collections.abc import Sequence
 
@@ -42,12 +42,14 @@ def _forgetting(items: pd.DataFrame) -> dict[str, Value]:
     forget, indirect = in_split(items, "forget"), in_split(items, "indirect")
     prompts = items["prompt_id"].to_numpy()
     found = {"UA": gone, "UA_other": gone * (1 - nothing), "UA_nothing": gone * nothing}
-    values = {name: proportion(hits[forget], prompts[forget], "forget images") for name, hits in found.items()}
+    values = {
+        name: proportion(hits[forget], prompts[forget], "forget images") for name, hits in found.items()
+    }
     return values | {"UA_indirect": proportion(gone[indirect], prompts[indirect], "indirect images")}
 
 
 def _share_of_images(metric: Metric, items: pd.DataFrame, rows: NDArray[np.bool_]) -> Value:
-    """Return the share of a metric that asks one attribute an image: rows that it says nothing of are left out."""
+    """Return the share of a metric that asks one attribute an image, of the rows that it speaks of."""
     scores = np.asarray(metric.per_item(items), dtype=float)
     kept = rows & ~np.isnan(scores)
     return proportion(scores[kept], items["prompt_id"].to_numpy()[kept], "retain images")

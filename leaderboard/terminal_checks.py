@@ -35,7 +35,9 @@ def make_agreement_table(agreement: Agreement) -> Table:
     table = Table("point", "metric", "claimed", "re-run", "difference [95 %]", "state")
     styles = {"differs": "bold red", "unclear": "yellow"}
     for number in agreement.numbers:
-        between = "" if number.low is None or number.high is None else f"[{number.low:+.3f}, {number.high:+.3f}]"
+        between = (
+            "" if number.low is None or number.high is None else f"[{number.low:+.3f}, {number.high:+.3f}]"
+        )
         values = [f"{v:.4f}" if v is not None else "missing" for v in (number.claimed, number.rerun)]
         state = Text(number.state, style=styles.get(number.state, ""))
         table.add_row(number.point, number.metric, *values, between, state)

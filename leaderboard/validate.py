@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,7 +62,7 @@ class Known:
 
 
 def validate(path: Path, known: Known) -> list[Check]:
-    """Return the checks of a record with its item rows and contact sheet, in order; reading stops at a bad file.
+    """Return the checks of a record, its item rows and its sheet, in order; a bad file ends the reading.
 
     AS_delta is compared where the base model's record of the same images lies in the same folder.
     """
@@ -71,7 +72,7 @@ def validate(path: Path, known: Known) -> list[Check]:
         return [Check("files", "failed", str(error))]
     record = entry.record
     checks = [Check("files", "passed")]
-    checks.append(_conclude("names", _complain_of_names(record)))
+    checks.append(_conclude("names", chain(_complain_of_names(record), _complain_of_places(record))))
     checks.append(_conclude("versions", _complain_of_versions(record, known)))
     if entry.items is None or any(check.state == "failed" for check in checks):
         return checks
@@ -110,7 +111,7 @@ def _check_sheet(path: Path) -> None:
 
 
 def _complain_of_names(record: Record) -> Iterator[str]:
-    """Yield what is wrong with names, digests, links and what could be a path."""
+    """Yield what is wrong with names and digests."""
     task, method = record.task, record.method
     names = {"cell": record.cell, "suite": record.suite, "task.family": task.family, "task.world": task.world,
              "task.concept": task.concept, "task.judge": task.judge, "method.name": method.name}  # fmt: skip
@@ -123,6 +124,17 @@ def _complain_of_names(record: Record) -> Iterator[str]:
     for where, name in pairs:
         if complaint := complain_of_name(name):
             yield f"{where}: {complaint}"
+    digests = {"key": record.key, "prompts_sha256": record.prompts_sha256, "choice": record.choice,
+               "items_sha256": record.items_sha256}  # fmt: skip
+    digests |= {f"points.{i}.fingerprint": p.fingerprint for i, p in enumerate(record.points)}
+    for where, digest in digests.items():
+        if digest is not None and not HEX.fullmatch(digest):
+            yield f"{where}: {ascii(digest)[:60]} is no sha256 (64 hex digits)"
+
+
+def _complain_of_places(record: Record) -> Iterator[str]:
+    """Yield what could be a path out of its folder, or a link that runs something."""
+    task, method = record.task, record.method
     if not TASK_ID.fullmatch(task.id):
         yield f"task.id: {ascii(task.id)[:60]} is not of the form family/concept@world"
     for part, values in (("method.config", method.config), ("environment", record.environment),
@@ -132,12 +144,6 @@ def _complain_of_names(record: Record) -> Iterator[str]:
                 yield f"{where}: {complaint}"
     if LINK.match(method.paper):
         yield f"method.paper: {ascii(method.paper)[:60]} is a link of another kind than https"
-    digests = {"key": record.key, "prompts_sha256": record.prompts_sha256, "choice": record.choice,
-               "items_sha256": record.items_sha256}  # fmt: skip
-    digests |= {f"points.{i}.fingerprint": p.fingerprint for i, p in enumerate(record.points)}
-    for where, digest in digests.items():
-        if digest is not None and not HEX.fullmatch(digest):
-            yield f"{where}: {ascii(digest)[:60]} is no sha256 (64 hex digits)"
 
 
 def _complain_of_versions(record: Record, known: Known) -> Iterator[str]:
@@ -148,8 +154,9 @@ def _complain_of_versions(record: Record, known: Known) -> Iterator[str]:
     task = known.tasks[record.task.id]
     world = known.open_world(task.file.world)
     own: dict[str, Any] = {"family": task.file.family, "concept": task.concept.name, "world": world.id,
-                           "judge": task.file.judge, "role": task.concept.role, "version": task.file.version,
-                           "targets": task.concept.targets, "anchor": _anchor(record, task, known)}  # fmt: skip
+                           "judge": task.file.judge, "role": task.concept.role,
+                           "version": task.file.version, "targets": task.concept.targets,
+                           "anchor": _anchor(record, task, known)}  # fmt: skip
     for name, value in own.items():
         stated = getattr(record.task, name)
         if stated != value:
@@ -192,7 +199,7 @@ def _suite(record: Record, known: Known) -> Suite | None:
 
 
 def _check_prompts(record: Record, items: pd.DataFrame, known: Known) -> tuple[Expected | None, Check]:
-    """Return what the task gives and whether the record's prompts are that; a shipped suite's sizes must be met."""
+    """Return what the task gives and whether the prompts are that; a shipped suite's numbers must be met."""
     task, suite = known.tasks[record.task.id], _suite(record, known)
     world = known.open_world(task.file.world)
     default = PromptSizes()
@@ -257,7 +264,11 @@ def _bases(folder: Path, known: Known) -> Mapping[tuple[str, str, int], pd.DataF
                 entry = _read(path)
             except UserError:  # that record's own checks say so
                 continue
-            if entry.record.method.name == "none" and entry.record.method.reference and entry.items is not None:
+            if (
+                entry.record.method.name == "none"
+                and entry.record.method.reference
+                and entry.items is not None
+            ):
                 found[_images_of(entry.record)] = entry.items
         known.bases[folder] = found
     return known.bases[folder]
