@@ -10,7 +10,7 @@ from typing import Any
 from .draws import DrawingTasks, seed_in
 from .errors import UserError
 from .registry import Entry, Registry, builtin_registry, package_folder
-from .tasks import Task, build_tasks, complete_name, read_task_files
+from .tasks import build_tasks, complete_name, read_task_files
 
 FAILED = 1
 """Exit status where something was measured in vain; a user's mistake is 2."""

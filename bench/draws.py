@@ -1,7 +1,7 @@
 """Tasks that a seed draws: `family@draw:SEED` names them all, `family/draw-SEED-concept@world` one of them.
 
-Against overfitting the public board: a maintainer reveals the seed at the re-run, so nobody could tune on what
-it draws. Concepts, prompts and noise follow from the seed alone.
+Against overfitting the public board: a maintainer reveals the seed at the re-run, so nobody could tune on
+what it draws. Concepts, prompts and noise follow from the seed alone.
 """
 
 import re
@@ -57,7 +57,7 @@ class DrawingTasks(Registry[Task]):
         return self.draw(match["family"], match["seed"]) if match else [self[name]]
 
     def draw(self, family: str, seed: str, world: str = WORLD) -> list[Task]:
-        """Return the tasks that a seed draws; raises UserError for a seed or a family that cannot be drawn."""
+        """Return the tasks that a seed draws; UserError for a seed or a family that cannot be drawn."""
         if not re.fullmatch(r"0|[1-9]\d{0,17}", seed):
             raise UserError(
                 f"{family}@draw:{seed}: the seed is a whole number from 0 up, of at most 18 digits"
@@ -79,7 +79,7 @@ class DrawingTasks(Registry[Task]):
 def seed_in(names: Sequence[str]) -> str | None:
     """Return the seed of the drawn tasks among some names, None where there are none.
 
-    Raises UserError where drawn tasks are mixed with others, or with another seed's: one board holds one draw.
+    Raises UserError where drawn tasks are mixed with others or another seed's: one board holds one draw.
     """
     seeds = {match["seed"] if (match := DRAWN.fullmatch(name)) else None for name in names}
     if len(seeds) > 1:

@@ -32,6 +32,8 @@ FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 PATH = re.compile(r"(^|[\\/])\.\.([\\/]|$)|^[\\/~]|^[A-Za-z]:[\\/]|^file:")
 """What is a path out of its folder: `..` as a part, or one that starts at a root, a home or a drive."""
 MARKUP = re.compile(r"<\s*[/!a-zA-Z]|javascript:", re.IGNORECASE)
+STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+"""A string of JSON; one character takes at most six bytes there."""
 NUMBERS = {"point": pa.types.is_integer, "sample": pa.types.is_integer, "seed": pa.types.is_integer,
            "given": pa.types.is_boolean, "target_found": pa.types.is_boolean,
            "alignment": pa.types.is_floating, "alignment_shuffled": pa.types.is_floating,
@@ -69,7 +71,7 @@ def read_untrusted_json(path: Path) -> dict[str, Any]:
     check_file_name(path)
     check_size(path)
     raw = path.read_bytes()
-    if re.search(rb'"[^"\\]{%d}' % (4 * TEXT_LENGTH), raw):
+    if any(match.end() - match.start() > 6 * TEXT_LENGTH for match in STRING.finditer(raw)):
         raise UserError(f"{path}: holds a string of more than {TEXT_LENGTH:,} characters")
     try:
         content = json.loads(
@@ -199,7 +201,7 @@ def _check_parquet(path: Path, file: parquet.ParquetFile, most_rows: int) -> Non
             raise UserError(f"{path}: {field.name}: is of type {kind}, not of the type that a record's has")
     if metadata.num_rows > most_rows:
         raise UserError(
-            f"{path}: {metadata.num_rows:,} rows; the record's points and prompts give {most_rows:,}"
+            f"{path}: {metadata.num_rows:,} rows; a record has at most {most_rows:,}"
         )
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     if sum(group.total_byte_size for group in groups) > UNPACKED_BYTES:

@@ -1,9 +1,9 @@
-"""Measured records as the Hugging Face Hub takes evaluation results: `.eval_results/*.yaml` of a model's repository.
+"""Measured records as the Hugging Face Hub takes them: `.eval_results/*.yaml` of a model's repository.
 
-The format is that of the Hub's documentation (https://huggingface.co/docs/hub/eval-results, which calls it work
-in progress): a list of entries, each with dataset.id and dataset.task_id and a value, which are required, and
-date, source (url, name) and notes, which are not. A dataset that is to be a benchmark carries an `eval.yaml` that
-defines the task ids; one that fits is written beside them.
+The format is that of the Hub's documentation (https://huggingface.co/docs/hub/eval-results, which calls it
+work in progress): a list of entries, each with dataset.id, dataset.task_id and a value, which are required,
+and date, source (url, name) and notes, which are not. A dataset that is to be a benchmark carries an
+`eval.yaml` that defines the task ids; one that fits is written beside them.
 """
 
 import json
@@ -27,8 +27,8 @@ FRAMEWORK = "unlearnbench"
 def write_eval_results(loaded: Sequence[Loaded], dataset: str, source: str | None, target: Path) -> Path:
     """Write one YAML file a measured record of a method, and the dataset's eval.yaml; return their folder.
 
-    Equal records give equal bytes, in whatever order they come. Raises UserError for an id that is no dataset's
-    and a source that is no https address.
+    Equal records give equal bytes, in whatever order they come. Raises UserError for an id that is no
+    dataset's and a source that is no https address.
     """
     if not REPOSITORY.fullmatch(dataset):
         raise UserError(f"--eval-results {dataset}: a dataset's id on the Hub is owner/name")

@@ -59,7 +59,7 @@ def _csv_cells(row: Row, columns: Sequence[Column]) -> list[object]:
 
 
 def to_parquet(rows: Sequence[Row]) -> bytes:
-    """Return the CSV's table as Parquet, with types: numbers as 64-bit floats, counts and seeds as integers."""
+    """Return the CSV's table as Parquet: numbers as 64-bit floats, counts and seeds as integers."""
     columns = columns_for(row.values for row in rows)
     kinds = dict.fromkeys((*_FIXED, *_ORIGIN), pa.string())
     kinds |= {"seed": pa.int64(), "step": pa.int64(), "reached": pa.bool_()}

@@ -1,7 +1,7 @@
-"""Concepts of an emoji world drawn from a seed: held-out targets that no published configuration was tuned on.
+"""Concepts of an emoji world drawn from a seed: targets that no published configuration was tuned on.
 
 What is drawn: a subject of the family's own groups, or a style, that no shipped task has as a target, tuning
-ones included. Its anchor and what a method is given follow the rule of the shipped tasks: the anchor is another
+ones included. Its anchor and what a method is given follow the shipped tasks' rule: the anchor is another
 member of the same group and no target, the given concepts are the anchor and five of as many other groups.
 """
 
@@ -100,7 +100,7 @@ def _concept(
 
 
 def _shuffled(names: Sequence[str], *salt: object) -> list[str]:
-    """Order names by hash: what looks drawn, and is the same on every machine and for every order of `names`."""
+    """Order names by hash: it looks drawn, and is the same on every machine."""
 
     def key(name: str) -> bytes:
         return hashlib.sha256("|".join(map(str, ("draw", *salt, name))).encode()).digest()
