@@ -48,7 +48,7 @@ def find_cell(
     outside = _models(record, models)
     if outside or row.name in REFERENCES:
         return Cell(plain, task, row, None, record.seed, outside)
-    return Cell(plain, task, _as_in_suite(row, record, suite, methods), methods[row.name], record.seed)
+    return Cell(plain, task, _as_in_suite(row, suite, methods), methods[row.name], record.seed)
 
 
 def _row(record: Record, items: pd.DataFrame) -> MethodRow:
@@ -59,13 +59,13 @@ def _row(record: Record, items: pd.DataFrame) -> MethodRow:
     return MethodRow(name=record.method.name, config=config, noise=noise_of(record), shown=shown)
 
 
-def _as_in_suite(row: MethodRow, record: Record, suite: Suite | None, methods: Registry[Entry]) -> MethodRow:
+def _as_in_suite(row: MethodRow, suite: Suite | None, methods: Registry[Entry]) -> MethodRow:
     """Return the row with the configuration as its suite writes it, if it is the same: so is its file."""
+    kind = methods[row.name].load_config()
     for other in suite.methods if suite is not None else ():
-        if other.name == row.name:
-            cell_config = methods[row.name].load_config().model_validate(other.config)
-            if cell_config.model_dump(mode="json") == record.method.config:
-                return row.model_copy(update={"config": other.config})
+        # built from both, for settings that came later have their defaults then
+        if other.name == row.name and kind(**other.config) == kind(**row.config):
+            return row.model_copy(update={"config": other.config})
     return row
 
 

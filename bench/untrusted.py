@@ -200,9 +200,7 @@ def _check_parquet(path: Path, file: parquet.ParquetFile, most_rows: int) -> Non
         if not empty and not NUMBERS.get(field.name, pa.types.is_string)(kind):
             raise UserError(f"{path}: {field.name}: is of type {kind}, not of the type that a record's has")
     if metadata.num_rows > most_rows:
-        raise UserError(
-            f"{path}: {metadata.num_rows:,} rows; a record has at most {most_rows:,}"
-        )
+        raise UserError(f"{path}: {metadata.num_rows:,} rows; a record has at most {most_rows:,}")
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     if sum(group.total_byte_size for group in groups) > UNPACKED_BYTES:
         raise UserError(f"{path}: unpacks to more than {UNPACKED_BYTES:,} bytes")

@@ -1,4 +1,4 @@
-"""A repeated record agrees where its numbers are equal, or where the paired interval allows for no difference."""
+"""A repeated record agrees where its numbers are equal, or the paired interval allows for no difference."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Claims are shown apart and never ranked; what was taken back is left out and listed; an attack only lowers."""
+"""Claims are shown apart, never ranked; what was taken back is left out and listed; attacks only lower."""
 
 import json
 from dataclasses import replace
@@ -45,10 +45,6 @@ def test_claims_have_a_column_of_their_own_and_no_rank(folder: Path) -> None:
     assert set(beside.lines) == {"balanced"}
     own = [replace(e, record=e.record.model_copy(update={"source": "measured"})) for e in beside.claimed]
     assert beside.lines["balanced"].ava == summarise(collect(own))[0].ava
-    page = build(folder, folder / "page").read_text()
-    assert "claimed AVA" in page
-    assert f"{beside.lines['balanced'].ava:.3f}" in page
-    assert "reported" in (folder / "page" / "leaderboard.csv").read_text()
 
 
 def test_a_measured_record_among_the_claimed_is_refused(folder: Path) -> None:
@@ -65,9 +61,6 @@ def test_a_retracted_record_is_left_out_and_listed_with_its_reason(folder: Path)
     assert path.name not in {entry.name for entry in load(folder)}
     [gone] = read_beside([folder]).withdrawn
     assert (gone.cell, gone.kind, gone.by) == (path.stem, "retracted", "A. Maintainer")
-    page = build(folder, folder / "page").read_text()
-    assert "trained on the &lt;b&gt;evaluation&lt;/b&gt; prompts" in page
-    assert "<b>evaluation" not in page
 
 
 def test_a_superseded_record_names_its_successor(folder: Path) -> None:
@@ -91,7 +84,7 @@ def test_a_statement_about_another_record_stops_the_reading(folder: Path) -> Non
     with pytest.raises(UserError, match="no record here has the digest 000000000000"):
         load(folder)
     statement.write_text(json.dumps(content | {"kind": "external"}))
-    with pytest.raises(UserError, match="retracted.json"):
+    with pytest.raises(UserError, match=r"retracted\.json"):
         load(folder)
 
 
@@ -109,9 +102,22 @@ def test_an_attack_lowers_in_its_own_column_and_changes_no_rank(folder: Path) ->
     beside = read_beside([folder])
     assert beside.under_attack("gradient_sum") == (pytest.approx(0.3), 1)
     assert beside.under_attack("none") is None
+
+
+def test_the_page_shows_what_lies_beside_the_records(folder: Path) -> None:
+    write_board(folder / "claimed", "balanced", source="reported", seed=3)
+    attack(next(folder.glob("ant-gradient_sum*.json")), "0.3", "--point", "80")
+    gone = write(folder, "finetune", 1, cell="gone")
+    main(["retract", str(gone), "--reason", "trained on the <b>evaluation</b> prompts", *BY])
+    beside = read_beside([folder])
     page = build(folder, folder / "page").read_text()
+    assert "claimed AVA" in page
+    assert f"{beside.lines['balanced'].ava:.3f}" in page
+    assert "reported" in (folder / "page" / "leaderboard.csv").read_text()
     assert "UA under attack" in page
     assert "1 of 2 concepts" in page
+    assert "trained on the &lt;b&gt;evaluation&lt;/b&gt; prompts" in page
+    assert "<b>evaluation" not in page
 
 
 @pytest.mark.parametrize(
@@ -140,4 +146,8 @@ def test_statements_name_the_digest_of_their_record(folder: Path) -> None:
     path = next(folder.glob("ant-gradient_sum*.json"))
     main(["retract", str(path), "--reason", "x", *BY])
     [statement] = (folder / "statements").glob("*.json")
-    assert json.loads(statement.read_text())["about"] == record_digest(read_record(path)) == load_one(path).digest
+    assert (
+        json.loads(statement.read_text())["about"]
+        == record_digest(read_record(path))
+        == load_one(path).digest
+    )

@@ -1,4 +1,4 @@
-"""`validate` passes what was measured and refuses, in one line each, what was tampered with or made to harm."""
+"""`validate` passes what was measured and refuses, in one line each, what was tampered with or harms."""
 
 import argparse
 import json
