@@ -215,7 +215,7 @@ def _binary(table: pa.Table) -> pa.Table:
         (lambda t: t.drop_columns(["seed"]), "lacks the column 'seed'"),
         (lambda t: t.append_column("extra", t["seed"]), "has an unknown column 'extra'"),
         (_binary, "prompt: is of type binary"),
-        (lambda t: t.replace_schema_metadata({"ARROW:extension:name": "arrow.py_extension_type"}), "metadata"),
+        (lambda t: t.replace_schema_metadata({"ARROW:extension:name": "arrow.py_x"}), "carries metadata"),
         (lambda t: pa.concat_tables([t] * 3000), "rows; a record has at most"),
     ],
     ids=["lacking", "unknown", "pickle", "metadata", "rows"],
