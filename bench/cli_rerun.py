@@ -8,7 +8,7 @@ from typing import Any
 
 from .cli_commands import make_runner, open_console, registry, task_registry
 from .errors import UserError
-from .statements import FOLDER, make_statement, write_statement
+from .statements import make_statement, write_statement
 
 ERROR = 3
 """Exit status where nothing was compared; 0 agrees, 1 differs, 2 could not tell."""
@@ -43,14 +43,13 @@ def _rerun(options: argparse.Namespace) -> int:
     agreement = compare_records(claimed, again, options.margin)
     open_console().print(make_agreement_table(agreement))
     said = _statement(claimed, again, agreement, options.margin)
-    folder = options.out or home(options.record)
     print(f"re-run record: {outcome.path}")
     print(f"{agreement.verdict}; {agreement.same_images:.1%} of the images are the same, pixel by pixel")
     if agreement.same_versions and any(number.state != "equal" for number in agreement.numbers):
         print(
             "The versions are the same, so equal numbers were to be expected: look at threads and processor."
         )
-    print(f"statement: {write_statement(said, folder)}; {FOLDER}/ lies beside the records of a board")
+    print(f"statement: {write_statement(said, home(options.record))}")
     return VERDICTS[agreement.verdict]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from .bundle import pack, unpack
 from .cli_commands import FAILED, open_console, open_worlds, registry, suites_folder, task_registry
 from .errors import UserError
-from .records import read_record
+from .records import read_record, record_digest
 from .statements import CLAIMED, check_statement, read_statement
 from .statements import FOLDER as STATEMENTS
 
@@ -66,11 +66,16 @@ def _check_statement(path: Path) -> Any:
     folder = path.parent.parent
     try:
         statement = read_statement(path)
-        near = [*folder.glob("*.json"), *(folder / CLAIMED).glob("*.json")]
-        check_statement(statement, [read_record(other) for other in sorted(near)])
+        check_statement(statement, _by_digest(folder))
     except UserError as error:
         return Check("files", "failed", str(error))
     return Check("files", "passed")
+
+
+@cache
+def _by_digest(folder: Path) -> dict[str, Any]:
+    near = [*folder.glob("*.json"), *(folder / CLAIMED).glob("*.json")]
+    return {record_digest(record): record for record in map(read_record, sorted(near))}
 
 
 def find_statements(records: Iterable[Path]) -> list[Path]:

@@ -68,6 +68,15 @@ def noise_of(record: Record) -> int:
     return noise
 
 
+def guess_sizes(items: pd.DataFrame) -> list[PromptSizes]:
+    """Return the numbers of prompts that a record of no shipped suite may have: the usual ones, those it holds.
+
+    Indirect prompts may be among its prompts though no point was asked them.
+    """
+    usual = PromptSizes()
+    return [usual, infer_sizes(items, usual.indirect), infer_sizes(items, 0)]
+
+
 def infer_sizes(items: pd.DataFrame, indirect: int) -> PromptSizes:
     """Return the numbers of prompts that item rows hold; indirect: taken where no row is indirect."""
     first = items.drop_duplicates(["prompt_id"])

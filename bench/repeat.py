@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from .errors import UserError
-from .expected import Expectations, infer_sizes, noise_of
+from .expected import Expectations, guess_sizes, noise_of
 from .outside import check_there, short_name
 from .plan import REFERENCES, Cell, MethodRow, Suite
 from .records import Record
@@ -70,11 +70,8 @@ def _as_in_suite(row: MethodRow, suite: Suite | None, methods: Registry[Entry]) 
 
 
 def _sizes(record: Record, items: pd.DataFrame, task: Task, world: Any, suite: Suite | None) -> PromptSizes:
-    default = PromptSizes()
     known = [suite.sizes] if suite is not None else []
-    found = Expectations().find(
-        record, task, world, [*known, default, infer_sizes(items, default.indirect), infer_sizes(items, 0)]
-    )
+    found = Expectations().find(record, task, world, [*known, *guess_sizes(items)])
     if found is None:
         raise UserError(
             f"{record.cell}.json: prompts_sha256: this version gives {task.id} other prompts; "

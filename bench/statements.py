@@ -5,7 +5,7 @@ the record and its own kind; it names the record's digest, so that it can never 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from .config import STRICT, build
 from .errors import UserError
-from .records import Record, record_digest
+from .records import Record
 from .store import content_key
 from .types import Value
 from .untrusted import complain_of_name, read_untrusted_json
@@ -135,19 +135,21 @@ def read_statements(folder: Path) -> list[Any]:
     return [read_statement(path) for path in sorted((folder / FOLDER).glob("*.json"))]
 
 
-def check_statement(statement: Any, records: Sequence[Record]) -> None:
-    """Raise UserError where a statement is about no record here, or an attack raises a score."""
-    found = [record for record in records if record_digest(record) == statement.about]
-    if not found:
+def check_statement(statement: Any, records: Mapping[str, Record]) -> None:
+    """Raise UserError where a statement is about none of the records, or an attack raises a score.
+
+    records: by their digest.
+    """
+    if statement.about not in records:
         raise UserError(
             f"{statement.cell}: {statement.kind}: about: no record here has the digest {statement.about[:12]}"
         )
-    if isinstance(statement, Superseded):
-        digests = {record_digest(record) for record in records}
-        if statement.successor not in digests or statement.successor == statement.about:
-            raise UserError(f"{statement.cell}: superseded: successor: no other record here has that digest")
+    if isinstance(statement, Superseded) and (
+        statement.successor not in records or statement.successor == statement.about
+    ):
+        raise UserError(f"{statement.cell}: superseded: successor: no other record here has that digest")
     if isinstance(statement, Attacked):
-        check_attack(statement, found[0])
+        check_attack(statement, records[statement.about])
 
 
 def check_attack(statement: Attacked, record: Record) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..bench.statements import Attacked, Rerun, Superseded
+from ..bench.statements import CLAIMED, FOLDER, Attacked, Rerun, Superseded
 from .board import Line, measure, summarise
 from .declared import read_groups
 from .load import Loaded, read_shelf
@@ -86,7 +86,7 @@ class Beside:
 
 def read_beside(folders: Sequence[Path], loaded: Sequence[Loaded] = ()) -> Beside:
     """Return what folders hold beside the records that were loaded from them, in a fixed order."""
-    shelves = [read_shelf(folder) for folder in folders]
+    shelves = [read_shelf(f) for f in folders if (f / CLAIMED).is_dir() or (f / FOLDER).is_dir()]
     claimed = [entry for shelf in shelves for entry in shelf.claimed]
     claimed += [entry for entry in loaded if entry.record.source == "reported"]
     said = [pair for shelf in shelves for pair in shelf.statements]

@@ -61,7 +61,7 @@ def read_shelf(folder: Path) -> Shelf:
     statements = read_statements(folder)
     by_digest = {entry.digest: entry for entry in (*claimed, *records)}
     for statement in statements:
-        check_statement(statement, [entry.record for entry in by_digest.values()])
+        check_statement(statement, {digest: entry.record for digest, entry in by_digest.items()})
     said = tuple((by_digest[statement.about], statement) for statement in statements)
     withdrawn = tuple(pair for pair in said if isinstance(pair[1], Retracted | Superseded))
     gone = {entry.digest for entry, _ in withdrawn}

@@ -13,11 +13,11 @@ from PIL import Image
 
 from ..bench.config import build
 from ..bench.errors import UserError
-from ..bench.expected import Expectations, Expected, complain_of_coverage, infer_sizes, noise_of
+from ..bench.expected import Expectations, Expected, complain_of_coverage, guess_sizes, noise_of
 from ..bench.plan import Suite
 from ..bench.records import Record
 from ..bench.registry import Entry, Registry
-from ..bench.tasks import PromptSizes, Task
+from ..bench.tasks import Task
 from ..bench.untrusted import (
     SHEET_PIXELS,
     TEXTS,
@@ -72,7 +72,7 @@ def validate(path: Path, known: Known) -> list[Check]:
     except UserError as error:
         return [Check("files", "failed", str(error))]
     record = entry.record
-    checks = [Check("files", "passed")]
+    checks = [_conclude("files", _complain_of_gaps(record))]
     checks.append(_conclude("names", chain(_complain_of_names(record), _complain_of_places(record))))
     checks.append(_conclude("versions", _complain_of_versions(record, known)))
     if entry.items is None or any(check.state == "failed" for check in checks):
@@ -102,6 +102,19 @@ def _read(path: Path) -> Loaded:
     if record.sheet:
         _check_sheet(path.with_suffix(".webp"))
     return load_one(path)
+
+
+def _complain_of_gaps(record: Record) -> Iterator[str]:
+    """Yield where a record states values without the item rows or the metric that they come from."""
+    if record.status == "ok" and record.items_sha256 is None:
+        yield "items_sha256: none, though status is ok: its values come from no item rows"
+    if record.status == "failed" and record.points:
+        yield "points: there are some, though the run failed"
+    names = {name.partition("_")[0] for name in record.metrics}
+    for point in record.points:
+        for name in point.values:
+            if name.partition("_")[0] not in names:
+                yield f"points.values.{name}: belongs to no metric that the record names"
 
 
 def _check_sheet(path: Path) -> None:
@@ -207,8 +220,7 @@ def _check_prompts(record: Record, items: pd.DataFrame, known: Known) -> tuple[E
     """Return what the task gives and whether the prompts are that; a shipped suite's numbers must be met."""
     task, suite = known.tasks[record.task.id], _suite(record, known)
     world = known.open_world(task.file.world)
-    default = PromptSizes()
-    sizes = [suite.sizes] if suite is not None else [default, infer_sizes(items, default.indirect)]
+    sizes = [suite.sizes] if suite is not None else guess_sizes(items)
     try:
         found = known.expectations.find(record, task, world, sizes)
     except UserError as error:  # a published prompt file that is the user's to supply

@@ -1,6 +1,7 @@
 """`rerun` repeats a record from what it states, in a store of its own, and appends what came of it."""
 
 import json
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,12 @@ from typing import Any
 import pytest
 
 from unlearnbench.bench.cli import main
+from unlearnbench.bench.cli_submit import make_known
 from unlearnbench.bench.records import items_digest, read_items, read_record, record_digest, write_record
 from unlearnbench.bench.repeat import find_cell
 from unlearnbench.bench.runner import Runner
 from unlearnbench.leaderboard.load import load_one
+from unlearnbench.leaderboard.validate import validate
 
 SMALL = {"steps": 2, "checkpoints": [1, 2], "batch": 4}
 
@@ -25,18 +28,21 @@ def test_a_record_is_repeated_to_the_last_digit_and_a_false_one_found(
     method: str,
 ) -> None:
     [made] = make_runner().run([make_cell(method=method, **(SMALL if method != "none" else {}))])
+    known = make_known(Namespace(device=None))
+    assert {check.state for check in validate(made.path, known)} <= {"passed", "unchecked"}
     out = tmp_path / "again"
     command = ["rerun", str(made.path), "--out", str(out), "--threads", "1"]
     assert main(command) == 0
     said = capsys.readouterr().out
     assert "agrees; 100.0% of the images are the same" in said
-    [statement] = (out / "statements").glob("*.rerun.json")
+    [statement] = (made.path.parent / "statements").glob("*.rerun.json")
     content = json.loads(statement.read_text())
     [again] = out.glob("*.json")
     assert content["about"] == record_digest(read_record(made.path))
     assert content["rerun"] == load_one(again).digest
     assert {number["state"] for number in content["numbers"]} == {"equal"}
     lie(made.path)
+    assert "failed" in {check.state for check in validate(made.path, known)}
     assert main(command) == 1
     assert "differs" in capsys.readouterr().out
 
@@ -57,10 +63,6 @@ def lie(path: Path) -> None:
 
 
 def test_a_published_record_leads_back_to_its_own_cell() -> None:
-    from argparse import Namespace
-
-    from unlearnbench.bench.cli_submit import make_known
-
     known = make_known(Namespace(device=None))
     folder = Path(__file__).resolve().parents[2] / "results" / "emoji"
     for name in ("nudity-alcohol-emoji.gradient_sum.85284e.s0", "styles-3d-emoji.anchor_sum.a855fe.s2"):

@@ -118,6 +118,9 @@ def _in_config(content: dict[str, Any]) -> None:
         (lambda c: c["points"][-1]["values"]["collapse"].update(value=1.5), "collapse: 1.5 is not between"),
         (lambda c: c["points"][-1].update(unscored="too weak"), "point 40:"),
         (lambda c: c.update(unknown=1), "unknown: Extra inputs"),
+        (lambda c: c.update(items_sha256=None), "its values come from no item rows"),
+        (lambda c: c.update(status="failed"), "points: there are some, though the run failed"),
+        (lambda c: c["metrics"].pop("VA"), "belongs to no metric"),
     ],
 )  # fmt: skip
 def test_a_tampered_record_is_refused(
