@@ -69,7 +69,7 @@ def noise_of(record: Record) -> int:
 
 
 def guess_sizes(items: pd.DataFrame) -> list[PromptSizes]:
-    """Return the numbers of prompts that a record of no shipped suite may have: the usual ones, those it holds.
+    """Return the numbers of prompts that a record of no shipped suite may have: usual ones, those it holds.
 
     Indirect prompts may be among its prompts though no point was asked them.
     """
