@@ -237,7 +237,7 @@ def test_a_broken_record_leaves_the_old_page_alone(records: Path, tmp_path: Path
     with pytest.raises(UserError):
         build(tmp_path / "records", tmp_path / "board")
     assert page.read_bytes() == before
-    assert len(list(page.parent.iterdir())) == 3
+    assert len(list(page.parent.iterdir())) == 4
 
 
 def test_flatten_names_nested_keys() -> None:
