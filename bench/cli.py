@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from .cli_submit_options import add_submissions
 from .errors import UserError
 
 USAGE_ERROR = 2
@@ -22,6 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_check(commands)
     _add_audit(commands)
     _add_label(commands)
+    add_submissions(commands, _add_output, _add_places)
     doctor = commands.add_parser("doctor", help="what a task needs, and whether it is on this machine")
     doctor.add_argument("--task", action="append", required=True, help="family/concept@world; repeatable")
     _add_places(doctor, "--model")
@@ -33,6 +35,10 @@ def build_parser() -> argparse.ArgumentParser:
     leaderboard.add_argument(
         "--out", type=Path, help="folder of the page (default: leaderboard/ in the first)"
     )
+    leaderboard.add_argument(
+        "--eval-results", metavar="DATASET", help="also write Hub YAML, for this dataset id"
+    )
+    leaderboard.add_argument("--source", metavar="URL", help="what the YAML names as its source")
     leaderboard.set_defaults(run="cli_boards.make_leaderboard")
     listing = commands.add_parser("list", help="tasks, methods, metrics, judges, worlds, suites")
     listing.add_argument("kind", nargs="?", help="one kind alone")

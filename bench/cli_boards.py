@@ -102,5 +102,14 @@ def make_leaderboard(options: argparse.Namespace) -> int:
     for folder in options.records:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder of records; make one with: unlearnbench run")
-    print(f"leaderboard: {build_page(options.records, options.out)}")
+    page = build_page(options.records, options.out)
+    if options.eval_results:
+        from ..leaderboard.eval_results import write_eval_results
+        from ..leaderboard.load import load_together
+
+        folder = write_eval_results(
+            load_together(options.records), options.eval_results, options.source, page.parent
+        )
+        print(f"eval results: {folder}")
+    print(f"leaderboard: {page}")
     return 0

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .draws import DrawingTasks, seed_in
 from .errors import UserError
 from .registry import Entry, Registry, builtin_registry, package_folder
-from .tasks import Task, build_tasks, complete_name, read_task_files
+from .tasks import build_tasks, complete_name, read_task_files
 
 FAILED = 1
 """Exit status where something was measured in vain; a user's mistake is 2."""
@@ -26,10 +27,10 @@ def registry(kind: str) -> Registry[Entry]:
     return builtin_registry(kind, PACKAGES[kind])
 
 
-def task_registry() -> Registry[Task]:
-    """Return the registry of tasks: the package's TOML files and those of plug-ins."""
-    files = read_task_files([package_folder("unlearnbench.tasks")])
-    return build_tasks(files + _plugin_task_files())
+def task_registry() -> DrawingTasks:
+    """Return the registry of tasks: the package's TOML files, those of plug-ins, and what a seed draws."""
+    files = read_task_files([package_folder("unlearnbench.tasks")]) + _plugin_task_files()
+    return DrawingTasks(build_tasks(files), files, lambda name: registry("worlds")[name].load()())
 
 
 def _plugin_task_files() -> list[Any]:
@@ -173,7 +174,9 @@ def narrow_suite(suite: Any, options: argparse.Namespace) -> Any:
     rows = _narrow_rows(suite, options)
     change: dict[str, Any] = {"methods": rows}
     if options.task:
-        change["tasks"] = [tasks[complete_name(name)].id for name in options.task]
+        change["tasks"] = [task.id for name in options.task for task in tasks.expand(complete_name(name))]
+        seed = seed_in(options.task)
+        change["name"] = suite.name if seed is None else f"{suite.name}-draw-{seed}"
     if options.seeds:
         change["seeds"] = options.seeds
         change["methods"] = [row.model_copy(update={"seeds": []}) for row in rows]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from .asks import list_asks
 from .assemble import describe_cell, describe_point, round_log
 from .environment import describe_environment
 from .generators import Sampling
@@ -24,12 +25,11 @@ from .pool import Part, pooled_fd, read_pooled, take_part, write_pooled
 from .progress import show_progress
 from .records import Record, items_digest, name_row, read_record, write_record
 from .registry import Entry, Registry
-from .sampling import noise_seed
 from .scoring import Ask
 from .sheet import choose_columns, make_sheet
 from .source import source_digest
 from .store import Store, content_key
-from .types import Prompt, View
+from .types import View
 
 
 @dataclass(frozen=True)
@@ -198,19 +198,7 @@ class Runner:
         )
 
     def _asks(self, cell: Cell, world: Any, noise: int) -> list[Ask]:
-        sizes = cell.suite.sizes
-        prompts = world.prompts(cell.task, sizes)
-        return [
-            Ask(prompt, sample, self._seed(cell, prompt, sample, noise))
-            for prompt in prompts
-            for sample in range(sizes.forget_samples if prompt.split == "forget" else 1)
-        ]
-
-    def _seed(self, cell: Cell, prompt: Prompt, sample: int, noise: int) -> int:
-        """Return the seed of an image's noise: a protocol's own for its first image, else the task's."""
-        if prompt.seed is not None and (sample, noise) == (0, 0):
-            return prompt.seed
-        return noise_seed(noise, cell.task.id, prompt.id, sample)
+        return list_asks(world, cell.task, cell.suite.sizes, noise)
 
     def _base(self, cell: Cell, world: Any) -> Scored:
         """Return the base model's own images of the task, judged once for all of the task's cells."""

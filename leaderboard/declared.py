@@ -49,18 +49,18 @@ class Group:
     missing: str | None = None
 
 
-def read_groups(loaded: Iterable[Loaded], role: str = "evaluated") -> list[Group]:
+def read_groups(loaded: Iterable[Loaded], role: str = "evaluated", source: str = "measured") -> list[Group]:
     """Return every method's points on every concept of a role, by method and task.
 
-    References, concepts of the other role and reported numbers stay out.
+    References, concepts of the other role and records of another source stay out.
     """
-    counted = [entry for entry in loaded if _counts(entry.record, role)]
+    counted = [entry for entry in loaded if _counts(entry.record, role, source)]
     counted.sort(key=_key)
     return [_read_group(method, task, list(entries)) for (method, task), entries in groupby(counted, _key)]
 
 
-def _counts(record: Record, role: str) -> bool:
-    return record.source == "measured" and record.task.role == role and not record.method.reference
+def _counts(record: Record, role: str, source: str) -> bool:
+    return record.source == source and record.task.role == role and not record.method.reference
 
 
 def _key(entry: Loaded) -> tuple[str, str]:

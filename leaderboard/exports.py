@@ -1,9 +1,12 @@
-"""The board as CSV (every number in full) and as Markdown (as the page writes it)."""
+"""The board as CSV and Parquet (every number in full) and as Markdown (as the page writes it)."""
 
 import csv
 import io
 import re
 from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
 
 from .columns import ARROWS, COSTS, Column, columns_for, write_interval, write_value
 from .rank import CAUTION, Row, by_task
@@ -53,6 +56,29 @@ def _csv_cells(row: Row, columns: Sequence[Column]) -> list[object]:
         record.commit,
         record.command,
     ]
+
+
+def to_parquet(rows: Sequence[Row]) -> bytes:
+    """Return the CSV's table as Parquet: numbers as 64-bit floats, counts and seeds as integers."""
+    columns = columns_for(row.values for row in rows)
+    kinds = dict.fromkeys((*_FIXED, *_ORIGIN), pa.string())
+    kinds |= {"seed": pa.int64(), "step": pa.int64(), "reached": pa.bool_()}
+    parts = {"_n": pa.int64(), "_missing": pa.string()}
+    names = {f"{column.name}{part}": part for column in columns for part in _parts(column)}
+    schema = pa.schema(
+        [
+            *((name, kinds[name]) for name in _FIXED),
+            *((name, parts.get(part, pa.float64())) for name, part in names.items()),
+            *((name, kinds[name]) for name in _ORIGIN),
+        ]
+    )
+    cells = [_csv_cells(row, columns) for row in rows]
+    arrays = [pa.array([row[i] for row in cells], schema.field(i).type) for i in range(len(schema))]
+    target = pa.BufferOutputStream()
+    parquet.write_table(
+        pa.Table.from_arrays(arrays, schema=schema), target, compression="none", store_schema=False
+    )
+    return bytes(target.getvalue())
 
 
 def _plain(cell: object) -> object:

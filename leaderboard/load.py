@@ -3,14 +3,16 @@
 import io
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
 from ..bench.errors import UserError
 from ..bench.records import Record, read_items, read_record, record_digest
+from ..bench.statements import CLAIMED, Retracted, Superseded, check_statement, read_statements
 
 LABELS = ".labels.json"
 """What people said of records' images lies beside them and is no record of a cell."""
@@ -28,17 +30,59 @@ class Loaded:
 
 
 def load(folder: Path) -> list[Loaded]:
-    """Return the records of a folder in the order of their file names.
+    """Return the records of a folder that nobody took back, in the order of their file names.
 
-    Raises UserError naming file and field where a record, its item rows or its contact sheet is broken,
-    and where the folder holds no record.
+    Raises UserError naming file and field where a record, its item rows, its contact sheet or a statement
+    about one is broken, and where the folder holds no record.
     """
+    return list(read_shelf(folder).records)
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """A folder of records with what was claimed and said beside them.
+
+    records, claimed: without those that were retracted or superseded; withdrawn: those, each with the
+    statement that says why. statements: all others, each with the record that it is about.
+    """
+
+    records: tuple[Loaded, ...]
+    claimed: tuple[Loaded, ...]
+    withdrawn: tuple[tuple[Loaded, Any], ...]
+    statements: tuple[tuple[Loaded, Any], ...]
+
+
+def read_shelf(folder: Path) -> Shelf:
+    """Return a folder whole; raises UserError like `load`."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of records")
     paths = sorted(path for path in folder.glob("*.json") if not path.name.endswith(LABELS))
-    if not paths:
+    claims = sorted((folder / CLAIMED).glob("*.json"))
+    if not paths and not claims:
         raise UserError(f"{folder}: no records (*.json) in it; `unlearnbench run` writes some")
-    return [load_one(path) for path in paths]
+    records, claimed = [load_one(path) for path in paths], [_load_claimed(path) for path in claims]
+    statements = read_statements(folder)
+    by_digest = {entry.digest: entry for entry in (*claimed, *records)}
+    for statement in statements:
+        check_statement(statement, {digest: entry.record for digest, entry in by_digest.items()})
+    said = tuple((by_digest[statement.about], statement) for statement in statements)
+    withdrawn = tuple(pair for pair in said if isinstance(pair[1], Retracted | Superseded))
+    gone = {entry.digest for entry, _ in withdrawn}
+    return Shelf(
+        tuple(entry for entry in records if entry.digest not in gone),
+        tuple(entry for entry in claimed if entry.digest not in gone),
+        withdrawn,
+        tuple(pair for pair in said if not isinstance(pair[1], Retracted | Superseded)),
+    )
+
+
+def _load_claimed(path: Path) -> Loaded:
+    entry = load_one(path)
+    if entry.record.source != "reported":
+        raise UserError(
+            f"{path}: source: is {entry.record.source!r}; a claim's is 'reported', as `submit` writes it"
+        )
+    return replace(entry, name=f"{CLAIMED}/{entry.name}")
 
 
 def load_together(folders: Sequence[Path]) -> list[Loaded]:

@@ -14,9 +14,10 @@ from ..bench.records import Record
 from ..bench.types import Value
 from .board import describe_levels
 from .board_page import Board, make_board
+from .claims import Beside, read_beside
 from .columns import ARROWS, Column, columns_for, left_out, write_interval, write_number, write_value
 from .curves import Panel, curve_panels, logging_rows
-from .exports import to_csv, to_markdown
+from .exports import to_csv, to_markdown, to_parquet
 from .gallery import Gallery, gather, name_point
 from .load import Loaded, load_together
 from .plots import Look, Series, assign_looks, make_series, name_looks, name_series, scatter, swatch, undrawn
@@ -50,7 +51,7 @@ class Section:
 
 
 def build(folders: Path | Sequence[Path], target_folder: Path) -> Path:
-    """Write index.html, leaderboard.csv and leaderboard.md from folders of records; return the page's path.
+    """Write index.html and leaderboard.csv, .md and .parquet from folders of records; return the page's path.
 
     Records of several concepts make a board, with a page a task beside it; others are one page. Equal
     records give equal bytes. Raises UserError naming file and field where a record is broken; then nothing
@@ -62,22 +63,29 @@ def build(folders: Path | Sequence[Path], target_folder: Path) -> Path:
 
 def write_pages(loaded: Sequence[Loaded], folders: Sequence[Path], target_folder: Path) -> Path:
     """Write the pages of records that were read from these folders; return the first page's path."""
-    found = rows(loaded)
+    beside = read_beside(folders, loaded)
+    here = {entry.name for entry in loaded}
+    found = rows([*loaded, *(entry for entry in beside.claimed if entry.name not in here)])
     looks = name_looks(assign_looks(found), (name_entry(entry.record) for entry in loaded))
     board = make_board(loaded, looks, _read_pooled(folders))
     contents = {"leaderboard.csv": to_csv(found), "leaderboard.md": to_markdown(found)}
     if board is None:
-        contents["index.html"] = render(found)
+        contents["index.html"] = render(found, beside=beside)
     else:
         pages = {task: f"task-{name_page(task)}.html" for task in by_task(found)}
-        contents["index.html"] = render_board(board, looks, pages, len(loaded))
+        contents["index.html"] = render_board(board, looks, pages, len(loaded), beside)
         contents |= {pages[task]: render(own, home="index.html") for task, own in by_task(found).items()}
-    target_folder.mkdir(parents=True, exist_ok=True)
+    _replace(target_folder / "leaderboard.parquet", to_parquet(found))
     for name, text in contents.items():
-        scratch = target_folder / f"{name}.tmp"
-        scratch.write_text(text, encoding="utf-8", newline="\n")
-        scratch.replace(target_folder / name)
+        _replace(target_folder / name, text.encode("utf-8"))
     return target_folder / "index.html"
+
+
+def _replace(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f"{path.name}.tmp")
+    scratch.write_bytes(content)
+    scratch.replace(path)
 
 
 def _read_pooled(folders: Sequence[Path]) -> dict[str, Value]:
@@ -85,8 +93,11 @@ def _read_pooled(folders: Sequence[Path]) -> dict[str, Value]:
     return {name: value for fd in reversed(found) for name, value in fd.items()}
 
 
-def render(all_rows: Sequence[Row], home: str = "") -> str:
-    """Return the page of these rows as HTML that needs nothing else; home: file of the board beside it."""
+def render(all_rows: Sequence[Row], home: str = "", beside: Beside | None = None) -> str:
+    """Return the page of these rows as HTML that needs nothing else; home: file of the board beside it.
+
+    beside: what the records' folders hold beside them; a page with a board has it there alone.
+    """
     looks = assign_looks(all_rows)
     sections = [
         _make_section(f"task-{i}", task_rows, looks)
@@ -99,6 +110,7 @@ def render(all_rows: Sequence[Row], home: str = "") -> str:
         looks=looks,
         caution=CAUTION,
         records=len(all_rows),
+        beside=beside or Beside(),
         style=Markup(read_template("style.css")),
         script=Markup(read_template("page.js")),
     )
@@ -109,7 +121,9 @@ def name_page(task: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", task)
 
 
-def render_board(board: Board, looks: Mapping[str, Look], pages: Mapping[str, str], records: int) -> str:
+def render_board(
+    board: Board, looks: Mapping[str, Look], pages: Mapping[str, str], records: int, beside: Beside
+) -> str:
     """Return the board's page; pages: task -> file name of its own page."""
     return (
         _environment()
@@ -119,6 +133,7 @@ def render_board(board: Board, looks: Mapping[str, Look], pages: Mapping[str, st
             looks=looks,
             pages=pages,
             records=records,
+            beside=beside,
             levels=describe_levels(),
             style=Markup(read_template("style.css")),
             script=Markup(read_template("page.js")),

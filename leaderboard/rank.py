@@ -131,7 +131,8 @@ def _label(loaded: Sequence[Loaded]) -> dict[str, str]:
 
 
 def _names(entry: Loaded) -> list[str]:
-    method, seed = entry.record.method.name, f"seed {entry.record.seed}"
+    claimed = " (claimed)" if entry.record.source == "reported" else ""
+    method, seed = entry.record.method.name + claimed, f"seed {entry.record.seed}"
     noise, digest = f"noise {_noise(entry.record)}", entry.digest[:6]
     parts = [[method], [method, seed], [method, noise], [method, seed, noise], [method, seed, digest]]
     return [" · ".join(part) for part in parts]

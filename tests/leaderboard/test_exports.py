@@ -2,13 +2,19 @@
 
 import csv
 import io
+import math
+import random
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import yaml
 
+from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.types import Value
 from unlearnbench.leaderboard.columns import write_interval, write_number
-from unlearnbench.leaderboard.exports import to_csv, to_markdown
+from unlearnbench.leaderboard.eval_results import write_eval_results
+from unlearnbench.leaderboard.exports import to_csv, to_markdown, to_parquet
 from unlearnbench.leaderboard.load import load
 from unlearnbench.leaderboard.rank import Row, rows
 
@@ -83,3 +89,60 @@ def test_an_interval_with_a_minus_sign_has_no_dash() -> None:
     assert write_interval(Value(value=0.0, low=-0.02, high=0.01), "decimal") == "−0.0200 to 0.0100"
     assert write_interval(Value(value=0.5, low=0.4, high=0.6), "share") == "0.40–0.60"
     assert write_interval(Value(value=0.5), "share") == ""
+
+
+def test_parquet_holds_the_csvs_table_with_types(found: list[Row]) -> None:
+    table = pd.read_parquet(io.BytesIO(to_parquet(found)))
+    lines = list(csv.DictReader(io.StringIO(to_csv(found))))
+    assert list(table.columns) == list(lines[0])
+    assert table["UA"].dtype == "float64"
+    for line, row in zip(lines, table.to_dict("records"), strict=True):
+        for name in ("UA", "UA_low", "VA_high", "KID"):
+            assert float(line[name] or "nan") == pytest.approx(row[name], nan_ok=True)
+        assert row["digest"] == line["digest"]
+    assert math.isnan(table["AS_delta"][0])
+    assert table["AS_delta_missing"][0] == "this is the base model"
+
+
+def test_exports_are_the_same_bytes_whatever_the_order_of_the_records(tmp_path: Path) -> None:
+    write(tmp_path, "none")
+    for seed in (0, 1):
+        write(tmp_path, "balanced", seed)
+    write_failed(tmp_path, "out of memory")
+    loaded = load(tmp_path)
+    shuffled = random.Random(0).sample(loaded, len(loaded))
+    assert shuffled != loaded
+    for export in (to_csv, to_markdown, to_parquet):
+        assert export(rows(loaded)) == export(rows(shuffled)) == export(rows(loaded))
+    written = []
+    for name, records in (("a", loaded), ("b", shuffled), ("c", loaded)):
+        folder = write_eval_results(records, "owner/unlearnbench", None, tmp_path / name)
+        written.append({path.name: path.read_bytes() for path in sorted(folder.iterdir())})
+    assert written[0] == written[1] == written[2]
+
+
+def test_eval_results_are_what_the_hub_takes(tmp_path: Path) -> None:
+    write(tmp_path, "none")
+    path = write(tmp_path, "balanced")
+    write(tmp_path, "gradient_sum", source="reported")
+    loaded = load(tmp_path)
+    folder = write_eval_results(loaded, "owner/unlearnbench", "https://example.org/board", tmp_path)
+    assert {p.name for p in folder.iterdir()} == {f"{path.stem}.yaml", "eval.yaml"}
+    entries = yaml.safe_load((folder / f"{path.stem}.yaml").read_text())
+    row = next(row for row in rows(loaded) if row.method == "balanced")
+    ids = {task["id"] for task in yaml.safe_load((folder / "eval.yaml").read_text())["tasks"]}
+    assert [entry["value"] for entry in entries[:2]] == [row.value("UA").value, row.value("VA").value]
+    for entry in entries:
+        assert set(entry) <= {"dataset", "value", "date", "source", "notes"}
+        assert entry["dataset"]["id"] == "owner/unlearnbench"
+        assert entry["dataset"]["task_id"] in ids
+        assert isinstance(entry["value"], float)
+        assert entry["date"] == "2025-03-01"
+        assert entry["source"]["url"] == "https://example.org/board"
+
+
+@pytest.mark.parametrize(("dataset", "source"), [("unlearnbench", None), ("a/b", "javascript:alert(1)")])
+def test_eval_results_need_a_dataset_and_an_address(tmp_path: Path, dataset: str, source: str | None) -> None:
+    write(tmp_path, "none")
+    with pytest.raises(UserError):
+        write_eval_results(load(tmp_path), dataset, source, tmp_path)

@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import platformdirs
 
 from ...errors import UserError
-from ...tasks import PromptSizes, Task
+from ...tasks import ConceptSpec, PromptSizes, Task, TaskFile
 from ...types import Problem, Prompt
 from .captions import Captioner
 from .spec import WorldSpec, load_spec
@@ -88,6 +89,12 @@ class EmojiWorld:
         from .problems import build_prompts  # torch is imported when something is drawn or trained
 
         return build_prompts(self.spec, self.captioner, task, sizes)
+
+    def draw_concepts(self, files: Sequence[TaskFile], family: str, seed: int) -> list[ConceptSpec]:
+        """Return held-out concepts of a family that a seed draws."""
+        from .draws import draw_concepts
+
+        return draw_concepts(self.spec, files, family, seed)
 
     def problem(self, task: Task, data: Literal["diverse", "narrow"], seed: int) -> Problem:
         from .problems import build_problem

@@ -1,0 +1,167 @@
+"""What is said later of a record that stays as it is: a re-run, a retraction, a successor, a stronger attack.
+
+`results/` is append-only. A statement is a small JSON file in `statements/` beside the records, named after
+the record and its own kind; it names the record's digest, so that it can never slip to another one.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from .config import STRICT, build
+from .errors import UserError
+from .records import Record
+from .store import content_key
+from .types import Value
+from .untrusted import complain_of_name, read_untrusted_json
+
+FOLDER = "statements"
+CLAIMED = "claimed"
+"""Folder, beside the records, of what others claim: records whose source is `reported`."""
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Statement(BaseModel):
+    """about: digest of the record. cell: its name. by: who says it. date: ISO 8601, a day."""
+
+    model_config = STRICT
+    schema_version: Literal[1] = 1
+    about: Digest
+    cell: str = Field(max_length=200)
+    by: str = Field(min_length=1, max_length=200)
+    date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
+
+
+class Retracted(_Statement):
+    """The record is taken back; boards leave it out and say why."""
+
+    kind: Literal["retracted"] = "retracted"
+    reason: str = Field(min_length=1, max_length=2000)
+
+
+class Superseded(_Statement):
+    """Another record stands in this one's place."""
+
+    kind: Literal["superseded"] = "superseded"
+    reason: str = Field(min_length=1, max_length=2000)
+    successor: Digest
+
+
+class Attacked(_Statement):
+    """A stronger attack found the target again. ua: UA under the attack, which can only lower a score."""
+
+    kind: Literal["external"] = "external"
+    attack: str = Field(min_length=1, max_length=200)
+    point: int  # index of the attacked point
+    ua: Value
+    link: str = Field(default="", pattern=r"^(https?://\S+)?$", max_length=500)
+
+
+class Compared(BaseModel):
+    """One headline number, of the record and of its re-run. low, high: paired interval of the difference."""
+
+    model_config = STRICT
+    point: str
+    metric: str
+    claimed: float | None
+    rerun: float | None
+    low: float | None = None
+    high: float | None = None
+    state: Literal["equal", "agrees", "differs", "unclear"]
+
+
+class Rerun(_Statement):
+    """The record was repeated. rerun: digest of the repeating record. margin: what is no difference."""
+
+    kind: Literal["rerun"] = "rerun"
+    rerun: Digest
+    verdict: Literal["agrees", "differs", "unclear"]
+    margin: float = Field(ge=0)
+    same_versions: bool
+    numbers: list[Compared]
+
+
+def write_statement(statement: Any, folder: Path) -> Path:
+    """Write a statement beside a folder's records; returns its path. One that is there already stays.
+
+    Its name is `CELL.DIGEST.KIND.json`, DIGEST of its content: several may be about one record.
+    """
+    content = statement.model_dump(mode="json")
+    target = folder / FOLDER
+    target.mkdir(parents=True, exist_ok=True)
+    path = target / f"{statement.cell}.{content_key(content)[:8]}.{statement.kind}.json"
+    if not path.exists():
+        scratch = path.with_name(path.name + ".tmp")
+        scratch.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        scratch.replace(path)
+    return path
+
+
+KINDS: dict[str, Any] = {
+    "retracted": Retracted,
+    "superseded": Superseded,
+    "external": Attacked,
+    "rerun": Rerun,
+}
+
+
+def make_statement(kind: str, values: dict[str, Any], source: str) -> Any:
+    """Return a validated statement; raises UserError naming `source` and the field."""
+    if kind not in KINDS:
+        raise UserError(f"{source}: kind: {ascii(kind)[:40]} is none of {', '.join(KINDS)}")
+    statement = build(KINDS[kind], values, source)
+    names = {"cell": statement.cell, "by": statement.by}
+    names |= {"attack": statement.attack} if isinstance(statement, Attacked) else {}
+    for field, name in names.items():
+        if complaint := complain_of_name(name):
+            raise UserError(f"{source}: {field}: {complaint}")
+    return statement
+
+
+def read_statement(path: Path) -> Any:
+    """Return a validated statement; raises UserError naming file and field."""
+    content = read_untrusted_json(path)
+    statement = make_statement(str(content.get("kind")), content, str(path))
+    if not path.name.endswith(f".{statement.kind}.json"):
+        raise UserError(f"{path}: kind: is {statement.kind!r}, so its file is named *.{statement.kind}.json")
+    return statement
+
+
+def read_statements(folder: Path) -> list[Any]:
+    """Return the statements of a folder of records, in the order of their file names."""
+    return [read_statement(path) for path in sorted((folder / FOLDER).glob("*.json"))]
+
+
+def check_statement(statement: Any, records: Mapping[str, Record]) -> None:
+    """Raise UserError where a statement is about none of the records, or an attack raises a score.
+
+    records: by their digest.
+    """
+    if statement.about not in records:
+        raise UserError(
+            f"{statement.cell}: {statement.kind}: about: no record here has the digest {statement.about[:12]}"
+        )
+    if isinstance(statement, Superseded) and (
+        statement.successor not in records or statement.successor == statement.about
+    ):
+        raise UserError(f"{statement.cell}: superseded: successor: no other record here has that digest")
+    if isinstance(statement, Attacked):
+        check_attack(statement, records[statement.about])
+
+
+def check_attack(statement: Attacked, record: Record) -> None:
+    """Raise UserError where an attack's UA is no share, of no point, or above the record's own UA."""
+    points = {point.index: point for point in record.points}
+    if statement.point not in points:
+        raise UserError(f"{statement.cell}: external: point: the record has no point {statement.point}")
+    own, ua = points[statement.point].values.get("UA"), statement.ua
+    if ua.value is None or not 0 <= ua.value <= 1 or ua.n < 1:
+        raise UserError(f"{statement.cell}: external: ua: must be a share of some images")
+    if own is not None and own.value is not None and ua.value > own.value:
+        raise UserError(
+            f"{statement.cell}: external: ua: {ua.value:.3f} is above the record's {own.value:.3f}; "
+            "an attack only ever lowers a score"
+        )

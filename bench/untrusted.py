@@ -1,0 +1,206 @@
+"""Files of records that somebody else made: refused before anything large, odd or dangerous is read.
+
+Every refusal is one UserError that names the file, the field and the remedy. Nothing here trusts a length, a
+type or a name that the file states about itself.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+
+from .errors import UserError
+from .types import ITEM_COLUMNS
+
+JSON_BYTES = 4 * 2**20
+PARQUET_BYTES = 16 * 2**20
+SHEET_BYTES = 16 * 2**20
+TEXT_LENGTH = 10_000
+"""Characters of the longest string that a record may hold; the longest prompts known have some 1,000."""
+UNPACKED_BYTES = 256 * 2**20
+SHEET_PIXELS = 50_000_000
+LIMITS = {".json": JSON_BYTES, ".parquet": PARQUET_BYTES, ".webp": SHEET_BYTES}
+
+NAME = re.compile(r"[\w][\w .,'+()@:=/-]{0,199}")
+"""What a name may be made of: letters, digits and signs that mean nothing in HTML."""
+FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
+PATH = re.compile(r"(^|[\\/])\.\.([\\/]|$)|^[\\/~]|^[A-Za-z]:[\\/]|^file:")
+"""What is a path out of its folder: `..` as a part, or one that starts at a root, a home or a drive."""
+MARKUP = re.compile(r"<\s*[/!a-zA-Z]|javascript:", re.IGNORECASE)
+STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+"""A string of JSON; one character takes at most six bytes there."""
+NUMBERS = {"point": pa.types.is_integer, "sample": pa.types.is_integer, "seed": pa.types.is_integer,
+           "given": pa.types.is_boolean, "target_found": pa.types.is_boolean,
+           "alignment": pa.types.is_floating, "alignment_shuffled": pa.types.is_floating,
+           "flatness": pa.types.is_floating}  # fmt: skip
+"""Column of item rows -> the type that it must have; every other one is text."""
+TEXTS = [name for name in ("point", *ITEM_COLUMNS) if name not in NUMBERS]
+ANSWERS = ("found_subject", "found_style", "found_background", "target_found")
+
+
+def check_size(path: Path) -> None:
+    """Raise UserError unless a path is an ordinary file of a size that a record's file may have."""
+    if path.is_symlink():
+        raise UserError(f"{path}: is a link; a record's files are ordinary files")
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    limit, size = LIMITS[path.suffix], path.stat().st_size
+    if size > limit:
+        raise UserError(f"{path}: {size:,} bytes; a record's {path.suffix} file has at most {limit:,}")
+
+
+def check_file_name(path: Path) -> None:
+    """Raise UserError unless a file's name is one that `run` could have given it."""
+    if not FILE_NAME.fullmatch(path.name) or ".." in path.name:
+        raise UserError(
+            f"{path.name!a}: name: only letters, digits and . _ - may stand in a record's file name"
+        )
+
+
+def read_untrusted_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file whose every text and number is harmless.
+
+    Raises UserError for a file or a string too long, a key given twice, NaN or Infinity, control
+    characters, and what is not JSON at all.
+    """
+    check_file_name(path)
+    check_size(path)
+    raw = path.read_bytes()
+    if any(match.end() - match.start() > 6 * TEXT_LENGTH for match in STRING.finditer(raw)):
+        raise UserError(f"{path}: holds a string of more than {TEXT_LENGTH:,} characters")
+    try:
+        content = json.loads(
+            raw.decode("utf-8"),
+            object_pairs_hook=_no_key_twice,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+        )
+    except (UnicodeDecodeError, RecursionError, ValueError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise UserError(f"{path}: not JSON that a record may be: {reason}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: (top level): a record is a JSON object")
+    for field, text in walk_texts(content):
+        complaint = complain_of_text(text)
+        if complaint:
+            raise UserError(f"{path}: {field}: {complaint}")
+    return content
+
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {ascii(twice)[:60]} stands twice in one object")
+    return found
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number that was measured; what is missing is null")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(f"{text[:40]} is out of range")
+    return number
+
+
+def walk_texts(content: Any, field: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (dotted field, text) of every string in nested values, keys included."""
+    if isinstance(content, str):
+        yield field or "(top level)", content
+    elif isinstance(content, dict):
+        for key, value in content.items():
+            where = f"{field}.{key:.60}" if field else f"{key:.60}"
+            yield f"{field or '(top level)'} (a key)", key
+            yield from walk_texts(value, where)
+    elif isinstance(content, list):
+        for position, value in enumerate(content):
+            yield from walk_texts(value, f"{field}.{position}")
+
+
+def complain_of_text(text: str) -> str | None:
+    """Return what is wrong with any text of a record, None where nothing is.
+
+    Control and direction-changing characters show a reader another text than the file holds; line feeds
+    may stand in what an error said.
+    """
+    if len(text) > TEXT_LENGTH:
+        return f"a string of {len(text):,} characters; at most {TEXT_LENGTH:,}"
+    for character in text:
+        if character not in "\n\t" and unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co"):
+            return f"holds the character U+{ord(character):04X}, which cannot be seen; leave it out"
+    return None
+
+
+def complain_of_name(text: str) -> str | None:
+    """Return what is wrong with a name (of a method, task, point, column, ...), None where nothing is."""
+    if MARKUP.search(text):
+        return f"{ascii(text)[:60]} holds markup or script; a name is plain words"
+    if complain_of_path(text):
+        return complain_of_path(text)
+    if not NAME.fullmatch(text):
+        return f"{ascii(text)[:60]} is no name; letters, digits, spaces and . , ' + ( ) @ : = / - make one"
+    return None
+
+
+def complain_of_path(text: str) -> str | None:
+    """Return what is wrong with a text that could be taken for a path, None where nothing is."""
+    if PATH.search(text):
+        return f"{ascii(text)[:60]} is a path out of its folder; name things without their place"
+    return None
+
+
+def read_untrusted_items(path: Path, most_rows: int) -> pa.Table:
+    """Return the item rows of a parquet file as an Arrow table; its texts are dictionaries.
+
+    Only the columns of ITEM_COLUMNS and `point` with plain types, no metadata (an Arrow schema could ask
+    for a pickle to be opened), no more than `most_rows`. Raises UserError naming the file and the column.
+    """
+    check_size(path)
+    try:
+        with parquet.ParquetFile(path, read_dictionary=TEXTS) as file:
+            _check_parquet(path, file, most_rows)
+            table = file.read()
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{path}: not a readable parquet file: {str(error).splitlines()[0]}") from None
+    for name in TEXTS:
+        column = table.column(name)
+        for chunk in column.chunks if pa.types.is_dictionary(column.type) else []:
+            for text in chunk.dictionary.to_pylist():
+                complaint = complain_of_text(text) if text is not None else None
+                if complaint:
+                    raise UserError(f"{path}: {name}: {complaint}")
+    return table
+
+
+def _check_parquet(path: Path, file: parquet.ParquetFile, most_rows: int) -> None:
+    metadata, schema = file.metadata, file.schema_arrow
+    if metadata.metadata:
+        raise UserError(
+            f"{path}: carries metadata ({ascii(min(metadata.metadata))[:40]}); a record's has none"
+        )
+    wanted = {"point", *ITEM_COLUMNS}
+    odd = sorted(set(schema.names) ^ wanted) or [n for n in wanted if schema.names.count(n) > 1]
+    if odd:
+        what = "lacks the column" if odd[0] in wanted else "has an unknown column"
+        raise UserError(
+            f"{path}: {what} {ascii(odd[0])[:60]}; its columns are: point, {', '.join(ITEM_COLUMNS)}"
+        )
+    for field in schema:
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        empty = pa.types.is_null(kind) and field.name in ANSWERS  # a judge that never answers this kind
+        if not empty and not NUMBERS.get(field.name, pa.types.is_string)(kind):
+            raise UserError(f"{path}: {field.name}: is of type {kind}, not of the type that a record's has")
+    if metadata.num_rows > most_rows:
+        raise UserError(f"{path}: {metadata.num_rows:,} rows; a record has at most {most_rows:,}")
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    if sum(group.total_byte_size for group in groups) > UNPACKED_BYTES:
+        raise UserError(f"{path}: unpacks to more than {UNPACKED_BYTES:,} bytes")

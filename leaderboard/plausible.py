@@ -1,0 +1,97 @@
+"""Numbers that no measurement gives: shares beyond 1, verdicts that their rows contradict, handy gaps."""
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from ..bench.needed import reason_unscored
+from ..bench.records import PointInfo, Record
+from ..bench.stats.frontier import LEVELS
+from ..bench.types import Value
+from ..bench.untrusted import complain_of_name
+from .recomputed import SHARES
+
+RANGES = {"AS": (-1.0, 1.0), "AS_delta": (-2.0, 2.0), "AS_chance": (-2.0, 2.0), "FD": (0.0, np.inf),
+          "FD_base": (0.0, np.inf), "FID": (0.0, np.inf), "FID_base": (0.0, np.inf), "collapse": (0.0, 1.0),
+          "collapse_images": (0.0, 1.0), "collapse_variance": (0.0, 1.0)}  # fmt: skip
+RANGES |= dict.fromkeys(SHARES, (0.0, 1.0))
+IMAGE = re.compile(r"[0-9a-f]{32,64}")
+
+
+def complain_of_numbers(point: PointInfo, rows: int) -> Iterator[str]:
+    """Yield what is impossible about a point's stated values and costs."""
+    for name, value in point.values.items():
+        complaint = _complain_of_value(value, *RANGES.get(name, (-np.inf, np.inf)))
+        if complaint:
+            yield f"{name}: {complaint}"
+        if not 0 <= value.n <= rows:
+            yield f"{name}: n = {value.n}, of {rows} images"
+    cost = point.cost
+    for name in ("seconds", "memory_bytes", "parameters", "delta_bytes", "distance"):
+        number = getattr(cost, name)
+        if number is not None and not 0 <= number < 1e18:
+            yield f"cost.{name}: {number}: nothing costs that"
+
+
+def _complain_of_value(value: Value, least: float, most: float) -> str | None:
+    if (value.value is None) == (value.missing is None):
+        return "has neither or both of a value and a reason why it is missing"
+    for number in (value.value, value.low, value.high):
+        if number is not None and not least - 1e-9 <= number <= most + 1e-9:
+            return f"{number:.7g} is not between {least:g} and {most:g}"
+    if (value.low is None) != (value.high is None):
+        return "has one end of an interval alone"
+    if value.low is not None and value.high is not None and value.low > value.high:
+        return f"its interval runs from {value.low:.7g} down to {value.high:.7g}"
+    return None
+
+
+def complain_of_rows(items: pd.DataFrame, record: Record) -> Iterator[str]:
+    """Yield what is impossible about item rows: verdicts, cosines, digests of images."""
+    targets, aimed = set(record.task.targets), items["split"] != "retain"
+    found = items["target_found"].astype("boolean")
+    for kind in set(items["target_kind"]):
+        answers = items.loc[items["target_kind"] == kind, f"found_{kind}"]
+        truth = answers.isin(targets).astype("boolean").mask(answers.isna())
+        own, rows = found[answers.index], aimed[answers.index]
+        wrong = (own.isna() != truth.isna()) | (own != truth).fillna(False)
+        if (wrong & rows).any():
+            row = items.loc[wrong.index[wrong & rows][0]]
+            yield f"items: prompt {row['prompt_id']}: target_found contradicts found_{kind}"
+    if found[~aimed].notna().any():
+        yield "items: target_found: is set on a retain prompt, which asks for no target"
+    yield from _complain_of_columns(items)
+
+
+def _complain_of_columns(items: pd.DataFrame) -> Iterator[str]:
+    for column, (least, most) in {
+        "alignment": (-1, 1),
+        "alignment_shuffled": (-1, 1),
+        "flatness": (0, 1),
+    }.items():
+        numbers = items[column].to_numpy(dtype=float)
+        if (
+            np.isinf(numbers).any()
+            or (np.abs(numbers - (least + most) / 2) > (most - least) / 2 + 1e-6).any()
+        ):
+            yield f"items: {column}: holds a number that is not between {least} and {most}"
+    for digest in items["image_sha256"].unique():
+        if not isinstance(digest, str) or not IMAGE.fullmatch(digest):
+            yield f"items: image_sha256: {ascii(digest)[:60]} is no digest"
+    for column in ("found_subject", "found_style", "found_background"):
+        for name in items[column].dropna().unique():
+            complaint = complain_of_name(name) if name else None
+            if complaint:
+                yield f"items: {column}: {complaint}"
+
+
+def complain_of_unscored(point: PointInfo, items: pd.DataFrame, is_last: bool) -> Iterator[str]:
+    """Yield where a point was left unscored on retain prompts though its alignment could have counted."""
+    if point.unscored is None:
+        return
+    if is_last:
+        yield "unscored: the last point is always scored"
+    elif reason_unscored(items, LEVELS[0]) is None:
+        yield f"unscored: its UA reaches {LEVELS[0]} on a half of the prompts, so its alignment counts"

@@ -1,0 +1,290 @@
+"""Is a record what it says? Everything that can be checked without drawing an image again is checked."""
+
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from PIL import Image
+
+from ..bench.config import build
+from ..bench.errors import UserError
+from ..bench.expected import Expectations, Expected, complain_of_coverage, guess_sizes, noise_of
+from ..bench.plan import Suite
+from ..bench.records import Record
+from ..bench.registry import Entry, Registry
+from ..bench.tasks import Task
+from ..bench.untrusted import (
+    SHEET_PIXELS,
+    TEXTS,
+    check_size,
+    complain_of_name,
+    complain_of_path,
+    read_untrusted_items,
+    read_untrusted_json,
+    walk_texts,
+)
+from .load import Loaded, load_one
+from .plausible import complain_of_numbers, complain_of_rows, complain_of_unscored
+from .recomputed import complain_of_values, recompute
+
+State = Literal["passed", "failed", "unchecked"]
+HEX = re.compile(r"[0-9a-f]{64}")
+TASK_ID = re.compile(r"[a-z0-9-]+/[a-z0-9][a-z0-9-]*@[a-z0-9-]+")
+MOST_ROWS = 200_000
+LINK = re.compile(r"^\s*(?!https?:)[a-z][a-z0-9+.-]*:(?!\s)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Check:
+    """What became of one check of one record; detail: one line that names the field, "" where it passed."""
+
+    name: str
+    state: State
+    detail: str = ""
+
+
+@dataclass
+class Known:
+    """What this package knows. open_world: name -> world. find_suite: a shipped suite by name, or None."""
+
+    tasks: Registry[Task]
+    methods: Registry[Entry]
+    metrics: Registry[Entry]
+    open_world: Callable[[str], Any]
+    find_suite: Callable[[str], Suite | None]
+    expectations: Expectations = field(default_factory=Expectations)
+    bases: dict[Path, dict[tuple[str, str, int], pd.DataFrame]] = field(default_factory=dict)
+
+
+def validate(path: Path, known: Known) -> list[Check]:
+    """Return the checks of a record, its item rows and its sheet, in order; a bad file ends the reading.
+
+    AS_delta is compared where the base model's record of the same images lies in the same folder; elsewhere
+    it stays unchecked.
+    """
+    try:
+        entry = _read(path)
+    except UserError as error:
+        return [Check("files", "failed", str(error))]
+    record = entry.record
+    checks = [_conclude("files", _complain_of_gaps(record))]
+    checks.append(_conclude("names", chain(_complain_of_names(record), _complain_of_places(record))))
+    checks.append(_conclude("versions", _complain_of_versions(record, known)))
+    if entry.items is None or any(check.state == "failed" for check in checks):
+        return checks
+    expected, prompts = _check_prompts(record, entry.items, known)
+    checks.append(prompts)
+    if expected is not None:
+        checks.append(_conclude("coverage", _complain_of_points(record, entry.items, expected)))
+    base = None if record.method.reference else _bases(path.parent, known).get(_images_of(record))
+    checks.append(_conclude("values", _complain_of_values(entry, base)))
+    if base is None and not record.method.reference and "AS" in record.metrics:
+        text = "AS_delta: not compared, for the base model's record of these images is not beside this one"
+        checks.append(Check("values", "unchecked", text))
+    return checks
+
+
+def _conclude(name: str, complaints: Iterator[str]) -> Check:
+    first = next(complaints, None)
+    return Check(name, "passed") if first is None else Check(name, "failed", first)
+
+
+def _read(path: Path) -> Loaded:
+    content = read_untrusted_json(path)
+    record = build(Record, content, str(path))
+    if record.items_sha256 is not None:
+        read_untrusted_items(path.with_suffix(".parquet"), MOST_ROWS)
+    if record.sheet:
+        _check_sheet(path.with_suffix(".webp"))
+    return load_one(path)
+
+
+def _complain_of_gaps(record: Record) -> Iterator[str]:
+    """Yield where a record states values without the item rows or the metric that they come from."""
+    if record.status == "ok" and record.items_sha256 is None:
+        yield "items_sha256: none, though status is ok: its values come from no item rows"
+    if record.status == "failed" and record.points:
+        yield "points: there are some, though the run failed"
+    names = {name.partition("_")[0] for name in record.metrics}
+    for point in record.points:
+        for name in point.values:
+            if name.partition("_")[0] not in names:
+                yield f"points.values.{name}: belongs to no metric that the record names"
+
+
+def _check_sheet(path: Path) -> None:
+    check_size(path)
+    try:
+        with Image.open(io.BytesIO(path.read_bytes()), formats=["WEBP"]) as image:
+            if image.width * image.height > SHEET_PIXELS:
+                raise UserError(f"{path}: {image.width} x {image.height} px; at most {SHEET_PIXELS:,} pixels")
+            image.load()
+    except (OSError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: not a readable webp image: {error}") from None
+
+
+def _complain_of_names(record: Record) -> Iterator[str]:
+    """Yield what is wrong with names and digests."""
+    task, method = record.task, record.method
+    names = {"cell": record.cell, "suite": record.suite, "task.family": task.family, "task.world": task.world,
+             "task.concept": task.concept, "task.judge": task.judge, "method.name": method.name}  # fmt: skip
+    listed = {"task.targets": task.targets, "metrics": record.metrics, "log": record.log,
+              "points.label": [p.label for p in record.points],
+              "points.values": [name for p in record.points for name in p.values]}  # fmt: skip
+    pairs = [*names.items(), *((f, n) for f, found in listed.items() for n in found)]
+    if task.anchor is not None:
+        pairs.append(("task.anchor", task.anchor))
+    for where, name in pairs:
+        if complaint := complain_of_name(name):
+            yield f"{where}: {complaint}"
+    digests = {"key": record.key, "prompts_sha256": record.prompts_sha256, "choice": record.choice,
+               "items_sha256": record.items_sha256}  # fmt: skip
+    digests |= {f"points.{i}.fingerprint": p.fingerprint for i, p in enumerate(record.points)}
+    for where, digest in digests.items():
+        if digest is not None and not HEX.fullmatch(digest):
+            yield f"{where}: {ascii(digest)[:60]} is no sha256 (64 hex digits)"
+
+
+def _complain_of_places(record: Record) -> Iterator[str]:
+    """Yield what could be a path out of its folder, or a link that runs something."""
+    task, method = record.task, record.method
+    if not TASK_ID.fullmatch(task.id):
+        yield f"task.id: {ascii(task.id)[:60]} is not of the form family/concept@world"
+    for part, values in (("method.config", method.config), ("environment", record.environment),
+                         ("sampling", record.sampling), ("sheet", record.sheet)):  # fmt: skip
+        for where, text in walk_texts(values, part):
+            if complaint := complain_of_path(text):
+                yield f"{where}: {complaint}"
+    if LINK.match(method.paper):
+        yield f"method.paper: {ascii(method.paper)[:60]} is a link of another kind than https"
+
+
+def _complain_of_versions(record: Record, known: Known) -> Iterator[str]:
+    """Yield where a record's task, world, judge, method or metrics are not those of this package."""
+    if record.task.id not in known.tasks:
+        yield f"task.id: {record.task.id} is no task of this package; add the plug-in that brings it"
+        return
+    task = known.tasks[record.task.id]
+    world = known.open_world(task.file.world)
+    own: dict[str, Any] = {"family": task.file.family, "concept": task.concept.name, "world": world.id,
+                           "judge": task.file.judge, "role": task.concept.role,
+                           "version": task.file.version, "targets": task.concept.targets,
+                           "anchor": _anchor(record, task, known)}  # fmt: skip
+    for name, value in own.items():
+        stated = getattr(record.task, name)
+        if stated != value:
+            yield f"task.{name}: the record says {stated!r:.60}, this package {value!r:.60}"
+    for name, version in record.metrics.items():
+        if name not in known.metrics:
+            yield f"metrics.{name}: no such metric in this package; add the plug-in that brings it"
+        elif known.metrics[name].version != version:
+            yield f"metrics.{name}: version {version}; this package has {known.metrics[name].version}"
+    yield from _complain_of_method(record, known)
+
+
+def _anchor(record: Record, task: Task, known: Known) -> str | None:
+    """Return the anchor that a record must name: its suite's, else its task's; another suite's is its own."""
+    suite = _suite(record, known)
+    if suite is None:
+        return record.task.anchor
+    named = {name.partition("@")[0]: anchor for name, anchor in suite.anchors.items()}
+    return named.get(task.id.partition("@")[0], task.concept.anchor)
+
+
+def _complain_of_method(record: Record, known: Known) -> Iterator[str]:
+    method = record.method
+    if method.reference or method.name not in known.methods or "model" in method.config:
+        return
+    if "points" in method.config:
+        return
+    entry = known.methods[method.name]
+    if entry.version != method.version:
+        yield f"method.version: {method.name} {method.version}; this package has {entry.version}"
+    else:
+        try:
+            build(entry.load_config(), method.config, "method.config")
+        except UserError as error:
+            yield str(error)
+
+
+def _suite(record: Record, known: Known) -> Suite | None:
+    return known.find_suite(record.suite.partition("-draw-")[0])
+
+
+def _check_prompts(record: Record, items: pd.DataFrame, known: Known) -> tuple[Expected | None, Check]:
+    """Return what the task gives and whether the prompts are that; a shipped suite's numbers must be met."""
+    task, suite = known.tasks[record.task.id], _suite(record, known)
+    world = known.open_world(task.file.world)
+    sizes = [suite.sizes] if suite is not None else guess_sizes(items)
+    try:
+        found = known.expectations.find(record, task, world, sizes)
+    except UserError as error:  # a published prompt file that is the user's to supply
+        return None, Check("prompts", "unchecked", f"prompts_sha256: {error}")
+    if found is None:
+        whose = f"of the suite {record.suite}" if suite is not None else "in these numbers"
+        text = f"prompts_sha256: is not the digest of the prompts that {task.id} gives {whose}"
+        return None, Check("prompts", "failed", text)
+    return found[0], Check("prompts", "passed")
+
+
+def _complain_of_points(record: Record, items: pd.DataFrame, expected: Expected) -> Iterator[str]:
+    declared = record.method.config.get("checkpoints")
+    if isinstance(declared, list) and [point.step for point in record.points] != declared:
+        steps = [point.step for point in record.points]
+        yield f"points: of the declared checkpoints {declared} the record holds {steps}"
+    names = record.method.config.get("points")
+    if isinstance(names, list) and len(names) != len(record.points):
+        yield f"points: {len(names)} declared, the record holds {len(record.points)}"
+    yield from complain_of_coverage(record, items, expected)
+
+
+def _complain_of_values(entry: Loaded, base: pd.DataFrame | None) -> Iterator[str]:
+    record, items = entry.record, entry.items
+    assert items is not None
+    items = items.astype(dict.fromkeys(TEXTS, object))  # compared far faster than Arrow's texts
+    yield from complain_of_rows(items, record)
+    for point in record.points:
+        own = items[items["point"] == point.index].reset_index(drop=True)
+        for complaint in complain_of_numbers(point, len(own)):
+            yield f"point {point.label}: {complaint}"
+        found = recompute(own, base)
+        measured = set(record.metrics)
+        found = {name: value for name, value in found.items() if name.partition("_")[0] in _roots(measured)}
+        for complaint in complain_of_values(dict(point.values), found):
+            yield f"point {point.label}: {complaint}"
+        last = point is record.points[-1]
+        for complaint in complain_of_unscored(point, own, last):
+            yield f"point {point.label}: {complaint}"
+
+
+def _roots(metrics: set[str]) -> set[str]:
+    """Return what names of measured values begin with: `in_prompt` is a name of its own."""
+    return {name.partition("_")[0] for name in metrics}
+
+
+def _images_of(record: Record) -> tuple[str, str, int]:
+    return record.task.id, record.prompts_sha256, noise_of(record)
+
+
+def _bases(folder: Path, known: Known) -> Mapping[tuple[str, str, int], pd.DataFrame]:
+    """Return the item rows of a folder's base models, by the images that they are of."""
+    if folder not in known.bases:
+        found = {}
+        for path in sorted(folder.glob("*.none.*.json")):
+            try:
+                entry = _read(path)
+            except UserError:  # that record's own checks say so
+                continue
+            if (
+                entry.record.method.name == "none"
+                and entry.record.method.reference
+                and entry.items is not None
+            ):
+                found[_images_of(entry.record)] = entry.items
+        known.bases[folder] = found
+    return known.bases[folder]

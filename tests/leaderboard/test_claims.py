@@ -1,0 +1,153 @@
+"""Claims are shown apart, never ranked; what was taken back is left out and listed; attacks only lower."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from unlearnbench.bench.cli import main
+from unlearnbench.bench.errors import UserError
+from unlearnbench.bench.records import read_record, record_digest
+from unlearnbench.leaderboard.board import collect, summarise
+from unlearnbench.leaderboard.claims import read_beside
+from unlearnbench.leaderboard.load import load, load_one, load_together
+from unlearnbench.leaderboard.page import build
+
+from .synthetic import make_record, write
+
+BY = ["--by", "A. Maintainer"]
+
+
+def write_board(folder: Path, method: str, source: str = "measured", seed: int = 0) -> list[Path]:
+    """Write a method on two concepts."""
+    base, paths = make_record("none")[0].task, []
+    for concept in ("ant", "bee"):
+        task = base.model_copy(update={"id": f"classes/{concept}@emoji", "concept": concept})
+        paths.append(write(folder, method, seed, cell=f"{concept}-{method}-{seed}", task=task, source=source))
+    return paths
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_board(tmp_path, "none")
+    write_board(tmp_path, "gradient_sum")
+    return tmp_path
+
+
+def test_claims_have_a_column_of_their_own_and_no_rank(folder: Path) -> None:
+    before = summarise(collect(load_together([folder])))
+    write_board(folder / "claimed", "balanced", source="reported", seed=3)
+    loaded = load_together([folder])
+    assert summarise(collect(loaded)) == before
+    beside = read_beside([folder], loaded)
+    assert set(beside.lines) == {"balanced"}
+    own = [replace(e, record=e.record.model_copy(update={"source": "measured"})) for e in beside.claimed]
+    assert beside.lines["balanced"].ava == summarise(collect(own))[0].ava
+
+
+def test_a_measured_record_among_the_claimed_is_refused(folder: Path) -> None:
+    write_board(folder / "claimed", "balanced")
+    with pytest.raises(UserError, match="source: is 'measured'"):
+        load(folder)
+
+
+def test_a_retracted_record_is_left_out_and_listed_with_its_reason(folder: Path) -> None:
+    path = next(folder.glob("ant-gradient_sum*.json"))
+    raw = path.read_bytes()
+    assert main(["retract", str(path), "--reason", "trained on the <b>evaluation</b> prompts", *BY]) == 0
+    assert path.read_bytes() == raw
+    assert path.name not in {entry.name for entry in load(folder)}
+    [gone] = read_beside([folder]).withdrawn
+    assert (gone.cell, gone.kind, gone.by) == (path.stem, "retracted", "A. Maintainer")
+
+
+def test_a_superseded_record_names_its_successor(folder: Path) -> None:
+    first = write(folder, "balanced", 1, cell="first")
+    second = write(folder, "balanced", 2, cell="second")
+    said = ["retract", str(first), "--reason", "wrong rate", *BY]
+    assert main([*said, "--successor", str(first)]) == 2
+    assert main([*said, "--successor", str(second)]) == 0
+    names = {entry.name for entry in load(folder)}
+    assert ("first.json" in names, "second.json" in names) == (False, True)
+    [gone] = read_beside([folder]).withdrawn
+    assert (gone.kind, gone.successor) == ("superseded", "second")
+
+
+def test_a_statement_about_another_record_stops_the_reading(folder: Path) -> None:
+    path = next(folder.glob("ant-gradient_sum*.json"))
+    main(["retract", str(path), "--reason", "x", *BY])
+    [statement] = (folder / "statements").glob("*.retracted.json")
+    content = json.loads(statement.read_text())
+    statement.write_text(json.dumps(content | {"about": "0" * 64}))
+    with pytest.raises(UserError, match="no record here has the digest 000000000000"):
+        load(folder)
+    statement.write_text(json.dumps(content | {"kind": "external"}))
+    with pytest.raises(UserError, match=r"retracted\.json"):
+        load(folder)
+
+
+def attack(path: Path, ua: str, *more: str) -> int:
+    named = ["--attack", "UnlearnDiffAtk 1.0", "--images", "100", *BY]
+    return main(["attack", str(path), "--ua", ua, *named, *more])
+
+
+def test_an_attack_lowers_in_its_own_column_and_changes_no_rank(folder: Path) -> None:
+    before = summarise(collect(load_together([folder])))
+    path = next(folder.glob("ant-gradient_sum*.json"))
+    assert attack(path, "0.4", "--point", "80") == 0
+    assert attack(path, "0.3", "--point", "80", "--link", "https://example.org/a") == 0
+    assert summarise(collect(load_together([folder]))) == before
+    beside = read_beside([folder])
+    assert beside.under_attack("gradient_sum") == (pytest.approx(0.3), 1)
+    assert beside.under_attack("none") is None
+
+
+def test_the_page_shows_what_lies_beside_the_records(folder: Path) -> None:
+    write_board(folder / "claimed", "balanced", source="reported", seed=3)
+    attack(next(folder.glob("ant-gradient_sum*.json")), "0.3", "--point", "80")
+    gone = write(folder, "finetune", 1, cell="gone")
+    main(["retract", str(gone), "--reason", "trained on the <b>evaluation</b> prompts", *BY])
+    beside = read_beside([folder])
+    page = build(folder, folder / "page").read_text()
+    assert "claimed AVA" in page
+    assert f"{beside.lines['balanced'].ava:.3f}" in page
+    assert "reported" in (folder / "page" / "leaderboard.csv").read_text()
+    assert "UA under attack" in page
+    assert "1 of 2 concepts" in page
+    assert "trained on the &lt;b&gt;evaluation&lt;/b&gt; prompts" in page
+    assert "<b>evaluation" not in page
+
+
+@pytest.mark.parametrize(
+    ("ua", "more"),
+    [("0.999", ["--point", "40"]), ("1.5", []), ("0.1", ["--point", "7"]), ("0.1", ["--link", "ftp://x"])],
+    ids=["raises", "no-share", "no-point", "no-link"],
+)
+def test_an_attack_that_raises_or_makes_no_sense_is_refused(folder: Path, ua: str, more: list[str]) -> None:
+    assert attack(next(folder.glob("ant-gradient_sum*.json")), ua, *more) == 2
+    assert not (folder / "statements").exists()
+
+
+def test_a_forged_attack_that_raises_a_score_stops_the_reading(folder: Path) -> None:
+    path = next(folder.glob("ant-gradient_sum*.json"))
+    attack(path, "0.4")
+    [statement] = (folder / "statements").glob("*.external.json")
+    content: dict[str, Any] = json.loads(statement.read_text())
+    content["ua"]["value"] = 1.0
+    content["point"] = 0
+    statement.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="an attack only ever lowers"):
+        load(folder)
+
+
+def test_statements_name_the_digest_of_their_record(folder: Path) -> None:
+    path = next(folder.glob("ant-gradient_sum*.json"))
+    main(["retract", str(path), "--reason", "x", *BY])
+    [statement] = (folder / "statements").glob("*.json")
+    assert (
+        json.loads(statement.read_text())["about"]
+        == record_digest(read_record(path))
+        == load_one(path).digest
+    )

@@ -1,0 +1,249 @@
+"""`validate` passes what was measured and refuses, in one line each, what was tampered with or harms."""
+
+import argparse
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+
+from unlearnbench.bench.cli import main
+from unlearnbench.bench.cli_submit import find_records, make_known
+from unlearnbench.bench.records import items_digest, read_items, read_record, write_record
+from unlearnbench.leaderboard.validate import Check, Known, validate
+
+RESULTS = Path(__file__).resolve().parents[2] / "results"
+STEM = "classes-cat-face-emoji.gradient_sum.85284e.s0"
+BASE = "classes-cat-face-emoji.none.f76e7d.s0"
+SAMPLE = [f"emoji/{STEM}", f"emoji/{BASE}", "tuning/styles-twemoji-emoji.none.f76e7d.s0"]
+
+
+@pytest.fixture(scope="module")
+def known() -> Known:
+    return make_known(argparse.Namespace(device=None))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A published record, to be tampered with, beside its base model's."""
+    for stem in (STEM, BASE):
+        for file in (RESULTS / "emoji").glob(f"{stem}.*"):
+            shutil.copy(file, tmp_path)
+    return tmp_path / f"{STEM}.json"
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def first_failure(checks: list[Check]) -> Check:
+    failed = [check for check in checks if check.state == "failed"]
+    assert failed, "nothing was refused"
+    assert "\n" not in failed[0].detail
+    return failed[0]
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_published_records_pass(name: str, known: Known) -> None:
+    checks = validate(RESULTS / f"{name}.json", known)
+    assert [check.state for check in checks] == ["passed"] * 6, checks
+
+
+@pytest.mark.slow
+def test_every_published_record_passes(known: Known) -> None:
+    failed = {p.name: c for p in find_records([RESULTS]) for c in validate(p, known) if c.state != "passed"}
+    assert failed == {}
+
+
+def test_the_copied_record_passes(path: Path, known: Known) -> None:
+    assert {check.state for check in validate(path, known)} == {"passed"}
+
+
+def test_what_could_not_be_compared_is_said(path: Path, known: Known) -> None:
+    path.with_name(f"{BASE}.json").unlink()
+    last = validate(path, known)[-1]
+    assert (last.name, last.state) == ("values", "unchecked")
+    assert "AS_delta: not compared" in last.detail
+
+
+def _number(content: dict[str, Any]) -> None:
+    content["points"][-1]["values"]["UA"]["value"] = 1.0
+
+
+def _interval(content: dict[str, Any]) -> None:
+    content["points"][-1]["values"]["VA"]["low"] += 0.01
+
+
+def _delta(content: dict[str, Any]) -> None:
+    content["points"][-1]["values"]["AS_delta"]["value"] += 0.01
+
+
+def _drop_point(content: dict[str, Any]) -> None:
+    del content["points"][0]
+
+
+def _in_config(content: dict[str, Any]) -> None:
+    content["method"] |= {"name": "mine", "config": {"model": "/etc/passwd"}}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_number, "UA: states 1, the item rows give"),
+        (_interval, "VA: its interval is not"),
+        (_delta, "AS_delta: states"),
+        (_drop_point, "is not the index of a point"),
+        (lambda c: c.update(items_sha256="0" * 64), "digest differs"),
+        (lambda c: c.update(prompts_sha256="0" * 64), "prompts_sha256: is not the digest"),
+        (lambda c: c.update(key="../" * 20), "key: '../../"),
+        (lambda c: c["method"].update(name="<script>alert(1)</script>"), "method.name: '<script>"),
+        (lambda c: c["method"].update(name="balanced\u202e"), "U+202E"),
+        (lambda c: c["method"].update(name="a\x00b"), "U+0000"),
+        (lambda c: c["method"].update(paper="javascript:alert(1)"), "method.paper"),
+        (lambda c: c["points"][0].update(label="../../x"), "points.label: '../../x' is a path"),
+        (lambda c: c.update(cell="../" + STEM), "cell: is '../"),
+        (lambda c: c["task"].update(id="../x/y@emoji"), "task.id"),
+        (lambda c: c["task"].update(judge="emoji-detector@9"), "task.judge"),
+        (lambda c: c["metrics"].update(UA=2), "metrics.UA: version 2"),
+        (lambda c: c["method"]["config"].update(secret=1), "method.config: secret"),
+        (_in_config, "method.config.model: '/etc/passwd' is a path"),
+        (lambda c: c["points"][-1]["values"]["KID"].update(value=None), "KID: has neither or both"),
+        (lambda c: c["points"][-1]["values"]["collapse"].update(value=1.5), "collapse: 1.5 is not between"),
+        (lambda c: c["points"][-1].update(unscored="too weak"), "point 40:"),
+        (lambda c: c.update(unknown=1), "unknown: Extra inputs"),
+        (lambda c: c.update(items_sha256=None), "its values come from no item rows"),
+        (lambda c: c.update(status="failed"), "points: there are some, though the run failed"),
+        (lambda c: c["metrics"].pop("VA"), "belongs to no metric"),
+    ],
+)  # fmt: skip
+def test_a_tampered_record_is_refused(
+    path: Path, known: Known, change: Callable[[dict[str, Any]], Any], said: str
+) -> None:
+    edit(path, change)
+    assert said in first_failure(validate(path, known)).detail
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"seed": 0', '"seed": NaN', "NaN is no number"),
+        ('"seed": 0', '"seconds": 1e999, "seed": 0', "1e999 is out of range"),
+        ('"seed": 0', '"seconds": -Infinity, "seed": 0', "-Infinity is no number"),
+        ('"seed": 0', '"seed": 1, "seed": 0', "the key 'seed' stands twice"),
+        ('"error": null', '"error": "' + "x" * 20_000 + '"', "a string of 20,000 characters"),
+        ('"error": null', '"error": "' + "x" * 100_000 + '"', "a string of more than 10,000"),
+        ('"seed": 0', '"error": "' + "x" * 10_000_000 + '", "seed": 0', "bytes; a record's .json file"),
+        ('"seed": 0', '"seed": ' + "[" * 100_000, "nested too deeply"),
+        ("{", "[", "not JSON"),
+    ],
+    ids=["nan", "infinite", "infinity", "twice", "long", "longer", "ten-megabytes", "deep", "broken"],
+)
+def test_json_that_no_record_is_made_of_is_refused(
+    path: Path, known: Known, old: str, new: str, said: str
+) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    assert said in first_failure(validate(path, known)).detail
+
+
+def test_a_link_and_a_strange_file_name_are_refused(path: Path, known: Known) -> None:
+    link = path.with_name("link.json")
+    link.symlink_to(path)
+    assert "is a link" in first_failure(validate(link, known)).detail
+    strange = path.with_name("<b>x.json")
+    strange.write_text(path.read_text())
+    assert "name: only letters" in first_failure(validate(strange, known)).detail
+
+
+def rewrite(path: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    """Change item rows and forge their digest, as a cheat would."""
+    record = read_record(path)
+    items = read_items(path, record)
+    assert items is not None
+    changed = change(items.copy())
+    forged = record.model_copy(update={"items_sha256": items_digest(changed)})
+    write_record(forged, changed, None, path.parent)
+
+
+def _forget_better(items: pd.DataFrame) -> pd.DataFrame:
+    items["target_found"] = items["target_found"].where(items["split"] != "forget", other=False)
+    return items
+
+
+def _swap_seed(items: pd.DataFrame) -> pd.DataFrame:
+    items.loc[items.index[0], "seed"] += 1
+    return items
+
+
+def _ask_easier(items: pd.DataFrame) -> pd.DataFrame:
+    items.loc[items.index[-1], "asked_background"] = ""
+    return items
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_forget_better, "target_found contradicts found_subject"),
+        (_swap_seed, "seed is not what the task says"),
+        (_ask_easier, "asked_background is not what the task says"),
+        (lambda items: items.iloc[:-1], "lacks 1 of the task's"),
+        (lambda items: pd.concat([items, items.tail(1)]), "is there twice"),
+        (lambda items: items.assign(alignment=9.0), "alignment: holds a number"),
+        (lambda items: items.assign(image_sha256="../x"), "image_sha256: '../x' is no digest"),
+    ],
+)
+def test_forged_item_rows_are_refused_though_their_digest_is_right(
+    path: Path, known: Known, change: Callable[[pd.DataFrame], pd.DataFrame], said: str
+) -> None:
+    rewrite(path, change)
+    assert said in first_failure(validate(path, known)).detail
+
+
+def _binary(table: pa.Table) -> pa.Table:
+    column = pa.array([b"\x80\x04." for _ in range(len(table))], pa.binary())
+    return table.set_column(table.schema.get_field_index("prompt"), "prompt", column)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda t: t.drop_columns(["seed"]), "lacks the column 'seed'"),
+        (lambda t: t.append_column("extra", t["seed"]), "has an unknown column 'extra'"),
+        (_binary, "prompt: is of type binary"),
+        (lambda t: t.replace_schema_metadata({"ARROW:extension:name": "arrow.py_x"}), "carries metadata"),
+        (lambda t: pa.concat_tables([t] * 3000), "rows; a record has at most"),
+    ],
+    ids=["lacking", "unknown", "pickle", "metadata", "rows"],
+)  # fmt: skip
+def test_parquet_of_another_kind_is_refused_unread(
+    path: Path, known: Known, change: Callable[[pa.Table], pa.Table], said: str
+) -> None:
+    file = path.with_suffix(".parquet")
+    table = change(parquet.read_table(file))
+    parquet.write_table(table, file, store_schema="metadata" in said)
+    assert said in first_failure(validate(path, known)).detail
+
+
+def test_broken_parquet_and_sheets_are_refused(path: Path, known: Known) -> None:
+    sheet = path.with_suffix(".webp")
+    whole = sheet.read_bytes()
+    sheet.write_bytes(whole[: len(whole) // 2])
+    assert "not a readable webp image" in first_failure(validate(path, known)).detail
+    path.with_suffix(".parquet").write_bytes(b"PAR1")
+    assert "not a readable parquet file" in first_failure(validate(path, known)).detail
+
+
+def test_exit_statuses(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edit(path, _number)
+    assert main(["validate", str(path)]) == 1
+    assert f"failed: {path.name}: values: point 40: UA" in capsys.readouterr().out
+    assert main(["validate", str(path.with_name("none.json"))]) == 2
+    assert main(["validate", str(path.with_name(f"{BASE}.json"))]) == 0
