@@ -47,7 +47,7 @@ def judge(options: argparse.Namespace) -> tuple[str, list[Any], Any]:
 
     policy = read_policy(options.policy)
     origin, baseline = read_side(options.baseline, options.point)
-    target, candidate = _candidate(options, policy, origin, baseline.items)
+    target, candidate = _candidate(options, policy, origin)
     findings = check(policy, baseline, candidate, date.today())
     title = f"{policy.name}: {candidate.name} against {baseline.name}"
     metric = next((f.metric for f in findings if f.state == "regressed" and f.metric in PAIRED), "VA")
@@ -131,6 +131,7 @@ def _candidate(options: argparse.Namespace, policy: Any, baseline: Origin, items
         if name != record.task.id:
             raise UserError(f"--candidate {path.name}: is of {name}, the baseline of {record.task.id}")
         return other, candidate
+    from .expected import noise_of
     from .outside import check_there, short_name
     from .plan import Cell, MethodRow, Suite
 
@@ -139,7 +140,7 @@ def _candidate(options: argparse.Namespace, policy: Any, baseline: Origin, items
     if task.file.judge != record.task.judge:
         raise UserError(f"baseline: judged by {record.task.judge}, this version judges by {task.file.judge}")
     name = short_name(options.candidate)
-    row = MethodRow(name=name, config={"model": name}, noise=find_noise(items, task.id))
+    row = MethodRow(name=name, config={"model": name}, noise=noise_of(record))
     suite = Suite(name="check", tasks=[task.id], methods=[row], sizes=policy.sizes)
     cell = Cell(suite, task, row, None, 0, (options.candidate,))
     folder = options.out or Path("runs") / "check"
@@ -149,23 +150,6 @@ def _candidate(options: argparse.Namespace, policy: Any, baseline: Origin, items
         raise UserError(f"--candidate {options.candidate}: {_error(outcome.path)}")
     target, side = read_side(outcome.path, None)
     return target, Side(name, side.values, side.items)
-
-
-def find_noise(items: Any, task: str, most: int = 100) -> int:
-    """Return the seed of evaluation noise that a record's images were drawn with; the record names it not.
-
-    Raises UserError where none up to `most` gives the seeds that its items hold. A prompt file's own seeds
-    are no draws, and are passed over.
-    """
-    from .sampling import noise_seed
-
-    for noise in range(most):
-        for prompt, sample, seed in items[["prompt_id", "sample", "seed"]].itertuples(index=False):
-            if noise_seed(noise, task, prompt, int(sample)) == int(seed):
-                return noise
-    if items["seed"].max() < 2**32:  # every image has a seed of its prompt file's
-        return 0
-    raise UserError(f"baseline: seed: no evaluation noise of {task} below {most} gives its images' seeds")
 
 
 def _error(path: Path) -> str:

@@ -11,7 +11,7 @@ from .bundle import pack, unpack
 from .cli_commands import FAILED, open_console, open_worlds, registry, suites_folder, task_registry
 from .errors import UserError
 from .records import read_record, record_digest
-from .statements import CLAIMED, check_statement, read_statement
+from .statements import CLAIMED, LABELS, check_statement, list_records, read_statement
 from .statements import FOLDER as STATEMENTS
 
 
@@ -60,11 +60,15 @@ def _validate_submission(path: Path, known: Any) -> dict[Path, list[Any]]:
 
 
 def _check_statement(path: Path) -> Any:
-    """Return the check of a statement: what it is about must lie beside it."""
+    """Return the check of a statement: what it is about must lie beside it; labels must be a person's."""
+    from ..leaderboard.labels import check_published
     from ..leaderboard.validate import Check
 
     folder = path.parent.parent
     try:
+        if path.name.endswith(LABELS):
+            check_published(path)
+            return Check("files", "passed")
         statement = read_statement(path)
         check_statement(statement, _by_digest(folder))
     except UserError as error:
@@ -74,14 +78,15 @@ def _check_statement(path: Path) -> Any:
 
 @cache
 def _by_digest(folder: Path) -> dict[str, Any]:
-    near = [*folder.glob("*.json"), *(folder / CLAIMED).glob("*.json")]
-    return {record_digest(record): record for record in map(read_record, sorted(near))}
+    near = [*list_records(folder), *list_records(folder / CLAIMED)]
+    return {record_digest(record): record for record in map(read_record, near)}
 
 
 def find_statements(records: Iterable[Path]) -> list[Path]:
-    """Return the statements that lie beside some records."""
+    """Return the statements and labels that lie beside some records."""
     folders = dict.fromkeys(path.parent for path in records)
-    return [path for folder in folders for path in sorted((folder / STATEMENTS).glob("*.json"))]
+    labels = [path for folder in folders for path in sorted(folder.glob(f"*{LABELS}"))]
+    return labels + [path for folder in folders for path in sorted((folder / STATEMENTS).glob("*.json"))]
 
 
 def pack_records(options: argparse.Namespace) -> int:
@@ -111,8 +116,12 @@ def find_records(paths: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            here = sorted(path.glob("*.json")) or sorted(path.glob("*/*.json"))
-            here += sorted({*path.glob(f"{CLAIMED}/*.json"), *path.glob(f"*/{CLAIMED}/*.json")})
+            folders = (
+                [path] if list_records(path) else [path, *sorted(f for f in path.iterdir() if f.is_dir())]
+            )
+            here = [
+                r for folder in folders for place in (folder, folder / CLAIMED) for r in list_records(place)
+            ]
             if not here:
                 raise UserError(f"{path}: no records (*.json) in it")
             found += here

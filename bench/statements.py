@@ -18,6 +18,8 @@ from .store import content_key
 from .types import Value
 from .untrusted import complain_of_name, read_untrusted_json
 
+LABELS = ".labels.json"
+"""What people said of records' images lies beside them and is no record of a cell."""
 FOLDER = "statements"
 CLAIMED = "claimed"
 """Folder, beside the records, of what others claim: records whose source is `reported`."""
@@ -128,6 +130,11 @@ def read_statement(path: Path) -> Any:
     if not path.name.endswith(f".{statement.kind}.json"):
         raise UserError(f"{path}: kind: is {statement.kind!r}, so its file is named *.{statement.kind}.json")
     return statement
+
+
+def list_records(folder: Path) -> list[Path]:
+    """Return the JSON files of a folder that are records: people's labels of images lie beside them."""
+    return sorted(path for path in folder.glob("*.json") if not path.name.endswith(LABELS))
 
 
 def read_statements(folder: Path) -> list[Any]:

@@ -10,12 +10,13 @@ from pydantic import BaseModel, ConfigDict
 
 from ..bench.errors import UserError
 from ..bench.records import read_record
+from ..bench.statements import LABELS
 from ..bench.types import Value, missing
 from .chosen import Chosen, choose_point
 from .columns import COLUMNS, COSTS, Column, columns_for
 from .gate import Finding, Side, State, check
 from .labels import Labels, read_labels
-from .load import LABELS, Loaded, load_one
+from .load import Loaded, load_one
 from .policy import LIMITS, Policy
 
 WORDS: dict[State, str] = {"passed": "met", "regressed": "missed", "unclear": "not shown", "waived": "waived"}

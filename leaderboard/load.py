@@ -12,10 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ..bench.errors import UserError
 from ..bench.records import Record, read_items, read_record, record_digest
-from ..bench.statements import CLAIMED, Retracted, Superseded, check_statement, read_statements
-
-LABELS = ".labels.json"
-"""What people said of records' images lies beside them and is no record of a cell."""
+from ..bench.statements import CLAIMED, Retracted, Superseded, check_statement, list_records, read_statements
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ def read_shelf(folder: Path) -> Shelf:
     """Return a folder whole; raises UserError like `load`."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of records")
-    paths = sorted(path for path in folder.glob("*.json") if not path.name.endswith(LABELS))
+    paths = list_records(folder)
     claims = sorted((folder / CLAIMED).glob("*.json"))
     if not paths and not claims:
         raise UserError(f"{folder}: no records (*.json) in it; `unlearnbench run` writes some")

@@ -11,9 +11,7 @@ import pytest
 from scipy import stats
 
 from unlearnbench.bench.cli import main
-from unlearnbench.bench.cli_check import find_noise
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.sampling import noise_seed
 from unlearnbench.bench.types import Value
 from unlearnbench.leaderboard.gate import Finding, Side, check, paired_interval, score, verdict, worst_prompts
 from unlearnbench.leaderboard.gate_report import to_junit, to_markdown
@@ -229,14 +227,3 @@ def test_false_alarms_are_rare_and_losses_found(loss: float, least: float, most:
         items["image_sha256"] = "other"
         alarms += _one(policy, before, replace(before, items=items)).state == "regressed"
     assert least <= alarms / 60 <= most
-
-
-def test_a_candidate_is_drawn_with_the_baselines_noise() -> None:
-    def items(noise: int) -> pd.DataFrame:
-        seeds = [noise_seed(noise, "classes/x@emoji", prompt, 0) for prompt in "ab"]
-        return pd.DataFrame({"prompt_id": ["p", "a", "b"], "sample": 0, "seed": [1234, *seeds]})
-
-    assert [find_noise(items(noise), "classes/x@emoji") for noise in (0, 1, 7)] == [0, 1, 7]
-    assert find_noise(items(3).head(1), "classes/x@emoji") == 0
-    with pytest.raises(UserError, match="no evaluation noise"):
-        find_noise(items(0), "classes/y@emoji")

@@ -247,3 +247,13 @@ def test_exit_statuses(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"failed: {path.name}: values: point 40: UA" in capsys.readouterr().out
     assert main(["validate", str(path.with_name("none.json"))]) == 2
     assert main(["validate", str(path.with_name(f"{BASE}.json"))]) == 0
+
+
+def test_labels_beside_records_are_checked_and_are_no_records(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path.with_name("ada.labels.json").write_text("{}")
+    assert main(["validate", str(path.parent)]) == 1
+    said = capsys.readouterr().out
+    assert "failed: ada.labels.json: files" in said
+    assert "3 records, 1 failed" in said
