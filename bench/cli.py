@@ -32,6 +32,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--out", type=Path, help="folder of the page (default: leaderboard/ in the first)"
     )
     leaderboard.set_defaults(run="cli_boards.make_leaderboard")
+    site = commands.add_parser("site", help="build the static leaderboard site from records")
+    site.add_argument("records", type=Path, nargs="+", metavar="RESULTS", help="folders of records")
+    site.add_argument("--out", type=Path, required=True, help="folder of the site")
+    site.set_defaults(run="cli_boards.make_site")
     listing = commands.add_parser("list", help="tasks, methods, metrics, judges, worlds, suites")
     listing.add_argument("kind", nargs="?", help="one kind alone")
     listing.set_defaults(run="cli_commands.show_list")

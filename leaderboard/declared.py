@@ -12,7 +12,6 @@ from ..bench.records import Record, name_row
 from ..bench.stats.frontier import LEVELS, ROUNDING
 from ..bench.store import content_key
 from .load import Loaded
-from .means import point_means
 
 Means = Mapping[str, NDArray[np.float64]]
 
@@ -49,18 +48,18 @@ class Group:
     missing: str | None = None
 
 
-def read_groups(loaded: Iterable[Loaded], role: str = "evaluated") -> list[Group]:
+def read_groups(loaded: Iterable[Loaded], role: str = "evaluated", source: str = "measured") -> list[Group]:
     """Return every method's points on every concept of a role, by method and task.
 
-    References, concepts of the other role and reported numbers stay out.
+    References, concepts of the other role and numbers of another source stay out.
     """
-    counted = [entry for entry in loaded if _counts(entry.record, role)]
+    counted = [entry for entry in loaded if _counts(entry.record, role, source)]
     counted.sort(key=_key)
     return [_read_group(method, task, list(entries)) for (method, task), entries in groupby(counted, _key)]
 
 
-def _counts(record: Record, role: str) -> bool:
-    return record.source == "measured" and record.task.role == role and not record.method.reference
+def _counts(record: Record, role: str, source: str) -> bool:
+    return record.source == source and record.task.role == role and not record.method.reference
 
 
 def _key(entry: Loaded) -> tuple[str, str]:
@@ -77,10 +76,10 @@ def _read_group(method: str, task: str, entries: list[Loaded]) -> Group:
     runs: dict[tuple[int, str], dict[int, tuple[Loaded, int]]] = {}
     means: dict[str, NDArray[np.float64]] = {}
     for entry in entries:
-        if entry.record.status == "failed" or entry.items is None:
+        if entry.record.status == "failed" or entry.means is None:
             reason = f"seed {entry.record.seed} failed: {entry.record.error or 'no item rows'}"
             return Group(method, task, seeds, (), reason)
-        means[entry.name] = point_means(entry.record, entry.items)
+        means[entry.name] = entry.means
         for position, point in enumerate(entry.record.points):
             place = runs.setdefault((point.step, write_config(entry.record)), {})
             place[entry.record.seed] = (entry, position)
