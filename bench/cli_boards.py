@@ -99,9 +99,7 @@ def _tables(loaded: Sequence[Any]) -> list[Any]:
 
 def make_leaderboard(options: argparse.Namespace) -> int:
     """Make the page and exports of folders of records."""
-    for folder in options.records:
-        if not folder.is_dir():
-            raise UserError(f"{folder}: no such folder of records; make one with: unlearnbench run")
+    _check_folders(options.records)
     page = build_page(options.records, options.out)
     if options.eval_results:
         from ..leaderboard.eval_results import write_eval_results
@@ -113,3 +111,18 @@ def make_leaderboard(options: argparse.Namespace) -> int:
         print(f"eval results: {folder}")
     print(f"leaderboard: {page}")
     return 0
+
+
+def make_site(options: argparse.Namespace) -> int:
+    """Build the static site of folders of records."""
+    from ..leaderboard.site import build_site
+
+    _check_folders(options.records)
+    print(f"site: {build_site(options.records, options.out)}")
+    return 0
+
+
+def _check_folders(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder of records; make one with: unlearnbench run")

@@ -16,6 +16,8 @@ from .standing import Standing, stand
 
 SHOWN = ("UA", "UA_other", "UA_nothing", "UA_indirect", "VA", "in_prompt", "AS_delta", "IRA", "CRA",
          "KID", "FD", "seconds")  # fmt: skip
+KEYS = ("UA", "VA", "in_prompt", "KID", "seconds")
+"""Columns of a board at first sight, beside AVA; the others are shown by their group, on demand."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def make_board(
     tasks = {row.task for row in results}
     if len(tasks) < 2:
         return None
-    standings = [_with_fd(row, pooled) for row in stand(loaded, results)]
+    standings = [with_fd(row, pooled) for row in stand(loaded, results)]
     duels = duel(results)
     names = [row.name for row in standings]
     return Board(
@@ -70,5 +72,6 @@ def make_board(
     )
 
 
-def _with_fd(row: Standing, fd: Mapping[str, Value]) -> Standing:
+def with_fd(row: Standing, fd: Mapping[str, Value]) -> Standing:
+    """Return a row with the pooled FD that its name has there."""
     return replace(row, values={**row.values, "FD": fd[row.name]}) if row.name in fd else row

@@ -37,6 +37,15 @@ class Panel:
     without: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Log:
+    """A training log and how its lines are drawn. columns: name -> one entry a step."""
+
+    label: str
+    look: Look
+    columns: Mapping[str, Sequence[float | None]]
+
+
 def logging_rows(task_rows: Sequence[Row]) -> list[Row]:
     """Return the rows whose record has a training log."""
     return [row for row in task_rows if any(row.source.record.log.values())]
@@ -44,11 +53,17 @@ def logging_rows(task_rows: Sequence[Row]) -> list[Row]:
 
 def curve_panels(task_rows: Sequence[Row], looks: Mapping[str, Look]) -> list[Panel]:
     """Return a chart for every column that some row's log has."""
-    logged = logging_rows(task_rows)
-    names = {name for row in logged for name, entries in row.source.record.log.items() if entries} - {"step"}
+    return draw_logs(
+        [Log(row.label, looks[row.method], row.source.record.log) for row in logging_rows(task_rows)]
+    )
+
+
+def draw_logs(logs: Sequence[Log]) -> list[Panel]:
+    """Return a chart for every column that some log has, a line a log."""
+    names = {name for log in logs for name, entries in log.columns.items() if entries} - {"step"}
     panels = []
     for name in sorted(names, key=_place):
-        curves = [Curve(row.label, looks[row.method], _points(row.source.record.log, name)) for row in logged]
+        curves = [Curve(log.label, log.look, _points(log.columns, name)) for log in logs]
         drawn = [curve for curve in curves if curve.points]
         title = TITLES.get(name, name.replace("_", " "))
         chart = _chart(title, drawn, (0.0, 1.0) if name in SHARES else _range(drawn))

@@ -12,7 +12,6 @@ from ..bench.records import Record, name_row
 from ..bench.stats.frontier import LEVELS, ROUNDING
 from ..bench.store import content_key
 from .load import Loaded
-from .means import point_means
 
 Means = Mapping[str, NDArray[np.float64]]
 
@@ -77,10 +76,10 @@ def _read_group(method: str, task: str, entries: list[Loaded]) -> Group:
     runs: dict[tuple[int, str], dict[int, tuple[Loaded, int]]] = {}
     means: dict[str, NDArray[np.float64]] = {}
     for entry in entries:
-        if entry.record.status == "failed" or entry.items is None:
+        if entry.record.status == "failed" or entry.means is None:
             reason = f"seed {entry.record.seed} failed: {entry.record.error or 'no item rows'}"
             return Group(method, task, seeds, (), reason)
-        means[entry.name] = point_means(entry.record, entry.items)
+        means[entry.name] = entry.means
         for position, point in enumerate(entry.record.points):
             place = runs.setdefault((point.step, write_config(entry.record)), {})
             place[entry.record.seed] = (entry, position)

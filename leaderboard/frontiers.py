@@ -44,7 +44,7 @@ def family_panels(groups: Sequence[Group], looks: Mapping[str, Look]) -> list[Pa
     panels = []
     for family, found in groupby(ordered, lambda g: g.task.split("/")[0]):
         methods = [(name, list(rows)) for name, rows in groupby(found, lambda g: g.method)]
-        series = [s for name, rows in methods for s in _family_series(name, rows, looks)]
+        series = [s for name, rows in methods for s in mean_series(name, rows, looks)]
         panels.append(Panel(family, _plot(series)))
     return panels
 
@@ -61,7 +61,7 @@ def _by_config(points: Sequence[Declared]) -> list[tuple[str, list[Declared]]]:
 def _concept_series(group: Group, looks: Mapping[str, Look]) -> list[Series]:
     found = []
     for _, points in _by_config(group.points):
-        infos = [_make_point(i, p.step, _concept_values(p)) for i, p in enumerate(points) if _is_drawn(p)]
+        infos = [make_point(i, p.step, _concept_values(p)) for i, p in enumerate(points) if _is_drawn(p)]
         shown = next((i for i, p in enumerate(points) if p.shown and _is_drawn(p)), None)
         found.append(Series(group.method, looks[group.method], tuple(infos), shown))
     return found
@@ -98,8 +98,8 @@ def prompt_table(point: Declared, name: str) -> NDArray[np.float64]:
     return np.stack([row.sort_index().to_numpy() for row in rows])
 
 
-def _family_series(method: str, groups: Sequence[Group], looks: Mapping[str, Look]) -> list[Series]:
-    """Average the points that all of the family's concepts have, by configuration and step."""
+def mean_series(method: str, groups: Sequence[Group], looks: Mapping[str, Look]) -> list[Series]:
+    """Average the points that all of these concepts have, by configuration and step, a line each."""
     known = [group for group in groups if group.missing is None]
     if not known:
         return []
@@ -111,7 +111,7 @@ def _family_series(method: str, groups: Sequence[Group], looks: Mapping[str, Loo
         for i, point in enumerate(points):
             same = [table[point.config, point.step] for table in tables]
             if all(_is_drawn(p) for p in same):
-                infos.append(_make_point(i, point.step, _family_values(same)))
+                infos.append(make_point(i, point.step, _family_values(same)))
                 shown = i if point.shown else shown
         found.append(Series(method, looks[method], tuple(infos), shown))
     return found
@@ -133,6 +133,7 @@ def _family_values(points: Sequence[Declared]) -> dict[str, Value]:
     return values
 
 
-def _make_point(index: int, step: int, values: dict[str, Value]) -> PointInfo:
+def make_point(index: int, step: int, values: dict[str, Value]) -> PointInfo:
+    """Return a point of a plot: what stands there is an average, and no model has its fingerprint."""
     cost = Cost(seconds=None, memory_bytes=None, parameters=0, delta_bytes=None)
     return PointInfo(index=index, step=step, label=str(step), fingerprint="", values=values, cost=cost)

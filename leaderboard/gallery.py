@@ -2,10 +2,18 @@
 
 import base64
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..bench.records import TaskInfo
+from .load import Loaded
 from .rank import Row
+
+HARMLESS = ("emoji", "fmnist", "tiny")
+"""Worlds of clip art. Nudity of any other world, plug-ins' too, is blurred until somebody asks for it."""
+
+Locate = Callable[[Loaded], str]
+"""Where a page finds a record's contact sheet: returns a URI."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ class Gallery:
 
     captions: tuple[Caption, ...]
     strips: tuple[Strip, ...]
+    blurred: bool = False
 
     @property
     def deepest(self) -> int:
@@ -45,7 +54,17 @@ class Gallery:
         return max(len(strip.points) for strip in self.strips)
 
 
-def gather(task_rows: Sequence[Row]) -> Gallery | None:
+def inline_sheet(entry: Loaded) -> str:
+    """Return a record's contact sheet as a data URI."""
+    return f"data:image/webp;base64,{base64.b64encode(entry.sheet or b'').decode()}"
+
+
+def is_blurred(task: TaskInfo) -> bool:
+    """Return whether a task's images are shown only to those who ask for them."""
+    return task.family == "nudity" and task.world.split("@")[0] not in HARMLESS
+
+
+def gather(task_rows: Sequence[Row], locate: Locate = inline_sheet) -> Gallery | None:
     """Return the gallery of a task, its columns those of the first sheet; None where no row has a sheet."""
     with_sheet = [row for row in task_rows if row.source.sheet is not None]
     if not with_sheet:
@@ -53,7 +72,8 @@ def gather(task_rows: Sequence[Row]) -> Gallery | None:
     keys = _number(with_sheet[0].source.record.sheet)
     splits = _splits(with_sheet)
     captions = tuple(Caption(text, splits.get(text, "")) for text, _ in keys)
-    return Gallery(captions, tuple(_strip(row, keys) for row in with_sheet))
+    blurred = any(is_blurred(row.source.record.task) for row in with_sheet)
+    return Gallery(captions, tuple(_strip(row, keys, locate) for row in with_sheet), blurred)
 
 
 def _number(prompts: Sequence[str]) -> list[tuple[str, int]]:
@@ -75,13 +95,12 @@ def _splits(rows: Sequence[Row]) -> dict[str, str]:
     return found
 
 
-def _strip(row: Row, keys: Sequence[tuple[str, int]]) -> Strip:
+def _strip(row: Row, keys: Sequence[tuple[str, int]], locate: Locate) -> Strip:
     record = row.source.record
     own = {key: place for place, key in enumerate(_number(record.sheet))}
-    encoded = base64.b64encode(row.source.sheet or b"").decode()
     return Strip(
         row=row,
-        uri=f"data:image/webp;base64,{encoded}",
+        uri=locate(row.source),
         columns=len(record.sheet),
         points=tuple(name_point(point.label, point.step) for point in record.points),
         shown=row.choice.position if row.choice else 0,

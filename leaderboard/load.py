@@ -4,15 +4,19 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from ..bench.errors import UserError
 from ..bench.records import Record, read_items, read_record, record_digest
 from ..bench.statements import CLAIMED, Retracted, Superseded, check_statement, list_records, read_statements
+from .means import point_means
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,11 @@ class Loaded:
     items: pd.DataFrame | None
     sheet: bytes | None
     digest: str
+
+    @cached_property
+    def means(self) -> NDArray[np.float64] | None:
+        """What `point_means` says of the record, None without item rows; reckoned once."""
+        return None if self.items is None else point_means(self.record, self.items)
 
 
 def load(folder: Path) -> list[Loaded]:

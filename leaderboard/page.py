@@ -13,12 +13,12 @@ from ..bench.pool import read_pooled
 from ..bench.records import Record
 from ..bench.types import Value
 from .board import describe_levels
-from .board_page import Board, make_board
+from .board_page import KEYS, Board, make_board
 from .claims import Beside, read_beside
 from .columns import ARROWS, Column, columns_for, left_out, write_interval, write_number, write_value
 from .curves import Panel, curve_panels, logging_rows
 from .exports import to_csv, to_markdown, to_parquet
-from .gallery import Gallery, gather, name_point
+from .gallery import Gallery, Locate, gather, inline_sheet, name_point
 from .load import Loaded, load_together
 from .plots import Look, Series, assign_looks, make_series, name_looks, name_series, scatter, swatch, undrawn
 from .rank import CAUTION, Row, by_task, differences, rows
@@ -67,7 +67,7 @@ def write_pages(loaded: Sequence[Loaded], folders: Sequence[Path], target_folder
     here = {entry.name for entry in loaded}
     found = rows([*loaded, *(entry for entry in beside.claimed if entry.name not in here)])
     looks = name_looks(assign_looks(found), (name_entry(entry.record) for entry in loaded))
-    board = make_board(loaded, looks, _read_pooled(folders))
+    board = make_board(loaded, looks, read_pooled_by_row(folders))
     contents = {"leaderboard.csv": to_csv(found), "leaderboard.md": to_markdown(found)}
     if board is None:
         contents["index.html"] = render(found, beside=beside)
@@ -88,27 +88,36 @@ def _replace(path: Path, content: bytes) -> None:
     scratch.replace(path)
 
 
-def _read_pooled(folders: Sequence[Path]) -> dict[str, Value]:
+def read_pooled_by_row(folders: Sequence[Path]) -> dict[str, Value]:
+    """Return the pooled FD that lies beside the records, by row; the first folder that has one stands."""
     found = [pooled.fd for folder in folders if (pooled := read_pooled(folder)) is not None]
     return {name: value for fd in reversed(found) for name, value in fd.items()}
 
 
-def render(all_rows: Sequence[Row], home: str = "", beside: Beside | None = None) -> str:
-    """Return the page of these rows as HTML that needs nothing else; home: file of the board beside it.
+def render(
+    all_rows: Sequence[Row],
+    home: str = "",
+    looks: Mapping[str, Look] | None = None,
+    locate: Locate = inline_sheet,
+    beside: Beside | None = None,
+) -> str:
+    """Return the page of these rows as HTML. home: file of the board beside it.
 
-    beside: what the records' folders hold beside them; a page with a board has it there alone.
+    It needs nothing else, unless `locate` finds the contact sheets in files. beside: what the records'
+    folders hold beside them; a page with a board has it there alone.
     """
-    looks = assign_looks(all_rows)
+    looks = looks or assign_looks(all_rows)
     sections = [
-        _make_section(f"task-{i}", task_rows, looks)
+        _make_section(f"task-{i}", task_rows, looks, locate)
         for i, task_rows in enumerate(by_task(all_rows).values(), start=1)
     ]
-    page = _environment().get_template("page.html.j2")
+    page = make_environment().get_template("page.html.j2")
     return page.render(
         sections=sections,
         home=home,
         looks=looks,
         caution=CAUTION,
+        images="data:" if locate is inline_sheet else "'self' file:",
         records=len(all_rows),
         beside=beside or Beside(),
         style=Markup(read_template("style.css")),
@@ -126,7 +135,7 @@ def render_board(
 ) -> str:
     """Return the board's page; pages: task -> file name of its own page."""
     return (
-        _environment()
+        make_environment()
         .get_template("board.html.j2")
         .render(
             board=board,
@@ -135,13 +144,16 @@ def render_board(
             records=records,
             beside=beside,
             levels=describe_levels(),
+            keys=KEYS,
             style=Markup(read_template("style.css")),
             script=Markup(read_template("page.js")),
         )
     )
 
 
-def _make_section(anchor: str, task_rows: Sequence[Row], looks: Mapping[str, Look]) -> Section:
+def _make_section(
+    anchor: str, task_rows: Sequence[Row], looks: Mapping[str, Look], locate: Locate
+) -> Section:
     series = [make_series(row, looks[row.method]) for row in task_rows if row.point]
     columns = columns_for(row.values for row in task_rows)
     base = next((row for row in task_rows if row.role == "reference" and row.point), None)
@@ -157,7 +169,7 @@ def _make_section(anchor: str, task_rows: Sequence[Row], looks: Mapping[str, Loo
         undrawn=tuple(undrawn(series, "UA", "VA")),
         legend=tuple((name_series(s.label), s.look) for s in series),
         curve_legend=tuple((row.label, looks[row.method]) for row in logging_rows(task_rows)),
-        gallery=gather(task_rows),
+        gallery=gather(task_rows, locate),
         curves=tuple(curve_panels(task_rows, looks)),
     )
 
@@ -171,7 +183,8 @@ def _main_plots(series: Sequence[Series]) -> tuple[Markup, ...]:
     )
 
 
-def _environment() -> Environment:
+def make_environment() -> Environment:
+    """Return the templates' environment: everything is escaped, and an unknown name is an error."""
     environment = open_environment()
     environment.globals.update(
         arrows=ARROWS,

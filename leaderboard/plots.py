@@ -76,6 +76,11 @@ class Dot:
     def shown(self) -> bool:
         return self.point.index == self.series.shown
 
+    @property
+    def place(self) -> tuple[float, float]:
+        """(x, y), rounded as a page writes it."""
+        return round(_number(self.x.value), 6), round(_number(self.y.value), 6)
+
 
 def make_series(row: Row, look: Look) -> Series:
     """Return the points of a row in order of step."""
@@ -103,8 +108,20 @@ def undrawn(all_series: Sequence[Series], x: str, y: str) -> list[str]:
     return [f"{label} {p.label}" for label, p in every if (label, p.index) not in drawn]
 
 
-def scatter(all_series: Sequence[Series], y: str, title: str, width: int, height: int, style: str) -> Markup:
-    """Return UA (x) against a share (y), intervals behind the points; "" where nothing can be drawn."""
+def scatter(
+    all_series: Sequence[Series],
+    y: str,
+    title: str,
+    width: int,
+    height: int,
+    style: str,
+    front: frozenset[str] = frozenset(),
+) -> Markup:
+    """Return UA (x) against a share (y), intervals behind the points; "" where nothing can be drawn.
+
+    front: labels of the series whose points may be on the Pareto front; that is then drawn, and every mark
+    carries what a script needs to draw the front of some of the series alone.
+    """
     found = [dot for series in all_series for dot in dots(series, "UA", y)]
     if not found:
         return Markup("")
@@ -113,12 +130,41 @@ def scatter(all_series: Sequence[Series], y: str, title: str, width: int, height
     across = Scale(-0.02, 1.02, LEFT, width - RIGHT)
     up = Scale(floor - 0.02 * (1 - floor), 1 + 0.02 * (1 - floor), height - BOTTOM, TOP)
     parts = [*_axes(across, up, floor, title)]
+    if front:
+        places = [
+            (across(x), up(y)) for x, y in pareto_front(d.place for d in found if d.series.label in front)
+        ]
+        parts.append(tag("polyline", points=write_steps(places, across.start, up.start), class_="front"))
     parts += [_interval(dot, across, up) for dot in found]
     for series in all_series:
-        parts.append(_line(dots(series, "UA", y), across, up))
+        parts.append(_line(dots(series, "UA", y), across, up, series.label in front))
     parts += _labels(found, across, up)
     text = f"Forgetting (UA) against {title}, one line a method: {', '.join(s.label for s in all_series)}"
     return canvas(width, height, text, parts, class_=f"plot {style}")
+
+
+def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the points that no other is better than in one way and at least equal to in the other.
+
+    Higher is better both ways; in order of the first coordinate, equal points once.
+    """
+    best, front = float("-inf"), []
+    for x, y in sorted(set(points), reverse=True):
+        if y > best:
+            best = y
+            front.append((x, y))
+    return front[::-1]
+
+
+def write_steps(places: Sequence[tuple[float, float]], left: float, bottom: float) -> str:
+    """Return the outline of what a front reaches, as an SVG's points: no model lies between two of them."""
+    corners: list[tuple[float, float]] = []
+    x = left
+    for right, y in places:
+        corners += [(x, y), (right, y)]
+        x = right
+    corners += [(x, bottom)] if places else []
+    return " ".join(f"{x:.2f},{y:.2f}" for x, y in corners)
 
 
 def _axes(across: Scale, up: Scale, floor: float, title: str) -> list[Markup]:
@@ -149,10 +195,10 @@ def _interval(dot: Dot, across: Scale, up: Scale) -> Markup:
         bars.append(tag("line", x1=across(dot.x.low), x2=across(dot.x.high), y1=y, y2=y))
     if dot.y.low is not None and dot.y.high is not None:
         bars.append(tag("line", x1=x, x2=x, y1=up(dot.y.low), y2=up(dot.y.high)))
-    return tag("g", *bars, class_=f"interval {dot.series.look.color}")
+    return tag("g", *bars, class_=f"interval {dot.series.look.color}", data_series=dot.series.label)
 
 
-def _line(line: Sequence[Dot], across: Scale, up: Scale) -> Markup:
+def _line(line: Sequence[Dot], across: Scale, up: Scale, ranked: bool) -> Markup:
     if not line:
         return Markup("")
     series = line[0].series
@@ -163,8 +209,13 @@ def _line(line: Sequence[Dot], across: Scale, up: Scale) -> Markup:
     for dot, (x, y) in zip(line, places, strict=True):
         if dot.shown and series.look.joined:
             parts.append(tag("circle", cx=x, cy=y, r=9, class_="ring"))
-        parts.append(tag("g", tag("title", _describe(dot)), mark(series.look.shape, x, y, class_="dot")))
-    return tag("g", *parts, class_=f"series {series.look.color}")
+        linked: dict[str, object] = {}
+        if ranked:
+            ua, other = dot.place
+            linked = {"data_ua": repr(ua), "data_y": repr(other), "data_at": f"{x:.2f},{y:.2f}"}
+        title = tag("title", _describe(dot))
+        parts.append(tag("g", title, mark(series.look.shape, x, y, class_="dot"), **linked))
+    return tag("g", *parts, class_=f"series {series.look.color}", data_series=series.label)
 
 
 def _describe(dot: Dot) -> str:
@@ -191,7 +242,7 @@ def _labels(found: Sequence[Dot], across: Scale, up: Scale) -> list[Markup]:
             box, anchor, at = room
             taken.append(box)
             parts.append(tag("text", text, x=at, y=box[3] - 3, class_=f"label {dot.series.look.color}",
-                             text_anchor=anchor))  # fmt: skip
+                             text_anchor=anchor, data_series=dot.series.label))  # fmt: skip
     return parts
 
 

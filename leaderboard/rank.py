@@ -15,7 +15,6 @@ from ..bench.records import PointInfo, Record
 from ..bench.types import Metric, Value, View, missing
 from .columns import COSTS, HALVED
 from .load import Loaded
-from .means import point_means
 
 THRESHOLD = 0.95
 """UA that a point must reach on half A to be shown for its alignment."""
@@ -92,7 +91,7 @@ def _order(row: Row) -> tuple[str, bool, int, str, int, int, str]:
 
 def _make_row(entry: Loaded, labels: Mapping[str, str], counts: Mapping[tuple[str, str], int]) -> Row:
     record = entry.record
-    choice = choose(record, entry.items) if record.points else None
+    choice = choose(entry) if record.points else None
     return Row(
         task=record.task.id,
         method=record.method.name,
@@ -138,17 +137,18 @@ def _names(entry: Loaded) -> list[str]:
     return [" · ".join(part) for part in parts]
 
 
-def choose(record: Record, items: pd.DataFrame | None) -> Choice:
+def choose(entry: Loaded) -> Choice:
     """Return which point of a record is shown: on half A, the highest VA among UA >= .95.
 
     Where no point reaches it, the highest UA; ties go to fewer steps. A point that was chosen beforehand, on
     tuning concepts, is shown as it is.
     """
+    record = entry.record
     for position, point in enumerate(record.points):
         if point.shown:
             reached = _number(point.values.get("UA")) >= THRESHOLD - 1e-9
             return Choice(position, reached, "Chosen beforehand, on the tuning concepts.", halved=False)
-    means = None if items is None else point_means(record, items)[:, :, 0]
+    means = None if entry.means is None else entry.means[:, :, 0]
     scored = [] if means is None else [p for p in range(len(means)) if not np.isnan(means[p, 0])]
     if means is None or not scored:
         reason = "The last point: the record has no scored image on half A, so its own values are shown."

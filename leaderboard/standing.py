@@ -105,7 +105,7 @@ def shown_point(entry: Loaded, configs: int) -> PointInfo | None:
     chosen = [point for point in points if point.shown]
     if chosen or not points or configs > 1:
         return chosen[0] if chosen else None
-    return points[choose(entry.record, entry.items).position]
+    return points[choose(entry).position]
 
 
 def shown_points(entries: Iterable[Loaded]) -> list[tuple[Loaded, PointInfo]]:

@@ -22,7 +22,8 @@ function nextOrder(head) {
   return orders[(orders.indexOf(head.getAttribute("aria-sort")) + 1) % 3];
 }
 
-for (const table of document.querySelectorAll(".board table")) {
+// Rows that were opened below another (class `opened`) stay below it.
+function makeSortable(table) {
   const body = table.tBodies[0];
   const original = [...body.rows];
   const heads = [...table.querySelectorAll(".names th")];
@@ -34,8 +35,20 @@ for (const table of document.querySelectorAll(".board table")) {
       const sign = order === "ascending" ? 1 : -1;
       const sorted = [...original];
       if (order !== "none") sorted.sort((a, b) => compare(key(a, place), key(b, place), sign));
-      body.append(...sorted);
+      const below = new Map([...body.querySelectorAll("tr.opened")].map((row) => [row.previousElementSibling, row]));
+      body.append(...sorted.flatMap((row) => (below.has(row) ? [row, below.get(row)] : [row])));
     });
+  });
+}
+document.querySelectorAll(".board table").forEach(makeSortable);
+
+// Images that are blurred at first: a button shows them, another press blurs them again.
+for (const button of document.querySelectorAll(".unveil[data-of]")) {
+  button.addEventListener("click", () => {
+    const shown = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", String(shown));
+    button.textContent = shown ? "Blur these images" : "Show these images";
+    document.getElementById(button.dataset.of).classList.toggle("blurred", !shown);
   });
 }
 

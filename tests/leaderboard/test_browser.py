@@ -1,8 +1,5 @@
 """The pages in a real browser: no console error, nothing wider than the window, tables that sort."""
 
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +10,7 @@ from unlearnbench.leaderboard.page import build
 
 from .synthetic import make_record
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 WIDTHS = (400, 1400)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless Chromium; without one these tests are skipped, unless UNLEARNBENCH_BROWSER=required."""
-    found = next((path for name in NAMES if (path := shutil.which(name))), None)
-    if found is None:
-        if os.environ.get("UNLEARNBENCH_BROWSER") == "required":
-            pytest.fail(f"no Chromium on this machine (looked for {', '.join(NAMES)})")
-        pytest.skip("no Chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        opened = playwright.chromium.launch(executable_path=found, args=arguments)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
