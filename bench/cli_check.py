@@ -122,7 +122,7 @@ def _candidate(options: argparse.Namespace, policy: Any, origin: Origin) -> tupl
     from .plan import Cell, MethodRow, Suite
 
     check_there(options.candidate)
-    task = task_registry()[record.task.id]
+    task = task_registry(options.world_folder)[record.task.id]
     if task.file.judge != record.task.judge:
         raise UserError(f"baseline: judged by {record.task.judge}, this version judges by {task.file.judge}")
     name = short_name(options.candidate)
