@@ -20,8 +20,11 @@ from .spec import WorldSpec
 class Ground(Protocol):
     """What plain images are made of: the side in pixels, and colours (n, 3) in [0, 1]."""
 
-    pixels: int
-    colours: Tensor
+    @property
+    def pixels(self) -> int: ...
+
+    @property
+    def colours(self) -> Tensor: ...
 
 
 def _smooth_noise(n: int, channels: int, side: int, generator: torch.Generator) -> Tensor:

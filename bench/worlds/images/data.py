@@ -91,9 +91,7 @@ def read_images(folder: Path, pixels: int, classes: Sequence[str] = ()) -> Label
         raise UserError(f"--classes: {len(classes)} names given; {folder} has {len(names)} classes")
     names = list(classes) or names
     if not names:
-        raise UserError(
-            f"{folder}: its classes have no names; give them, in the labels' order, with --classes"
-        )
+        raise UserError(f"{folder}: its classes have no names; give them with --classes, in order")
     _check_labels(folder, names, train)
     if test is None:
         train, test = _hold_out(train)
@@ -136,7 +134,8 @@ def _read_folders(folder: Path, pixels: int) -> tuple[list[str], Part, Part | No
         )
     stems = [place.name for place in places]
     names = [stem.replace("_", " ") for stem in stems]
-    return names, _read_classes(train, stems, pixels), test and _read_classes(test, stems, pixels)
+    apart = None if test is None else _read_classes(test, stems, pixels)
+    return names, _read_classes(train, stems, pixels), apart
 
 
 def _read_classes(folder: Path, stems: Sequence[str], pixels: int) -> Part:
