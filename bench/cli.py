@@ -49,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     coverage.set_defaults(run="cli_boards.show_coverage")
     _add_pretrain(commands)
     quality = commands.add_parser("quality", help="the quality bar of a world's base model")
-    quality.add_argument("world", nargs="?", default="emoji")
+    quality.add_argument("world", nargs="?", default="emoji", help="its name, or the folder of a made one")
     quality.add_argument("--images", type=int, default=1000, help="images of held-out triples (default 1000)")
     quality.add_argument("--sheet", type=Path, help="write a sheet of the images to this PNG")
     quality.add_argument("--judges", action="store_true", help="measure the world's detector instead")

@@ -1,6 +1,7 @@
 """What the subcommands about embedded worlds do: train one, and measure one."""
 
 import argparse
+from pathlib import Path
 
 from .cli_commands import choose_device, registry, set_threads
 from .errors import UserError
@@ -74,10 +75,19 @@ def show_quality(options: argparse.Namespace) -> int:
 
     from .worlds.emoji.judge_quality import measure_judges
     from .worlds.emoji.quality import measure_quality
+    from .worlds.images.quality import measure_quality as measure_images
+    from .worlds.images.world import ImagesWorld, open_folder
 
-    world = registry("worlds")[options.world].load()()
+    folder = Path(options.world)
+    made = (folder / "world.json").is_file()
+    world = open_folder(folder) if made else registry("worlds")[options.world].load()()
     device = choose_device(options.device)
     set_threads(options.threads)
+    if isinstance(world, ImagesWorld):
+        if options.judges:
+            raise UserError(f"--judges: {world.id} was measured when it was made: see its world.json")
+        Console().print(measure_images(world, options.images, device, options.sheet).table())
+        return 0
     if options.judges:
         judges = measure_judges(world)
         Console().print(*judges.tables(), sep="\n")
