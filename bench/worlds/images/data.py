@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from ...errors import UserError
@@ -155,9 +155,13 @@ def _open_image(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
             return image.convert("RGB")
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        reason = str(error).splitlines()[0].removesuffix(f" {str(path)!r}")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = _first_line(error).removesuffix(f" {str(path)!r}")
         raise UserError(f"{path}: not an image that opens ({reason}); mend or remove it") from None
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _fit(image: Image.Image, pixels: int) -> Tensor:
@@ -176,9 +180,7 @@ def _read_datasets(folder: Path, pixels: int) -> tuple[list[str], Part, Part | N
     try:
         loaded = load_from_disk(str(folder))
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{folder}: does not load as a datasets folder: {str(error).splitlines()[0]}"
-        ) from None
+        raise UserError(f"{folder}: does not load as a datasets folder: {_first_line(error)}") from None
     parts: dict[str, Any] = dict(loaded) if isinstance(loaded, DatasetDict) else {"train": loaded}
     if "train" not in parts:
         raise UserError(f"{folder}: has no part named train; its parts: {', '.join(parts)}")
@@ -199,7 +201,9 @@ def _read_dataset(folder: Path, data: Any, pixels: int) -> tuple[list[str], Part
         try:
             images.append(_fit(data[i][image].convert("RGB"), pixels))
         except (OSError, AttributeError) as error:
-            raise UserError(f"{folder}: row {i}: {image}: not an image that opens ({error})") from None
+            raise UserError(
+                f"{folder}: row {i}: {image}: not an image that opens ({_first_line(error)})"
+            ) from None
     return [str(n) for n in data.features[label].names], Part(torch.stack(images), torch.tensor(data[label]))
 
 
