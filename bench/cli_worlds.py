@@ -54,7 +54,11 @@ def pretrain_images(options: argparse.Namespace) -> int:
     from .worlds.images.data import FASHION_MNIST, read_images
     from .worlds.images.pretrain import pretrain
     from .worlds.images.spec import SETTINGS, STAGES, load_settings, make_name
+    from .worlds.images.world import ImagesWorld
 
+    out: Path | None = options.out  # is replaced as a whole
+    if out is not None and out.exists() and not (out / "world.json").is_file():
+        raise UserError(f"--out {out}: is there already and is no world; name a new folder")
     stages, path = choose_stages(options, STAGES), options.settings or SETTINGS
     set_threads(options.threads)
     # a mistake in the settings is found before the data is read
@@ -62,10 +66,12 @@ def pretrain_images(options: argparse.Namespace) -> int:
     data = read_images(options.data, pixels, options.classes or ())
     known = "fashion-mnist" if data.kind == "idx" and data.classes == FASHION_MNIST else None
     name = make_name(options.name or known or options.data.resolve().name)
+    if name in (worlds := registry("worlds")) and not isinstance(worlds[name].load()(), ImagesWorld):
+        raise UserError(f"{name}: another world has this name; give a name of your own with --name")
     spec = load_settings(path, name, data.classes)
     work = (options.work or recipe_folder()) / name
     print(f"{name}: {len(data.train)} images to train on, {len(data.test)} to test with; in {work}")
-    pretrain(spec, data, work, options.out or work / "world", stages, print)
+    pretrain(spec, data, work, out or work / "world", stages, print)
     return 0
 
 

@@ -123,6 +123,11 @@ def test_a_made_worlds_folder_must_fit_the_task(made: Path, capsys: pytest.Captu
     assert main(["doctor", "--task", "classes/disc@shapes", "--world-folder", str(made)]) == 0
     assert main(["run", "--suite", "demo", "--world-folder", str(made)]) == 2
     assert "the world shapes; no task of this run is in it" in capsys.readouterr().err
+    taken = ["pretrain", "images", "--data", str(made.parents[1] / "data"), "--name", "emoji"]
+    assert main(taken) == 2
+    assert "emoji: another world has this name" in capsys.readouterr().err
+    assert main([*taken[:-1], "shapes", "--out", str(made.parents[1])]) == 2
+    assert "is there already and is no world" in capsys.readouterr().err
     where = ["--world-folder", str(made), "--model", str(made / "pipeline")]
     assert main(["evaluate", "--task", "classes/cube@shapes", *where]) == 2
     assert "did you mean" in capsys.readouterr().err
