@@ -61,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     coverage.set_defaults(run="cli_boards.show_coverage")
     _add_pretrain(commands)
     quality = commands.add_parser("quality", help="the quality bar of a world's base model")
-    quality.add_argument("world", nargs="?", default="emoji")
+    quality.add_argument("world", nargs="?", default="emoji", help="its name, or the folder of a made one")
     quality.add_argument("--images", type=int, default=1000, help="images of held-out triples (default 1000)")
     quality.add_argument("--sheet", type=Path, help="write a sheet of the images to this PNG")
     quality.add_argument("--judges", action="store_true", help="measure the world's detector instead")
@@ -89,6 +89,7 @@ def _add_places(parser: argparse.ArgumentParser, base: str) -> None:
     parser.add_argument("--clip", help="folder or hub id of the judge's open_clip model")
     parser.add_argument("--data", type=Path, help="folder of published prompt files (default: data)")
     parser.add_argument("--sampling-steps", type=int, help="steps of the sampler (default: the world's)")
+    parser.add_argument("--world-folder", type=Path, help="folder of a world made by `pretrain images`")
     parser.add_argument("--training-images", type=int, help="images of each training set (default: 200)")
     parser.add_argument("--image-size", type=int, help="side of the images in pixels (default: the model's)")
 
@@ -196,8 +197,12 @@ def _add_label(commands: Any) -> None:
 
 
 def _add_pretrain(commands: Any) -> None:
-    pretrain = commands.add_parser("pretrain", help="train an embedded world from its sprites")
-    pretrain.add_argument("preset", help="emoji, tiny or a TOML file")
+    pretrain = commands.add_parser("pretrain", help="train a world, embedded or of labelled images")
+    pretrain.add_argument("preset", help="emoji, tiny or a TOML file; images for a world of --data")
+    pretrain.add_argument("--data", type=Path, help="images: a folder a class, a datasets folder, IDX files")
+    pretrain.add_argument("--name", help="images: the world's name (default: the folder's)")
+    pretrain.add_argument("--classes", nargs="+", help="images: names of the classes, in the labels' order")
+    pretrain.add_argument("--settings", type=Path, help="images: TOML file in place of images.toml")
     pretrain.add_argument(
         "--work", type=Path, help="folder of checkpoints (default: in the user's cache folder)"
     )

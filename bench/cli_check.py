@@ -120,7 +120,7 @@ def read_side(path: Path, point: str | None) -> tuple[Origin, Any]:
     return Origin(record, chosen), Side(name, dict(chosen.values), rows)
 
 
-def _candidate(options: argparse.Namespace, policy: Any, baseline: Origin, items: Any) -> tuple[Origin, Any]:
+def _candidate(options: argparse.Namespace, policy: Any, baseline: Origin) -> tuple[Origin, Any]:
     """Return the candidate: a record's point, or a model that is evaluated now."""
     from ..leaderboard.gate import Side
 
@@ -136,7 +136,7 @@ def _candidate(options: argparse.Namespace, policy: Any, baseline: Origin, items
     from .plan import Cell, MethodRow, Suite
 
     check_there(options.candidate)
-    task = task_registry()[record.task.id]
+    task = task_registry(options.world_folder)[record.task.id]
     if task.file.judge != record.task.judge:
         raise UserError(f"baseline: judged by {record.task.judge}, this version judges by {task.file.judge}")
     name = short_name(options.candidate)

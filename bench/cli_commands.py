@@ -27,10 +27,25 @@ def registry(kind: str) -> Registry[Entry]:
     return builtin_registry(kind, PACKAGES[kind])
 
 
-def task_registry() -> DrawingTasks:
-    """Return the registry of tasks: the package's TOML files, those of plug-ins, and what a seed draws."""
+def task_registry(world_folder: Path | None = None) -> DrawingTasks:
+    """Return the registry of tasks: the package's TOML files, those of plug-ins and of a made world.
+
+    Those that a seed draws are found in it by name.
+    The folder's own tasks count where its world has no others.
+    """
     files = read_task_files([package_folder("unlearnbench.tasks")]) + _plugin_task_files()
+    if world_folder is not None:
+        own = open_folder_world(world_folder).task_file()
+        if own.world not in {world for file in files for world in (file.world, *file.also)}:
+            files.append(own)
     return DrawingTasks(build_tasks(files), files, lambda name: registry("worlds")[name].load()())
+
+
+def open_folder_world(folder: Path) -> Any:
+    """Return the world that `pretrain images` left in a folder."""
+    from .worlds.images.world import open_folder
+
+    return open_folder(folder)
 
 
 def _plugin_task_files() -> list[Any]:
@@ -147,7 +162,11 @@ def open_worlds(names: set[str], options: argparse.Namespace, device: str = "cpu
         "images": getattr(options, "training_images", None),
         "image_size": getattr(options, "image_size", None),
     }
-    opened = {name: known[name].load()() for name in sorted(names)}
+    folder = getattr(options, "world_folder", None)
+    own = {} if folder is None else {world.name: world for world in [open_folder_world(folder)]}
+    if own.keys() - names:
+        raise UserError(f"--world-folder {folder}: the world {min(own)}; no task of this run is in it")
+    opened = {name: own[name] if name in own else known[name].load()() for name in sorted(names)}
     real = {
         name: world.placed(device=device, **where)
         for name, world in opened.items()
@@ -170,7 +189,7 @@ def quote_all(arguments: list[str]) -> list[str]:
 
 def narrow_suite(suite: Any, options: argparse.Namespace) -> Any:
     """Return the suite with only the tasks, methods and seeds asked for; checks every name first."""
-    tasks = task_registry()
+    tasks = task_registry(getattr(options, "world_folder", None))
     rows = _narrow_rows(suite, options)
     change: dict[str, Any] = {"methods": rows}
     if options.task:
@@ -218,7 +237,7 @@ def run_suite(options: argparse.Namespace) -> int:
     check_floor(suite)
     if options.part:
         suite = take_part(suite, options.part)
-    tasks = task_registry()
+    tasks = task_registry(options.world_folder)
     cells = plan_cells(suite, tasks, registry("methods"))
     if options.dry_run:
         from .cli_plan import show_plan

@@ -14,7 +14,7 @@ def evaluate_models(options: argparse.Namespace) -> int:
     from .outside import check_there, name_models, short_name
     from .plan import Cell, MethodRow, Suite
 
-    task = task_registry()[complete_name(options.task)]
+    task = task_registry(options.world_folder)[complete_name(options.task)]
     models = tuple(options.points or [options.model])
     if len(models) > MAX_POINTS:
         raise UserError(f"--points: {len(models)} given; a method declares at most {MAX_POINTS}")

@@ -53,6 +53,7 @@ def show_needs(sources: Sequence[Source]) -> int:
 
 def check_task(options: argparse.Namespace) -> int:
     """Print what tasks need and whether it is here."""
-    tasks = [task_registry()[complete_name(name)] for name in options.task]
+    known = task_registry(options.world_folder)
+    tasks = [known[complete_name(name)] for name in options.task]
     worlds = open_worlds({task.file.world for task in tasks}, options)
     return show_needs(needs(tasks, worlds))

@@ -1,20 +1,26 @@
 """What the subcommands about embedded worlds do: train one, and measure one."""
 
 import argparse
+from pathlib import Path
 
 from .cli_commands import choose_device, registry, set_threads
 from .errors import UserError
 
+IMAGES_ONLY = ("data", "name", "classes", "settings")
+"""Options of `pretrain images` alone."""
+
 
 def pretrain_world(options: argparse.Namespace) -> int:
-    """Train an embedded world; resumes from its working folder."""
+    """Train an embedded world, or one of labelled images; resumes from its working folder."""
+    if options.preset == "images":
+        return pretrain_images(options)
+    given = [name for name in IMAGES_ONLY if getattr(options, name)]
+    if given:
+        raise UserError(f"--{given[0]}: is for `pretrain images` alone")
     from .worlds.emoji.spec import STAGES, load_spec
     from .worlds.emoji.world import SPRITES, recipe_folder
 
-    stages = tuple(options.stages.split(",")) if options.stages else STAGES
-    unknown = [s for s in stages if s not in STAGES]
-    if unknown:
-        raise UserError(f"--stages {unknown[0]}: no such stage; stages: {', '.join(STAGES)}")
+    stages = choose_stages(options, STAGES)
     spec = load_spec(options.preset).leave_out(options.without)
     from .worlds.emoji.pretrain import pretrain, rebuild_sprites  # imports torch: after every check
 
@@ -29,16 +35,65 @@ def pretrain_world(options: argparse.Namespace) -> int:
     return 0
 
 
+def choose_stages(options: argparse.Namespace, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the stages asked for, or all; raises UserError for one that a recipe does not have."""
+    stages = tuple(options.stages.split(",")) if options.stages else known
+    unknown = [s for s in stages if s not in known]
+    if unknown:
+        raise UserError(f"--stages {unknown[0]}: no such stage; stages: {', '.join(known)}")
+    return stages
+
+
+def pretrain_images(options: argparse.Namespace) -> int:
+    """Train a world of labelled images; resumes from its working folder."""
+    if options.data is None:
+        raise UserError("pretrain images: --data: needed: a folder of labelled images")
+    if options.without or options.sprites:
+        raise UserError("pretrain images: --without and --sprites are for the embedded worlds")
+    from .worlds.emoji.world import recipe_folder
+    from .worlds.images.data import FASHION_MNIST, read_images
+    from .worlds.images.pretrain import pretrain
+    from .worlds.images.spec import SETTINGS, STAGES, load_settings, make_name
+    from .worlds.images.world import ImagesWorld
+
+    out: Path | None = options.out  # is replaced as a whole
+    if out is not None and out.exists() and not (out / "world.json").is_file():
+        raise UserError(f"--out {out}: is there already and is no world; name a new folder")
+    stages, path = choose_stages(options, STAGES), options.settings or SETTINGS
+    set_threads(options.threads)
+    # a mistake in the settings is found before the data is read
+    pixels = load_settings(path, "unnamed", []).pixels
+    data = read_images(options.data, pixels, options.classes or ())
+    known = "fashion-mnist" if data.kind == "idx" and data.classes == FASHION_MNIST else None
+    name = make_name(options.name or known or options.data.resolve().name)
+    if name in (worlds := registry("worlds")) and not isinstance(worlds[name].load()(), ImagesWorld):
+        raise UserError(f"{name}: another world has this name; give a name of your own with --name")
+    spec = load_settings(path, name, data.classes)
+    work = (options.work or recipe_folder()) / name
+    print(f"{name}: {len(data.train)} images to train on, {len(data.test)} to test with; in {work}")
+    pretrain(spec, data, work, out or work / "world", stages, print)
+    return 0
+
+
 def show_quality(options: argparse.Namespace) -> int:
     """Print the quality bar of a world's base model, or of its detector."""
     from rich.console import Console
 
     from .worlds.emoji.judge_quality import measure_judges
     from .worlds.emoji.quality import measure_quality
+    from .worlds.images.quality import measure_quality as measure_images
+    from .worlds.images.world import ImagesWorld, open_folder
 
-    world = registry("worlds")[options.world].load()()
+    folder = Path(options.world)
+    made = (folder / "world.json").is_file()
+    world = open_folder(folder) if made else registry("worlds")[options.world].load()()
     device = choose_device(options.device)
     set_threads(options.threads)
+    if isinstance(world, ImagesWorld):
+        if options.judges:
+            raise UserError(f"--judges: {world.id} was measured when it was made: see its world.json")
+        Console().print(measure_images(world, options.images, device, options.sheet).table())
+        return 0
     if options.judges:
         judges = measure_judges(world)
         Console().print(*judges.tables(), sep="\n")

@@ -71,7 +71,9 @@ def measure(group: Group) -> Result:
     if group.missing is not None:
         return result
     try:
-        frontier = measure_frontier(*np.stack([point.halves for point in group.points], axis=2))
+        ua, va, in_prompt = np.stack([point.halves for point in group.points], axis=2)
+        # prompts that ask for the target and nothing else have no in-prompt alignment at any point
+        frontier = measure_frontier(ua, va, None if np.isnan(in_prompt).all() else in_prompt)
     except ValueError as error:
         return replace(result, missing=str(error))
     return replace(result, frontier=frontier)

@@ -1,17 +1,19 @@
 """The world's autoencoder: 4x smaller latents, sharp after minutes on a CPU."""
 
+from collections.abc import Callable
+
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from .compose import WIDEST, Canvas
+from ..parts import LatentSpec
 from .loop import Stage
 from .spec import WorldSpec
 
 LATENT_CHANNELS = 4
 
 
-def build_autoencoder(spec: WorldSpec) -> AutoencoderKL:
+def build_autoencoder(spec: LatentSpec) -> AutoencoderKL:
     """Return an untrained AutoencoderKL whose latents are (4, P/4, P/4)."""
     levels = len(spec.autoencoder.channels)
     torch.manual_seed(spec.seed)
@@ -36,13 +38,14 @@ def random_triples(spec: WorldSpec, n: int, generator: torch.Generator) -> tuple
     return subject, style, background
 
 
-def autoencoder_stage(spec: WorldSpec, canvas: Canvas, vae: AutoencoderKL) -> Stage:
-    """Train by L1, L1 of image gradients (sharp edges) and a slight KL."""
+def autoencoder_stage(
+    spec: LatentSpec, draw: Callable[[int, torch.Generator], Tensor], vae: AutoencoderKL
+) -> Stage:
+    """Train by L1, L1 of image gradients (sharp edges) and a slight KL; draw: n images in [-1, 1]."""
     budget = spec.autoencoder
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
-        image = canvas.compose(*random_triples(spec, budget.batch, generator), generator, WIDEST)
-        image = image.contiguous(memory_format=torch.channels_last)
+        image = draw(budget.batch, generator).contiguous(memory_format=torch.channels_last)
         posterior = vae.encode(image).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=generator)
         error = vae.decode(posterior.mean + posterior.std * noise).sample - image

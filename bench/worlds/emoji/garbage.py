@@ -4,6 +4,9 @@ Training draws from `draw_garbage` and `garbage_bank`; the kinds are those that 
 produces (noise, blends, blank, saturated, decoded latents that no image has).
 """
 
+from collections.abc import Collection
+from typing import Protocol
+
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
@@ -12,6 +15,16 @@ from torch import Tensor
 from .autoencoder import random_triples
 from .compose import WIDEST, Canvas
 from .spec import WorldSpec
+
+
+class Ground(Protocol):
+    """What plain images are made of: the side in pixels, and colours (n, 3) in [0, 1]."""
+
+    @property
+    def pixels(self) -> int: ...
+
+    @property
+    def colours(self) -> Tensor: ...
 
 
 def _smooth_noise(n: int, channels: int, side: int, generator: torch.Generator) -> Tensor:
@@ -28,21 +41,21 @@ def noise_images(n: int, side: int, generator: torch.Generator) -> Tensor:
     return (centre + level * _smooth_noise(n, 3, side, generator)).clamp(-1, 1)
 
 
-def _plain_grounds(canvas: Canvas, n: int, generator: torch.Generator) -> Tensor:
+def _plain_grounds(ground: Ground, n: int, generator: torch.Generator) -> Tensor:
     """Return (n, 3, 1, 1) colours in [-1, 1], half of them a background's own."""
     colour = torch.rand(n, 3, generator=generator)
-    known = canvas.colours[torch.randint(len(canvas.colours), (n,), generator=generator)]
+    known = ground.colours[torch.randint(len(ground.colours), (n,), generator=generator)]
     return torch.where(torch.rand(n, 1, generator=generator) < 0.5, known, colour)[:, :, None, None] * 2 - 1
 
 
-def blank_images(canvas: Canvas, n: int, generator: torch.Generator) -> Tensor:
+def blank_images(ground: Ground, n: int, generator: torch.Generator) -> Tensor:
     """One colour, half of them a background's own, with a little noise and a linear shade."""
-    colour = _plain_grounds(canvas, n, generator)
-    ramp = torch.linspace(-1, 1, canvas.pixels) * 0.3 * torch.randn(n, 1, 1, 1, generator=generator)
+    colour = _plain_grounds(ground, n, generator)
+    ramp = torch.linspace(-1, 1, ground.pixels) * 0.3 * torch.randn(n, 1, 1, 1, generator=generator)
     grain = (
         0.1
         * torch.rand(n, 1, 1, 1, generator=generator)
-        * torch.randn(n, 3, canvas.pixels, canvas.pixels, generator=generator)
+        * torch.randn(n, 3, ground.pixels, ground.pixels, generator=generator)
     )
     return (colour + ramp + grain).clamp(-1, 1)
 
@@ -63,13 +76,13 @@ def _paint_blobs(flat: Tensor, side: int, reach: float, generator: torch.Generat
     return image
 
 
-def blob_images(canvas: Canvas, n: int, generator: torch.Generator) -> Tensor:
+def blob_images(ground: Ground, n: int, generator: torch.Generator) -> Tensor:
     """Soft blobs on a plain ground, half of the grounds a background's own: what a collapsed model draws."""
-    ground = _plain_grounds(canvas, n, generator)
+    flat = _plain_grounds(ground, n, generator)
     grain = (
-        0.3 * torch.rand(n, 1, 1, 1, generator=generator) ** 2 * _smooth_noise(n, 3, canvas.pixels, generator)
+        0.3 * torch.rand(n, 1, 1, 1, generator=generator) ** 2 * _smooth_noise(n, 3, ground.pixels, generator)
     )
-    return (_paint_blobs(ground, canvas.pixels, 1.0, generator) + grain).clamp(-1, 1)
+    return (_paint_blobs(flat, ground.pixels, 1.0, generator) + grain).clamp(-1, 1)
 
 
 def blend_images(image: Tensor, generator: torch.Generator) -> Tensor:
@@ -94,16 +107,19 @@ def draw_garbage(spec: WorldSpec, canvas: Canvas, n: int, generator: torch.Gener
     """Return (about n, 3, P, P) images of nothing known, made in pixels."""
     quarter = max(2, n // 4)
     image = canvas.compose(*random_triples(spec, quarter, generator), generator, WIDEST)
-    cells = [4, 8][int(torch.randint(2, (1,), generator=generator))]
-    return torch.cat(
-        [
-            noise_images(quarter, canvas.pixels, generator),
-            blank_images(canvas, max(1, quarter // 2), generator),
-            blob_images(canvas, quarter, generator),
-            blend_images(image, generator),
-            shuffle_patches(image, cells, generator),
-        ]
-    )
+    return torch.cat(list(pixel_kinds(canvas, image, generator).values()))
+
+
+def pixel_kinds(ground: Ground, image: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    """Return images of nothing known by kind, about n of each, some made of n images (n, 3, P, P)."""
+    n, cells = len(image), [4, 8][int(torch.randint(2, (1,), generator=generator))]
+    return {
+        "noise": noise_images(n, ground.pixels, generator),
+        "blank": blank_images(ground, max(1, n // 2), generator),
+        "blobs": blob_images(ground, n, generator),
+        "blended": blend_images(image, generator),
+        "shuffled": shuffle_patches(image, cells, generator),
+    }
 
 
 @torch.no_grad()
@@ -124,20 +140,22 @@ def latent_kinds(latents: Tensor, generator: torch.Generator) -> dict[str, Tenso
     }
 
 
-def garbage_latents(latents: Tensor, generator: torch.Generator) -> Tensor:
-    """Return latents that no image has, each of a kind drawn at random."""
-    kinds = list(latent_kinds(latents, generator).values())
+def garbage_latents(latents: Tensor, generator: torch.Generator, without: Collection[str] = ()) -> Tensor:
+    """Return latents that no image has, each of a kind drawn at random; without: kinds that are left out."""
+    kinds = [z for kind, z in latent_kinds(latents, generator).items() if kind not in without]
     kind = torch.randint(len(kinds), (len(latents), 1, 1, 1), generator=generator)
     return sum((kind == i) * option for i, option in enumerate(kinds))  # type: ignore[return-value]
 
 
 @torch.no_grad()
-def garbage_bank(vae: AutoencoderKL, latents: Tensor, n: int, generator: torch.Generator) -> Tensor:
+def garbage_bank(
+    vae: AutoencoderKL, latents: Tensor, n: int, generator: torch.Generator, without: Collection[str] = ()
+) -> Tensor:
     """Decode n garbage latents; latents: (m, 4, h, w) of unit scale. Returns (n, 3, P, P) as uint8."""
     images = []
     for _ in range(0, n, 256):
         rows = torch.randint(len(latents), (256,), generator=generator)
-        z = garbage_latents(latents[rows], generator) / vae.config.scaling_factor
+        z = garbage_latents(latents[rows], generator, without) / vae.config.scaling_factor
         images.append(to_bytes(vae.decode(z.contiguous(memory_format=torch.channels_last)).sample))
     return torch.cat(images)[:n]
 

@@ -103,7 +103,10 @@ def indirect_requests(world: EmojiWorld) -> Iterator[tuple[str, list[Request]]]:
         yield group, requests
 
 
-def _draw(pipeline: Any, requests: list[Request], sampling: Sampling, device: str, title: str) -> np.ndarray:
+def draw_images(
+    pipeline: Any, requests: list[Request], sampling: Sampling, device: str, title: str
+) -> np.ndarray:
+    """Return images (n, H, W, 3) uint8 of requests, batch by batch, nothing stored."""
     generator = Generator(pipeline, sampling, "")
     size, images = MICRO_BATCH.get(device, 24), []
     with show_progress(title, len(requests)) as advance:
@@ -136,29 +139,32 @@ def measure_quality(world: EmojiWorld, images: int, device: str, sheet: Path | N
     size = world.pixels
     stated = Sampling(world.steps, world.guidance, size, size)
     triples, requests = held_out_requests(world, images)
-    drawn = _draw(pipeline, requests, stated, device, "held-out triples")
+    drawn = draw_images(pipeline, requests, stated, device, "held-out triples")
     verdicts = judge.judge(drawn)
     shares = _attribute_shares(verdicts.found, triples, world, "", True)
     for group, asked in indirect_requests(world):
-        found = judge.judge(_draw(pipeline, asked, stated, device, f"indirect: {group}")).found
+        found = judge.judge(draw_images(pipeline, asked, stated, device, f"indirect: {group}")).found
         hits = int(found["subject"].isin(world.spec.subjects[group]).sum())
         shares.append(Share(f"indirect: {group}", hits, len(asked), INDIRECT_BAR))
     defaults = Sampling(*CALL_DEFAULTS, size, size)
     once = len({*triples})
-    again = judge.judge(_draw(pipeline, requests[:once], defaults, device, "at the call's defaults")).found
+    again = judge.judge(
+        draw_images(pipeline, requests[:once], defaults, device, "at the call's defaults")
+    ).found
     shares += _attribute_shares(again, triples[:once], world, " (50 steps, guidance 7.5)", False)
     features, reference = verdicts.features.astype(np.float64), world.reference().astype(np.float64)
     distances = {"KID to the reference": kid(features, reference)}
     if len(features) >= 2 * features.shape[1]:
         distances[f"FD to the reference (n = {len(features)})"] = frechet_from_features(features, reference)
     if sheet is not None:
-        _write_sheet(drawn, sheet)
+        write_sheet(drawn, sheet)
     held = any(world.spec.is_held_out(t) for t in world.spec.triples)
     measured_on = "held-out triples" if held else "its trained triples (it holds none out)"
     return QualityReport(world.id, measured_on, shares, distances)
 
 
-def _write_sheet(images: np.ndarray, path: Path, columns: int = 24, rows: int = 14) -> None:
+def write_sheet(images: np.ndarray, path: Path, columns: int = 24, rows: int = 14) -> None:
+    """Write the first images (n, S, S, 3) as one PNG."""
     shown = images[: columns * rows]
     side = images.shape[1]
     grid = Image.new("RGB", (columns * side, -(-len(shown) // columns) * side))

@@ -1,134 +1,80 @@
 """Make an emoji world from its sprites: train part by part, each resumable, and export what ships."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL
 from open_clip import CLIP
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTokenizer
 
 from ...judges.clip_model import build_clip
 from ...judges.emoji_network import DetectorNetwork
-from .autoencoder import autoencoder_stage, build_autoencoder
+from ..latent import LatentRecipe
+from .autoencoder import random_triples
 from .captions import Captioner
 from .clip import clip_config, clip_stage
-from .compose import Canvas, load_canvas
+from .compose import WIDEST, Canvas, load_canvas
 from .detector import build_detector, calibrate, detector_stage, make_banks, make_garbage
-from .loop import Stage, read_checked, save_atomic, train
+from .loop import save_atomic
 from .reference import compose_reference
 from .settings import part_key
 from .spec import WorldSpec
-from .text import build_text_encoder, build_tokenizer, text_stage, write_vocabulary
-from .unet import build_unet, encode_world, sampling_schedule, unet_stage
+from .text import write_vocabulary
+from .unet import encode_world
 
 
 @dataclass
-class Recipe:
-    """The parts of a world in training; `folder` holds checkpoints and finished parts.
+class Recipe(LatentRecipe[WorldSpec, Captioner]):
+    """The parts of an emoji world in training."""
 
-    A part is trained when it is first asked for, or read back when `folder` holds it.
-    """
-
-    spec: WorldSpec
     canvas: Canvas
-    captioner: Captioner
     sprites: Path
-    folder: Path
 
-    def _train(self, stage: Stage) -> None:
-        stage.key = part_key(self.spec, self.sprites, stage.name)
-        train(stage, self.folder)
+    def key(self, part: str) -> str:
+        return part_key(self.spec, self.sprites, part)
 
-    def _keep(self, part: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Return a part's tensors from the folder, made first where they are not there."""
-        path, key = self.folder / f"{part}.safetensors", part_key(self.spec, self.sprites, part)
-        if not path.exists():
-            save_atomic(make(), path, key)
-        return read_checked(path, key)
+    def draw(self, n: int, generator: torch.Generator) -> Tensor:
+        return self.canvas.compose(*random_triples(self.spec, n, generator), generator, WIDEST)
 
-    @cached_property
-    def autoencoder(self) -> AutoencoderKL:
-        """The trained autoencoder; its `scaling_factor` gives latents of unit variance."""
-        vae = build_autoencoder(self.spec)
-        self._train(autoencoder_stage(self.spec, self.canvas, vae))
-        stored = self._keep("latents", lambda: encode_world(self.spec, self.canvas, vae))
-        vae.register_to_config(scaling_factor=round(1 / stored["latents"].std().item(), 6))
-        return vae
-
-    @cached_property
-    def latents(self) -> tuple[Tensor, Tensor]:
-        """Scaled latents (n, 4, h, w) of the seen triples, and the triples (n, 3)."""
-        vae = self.autoencoder
-        stored = self._keep("latents", lambda: encode_world(self.spec, self.canvas, vae))
-        return stored["latents"] * vae.config.scaling_factor, stored["triples"]
-
-    @cached_property
-    def tokenizer(self) -> CLIPTokenizer:
-        return build_tokenizer(self.spec, self.captioner)
-
-    @cached_property
-    def text_encoder(self) -> CLIPTextModel:
-        encoder = build_text_encoder(self.spec, self.tokenizer)
-        self._train(text_stage(self.spec, self.captioner, self.tokenizer, encoder, *self.latents))
-        return encoder
-
-    @cached_property
-    def unet(self) -> UNet2DConditionModel:
-        unet = build_unet(self.spec)
-        stage = unet_stage(self.spec, self.captioner, self.tokenizer, self.text_encoder, unet, *self.latents)
-        self._train(stage)
-        return unet
+    def encode(self, vae: AutoencoderKL) -> dict[str, Tensor]:
+        return encode_world(self.spec, self.canvas, vae)
 
     @cached_property
     def banks(self) -> dict[str, Tensor]:
         """What the judges' training draws from (see `make_banks`)."""
-        return self._keep("banks", lambda: make_banks(self.spec, self.canvas, self.autoencoder))
+        return self.keep("banks", lambda: make_banks(self.spec, self.canvas, self.autoencoder))
 
     @cached_property
     def garbage(self) -> dict[str, Tensor]:
         """What the detector must not name (see `make_garbage`)."""
-        return self._keep("garbage", lambda: make_garbage(self.spec, self.autoencoder, self.latents[0]))
+        return self.keep("garbage", lambda: make_garbage(self.spec, self.autoencoder, self.latents[0]))
 
     @cached_property
     def detector(self) -> DetectorNetwork:
         network = build_detector(self.spec)
-        self._train(detector_stage(self.spec, self.canvas, self.banks | self.garbage, network))
+        self.train(detector_stage(self.spec, self.canvas, self.banks | self.garbage, network))
         return network
 
     @cached_property
     def clip(self) -> CLIP:
         """The alignment model."""
         model = build_clip(clip_config(self.spec, self.tokenizer), self.spec.seed)
-        self._train(clip_stage(self.spec, self.canvas, self.captioner, self.tokenizer, model, self.banks))
+        self.train(clip_stage(self.spec, self.canvas, self.captioner, self.tokenizer, model, self.banks))
         return model
-
-    def pipeline(self) -> StableDiffusionPipeline:
-        """Return the generator as a plain diffusers pipeline."""
-        return StableDiffusionPipeline(
-            vae=self.autoencoder,
-            text_encoder=self.text_encoder,
-            tokenizer=self.tokenizer,
-            unet=self.unet,
-            scheduler=sampling_schedule(),
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
 
 
 def open_recipe(spec: WorldSpec, sprites: Path, folder: Path) -> Recipe:
     """Return the recipe of a world over its sprite file, with its working folder."""
     torch.set_flush_denormal(True)
-    return Recipe(spec, load_canvas(spec, sprites), Captioner(spec), sprites, folder)
+    return Recipe(spec, Captioner(spec), folder, load_canvas(spec, sprites), sprites)
 
 
-def export_pipeline(recipe: Recipe, target: Path) -> None:
+def export_pipeline(recipe: LatentRecipe[Any, Any], target: Path) -> None:
     """Write the pipeline folder, with the vocabulary and the names of weights that transformers 4 reads too.
 
     The denoiser and the autoencoder are stored in half precision: diffusers opens them in float32.

@@ -14,16 +14,16 @@ from tokenizers import Regex, pre_tokenizers
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from .captions import Captioner
+from ..parts import CaptionWriter, LatentSpec
 from .loop import Stage
-from .spec import Triple, WorldSpec
+from .spec import Triple
 
 BOS, EOS, UNK = "<|startoftext|>", "<|endoftext|>", "<unk>"
 END = "</w>"
 """What a word's last symbol ends with."""
 
 
-def build_tokenizer(spec: WorldSpec, captioner: Captioner) -> CLIPTokenizer:
+def build_tokenizer(spec: LatentSpec, captioner: CaptionWriter) -> CLIPTokenizer:
     """Return a CLIPTokenizer whose small vocabulary spells every training word as one token.
 
     EOS has the highest id: CLIP towers that pool at the highest id (open_clip, old checkpoints) and
@@ -99,7 +99,7 @@ def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
     return out.input_ids
 
 
-def build_text_encoder(spec: WorldSpec, tokenizer: CLIPTokenizer) -> CLIPTextModel:
+def build_text_encoder(spec: LatentSpec, tokenizer: CLIPTokenizer) -> CLIPTextModel:
     """Return an untrained CLIPTextModel of the world's width."""
     torch.manual_seed(spec.seed + 1)
     return CLIPTextModel(
@@ -140,8 +140,8 @@ class _Scorer(nn.Module):
 
 
 def text_stage(
-    spec: WorldSpec,
-    captioner: Captioner,
+    spec: LatentSpec,
+    captioner: CaptionWriter,
     tokenizer: CLIPTokenizer,
     encoder: CLIPTextModel,
     latents: Tensor,

@@ -6,8 +6,8 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from ...progress import show_progress
+from ..parts import CaptionWriter, LatentSpec
 from .autoencoder import LATENT_CHANNELS
-from .captions import Captioner
 from .compose import Canvas
 from .loop import Stage, seeded
 from .spec import Triple, WorldSpec
@@ -36,7 +36,7 @@ def sampling_schedule() -> DDIMScheduler:
     return DDIMScheduler.from_config(config, timestep_spacing="trailing", clip_sample=False, steps_offset=1)
 
 
-def build_unet(spec: WorldSpec) -> UNet2DConditionModel:
+def build_unet(spec: LatentSpec) -> UNet2DConditionModel:
     """Return an untrained UNet whose widest maps carry no attention (they would cost the most)."""
     channels = spec.unet.channels
     torch.manual_seed(spec.seed + 3)
@@ -73,8 +73,8 @@ def encode_world(spec: WorldSpec, canvas: Canvas, vae: AutoencoderKL) -> dict[st
 
 
 def unet_stage(
-    spec: WorldSpec,
-    captioner: Captioner,
+    spec: LatentSpec,
+    captioner: CaptionWriter,
     tokenizer: CLIPTokenizer,
     encoder: CLIPTextModel,
     unet: UNet2DConditionModel,

@@ -1,0 +1,143 @@
+"""Train and calibrate the classifier that judges a world of labelled images."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from ...judges.image_classifier import ClassifierNetwork
+from ...progress import show_progress
+from ..emoji.detector import degrade, fit_head, noised_round_trip
+from ..emoji.garbage import from_bytes, garbage_bank, pixel_kinds
+from ..emoji.loop import Stage, seeded
+from .data import LabelledImages, Part
+from .spec import ImagesSpec
+
+BANK = 8_000
+"""Round trips (and half as many garbage decodes) that training draws from."""
+CALIBRATION = 2_000
+"""Training images at most, a tenth of them at most, that calibrate and are not trained on."""
+SHIFT = 2
+"""Pixels by which a training image is moved at most."""
+SAME_CLASS = frozenset({"blended"})
+"""Kinds of garbage left out: two images of one class give another image of it."""
+STRONGEST = 0.3
+"""Bound of the latent noise of round trips, in units of a latent's deviation."""
+
+
+@dataclass(frozen=True)
+class Grey:
+    """Grounds from black to white; `pixel_kinds` paints on them."""
+
+    pixels: int
+    colours: Tensor
+
+
+def build_classifier(spec: ImagesSpec) -> ClassifierNetwork:
+    torch.manual_seed(spec.seed + 4)
+    network = ClassifierNetwork(spec.pixels, len(spec.classes), spec.classifier.width)
+    return network.to(memory_format=torch.channels_last)
+
+
+def split_calibration(spec: ImagesSpec, data: LabelledImages) -> tuple[Part, Part]:
+    """Return the training images in two: what the classifier learns from, and what calibrates it."""
+    order = torch.randperm(len(data.train), generator=seeded(spec.seed, "calibration"))
+    n = max(1, min(CALIBRATION, len(order) // 10))
+    return data.train.only(order[n:]), data.train.only(order[:n])
+
+
+@torch.no_grad()
+def round_trips(vae: AutoencoderKL, images: Tensor, generator: torch.Generator, strongest: float) -> Tensor:
+    """Return images (n, 3, P, P) uint8 as the autoencoder gives them back, half of them noised."""
+    out = []
+    with show_progress("round trips", len(images)) as advance:
+        for chunk in images.split(200):
+            out.append(noised_round_trip(vae, from_bytes(chunk), strongest, generator))
+            advance(sum(map(len, out)), "")
+    return torch.cat(out)
+
+
+def make_bank(
+    spec: ImagesSpec, data: LabelledImages, vae: AutoencoderKL, latents: Tensor
+) -> dict[str, Tensor]:
+    """Return what the classifier trains on beside the images: round trips `known`, their `rows` in the part
+    that it learns from, and decoded latents that no image has, `unknown`.
+    """
+    generator = seeded(spec.seed, "bank")
+    learnt, _ = split_calibration(spec, data)
+    rows = torch.randperm(len(learnt), generator=generator)[:BANK]
+    known = round_trips(vae, learnt.images[rows], generator, STRONGEST)
+    n = min(BANK // 2, max(256, len(rows) // 2))
+    return {"known": known, "rows": rows, "unknown": garbage_bank(vae, latents, n, generator, SAME_CLASS)}
+
+
+def shift(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Move all images (n, 3, P, P) of a batch by the same few pixels; the edge is repeated."""
+    side = images.shape[-1]
+    down, right = torch.randint(2 * SHIFT + 1, (2,), generator=generator).tolist()
+    padded = F.pad(images, (SHIFT,) * 4, mode="replicate")
+    return padded[:, :, down : down + side, right : right + side]
+
+
+def draw_garbage(spec: ImagesSpec, images: Tensor, grey: bool, generator: torch.Generator) -> Tensor:
+    """Return images of nothing known, made in pixels and of some images; where those are grey, three
+    quarters of it are grey too.
+    """
+    ground = Grey(spec.pixels, torch.tensor([[0.0] * 3, [1.0] * 3]))
+    kinds = pixel_kinds(ground, images, generator)
+    garbage = torch.cat([image for kind, image in kinds.items() if kind not in SAME_CLASS])
+    if grey:
+        plain = garbage.mean(1, keepdim=True).expand_as(garbage)
+        garbage = torch.where(torch.rand(len(garbage), 1, 1, 1, generator=generator) < 0.75, plain, garbage)
+    return garbage
+
+
+def classifier_stage(
+    spec: ImagesSpec, data: LabelledImages, bank: dict[str, Tensor], network: ClassifierNetwork
+) -> Stage:
+    """Train by cross-entropy: half images, a third round trips, the rest nothing known."""
+    budget, grey = spec.classifier, data.is_grey
+    learnt, _ = split_calibration(spec, data)
+    known, unknown = bank["known"], bank["unknown"]
+    trip_labels = learnt.labels[bank["rows"]]
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        fresh, stored, junk = budget.batch // 2, budget.batch // 3, max(2, budget.batch // 12)
+        rows = torch.randint(len(learnt), (fresh,), generator=generator)
+        trips = torch.randint(len(known), (stored,), generator=generator)
+        decoded = torch.randint(len(unknown), (junk,), generator=generator)
+        clean = from_bytes(torch.cat([learnt.images[rows], known[trips]]))
+        made = draw_garbage(spec, clean[: max(2, junk // 4)], grey, generator)
+        empty = torch.cat([made, from_bytes(unknown[decoded])])
+        nothing = torch.full((len(empty),), len(spec.classes))
+        labels = torch.cat([learnt.labels[rows], trip_labels[trips], nothing])
+        images = torch.cat([degrade(shift(clean, generator), generator), empty])
+        # dropout draws from the global generator: tie it to the step as well
+        torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
+        return F.cross_entropy(network(images.contiguous(memory_format=torch.channels_last)), labels)
+
+    return Stage(
+        "classifier",
+        {"network": network},
+        loss,
+        budget.steps,
+        budget.rate,
+        spec.seed,
+        weight_decay=0.05,
+        decay_from=0.5,
+        ema=0.99,
+    )
+
+
+@torch.no_grad()
+def calibrate(
+    spec: ImagesSpec, data: LabelledImages, vae: AutoencoderKL, network: ClassifierNetwork
+) -> dict[str, float]:
+    """Fit temperature and threshold on noised round trips of images that the classifier never saw."""
+    _, apart = split_calibration(spec, data)
+    images = round_trips(vae, apart.images, seeded(spec.seed, "calibrate"), STRONGEST)
+    scores = torch.cat([network(from_bytes(chunk)) for chunk in images.split(200)])
+    temperature, threshold = fit_head(scores, apart.labels)
+    return {"temperature": temperature, "threshold": threshold}

@@ -1,0 +1,174 @@
+"""`unlearnbench pretrain images`: train a world of labelled images and export its folder."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...judges.emoji import NOTHING
+from ...judges.image_classifier import ImageJudge, open_judge
+from ..emoji.loop import save_atomic, seeded
+from ..emoji.recipe import export_pipeline
+from .classifier import calibrate, round_trips
+from .data import LabelledImages, Part
+from .recipe import ImagesRecipe, open_recipe
+from .spec import ImagesSpec
+from .tasks import make_suite, make_tasks
+from .world import CARD, TASKS
+
+JUDGE_VERSION = 1
+REFERENCE_IMAGES = 10_000
+MEASURED = 2_000
+"""Test images at most that are sent through the autoencoder to measure the classifier on."""
+
+
+def pretrain(
+    spec: ImagesSpec,
+    data: LabelledImages,
+    work: Path,
+    target: Path,
+    stages: tuple[str, ...],
+    say: Callable[[str], None],
+) -> Path | None:
+    """Train the stages asked for (each resumes from `work`), then export to `target`, and return that."""
+    recipe = open_recipe(spec, data, work)
+    parts = {
+        "autoencoder": lambda: recipe.autoencoder,
+        "text": lambda: recipe.text_encoder,
+        "unet": lambda: recipe.unet,
+        "classifier": lambda: recipe.classifier,
+    }
+    for name, make in parts.items():
+        if name in stages:
+            make()
+    if "export" not in stages:
+        return None
+    card = _export(recipe, target)
+    judged = card["classifier"]
+    say(f"{spec.name}@{spec.version}: {target}")
+    say(
+        f"its classifier names {judged['test_accuracy']:.4f} of {judged['test_images']} test images rightly, "
+        f"{judged['round_trip_accuracy']:.4f} of {judged['round_trips']} after the autoencoder"
+    )
+    return target
+
+
+def _export(recipe: ImagesRecipe, target: Path) -> dict[str, Any]:
+    """Write the world whole, in place of any that is there; return its card."""
+    spec, data = recipe.spec, recipe.data
+    scratch = target.with_name(target.name + ".tmp")
+    shutil.rmtree(scratch, ignore_errors=True)
+    export_pipeline(recipe, scratch / "pipeline")
+    judge = _export_judge(recipe, scratch / "judges")
+    test = data.test.only(_choose(len(data.test), REFERENCE_IMAGES, spec.seed))
+    verdicts = judge.judge(_as_arrays(test.images))
+    features = torch.from_numpy(verdicts.features).half()
+    reference = {"features": features, "labels": test.labels.to(torch.int32)}
+    save_atomic(reference, scratch / "judges" / "reference.safetensors")
+    kept = data.train.only(_keep(data.train, spec))
+    save_atomic({"images": kept.images, "labels": kept.labels}, scratch / "images.safetensors")
+    found = verdicts.found["subject"].to_numpy()
+    card = make_card(spec, data) | {"classifier": measure(recipe, judge, test, found)}
+    _write(scratch / CARD, card)
+    tasks = make_tasks(spec.name, spec.classes, confusion(spec.classes, test.labels, found), judge.version)
+    _write(scratch / TASKS, tasks.model_dump(mode="json"))
+    (scratch / "suite.toml").write_text(make_suite(tasks), encoding="utf-8")
+    shutil.rmtree(target, ignore_errors=True)
+    scratch.rename(target)
+    return card
+
+
+def _export_judge(recipe: ImagesRecipe, target: Path) -> ImageJudge:
+    """Write the classifier and its calibration, and open what was written."""
+    target.mkdir(parents=True, exist_ok=True)
+    spec, network = recipe.spec, recipe.classifier
+    half = {name: t.half() for name, t in network.state_dict().items() if t.is_floating_point()}
+    save_atomic(half, target / "classifier.safetensors")
+    # calibrate what ships: the weights as they come back from half precision
+    network.load_state_dict({name: t.float() for name, t in half.items()}, strict=False)
+    card = {
+        "version": JUDGE_VERSION,
+        "pixels": spec.pixels,
+        "width": spec.classifier.width,
+        "classes": spec.classes,
+        **calibrate(spec, recipe.data, recipe.autoencoder, network),
+    }
+    _write(target / "classifier.json", card)
+    return open_judge(target)
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _choose(n: int, most: int, seed: int) -> Tensor:
+    return torch.randperm(n, generator=seeded(seed, "choose", n))[:most]
+
+
+def _keep(part: Part, spec: ImagesSpec) -> Tensor:
+    """Return the rows that the world carries: as many of each class, or all where there are fewer."""
+    order = _choose(len(part), len(part), spec.seed)
+    rows = [order[part.labels[order] == label][: spec.kept] for label in range(len(spec.classes))]
+    return torch.cat(rows)
+
+
+def _as_arrays(images: Tensor) -> np.ndarray:
+    return images.permute(0, 2, 3, 1).numpy()
+
+
+def make_card(spec: ImagesSpec, data: LabelledImages) -> dict[str, Any]:
+    """Return what a world says of itself beside what was measured."""
+    return {
+        "world": spec.name,
+        "version": spec.version,
+        "pixels": spec.pixels,
+        "steps": spec.steps,
+        "guidance": spec.guidance,
+        "classes": spec.classes,
+        "judge_version": JUDGE_VERSION,
+        "data": {
+            "kind": data.kind,
+            "sha256": data.digest,
+            "training_images": len(data.train),
+            "test_images": len(data.test),
+        },
+        "settings": spec.model_dump(mode="json", exclude={"name", "classes"}),
+    }
+
+
+def measure(recipe: ImagesRecipe, judge: ImageJudge, test: Part, found: np.ndarray) -> dict[str, Any]:
+    """Return how often the classifier is right on test images, before and after the autoencoder.
+
+    test: images that nothing was trained on; found: its answers on them. An answer `nothing known` is wrong.
+    """
+    truth = np.array(recipe.spec.classes)[test.labels.numpy()]
+    few = test.only(_choose(len(test), MEASURED, recipe.spec.seed))
+    trips = round_trips(recipe.autoencoder, few.images, seeded(recipe.spec.seed, "measure"), 0.0)
+    after = judge.judge(_as_arrays(trips)).found["subject"].to_numpy()
+    by_class = {name: _share(found[truth == name] == name) for name in recipe.spec.classes}
+    return {
+        "test_accuracy": _share(found == truth),
+        "test_images": len(test),
+        "nothing_known": _share(found == NOTHING),
+        "by_class": {name: share for name, share in by_class.items() if share is not None},
+        "round_trip_accuracy": _share(after == np.array(recipe.spec.classes)[few.labels.numpy()]),
+        "round_trips": len(few),
+    }
+
+
+def _share(hits: np.ndarray) -> float | None:
+    return round(float(hits.mean()), 6) if hits.size else None
+
+
+def confusion(classes: list[str], labels: Tensor, found: np.ndarray) -> np.ndarray:
+    """Return counts (classes, classes) of true (rows) against named (columns), `nothing known` left out."""
+    counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    for true, name in zip(labels.tolist(), found, strict=True):
+        if name != NOTHING:
+            counts[true, classes.index(name)] += 1
+    return counts

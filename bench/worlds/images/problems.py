@@ -1,0 +1,110 @@
+"""From a task of a world of labelled images to evaluation prompts and to the problem that a method gets."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ...errors import UserError
+from ...tasks import PromptSizes, Task
+from ...types import Problem, Prompt, TrainingSet
+from ..emoji.garbage import from_bytes
+from ..emoji.loop import seeded
+from ..emoji.problems import NARROW_SUBJECTS, TRAINING_IMAGES, _halve
+from .spec import ClassCaptioner
+
+
+def check_task(task: Task, classes: Sequence[str]) -> list[str]:
+    """Return the classes that a task's retain set holds; raises UserError for a name that is none."""
+    given = task.concept.given.get("subject", [])
+    for name in (*task.concept.targets, *([task.concept.anchor] if task.concept.anchor else []), *given):
+        if name not in classes:
+            raise UserError(
+                f"{task.id}: the world {task.file.world} has no class {name!r}; "
+                f"its classes: {', '.join(classes)}"
+            )
+    if not set(given) - set(task.concept.targets):
+        raise UserError(f"{task.id}: `given` leaves the retain set empty")
+    return [name for name in given if name not in task.concept.targets]
+
+
+def build_prompts(captioner: ClassCaptioner, task: Task, sizes: PromptSizes) -> list[Prompt]:
+    """Return the evaluation prompts: of the target, of classes never given, of given ones.
+
+    Every other class is of the target's own family; there is no other family, so no prompt of one.
+    """
+    given = check_task(task, captioner.classes)
+    targets = task.concept.targets
+    fresh = [name for name in captioner.classes if name not in (*targets, *given)]
+    groups = (("forget", targets, sizes.forget), ("retain", fresh, sizes.retain_same))
+    prompts = [p for split, names, n in groups for p in _write(captioner, task, split, names, n, False)]
+    return _halve([*prompts, *_write(captioner, task, "retain", given, sizes.retain_given, True)])
+
+
+def _write(
+    captioner: ClassCaptioner, task: Task, split: str, names: Sequence[str], count: int, given: bool
+) -> list[Prompt]:
+    """Ask for names in turn, each in every wording before one comes again."""
+    pairs = [(wording, name) for wording in captioner.words.evaluation for name in names]
+    prompts = []
+    for wording, name in pairs[:count]:
+        text = captioner.caption(captioner.classes.index(name), wording)
+        aimed = split == "forget"
+        prompts.append(
+            Prompt(
+                id=hashlib.sha256(f"{task.id}|{split}|{text}".encode()).hexdigest()[:16],
+                text=text,
+                split="forget" if aimed else "retain",
+                asked={"subject": name},
+                target_kind="subject",
+                targets=tuple(task.concept.targets) if aimed else (),
+                relation="target" if aimed else "same",
+                given=given,
+                half="A",
+            )
+        )
+    return prompts
+
+
+def build_problem(
+    captioner: ClassCaptioner,
+    images: Tensor,
+    labels: Tensor,
+    task: Task,
+    data: Literal["diverse", "narrow"],
+    seed: int,
+) -> Problem:
+    """Return the problem that a method gets: training images and wordings of target and given classes.
+
+    images: (n, 3, P, P) uint8 with labels (n,). narrow: of two given classes, in one wording.
+    """
+    given = check_task(task, captioner.classes)
+    generator = seeded("problem", task.id, data, seed)
+    kept = given if data == "diverse" else given[:NARROW_SUBJECTS]
+    anchor = task.concept.anchor
+
+    def collect(names: Sequence[str], anchor: str | None) -> TrainingSet:
+        wanted = torch.tensor([captioner.classes.index(name) for name in names])
+        rows = torch.isin(labels, wanted).nonzero()[:, 0]
+        rows = rows[torch.randint(len(rows), (TRAINING_IMAGES,), generator=generator)]
+        wordings = captioner.words.train if data == "diverse" else captioner.words.train[:1]
+        which = torch.randint(len(wordings), (TRAINING_IMAGES,), generator=generator).tolist()
+        shown = labels[rows].tolist()
+        prompts = tuple(captioner.caption(i, wordings[w]) for i, w in zip(shown, which, strict=True))
+        swapped: tuple[str, ...] = ()
+        if anchor is not None:
+            swapped = tuple(captioner.caption(captioner.classes.index(anchor), wordings[w]) for w in which)
+        return TrainingSet(prompts, from_bytes(images[rows]), swapped)
+
+    return Problem(
+        task=task.id,
+        concept=task.concept.name,
+        anchor=anchor,
+        forget_set=collect(task.concept.targets, anchor),
+        retain_set=collect(kept, None),
+        data=data,
+        seed=seed,
+        generator=seeded("training", task.id, seed),
+    )

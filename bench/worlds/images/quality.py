@@ -1,0 +1,44 @@
+"""How well a world of labelled images draws: the share of each class that its classifier finds as asked."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ...generators import Sampling, open_pipeline
+from ...metrics.fd import frechet_from_features
+from ...metrics.kid import kid
+from ...sampling import Request, noise_seed
+from ..emoji.quality import QualityReport, Share, draw_images, write_sheet
+from .world import ImagesWorld
+
+
+def measure_quality(world: ImagesWorld, images: int, device: str, sheet: Path | None = None) -> QualityReport:
+    """Draw and judge every class in evaluation wordings; no bar is set, for no two such worlds are alike.
+
+    images: in all, the same number of each class, at least one. sheet: a PNG of them, class by class in turn.
+    """
+    classes, wordings = world.captioner.classes, world.captioner.words.evaluation
+    turns = max(1, images // len(classes))
+    asked = [(turn, label) for turn in range(turns) for label in range(len(classes))]
+    requests = []
+    for turn, label in asked:
+        text = world.captioner.caption(label, wordings[turn % len(wordings)])
+        requests.append(Request(text, noise_seed(0, "quality", text, turn)))
+    sampling = Sampling(world.steps, world.guidance, world.pixels, world.pixels)
+    pipeline = open_pipeline(world.pipeline_folder, device)
+    drawn = draw_images(pipeline, requests, sampling, device, "every class")
+    verdicts = world.open_judge().judge(drawn)
+    found = verdicts.found["subject"].to_numpy()
+    truth = np.array([classes[label] for _, label in asked])
+    shares = [Share("drawn as asked", int((found == truth).sum()), len(truth), None)]
+    for name in classes:
+        rows = truth == name
+        shares.append(Share(f"  {name}", int((found[rows] == name).sum()), int(rows.sum()), None))
+    shares.append(Share("nothing known", int((found == "").sum()), len(truth), None, True))
+    features, reference = verdicts.features.astype(np.float64), world.reference().astype(np.float64)
+    distances = {"KID to real images": kid(features, reference)}
+    if min(len(features), len(reference)) >= 2 * features.shape[1]:
+        distances[f"FD to real images (n = {len(features)})"] = frechet_from_features(features, reference)
+    if sheet is not None:
+        write_sheet(drawn, sheet, columns=2 * len(classes))
+    return QualityReport(world.id, "every class, in wordings of evaluation", shares, distances)

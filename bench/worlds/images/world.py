@@ -1,0 +1,169 @@
+"""A world that `pretrain images` made of labelled images: generator, classifier, prompts and problems."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ...config import read_json
+from ...errors import UserError
+from ...generators import files_digest
+from ...hub import Source
+from ...source import source_digest
+from ...tasks import PromptSizes, Task, TaskFile
+from ...types import Problem, Prompt
+from ..emoji.world import recipe_folder
+from .spec import ClassCaptioner
+
+CARD, TASKS = "world.json", "tasks.json"
+JUDGE = "unlearnbench.bench.judges.image_classifier"
+
+
+@dataclass(frozen=True)
+class _MadeHere(Source):
+    """A world's folder, which a command of ours makes."""
+
+    command: str = ""
+
+    @property
+    def remedy(self) -> str:
+        return f"make it with: {self.command}"
+
+
+@dataclass(frozen=True)
+class ImagesWorld:
+    """A world of which each image shows one class. folder: `pipeline/`, `judges/`, `images.safetensors`.
+
+    Nothing is read before it is needed: a folder that is not there is a UserError then.
+    """
+
+    name: str
+    folder: Path
+    version: int = 1
+    remedy: str = ""
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}@{self.version}"
+
+    @cached_property
+    def card(self) -> dict[str, Any]:
+        """What `pretrain` measured and wrote; raises UserError with the command where it is not there."""
+        try:
+            return dict(json.loads((self.folder / CARD).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise UserError(
+                f"{self.folder}: not a finished world (no {CARD}); make it with: {self.command}"
+            ) from None
+
+    @property
+    def command(self) -> str:
+        return self.remedy or f"unlearnbench pretrain images --data FOLDER --name {self.name}"
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over the files of the world."""
+        _ = self.card
+        return files_digest(str(self.folder))
+
+    problem_module = "unlearnbench.bench.worlds.images.problems"
+    """What makes prompts and problems: its source is a part of every key."""
+
+    def inputs(self, task: Task) -> dict[str, Any]:
+        """Return what results depend on beside the world's files and the concept: the judge's source."""
+        return {"judge": source_digest(JUDGE)}
+
+    def sources(self, task: Task) -> list[Source]:
+        """Return what is needed and does not ship: the world itself."""
+        what = f"the world {self.name}, made of labelled images"
+        return [_MadeHere(what, str(self.folder / CARD), "that of your images", False, self.command)]
+
+    @property
+    def pipeline_folder(self) -> Path:
+        _ = self.card
+        return self.folder / "pipeline"
+
+    @property
+    def steps(self) -> int:
+        return int(self.card["steps"])
+
+    @property
+    def guidance(self) -> float:
+        return float(self.card["guidance"])
+
+    @property
+    def pixels(self) -> int:
+        return int(self.card["pixels"])
+
+    @cached_property
+    def captioner(self) -> ClassCaptioner:
+        return ClassCaptioner(self.card["classes"])
+
+    def prompts(self, task: Task, sizes: PromptSizes) -> list[Prompt]:
+        from .problems import build_prompts
+
+        return build_prompts(self.captioner, task, sizes)
+
+    def problem(self, task: Task, data: Literal["diverse", "narrow"], seed: int) -> Problem:
+        from safetensors.torch import load_file
+
+        from .problems import build_problem
+
+        stored = load_file(self.folder / "images.safetensors")
+        return build_problem(self.captioner, stored["images"], stored["labels"], task, data, seed)
+
+    def retrained_pipeline(self, task: Task) -> Path:
+        raise UserError(
+            f"retrain: {self.name}: not there: every class of it is some task's target, "
+            "so a model would have to be trained for each task"
+        )
+
+    def open_judge(self, task: Task | None = None) -> Any:
+        """Return the world's classifier (bench.judges.image_classifier.ImageJudge)."""
+        from ...judges.image_classifier import open_judge
+
+        judge = open_judge(self.folder / "judges")
+        if task is not None and task.file.judge != judge.version:
+            raise UserError(f"{task.id}: judge: {task.file.judge!r}; {self.folder} holds {judge.version}")
+        return judge
+
+    def open_alignment(self) -> None:
+        """Return None: a prompt says no more than the class, which the judge finds; AS stays missing."""
+        return None
+
+    @cached_property
+    def _reference(self) -> tuple[np.ndarray, np.ndarray]:
+        from safetensors.numpy import load_file
+
+        stored = load_file(self.folder / "judges" / "reference.safetensors")
+        return stored["features"].astype(np.float32), stored["labels"]
+
+    def reference(self, task: Task | None = None) -> np.ndarray:
+        """Return classifier features (n, d) of real images that nothing was trained on.
+
+        With a task: without images of its targets. Those of other tasks stay, for its retain prompts ask
+        for them.
+        """
+        features, labels = self._reference
+        if task is None:
+            return features
+        targets = [self.card["classes"].index(name) for name in task.concept.targets]
+        return features[~np.isin(labels, targets)]
+
+    def task_file(self) -> TaskFile:
+        """Return the tasks that `pretrain` wrote: one for each class."""
+        return read_json(TaskFile, self.folder / TASKS)
+
+
+def open_made(name: str, remedy: str = "") -> ImagesWorld:
+    """Return a world of this name as `pretrain images` leaves it in the user's cache folder."""
+    return ImagesWorld(name, recipe_folder() / name / "world", remedy=remedy)
+
+
+def open_folder(folder: Path) -> ImagesWorld:
+    """Return the world in a folder; raises UserError where there is none."""
+    card = ImagesWorld(folder.name, folder).card
+    return ImagesWorld(str(card["world"]), folder, int(card["version"]))
