@@ -41,7 +41,8 @@ def unlearn_concept(options: argparse.Namespace) -> int:
     )
     set_threads(options.threads)
     device = choose_device(options.device)
-    out = unlearn_model(_at_home(order), options.out, device, lambda line: print(line, file=sys.stderr))
+    order = _at_home(order, options.images)
+    out = unlearn_model(order, options.out, device, lambda line: print(line, file=sys.stderr))
     task = order.task or NO_TASK
     print(f"unlearned: {out}")
     print(f"measure it: unlearnbench evaluate --model {out} --task {task}")
@@ -71,15 +72,42 @@ def find_task(concept: str) -> str:
     return min(found, key=lambda name: (not name.endswith("@emoji"), name)) if found else ""
 
 
-def _at_home(order: Any) -> Any:
-    """Return the order with a world's name replaced by its pipeline, drawn as that world is made for."""
-    worlds = registry("worlds")
-    if order.model not in worlds or Path(order.model).exists():
+def _at_home(order: Any, images: int) -> Any:
+    """Return the order for a world's own model: its pipeline, drawn as that world is made for.
+
+    An embedded world's text encoder knows the words of its own captions alone; where none are given, the
+    prompts are those, of the task that asks for the concept.
+    """
+    world = find_world(order.model)
+    if world is None:
         return order
-    world = worlds[order.model].load()()
-    return replace(
+    order = replace(
         order,
         model=str(world.pipeline_folder),
         steps=order.steps or world.steps,
         guidance=world.guidance if order.guidance is None else order.guidance,
     )
+    tasks = task_registry()
+    name = order.task.partition("@")[0] + "@" + world.id.partition("@")[0]
+    if order.forget or order.retain or not hasattr(world, "captioner") or name not in tasks:
+        return order
+    problem = world.problem(tasks[name], "diverse", order.seed)
+    forget, retain = (
+        tuple(dict.fromkeys(part.prompts))[:images] for part in (problem.forget_set, problem.retain_set)
+    )
+    return replace(order, forget=forget, retain=retain, anchor=order.anchor or problem.anchor, task=name)
+
+
+def find_world(model: str) -> Any | None:
+    """Return the world whose name a model is, or whose own pipeline folder; None where it is neither."""
+    worlds, place = registry("worlds"), Path(model)
+    if model in worlds and not place.exists():
+        return worlds[model].load()()
+    for name in worlds if place.exists() else ():
+        world = worlds[name].load()()
+        try:
+            if world.pipeline_folder.resolve() == place.resolve():
+                return world
+        except UserError:  # that world's weights are not on this machine
+            continue
+    return None

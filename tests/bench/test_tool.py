@@ -10,9 +10,10 @@ import torch
 from diffusers import DiffusionPipeline
 
 from unlearnbench.bench.cli import main
-from unlearnbench.bench.cli_commands import registry
-from unlearnbench.bench.cli_unlearn import find_task, read_settings
+from unlearnbench.bench.cli_commands import registry, task_registry
+from unlearnbench.bench.cli_unlearn import _at_home, find_task, read_settings
 from unlearnbench.bench.errors import UserError
+from unlearnbench.bench.tasks import PromptSizes
 from unlearnbench.bench.tool import Order, unlearn_model
 from unlearnbench.bench.writing import KINDS, read_prompts, replace_concept, write_prompts
 
@@ -173,3 +174,22 @@ def test_settings_are_toml_values() -> None:
 def test_the_task_that_measures_a_concept_is_found() -> None:
     assert find_task("Cat Face") == "classes/cat-face@emoji"
     assert find_task("Van Gogh") == ""
+
+
+@pytest.mark.parametrize("model", ["tiny", "folder"])
+def test_a_worlds_own_model_is_asked_in_its_own_words(model: str) -> None:
+    """The small text encoder of an embedded world knows no others; prompts that are given stay."""
+    world = registry("worlds")["tiny"].load()()
+    named = model if model == "tiny" else str(world.pipeline_folder)
+    order = _at_home(Order(named, "cat face", task="classes/cat-face@emoji"), 5)
+    assert (order.model, order.steps, order.guidance) == (str(world.pipeline_folder), world.steps, 2.0)
+    assert order.task == "classes/cat-face@tiny"
+    assert order.anchor == "dog face"
+    assert len(order.forget) == len(order.retain) == 5
+    assert all("cat face" in prompt for prompt in order.forget)
+    assert not any("cat face" in prompt for prompt in order.retain)
+    evaluated = {p.text for p in world.prompts(task_registry()[order.task], PromptSizes())}
+    assert not evaluated & {*order.forget, *order.retain}
+    own = _at_home(Order(named, "cat face", forget=("a cat face",), task=order.task), 5)
+    assert own.forget == ("a cat face",)
+    assert _at_home(Order("somebody/elses", "cat face"), 5).forget == ()

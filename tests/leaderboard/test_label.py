@@ -32,7 +32,6 @@ from unlearnbench.leaderboard.labels import Labels, check_published, read_labels
 from unlearnbench.leaderboard.load import load, load_one
 
 from .synthetic import make_record
-from .test_browser import browser  # noqa: F401
 
 RED, BLUE = (200, 30, 30), (30, 30, 200)
 """Tiles that show the target, and tiles that do not: what the person of these tests looks at."""
@@ -357,7 +356,7 @@ def _answer(page: Any, done: int) -> None:
 
 
 def test_twenty_answers_in_a_browser_with_a_kill_between(
-    browser: Any,  # noqa: F811
+    browser: Any,
     planted: list[Path],
     tmp_path: Path,
 ) -> None:
