@@ -17,6 +17,16 @@ from .store import Store, content_key
 NOISE_VERSION = 1
 """Bump when the derivation of an image's noise changes."""
 MICRO_BATCH = {"cpu": 24, "cuda": 96, "mps": 24}
+"""Images of a batch at most, by kind of device."""
+PIXELS = {"cpu": 24 * 128**2, "cuda": 16 * 512**2, "mps": 4 * 512**2}
+"""Pixels of a batch at most: an autoencoder decodes all of it at once."""
+
+
+def micro_batch(device: str, sampling: Sampling) -> int:
+    """Return how many images of a size are drawn at once: equal for every machine with such a device."""
+    kind = device.partition(":")[0]
+    most = MICRO_BATCH.get(kind, MICRO_BATCH["cpu"])
+    return max(1, min(most, PIXELS.get(kind, PIXELS["cpu"]) // (sampling.height * sampling.width)))
 
 
 @dataclass(frozen=True)
@@ -104,7 +114,7 @@ class Drawing:
         Batches are cut from the list of requests, not from what is missing: a broken run draws the same
         batches as an unbroken one, so that the images are bit-identical.
         """
-        size = MICRO_BATCH.get(self.device, 24)
+        size = micro_batch(self.device, self.sampling)
         images: list[np.ndarray] = []
         for start in range(0, len(requests), size):
             batch = list(requests[start : start + size])

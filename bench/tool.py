@@ -21,7 +21,7 @@ from .generators import Generator, Sampling, denoiser_name, open_pipeline, train
 from .points import count_steps
 from .progress import show_progress
 from .registry import builtin_registry
-from .sampling import MICRO_BATCH, Request, draw_batch
+from .sampling import Request, draw_batch, micro_batch
 from .types import Problem, TrainingSet
 from .writing import Kind, Wording, replace_all, write_prompts
 
@@ -165,7 +165,7 @@ def _sampling(pipeline: Any, order: Order) -> Sampling:
 def _draw(pipeline: Any, sampling: Sampling, prompts: Sequence[str], seed: int, name: str) -> torch.Tensor:
     """Return images (n, 3, H, W) in [-1, 1], one a prompt, each with a noise of its own."""
     generator = Generator(pipeline, sampling, "")
-    size = MICRO_BATCH.get(str(pipeline.device.type), 24) if sampling.height <= 128 else 4
+    size = micro_batch(pipeline.device.type, sampling)
     images: list[np.ndarray] = []
     with show_progress(f"drawing what to {name}", len(prompts)) as advance:
         for start in range(0, len(prompts), size):

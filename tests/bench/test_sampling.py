@@ -9,7 +9,15 @@ import pytest
 
 from unlearnbench.bench import sampling as module
 from unlearnbench.bench.generators import Sampling
-from unlearnbench.bench.sampling import Drawing, Request, decode_png, encode_png, image_key, noise_seed
+from unlearnbench.bench.sampling import (
+    Drawing,
+    Request,
+    decode_png,
+    encode_png,
+    image_key,
+    micro_batch,
+    noise_seed,
+)
 from unlearnbench.bench.store import Store
 
 SETTINGS = Sampling(steps=4, guidance=2.0, height=8, width=8)
@@ -121,3 +129,18 @@ def test_a_broken_run_draws_the_same_batches(tmp_path: Path, monkeypatch: pytest
     resumed = _drawing()
     resumed.draw(requests, store, lambda n: None)
     assert fake.batches == [[4, 5, 6, 7]]
+
+
+@pytest.mark.parametrize(
+    ("device", "side", "images"),
+    [
+        ("cpu", 64, 24),
+        ("cpu", 512, 1),
+        ("cuda", 64, 96),
+        ("cuda:1", 512, 16),
+        ("cuda", 1024, 4),
+        ("xpu", 64, 24),
+    ],
+)
+def test_a_batch_is_smaller_where_images_are_large(device: str, side: int, images: int) -> None:
+    assert micro_batch(device, Sampling(2, 1.0, side, side)) == images
