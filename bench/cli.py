@@ -28,6 +28,23 @@ def build_parser() -> argparse.ArgumentParser:
     doctor.add_argument("--task", action="append", required=True, help="family/concept@world; repeatable")
     _add_places(doctor, "--model")
     doctor.set_defaults(run="cli_plan.check_task")
+    _add_boards(commands)
+    listing = commands.add_parser("list", help="tasks, methods, metrics, judges, worlds, suites")
+    listing.add_argument("kind", nargs="?", help="one kind alone")
+    listing.set_defaults(run="cli_commands.show_list")
+    _add_pretrain(commands)
+    quality = commands.add_parser("quality", help="the quality bar of a world's base model")
+    quality.add_argument("world", nargs="?", default="emoji", help="its name, or the folder of a made one")
+    quality.add_argument("--images", type=int, default=1000, help="images of held-out triples (default 1000)")
+    quality.add_argument("--sheet", type=Path, help="write a sheet of the images to this PNG")
+    quality.add_argument("--judges", action="store_true", help="measure the world's detector instead")
+    _add_machine(quality)
+    quality.set_defaults(run="cli_worlds.show_quality")
+    return parser
+
+
+def _add_boards(commands: Any) -> None:
+    """What is made of records that are there."""
     leaderboard = commands.add_parser("leaderboard", help="make the page and its exports from records")
     leaderboard.add_argument(
         "records", type=Path, nargs="*", default=[Path("runs/demo")], help="folders of records (runs/demo)"
@@ -44,9 +61,6 @@ def build_parser() -> argparse.ArgumentParser:
     site.add_argument("records", type=Path, nargs="+", metavar="RESULTS", help="folders of records")
     site.add_argument("--out", type=Path, required=True, help="folder of the site")
     site.set_defaults(run="cli_boards.make_site")
-    listing = commands.add_parser("list", help="tasks, methods, metrics, judges, worlds, suites")
-    listing.add_argument("kind", nargs="?", help="one kind alone")
-    listing.set_defaults(run="cli_commands.show_list")
     compare = commands.add_parser("compare", help="compare methods over concepts: AVA and paired differences")
     compare.add_argument("records", type=Path, nargs="+", help="folders of records")
     compare.add_argument("--rival", default="gradient_sum", help="method that the others are compared with")
@@ -59,15 +73,6 @@ def build_parser() -> argparse.ArgumentParser:
     coverage = commands.add_parser("coverage", help="simulate whether the board's intervals hold")
     coverage.add_argument("--suites", type=int, default=300, help="suites simulated for each truth")
     coverage.set_defaults(run="cli_boards.show_coverage")
-    _add_pretrain(commands)
-    quality = commands.add_parser("quality", help="the quality bar of a world's base model")
-    quality.add_argument("world", nargs="?", default="emoji", help="its name, or the folder of a made one")
-    quality.add_argument("--images", type=int, default=1000, help="images of held-out triples (default 1000)")
-    quality.add_argument("--sheet", type=Path, help="write a sheet of the images to this PNG")
-    quality.add_argument("--judges", action="store_true", help="measure the world's detector instead")
-    _add_machine(quality)
-    quality.set_defaults(run="cli_worlds.show_quality")
-    return parser
 
 
 def _add_machine(parser: argparse.ArgumentParser) -> None:

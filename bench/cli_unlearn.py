@@ -1,6 +1,7 @@
 """What `unlearn` does: a model and a concept in, an unlearned model's folder out."""
 
 import argparse
+import json
 import sys
 import tomllib
 from dataclasses import replace
@@ -10,7 +11,16 @@ from typing import Any
 from .card import NO_TASK
 from .cli_commands import check_counts, choose_device, registry, set_threads, task_registry
 from .errors import UserError
+from .hub import locate
 from .writing import KINDS, read_prompts
+
+LIKE = {
+    "StableDiffusionPipeline": "sd15",
+    "StableDiffusionXLPipeline": "sdxl",
+    "StableDiffusion3Pipeline": "sd3",
+    "FluxPipeline": "flux",
+}
+"""World whose tasks are suggested for somebody's pipeline of a class."""
 
 
 def unlearn_concept(options: argparse.Namespace) -> int:
@@ -37,11 +47,10 @@ def unlearn_concept(options: argparse.Namespace) -> int:
         guidance=options.guidance,
         image_size=options.image_size,
         seed=options.seed,
-        task=find_task(options.concept),
     )
     set_threads(options.threads)
     device = choose_device(options.device)
-    order = _at_home(order, options.images)
+    order = place(order)
     out = unlearn_model(order, options.out, device, lambda line: print(line, file=sys.stderr))
     task = order.task or NO_TASK
     print(f"unlearned: {out}")
@@ -65,37 +74,37 @@ def read_settings(given: list[str]) -> dict[str, Any]:
     return settings
 
 
-def find_task(concept: str) -> str:
-    """Return the first task whose one target is the concept, by its id; "" where there is none."""
-    tasks = task_registry().values()
-    found = [t.id for t in tasks if [n.lower() for n in t.concept.targets] == [concept.lower()]]
-    return min(found, key=lambda name: (not name.endswith("@emoji"), name)) if found else ""
-
-
-def _at_home(order: Any, images: int) -> Any:
-    """Return the order for a world's own model: its pipeline, drawn as that world is made for.
+def place(order: Any) -> Any:
+    """Return the order with the task that measures it; for a world's own model, as that world is made for.
 
     An embedded world's text encoder knows the words of its own captions alone; where none are given, the
     prompts are those, of the task that asks for the concept.
     """
     world = find_world(order.model)
     if world is None:
-        return order
+        return replace(order, task=find_task(order.concept, _guess_world(order.model)))
     order = replace(
         order,
         model=str(world.pipeline_folder),
         steps=order.steps or world.steps,
         guidance=world.guidance if order.guidance is None else order.guidance,
+        task=find_task(order.concept, world.id.partition("@")[0]),
     )
-    tasks = task_registry()
-    name = order.task.partition("@")[0] + "@" + world.id.partition("@")[0]
-    if order.forget or order.retain or not hasattr(world, "captioner") or name not in tasks:
+    if order.forget or order.retain or not hasattr(world, "captioner") or not order.task:
         return order
-    problem = world.problem(tasks[name], "diverse", order.seed)
+    problem = world.problem(task_registry()[order.task], "diverse", order.seed)
     forget, retain = (
-        tuple(dict.fromkeys(part.prompts))[:images] for part in (problem.forget_set, problem.retain_set)
+        tuple(dict.fromkeys(part.prompts))[: order.images]
+        for part in (problem.forget_set, problem.retain_set)
     )
-    return replace(order, forget=forget, retain=retain, anchor=order.anchor or problem.anchor, task=name)
+    return replace(order, forget=forget, retain=retain, anchor=order.anchor or problem.anchor)
+
+
+def find_task(concept: str, world: str) -> str:
+    """Return the first task of a world whose one target is the concept, by its id; "" where there is none."""
+    tasks = task_registry().values()
+    found = [t.id for t in tasks if [n.lower() for n in t.concept.targets] == [concept.lower()]]
+    return min((name for name in found if name.endswith(f"@{world}")), default="")
 
 
 def find_world(model: str) -> Any | None:
@@ -111,3 +120,13 @@ def find_world(model: str) -> Any | None:
         except UserError:  # that world's weights are not on this machine
             continue
     return None
+
+
+def _guess_world(model: str) -> str:
+    """Return the world of real models whose pipelines are of a model's class; "" where it cannot be told."""
+    folder = locate(model)
+    try:
+        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8")) if folder else {}
+    except (OSError, ValueError):
+        return ""
+    return LIKE.get(str(index.get("_class_name")), "")

@@ -11,7 +11,7 @@ from diffusers import DiffusionPipeline
 
 from unlearnbench.bench.cli import main
 from unlearnbench.bench.cli_commands import registry, task_registry
-from unlearnbench.bench.cli_unlearn import _at_home, find_task, read_settings
+from unlearnbench.bench.cli_unlearn import find_task, place, read_settings
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.tasks import PromptSizes
 from unlearnbench.bench.tool import Order, unlearn_model
@@ -152,7 +152,7 @@ def test_mistakes_are_named_before_anything_is_drawn(
         "did you mean balanced": ("--out", str(tmp_path / "o"), "--method", "balancd"),
         "ratte": ("--out", str(tmp_path / "o"), "--set", "ratte=1"),
         "key=value": ("--out", str(tmp_path / "o"), "--set", "rate"),
-        "needs an anchor": ("--out", str(tmp_path / "o"), "--method", "anchor_sum"),
+        "needs an anchor": ("--out", str(tmp_path / "o"), "--method", "anchor_sum", "--concept", "a thing"),
         "--kind thing": ("--out", str(tmp_path / "o"), "--kind", "thing"),
         "--images 0": ("--out", str(tmp_path / "o"), "--images", "0"),
     }
@@ -172,8 +172,19 @@ def test_settings_are_toml_values() -> None:
 
 
 def test_the_task_that_measures_a_concept_is_found() -> None:
-    assert find_task("Cat Face") == "classes/cat-face@emoji"
-    assert find_task("Van Gogh") == ""
+    assert find_task("Cat Face", "emoji") == "classes/cat-face@emoji"
+    assert find_task("Van Gogh", "emoji") == ""
+    assert find_task("church", "sd15") == "classes/church@sd15"
+
+
+def test_a_task_of_another_kind_of_model_is_never_suggested(base: Path, tmp_path: Path) -> None:
+    """`dog` is a task of a world of 32 px photographs: no measure of somebody's Stable Diffusion."""
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "model_index.json").write_text('{"_class_name": "StableDiffusionXLPipeline"}')
+    assert place(Order(str(model), "dog")).task == ""
+    assert place(Order(str(model), "church")).task == "classes/church@sdxl"
+    assert place(Order("nobody/here", "church")).task == ""
 
 
 @pytest.mark.parametrize("model", ["tiny", "folder"])
@@ -181,7 +192,7 @@ def test_a_worlds_own_model_is_asked_in_its_own_words(model: str) -> None:
     """The small text encoder of an embedded world knows no others; prompts that are given stay."""
     world = registry("worlds")["tiny"].load()()
     named = model if model == "tiny" else str(world.pipeline_folder)
-    order = _at_home(Order(named, "cat face", task="classes/cat-face@emoji"), 5)
+    order = place(Order(named, "cat face", images=5))
     assert (order.model, order.steps, order.guidance) == (str(world.pipeline_folder), world.steps, 2.0)
     assert order.task == "classes/cat-face@tiny"
     assert order.anchor == "dog face"
@@ -190,6 +201,7 @@ def test_a_worlds_own_model_is_asked_in_its_own_words(model: str) -> None:
     assert not any("cat face" in prompt for prompt in order.retain)
     evaluated = {p.text for p in world.prompts(task_registry()[order.task], PromptSizes())}
     assert not evaluated & {*order.forget, *order.retain}
-    own = _at_home(Order(named, "cat face", forget=("a cat face",), task=order.task), 5)
+    own = place(Order(named, "cat face", forget=("a cat face",), images=5))
     assert own.forget == ("a cat face",)
-    assert _at_home(Order("somebody/elses", "cat face"), 5).forget == ()
+    assert own.task == order.task
+    assert place(Order("somebody/elses", "cat face")).forget == ()

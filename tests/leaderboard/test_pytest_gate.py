@@ -25,9 +25,7 @@ def run(pytester: pytest.Pytester, tmp_path: Path) -> object:
         policy.write_text(f'name = "mine"\n[[rules]]\n{rule}\n')
         other = baseline if candidate == "balanced" else tmp_path / candidate
         pytester.makepyfile(TEST.format(baseline=str(baseline), candidate=str(other), policy=str(policy)))
-        return pytester.runpytest_inprocess(
-            "-p", "unlearnbench.leaderboard.pytest_gate", "-p", "no:benchmark"
-        )
+        return pytester.runpytest_inprocess("-p", "no:benchmark")
 
     return run_test
 
