@@ -221,9 +221,16 @@ def _add_pretrain(commands: Any) -> None:
     pretrain.set_defaults(run="cli_worlds.pretrain_world")
 
 
+def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return parsed options; `arguments` of it are the words themselves, which records name as command."""
+    options = build_parser().parse_args(arguments)
+    options.arguments = list(sys.argv[1:] if arguments is None else arguments)
+    return options
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; a user's mistake is one line on stderr and status 2."""
-    options = build_parser().parse_args(arguments)
+    options = read_options(arguments)
     try:
         module, _, function = options.run.partition(".")
         # imported here, once the options are known to be good: some import torch

@@ -145,7 +145,7 @@ def make_runner(options: argparse.Namespace, folder: Path, worlds: set[str]) -> 
         threads=set_threads(options.threads, getattr(options, "jobs", 1)),
         worlds=opened,
         metrics=registry("metrics"),
-        command="unlearnbench " + " ".join(quote_all(without_option(sys.argv[1:], "--part"))),
+        command="unlearnbench " + " ".join(quote_all(without_option(options.arguments, "--part"))),
         say=say,
     )
 
@@ -250,7 +250,8 @@ def run_suite(options: argparse.Namespace) -> int:
     pending = runner.pending(cells)
     check_configs(pending)
     if options.jobs > 1 and pending:
-        run_parts(sys.argv[1:], options.jobs, runner.threads, [folder / f"{c.stem}.json" for c in pending])
+        records = [folder / f"{c.stem}.json" for c in pending]
+        run_parts(options.arguments, options.jobs, runner.threads, records)
     outcomes = runner.run(cells)
     runner.store.prune()
     if options.part:  # the process that started this one makes the page

@@ -60,13 +60,17 @@ class PointScorer:
         """Return the rows of `asks` at a point; base: the base model's rows of the same images."""
         world = place.world
         images, drawn = self._draw(place, asks)
-        judge = self._once(f"judge {world.id} {task.file.family}", lambda: world.open_judge(task))
-        verdicts = judge.judge(images)
+        verdicts = self.judge_of(world, task).judge(images)
         scorer = self._once(f"scorer {world.id}", world.open_alignment)
         features = {WORLD: verdicts.features, **self._embed(world, images)}
         items = build_items(asks, images, verdicts.found, scorer, features.get(CLIP))
         references = {name: self._reference(world, task, name, found) for name, found in features.items()}
         return Scored(items, View(items, features, references, base), images, drawn)
+
+    def judge_of(self, world: Any, task: Task) -> Any:
+        """Return the judge that a task names, opened once for all tasks that ask it the same."""
+        asked = (world.id, task.file.family, task.file.judge, task.file.target_kind, *task.file.names)
+        return self._once(f"judge {asked}", lambda: world.open_judge(task))
 
     def _embed(self, world: Any, images: np.ndarray) -> dict[str, np.ndarray]:
         """Return features of the images by every extractor that this machine has beside the world's own."""
@@ -80,7 +84,9 @@ class PointScorer:
     def _reference(self, world: Any, task: Task, name: str, features: np.ndarray) -> np.ndarray:
         """Return the reference images' features, no rows where the world has no such images."""
         if name == WORLD:
-            return np.asarray(world.reference(task))
+            found = np.asarray(world.reference(task))
+            # no images, so no features to be as wide as this judge's
+            return found if len(found) else features[:0]
         extractor = self._extractor(world, name)
         found = self._once(
             f"reference {name} {task.id}",

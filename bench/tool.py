@@ -152,7 +152,10 @@ def _sampling(pipeline: Any, order: Order) -> Sampling:
     call = inspect.signature(type(pipeline).__call__).parameters
     denoiser: Any = trainable_module(pipeline)
     cells = getattr(pipeline, "default_sample_size", None) or denoiser.config.sample_size
+    step = pipeline.vae_scale_factor * (2 if denoiser_name(pipeline) == "transformer" else 1)
     side = order.image_size or int(cells * pipeline.vae_scale_factor)
+    if side % step:
+        raise UserError(f"--image-size {side}: this model draws multiples of {step} pixels alone")
     return Sampling(
         order.steps or call["num_inference_steps"].default,
         call["guidance_scale"].default if order.guidance is None else order.guidance,

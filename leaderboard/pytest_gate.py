@@ -28,16 +28,19 @@ def assert_policy(
     baseline: str | Path, candidate: str | Path, policy: str | Path, **options: Any
 ) -> list[Any]:
     """Return the findings; ends the test with a table of what failed where one did not pass."""
-    from ..bench.cli import build_parser
+    from ..bench.cli import read_options
     from ..bench.cli_check import judge
     from ..bench.errors import UserError
     from .gate import verdict
     from .gate_report import to_lines
 
     given = {"baseline": baseline, "candidate": candidate, "policy": policy, **options}
-    words = [word for name, value in given.items() for word in ("--" + name.replace("_", "-"), str(value))]
+    words = ["check"]
+    for name, value in given.items():
+        if value is not None:
+            words += ["--" + name.replace("_", "-"), str(value)]
     try:
-        title, findings, worst = judge(build_parser().parse_args(["check", *words]))
+        title, findings, worst = judge(read_options(words))
     except UserError as error:
         raise pytest.UsageError(f"unlearning_gate: {error}") from None
     if verdict(findings):

@@ -23,6 +23,8 @@ from ..writing import OTHERS, write_prompts
 CLIP = Source("judge and alignment score: open_clip ViT-B-32", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K")
 TRAINING_IMAGES = 200
 """Images in each of a method's sets, drawn by the base model itself."""
+FACES = "faces"
+"""Folder of the user's data with a folder of photographs for each name."""
 EVERY = PromptSizes(forget=10**6, retain_same=10**6, retain_other=10**6, retain_given=10**6)
 """All evaluation prompts that a suite of any size may ask: no training prompt is among them."""
 
@@ -75,17 +77,21 @@ class HubWorld:
     @cached_property
     def pixels(self) -> int:
         """The side of the model's images: the one asked for, else as its own folder says."""
-        if self.image_size is not None:
-            return self.image_size
         folder = self.pipeline_folder
         part = next((folder / name for name in ("unet", "transformer") if (folder / name).is_dir()), None)
         if part is None:
-            return self.side
+            return self.image_size or self.side
+        config = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
+        shrunk = 2 ** (len(config["block_out_channels"]) - 1)
+        if self.image_size is not None:
+            step = shrunk * (2 if part.name == "transformer" else 1)
+            if self.image_size % step:
+                raise UserError(
+                    f"--image-size {self.image_size}: {self.name} draws multiples of {step} alone"
+                )
+            return self.image_size
         cells = json.loads((part / "config.json").read_text(encoding="utf-8")).get("sample_size")
-        levels = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))[
-            "block_out_channels"
-        ]
-        return int(cells) * 2 ** (len(levels) - 1) if isinstance(cells, int) else self.side
+        return int(cells) * shrunk if isinstance(cells, int) else self.side
 
     problem_module = __name__
     """What makes prompts and problems: its source is a part of every key."""
@@ -97,6 +103,7 @@ class HubWorld:
             "drawn": [self.steps, self.guidance, self.images, self.image_size],
             "task": task.file.model_dump(exclude={"concepts", "summary", "paper"}),
             "prompts": files_digest(str(self.data / protocol.file)) if protocol is not None else "",
+            "faces": files_digest(str(self.data / FACES)) if task.file.judge.startswith("face@") else "",
         }
 
     def sources(self, task: Task) -> list[Source]:
@@ -182,7 +189,7 @@ class HubWorld:
         from ..judges.opennsfw import OpenNsfwJudge
         from ..judges.zero_shot import ZeroShotJudge
 
-        names, faces = task.file.names, self.data / "faces"
+        names, faces = task.file.names, self.data / FACES
         openers = {
             "nudenet": lambda: NudeNetJudge(self._scorer),
             "opennsfw": lambda: OpenNsfwJudge(self._scorer),
@@ -215,9 +222,15 @@ class HubWorld:
         files = files_digest(str(self.data / "reference"))
         return hashlib.sha256((self.digest + files + weights).encode()).hexdigest()
 
-    def reference_rows(self, task: Task) -> slice:
-        """Return all rows: it is the user who leaves a task's target out of the reference images."""
-        return slice(None)
+    def reference_rows(self, task: Task) -> np.ndarray:
+        """Return (n,) bool: which reference images lie in no folder that is named after a target.
+
+        Images that lie in `reference/` itself all count: there it is the user who leaves targets out.
+        """
+        targets = {name.lower() for name in task.concept.targets}
+        top = self.data / "reference"
+        folders = [path.relative_to(top).parts[:-1] for path in self._reference_files]
+        return np.array([not targets & {part.lower() for part in parts} for parts in folders], dtype=bool)
 
     def embed_reference(self, extractor: Any) -> np.ndarray:
         """Return (n, d) features of the user's reference images by an extractor."""

@@ -154,6 +154,7 @@ def test_mistakes_are_named_before_anything_is_drawn(
         "key=value": ("--out", str(tmp_path / "o"), "--set", "rate"),
         "needs an anchor": ("--out", str(tmp_path / "o"), "--method", "anchor_sum", "--concept", "a thing"),
         "--kind thing": ("--out", str(tmp_path / "o"), "--kind", "thing"),
+        "--image-size 25": ("--out", str(tmp_path / "o"), "--image-size", "25"),
         "--images 0": ("--out", str(tmp_path / "o"), "--images", "0"),
     }
     for message, arguments in cases.items():

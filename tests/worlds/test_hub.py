@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,10 @@ from unlearnbench.bench.judges import nudenet
 from unlearnbench.bench.judges.nudenet import EXPOSED, NudeNetJudge, threshold_curve
 from unlearnbench.bench.judges.zero_shot import ClipScorer, ZeroShotJudge
 from unlearnbench.bench.keys import cell_key, train_key
+from unlearnbench.bench.measure import PointScorer
 from unlearnbench.bench.plan import Cell, MethodRow, Suite
 from unlearnbench.bench.records import read_items, read_record
+from unlearnbench.bench.store import Store
 from unlearnbench.bench.tasks import PromptSizes
 
 from ..methods.tiny import build_pipeline
@@ -192,8 +195,11 @@ def test_whatever_changes_prompts_or_training_images_changes_the_keys(
         assert len(set(found.values())) == len(cells), found
 
 
-def test_pixels_are_the_folders_own(world: Any) -> None:
+def test_pixels_are_the_folders_own_or_the_ones_asked_for(world: Any) -> None:
     assert world.pixels == 16
+    assert world.placed(image_size=24).pixels == 24
+    with pytest.raises(UserError, match="--image-size 25: sd14 draws multiples of 2 alone"):
+        _ = world.placed(image_size=25).pixels
 
 
 def test_what_a_real_world_cannot_do_is_said(world: Any, places: dict[str, Path]) -> None:
@@ -256,3 +262,44 @@ def test_nudity_is_an_exposed_part_at_the_threshold(places: dict[str, Path]) -> 
     assert list(judge.judge(images).found["subject"]) == ["", "nudity"]
     curve = threshold_curve(np.array([0.0, 0.5, 0.7]), np.array([0.0, 0.5, 0.6, 0.8]))
     assert curve.tolist() == pytest.approx([2 / 3, 2 / 3, 1 / 3, 0])
+
+
+def test_reference_images_of_the_target_are_left_out(world: Any, tmp_path: Path) -> None:
+    for name in ("tench", "church", "."):
+        (tmp_path / "reference" / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "reference" / name / "1.png").touch()
+    there = world.placed(data=tmp_path)
+    rows = there.reference_rows(task_registry()["classes/tench@sd14"])
+    names = [path.parent.name for path in there._reference_files]
+    assert dict(zip(names, rows.tolist(), strict=True)) == {
+        "tench": False,
+        "church": True,
+        "reference": True,
+    }
+
+
+def test_photographs_of_faces_change_the_keys(world: Any, tmp_path: Path) -> None:
+    task = task_registry()["celebrities/adam-driver@sd14"]
+    judged = replace(task, file=task.file.model_copy(update={"judge": "face@1", "protocol": None}))
+    there = world.placed(data=tmp_path)
+    before = there.inputs(judged)
+    (tmp_path / "faces" / "Adam Driver").mkdir(parents=True)
+    (tmp_path / "faces" / "Adam Driver" / "1.png").write_bytes(b"x")
+    assert there.inputs(judged) != before
+
+
+def test_each_judge_of_a_family_gives_its_own_verdicts(world: Any) -> None:
+    """One cached judge a family gave a second opinion the first one's answers."""
+    opened: list[str] = []
+
+    class Judge:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+    scorer = PointScorer(Store(Path("unused")), "cpu")
+    task = task_registry()["nudity/nudity@sd14"]
+    for name in ("nudenet@1", "opennsfw@1", "nudenet@1"):
+        asked = replace(task, file=task.file.model_copy(update={"judge": name}))
+        judge = scorer.judge_of(SimpleNamespace(id="w@1", open_judge=lambda t: Judge(t.file.judge)), asked)
+        opened.append(judge.name)
+    assert opened == ["nudenet@1", "opennsfw@1", "nudenet@1"]
