@@ -1,4 +1,7 @@
-"""Every real world through `run`, `unlearn` and `evaluate`, on tiny pipelines of the true classes."""
+"""Every real world through `run`, `unlearn` and `evaluate`, on tiny pipelines of the true classes.
+
+CI runs those that are marked slow too: `pytest -m slow tests/worlds/test_every_family.py`.
+"""
 
 import json
 from pathlib import Path
@@ -67,7 +70,10 @@ def _states(folder: Path) -> dict[str, torch.Tensor]:
     }
 
 
-@pytest.mark.parametrize(("world", "family"), WORLDS.items())
+@pytest.mark.parametrize(
+    ("world", "family"),
+    [pytest.param(*pair, marks=[] if pair[0] == "sd15" else pytest.mark.slow) for pair in WORLDS.items()],
+)
 def test_every_method_runs_and_a_saved_model_is_evaluated(
     world: str, family: str, clip: Path, tmp_path: Path
 ) -> None:
