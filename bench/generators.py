@@ -97,7 +97,8 @@ def open_pipeline(model: str | Path, device: str, dtype: torch.dtype = torch.flo
         ) from None
     check_weights(pipeline, model)
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(device)
+    # transformers 5 opens a text encoder in the precision that it was saved in, diffusers the rest in float32
+    return pipeline.to(device, dtype)
 
 
 def load_lora(pipeline: Any, lora: str) -> None:

@@ -4,11 +4,20 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from unlearnbench.bench.cli_commands import registry
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.generators import open_pipeline, relative_distance, weights_digest
+from unlearnbench.bench.generators import (
+    Generator,
+    Sampling,
+    network_parts,
+    open_pipeline,
+    relative_distance,
+    weights_digest,
+)
+from unlearnbench.bench.sampling import Request, draw_batch
 
 
 @pytest.fixture
@@ -39,3 +48,17 @@ def test_distance_is_the_norm_of_the_change_over_that_of_all() -> None:
     before = {"a": torch.tensor([3.0, 0.0]), "b": torch.tensor([4.0])}
     assert relative_distance(before, {"a": torch.tensor([3.0, 1.0])}) == pytest.approx(0.2)
     assert relative_distance(before, {}) == 0
+
+
+@pytest.mark.parametrize("saved", [torch.bfloat16, torch.float16])
+def test_a_model_saved_in_half_precision_draws_in_float32(
+    folder: Path, tmp_path: Path, saved: torch.dtype
+) -> None:
+    """Its text encoder opened in the precision of its file, beside a float32 UNet: drawing failed."""
+    open_pipeline(folder, "cpu").to(saved).save_pretrained(tmp_path / "half")
+    pipeline = open_pipeline(tmp_path / "half", "cpu")
+    kinds = {tensor.dtype for part in network_parts(pipeline).values() for tensor in part.parameters()}
+    assert kinds == {torch.float32}
+    sampling = Sampling(1, 2.0, 32, 32)
+    image = draw_batch(Generator(pipeline, sampling, "x"), [Request("a cat face", 0)])
+    assert image.shape == (1, 32, 32, 3)

@@ -94,6 +94,7 @@ def check_model(out: Path, baseline: Path, kind: str, seed: int) -> dict[str, An
     model, report = out / "model", out / "report"
     shutil.rmtree(model, ignore_errors=True)
     pipeline.to(dtype).save_pretrained(model)
+    shutil.rmtree(report, ignore_errors=True)
     which = ["--baseline", str(baseline), "--candidate", str(model), "--policy", POLICY]
     code = main(["check", *which, "--out", str(report), *_where(out)])
     suite = ElementTree.parse(report / "junit.xml").getroot()
@@ -105,7 +106,7 @@ def check_model(out: Path, baseline: Path, kind: str, seed: int) -> dict[str, An
 def rate(out: Path, seeds: int) -> pd.DataFrame:
     """Check every model of every seed; return the table, one line a model."""
     path = out / "rates.csv"
-    rows = pd.read_csv(path).fillna("").to_dict("records") if path.exists() else []
+    rows = pd.read_csv(path, keep_default_na=False).to_dict("records") if path.exists() else []
     for seed in range(seeds):
         todo = [kind for kind in MODELS if (kind, seed) not in {(r["kind"], r["seed"]) for r in rows}]
         baseline = make_baseline(out, seed) if todo else Path()
