@@ -17,7 +17,9 @@ from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.judges.image_classifier import ClassifierNetwork, ImageJudge
 from unlearnbench.bench.records import read_items, read_record
 from unlearnbench.bench.tasks import PromptSizes
+from unlearnbench.bench.worlds import emoji as emoji_package
 from unlearnbench.bench.worlds.emoji.settings import UPSTREAM as EMOJI_PARTS
+from unlearnbench.bench.worlds.images import spec as specs
 from unlearnbench.bench.worlds.images import world as worlds
 from unlearnbench.bench.worlds.images.recipe import UPSTREAM, part_key
 from unlearnbench.bench.worlds.images.spec import SETTINGS, ClassCaptioner, load_settings
@@ -35,6 +37,7 @@ SMALL = {
     r"kept = 400": "kept = 6",
 }
 CLASSES = ["disc", "open ring", "square"]
+EMOJI_DATA = Path(emoji_package.__file__).with_name("data")
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +79,52 @@ def test_a_made_world_opens_in_plain_diffusers_and_says_what_was_measured(made: 
     }
     assert card["classifier"]["test_images"] == card["classifier"]["round_trips"] == 3
     assert 0 <= card["classifier"]["test_accuracy"] <= 1
+
+
+def test_a_made_world_keeps_the_words_that_it_was_trained_in(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = task_registry(made)["classes/disc@shapes"]
+    sizes = PromptSizes(forget=4, retain_same=4)
+    before, words = worlds.open_folder(made).prompts(task, sizes), ClassCaptioner(CLASSES).words
+    inputs = worlds.open_folder(made).inputs(task)
+    edited = words.model_copy(update={"evaluation": ["a sculpture of {s}"], "train": ["a sculpture: {n}"]})
+    monkeypatch.setattr(specs, "load_wordings", lambda: edited)
+    assert worlds.open_folder(made).prompts(task, sizes) == before
+    assert worlds.open_folder(made).inputs(task) == inputs
+    # a card of an earlier version holds no wordings: the package's count, and stand in every key
+    for part in ("tasks.json", "world.json"):
+        (tmp_path / part).write_bytes((made / part).read_bytes())
+    card = json.loads((made / "world.json").read_text())
+    (tmp_path / "world.json").write_text(json.dumps({k: v for k, v in card.items() if k != "captions"}))
+    older = worlds.open_folder(tmp_path)
+    assert older.prompts(task, sizes)[0].text == "a sculpture of a disc"
+    assert older.inputs(task) == inputs | {"captions": edited.model_dump()}
+
+
+def test_a_folder_that_holds_no_made_world_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["quality", str(EMOJI_DATA / "tiny")]) == 2
+    said = capsys.readouterr().err
+    assert f"{EMOJI_DATA / 'tiny' / 'world.json'}: pixels: Field required" in said
+    assert "needed: a world that `pretrain images` made" in said
+    (tmp_path / "world.json").write_text('{"world": ')
+    for command in (["quality", str(tmp_path)], ["run", "--world-folder", str(tmp_path)]):
+        assert main(command) == 2
+        said = capsys.readouterr().err
+        assert f"{tmp_path / 'world.json'}: (top level): Invalid JSON" in said
+        assert len(said.strip().splitlines()) == 1
+
+
+def test_a_pipeline_finds_the_made_world_beside_it(made: Path) -> None:
+    found = worlds.world_of_pipeline(made / "pipeline")
+    assert found is not None
+    assert (found.id, found.folder, found.steps) == ("shapes@1", made, 2)
+    assert worlds.world_of_pipeline(made / "judges") is None
+    assert worlds.world_of_pipeline(made) is None
+    assert worlds.world_of_pipeline(made / "absent" / "pipeline") is None
+    assert worlds.world_of_pipeline(EMOJI_DATA / "tiny" / "pipeline") is None
 
 
 FEWER = {

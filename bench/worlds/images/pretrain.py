@@ -73,7 +73,8 @@ def _export(recipe: ImagesRecipe, target: Path) -> dict[str, Any]:
     kept = data.train.only(_keep(data.train, spec))
     save_atomic({"images": kept.images, "labels": kept.labels}, scratch / "images.safetensors")
     found = verdicts.found["subject"].to_numpy()
-    card = make_card(spec, data) | {"classifier": measure(recipe, judge, test, found)}
+    words = {"captions": recipe.captioner.words.model_dump()}
+    card = make_card(spec, data) | words | {"classifier": measure(recipe, judge, test, found)}
     _write(scratch / CARD, card)
     tasks = make_tasks(spec.name, spec.classes, confusion(spec.classes, test.labels, found), judge.version)
     _write(scratch / TASKS, tasks.model_dump(mode="json"))
