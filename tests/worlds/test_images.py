@@ -10,11 +10,12 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image, ImageDraw
+from safetensors.torch import load_file, save_file
 
 from unlearnbench.bench.cli import main
 from unlearnbench.bench.cli_commands import task_registry
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.judges.image_classifier import ClassifierNetwork, ImageJudge
+from unlearnbench.bench.judges.image_classifier import ClassifierNetwork, ImageJudge, open_judge
 from unlearnbench.bench.records import read_items, read_record
 from unlearnbench.bench.tasks import PromptSizes
 from unlearnbench.bench.worlds import emoji as emoji_package
@@ -279,6 +280,26 @@ def test_the_judge_names_what_it_is_sure_of() -> None:
     assert list(ImageJudge(card | {"threshold": 0.8}, network).judge(images).found["subject"]) == [""] * 3
     with pytest.raises(UserError, match="judges 16 px RGB images"):
         ImageJudge(card, network).judge(np.zeros((1, 8, 8, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("fault", ["lacking", "other shape", "unknown"])
+def test_a_judge_of_which_weights_lack_is_refused(made: Path, tmp_path: Path, fault: str) -> None:
+    (tmp_path / "classifier.json").write_bytes((made / "judges" / "classifier.json").read_bytes())
+    weights = load_file(made / "judges" / "classifier.safetensors")
+    assert not any("num_batches_tracked" in name for name in weights)
+    save_file(weights, tmp_path / "classifier.safetensors")
+    open_judge(tmp_path)
+    if fault == "unknown":
+        weights["tail.bias"] = torch.zeros(1)
+    elif fault == "other shape":
+        weights["head.weight"] = weights["head.weight"][:2].clone()
+    else:
+        del weights["head.weight"]
+    save_file(weights, tmp_path / "classifier.safetensors")
+    name = "tail.bias" if fault == "unknown" else "head.weight"
+    with pytest.raises(UserError, match=rf"classifier\.safetensors: not this .*{name}") as caught:
+        open_judge(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_world_that_is_not_there_says_how_it_is_made(
