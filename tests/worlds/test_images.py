@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,30 @@ def test_a_made_worlds_folder_must_fit_the_task(made: Path, capsys: pytest.Captu
     where = ["--world-folder", str(made), "--model", str(made / "pipeline")]
     assert main(["evaluate", "--task", "classes/cube@shapes", *where]) == 2
     assert "did you mean" in capsys.readouterr().err
+
+
+def test_a_world_is_written_in_place_of_itself_alone(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, out = made.parents[1], tmp_path / "out"
+    command = ["pretrain", "images", "--data", str(root / "data"), "--work", str(root), "--threads", "1"]
+    command += ["--settings", str(root / "small.toml"), "--out", str(out), "--name"]
+    shutil.copytree(EMOJI_DATA / "tiny", out)
+    assert main([*command, "shapes"]) == 2
+    assert f"--out {out}: is there already and is no world that" in capsys.readouterr().err
+    assert {p.name for p in out.iterdir()} == {p.name for p in (EMOJI_DATA / "tiny").iterdir()}
+    shutil.rmtree(out)
+    shutil.copytree(made, out)
+    assert main([*command, "forms"]) == 2
+    assert f"--out {out}: holds the world shapes, not forms" in capsys.readouterr().err
+    (out / "suite.toml").unlink()
+    (tmp_path / "out.tmp").mkdir()
+    (tmp_path / "out.tmp" / "mine").touch()
+    assert main([*command, "shapes"]) == 0
+    assert (out / "suite.toml").read_bytes() == (made / "suite.toml").read_bytes()
+    assert json.loads((out / "world.json").read_text()) == json.loads((made / "world.json").read_text())
+    assert (tmp_path / "out.tmp" / "mine").is_file()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "out.tmp"]
 
 
 def test_prompts_and_problems_keep_their_sides(made: Path) -> None:

@@ -1,7 +1,7 @@
 """`unlearnbench pretrain images`: train a world of labelled images and export its folder."""
 
 import json
-import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,9 +60,19 @@ def pretrain(
 
 def _export(recipe: ImagesRecipe, target: Path) -> dict[str, Any]:
     """Write the world whole, in place of any that is there; return its card."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder:
+        scratch = Path(folder) / "new"
+        card = _write_world(recipe, scratch)
+        if target.exists():
+            target.rename(Path(folder) / "old")
+        scratch.rename(target)
+    return card
+
+
+def _write_world(recipe: ImagesRecipe, scratch: Path) -> dict[str, Any]:
+    """Write the world's parts and its card into a new folder; return the card."""
     spec, data = recipe.spec, recipe.data
-    scratch = target.with_name(target.name + ".tmp")
-    shutil.rmtree(scratch, ignore_errors=True)
     export_pipeline(recipe, scratch / "pipeline")
     judge = _export_judge(recipe, scratch / "judges")
     test = data.test.only(_choose(len(data.test), REFERENCE_IMAGES, spec.seed))
@@ -79,8 +89,6 @@ def _export(recipe: ImagesRecipe, target: Path) -> dict[str, Any]:
     tasks = make_tasks(spec.name, spec.classes, confusion(spec.classes, test.labels, found), judge.version)
     _write(scratch / TASKS, tasks.model_dump(mode="json"))
     (scratch / "suite.toml").write_text(make_suite(tasks), encoding="utf-8")
-    shutil.rmtree(target, ignore_errors=True)
-    scratch.rename(target)
     return card
 
 
