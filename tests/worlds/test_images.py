@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,10 @@ from unlearnbench.bench.records import read_items, read_record
 from unlearnbench.bench.tasks import PromptSizes
 from unlearnbench.bench.worlds import emoji as emoji_package
 from unlearnbench.bench.worlds.emoji.settings import UPSTREAM as EMOJI_PARTS
+from unlearnbench.bench.worlds.images import pretrain as pretraining
 from unlearnbench.bench.worlds.images import spec as specs
 from unlearnbench.bench.worlds.images import world as worlds
+from unlearnbench.bench.worlds.images.data import LabelledImages, Part
 from unlearnbench.bench.worlds.images.recipe import UPSTREAM, part_key
 from unlearnbench.bench.worlds.images.spec import SETTINGS, ClassCaptioner, load_settings
 from unlearnbench.bench.worlds.images.tasks import make_tasks
@@ -81,6 +84,60 @@ def test_a_made_world_opens_in_plain_diffusers_and_says_what_was_measured(made: 
     }
     assert card["classifier"]["test_images"] == card["classifier"]["round_trips"] == 3
     assert 0 <= card["classifier"]["test_accuracy"] <= 1
+
+
+def test_how_much_garbage_the_judge_names_is_measured_and_shown(
+    made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    garbage = json.loads((made / "world.json").read_text())["classifier"]["garbage"]
+    kinds = garbage["by_kind"]
+    assert {kind for kind in kinds if kind.endswith("in pixels")} == {
+        f"{kind}, in pixels" for kind in ("noise", "blank", "blobs", "shuffled")
+    }
+    assert {kind for kind in kinds if kind.endswith("in latents")} == {
+        f"{kind}, in latents"
+        for kind in ("blobs", "noise", "saturated", "buried in noise", "shuffled", "inverted")
+    }
+    assert {kind: row["images"] for kind, row in kinds.items()} == {
+        kind: 1 if kind == "blank, in pixels" else 3 for kind in kinds
+    }
+    hits = sum(row["named"] * row["images"] for row in kinds.values())
+    assert garbage["images"] == 28
+    assert garbage["named"] * 28 == pytest.approx(hits, abs=1e-3)
+    assert main(["quality", str(made), "--images", "3", "--threads", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(rf"garbage that its judge names +{garbage['named']:.4f} .* 28 ", shown)
+    assert "buried in noise, in latents" in shown
+
+
+def test_what_the_judge_names_in_garbage_is_counted_by_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A judge that names what is bright, of one image dark and of two images bright."""
+    images = {
+        "dark, in pixels": torch.zeros(1, 3, 16, 16, dtype=torch.uint8),
+        "bright, in pixels": torch.full((2, 3, 16, 16), 255, dtype=torch.uint8),
+    }
+    monkeypatch.setattr(pretraining, "garbage_kinds", lambda *_: images)
+    network = ClassifierNetwork(16, 2, 8)
+    card = {"version": 1, "pixels": 16, "classes": ["a", "b"], "temperature": 1.0, "threshold": 0.5}
+    judge = ImageJudge(card, network)
+
+    def bright(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        level = x.mean((1, 2, 3))
+        return torch.stack([9 * level, 0 * level, 0 * level], 1), level[:, None]
+
+    monkeypatch.setattr(network, "judge", bright)
+    spec = load_settings(SETTINGS, "x", ["a", "b"])
+    part = Part(torch.zeros(4, 3, 16, 16, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]))
+    recipe = SimpleNamespace(spec=spec, data=LabelledImages("idx", ["a", "b"], part, part), autoencoder=None)
+    measured = pretraining.measure_garbage(recipe, judge, part)  # type: ignore[arg-type]
+    assert measured == {
+        "named": 0.666667,
+        "images": 3,
+        "by_kind": {
+            "dark, in pixels": {"named": 0.0, "images": 1},
+            "bright, in pixels": {"named": 1.0, "images": 2},
+        },
+    }
 
 
 def test_a_made_world_keeps_the_words_that_it_was_trained_in(
