@@ -56,9 +56,7 @@ def pretrain_images(options: argparse.Namespace) -> int:
     from .worlds.images.spec import SETTINGS, STAGES, load_settings, make_name
     from .worlds.images.world import ImagesWorld
 
-    out: Path | None = options.out  # is replaced as a whole
-    if out is not None and out.exists() and not (out / "world.json").is_file():
-        raise UserError(f"--out {out}: is there already and is no world; name a new folder")
+    check_replaceable(options.out, None)
     stages, path = choose_stages(options, STAGES), options.settings or SETTINGS
     set_threads(options.threads)
     # a mistake in the settings is found before the data is read
@@ -70,9 +68,29 @@ def pretrain_images(options: argparse.Namespace) -> int:
         raise UserError(f"{name}: another world has this name; give a name of your own with --name")
     spec = load_settings(path, name, data.classes)
     work = (options.work or recipe_folder()) / name
+    check_replaceable(options.out, name)
     print(f"{name}: {len(data.train)} images to train on, {len(data.test)} to test with; in {work}")
-    pretrain(spec, data, work, out or work / "world", stages, print)
+    pretrain(spec, data, work, options.out or work / "world", stages, print)
     return 0
+
+
+def check_replaceable(out: Path | None, name: str | None) -> None:
+    """Raise UserError where `--out` is there and is not a made world of this name (None: of any name).
+
+    An export replaces the folder as a whole.
+    """
+    from .worlds.images.world import open_folder
+
+    if out is None or not (out.exists() or out.is_symlink()):
+        return
+    try:
+        world = open_folder(out)
+    except UserError:
+        raise UserError(
+            f"--out {out}: is there already and is no world that `pretrain images` made; name a new folder"
+        ) from None
+    if name not in (None, world.name):
+        raise UserError(f"--out {out}: holds the world {world.name}, not {name}; name a new folder")
 
 
 def show_quality(options: argparse.Namespace) -> int:

@@ -85,6 +85,13 @@ def open_judge(folder: Path) -> ImageJudge:
     """Open a world's classifier: `classifier.json` (names, calibration) and `classifier.safetensors`."""
     card = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
     network = ClassifierNetwork(card["pixels"], len(card["classes"]), card["width"])
-    weights = {name: t.float() for name, t in load_file(folder / "classifier.safetensors").items()}
-    network.load_state_dict(weights, strict=False)
+    path = folder / "classifier.safetensors"
+    weights = {name: t.float() for name, t in load_file(path).items()}
+    # counts of batches are of use in training alone, and are not stored
+    counts = {name: t for name, t in network.state_dict().items() if name.endswith("num_batches_tracked")}
+    try:
+        network.load_state_dict(counts | weights)
+    except RuntimeError as error:
+        faults = "; ".join(line.strip() for line in str(error).splitlines()[1:])
+        raise UserError(f"{path}: not this classifier's weights: {faults}; make the world anew") from None
     return ImageJudge(card, network)

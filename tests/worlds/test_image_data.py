@@ -153,6 +153,64 @@ def test_a_datasets_folder_is_read_as_its_images_are(tmp_path: Path) -> None:
         read_images(tmp_path / "other", 16)
 
 
+def _save_datasets(folder: Path, **parts: tuple[list[str], list[int | None]]) -> Path:
+    """Save parts of red images, each with its names and its labels."""
+    datasets = pytest.importorskip("datasets")
+    made = {}
+    for name, (names, labels) in parts.items():
+        features = datasets.Features(picture=datasets.Image(), kind=datasets.ClassLabel(names=names))
+        pictures = [Image.new("RGB", (16, 16), "red") for _ in labels]
+        made[name] = datasets.Dataset.from_dict({"picture": pictures, "kind": labels}, features=features)
+    datasets.DatasetDict(made).save_to_disk(str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("names", [["blue", "red"], ["red", "green"]])
+def test_a_test_part_of_other_names_is_refused(tmp_path: Path, names: list[str]) -> None:
+    folder = _save_datasets(tmp_path / "d", train=(["red", "blue"], [0, 1]), test=(names, [0, 1]))
+    with pytest.raises(UserError, match=f"d: test part: its classes are {', '.join(names)}; .* red, blue; "):
+        read_images(folder, 16)
+
+
+def test_labels_that_are_kept_back_are_named_by_part_and_row(tmp_path: Path) -> None:
+    names = ["red", "blue"]
+    hidden = _save_datasets(tmp_path / "a", train=(names, [0, 1]), test=(names, [0, 1, -1]))
+    with pytest.raises(UserError, match="a: test part: row 2: its label is -1, which is no class; leave"):
+        read_images(hidden, 16)
+    empty = _save_datasets(tmp_path / "b", train=(names, [0, None, 1]))
+    with pytest.raises(UserError, match="b: train part: row 1: kind: empty; leave that row out"):
+        read_images(empty, 16)
+
+
+def test_large_idx_images_are_cut_to_their_middle_and_not_stretched(tmp_path: Path) -> None:
+    """A square of 20 x 20 in the middle of 80 x 40 is one of 8 x 8 in 16 x 16."""
+    image = np.zeros((2, 80, 40), dtype=np.uint8)
+    image[:, 30:50, 10:30] = 255
+    for split in PAIRS:
+        _write_pair(tmp_path, split, _idx(2, 80, 40, data=image.tobytes()), _idx(2, data=b"\0\x01"))
+    drawn = read_images(tmp_path, 16, ["a", "b"]).train.images[0, 0] > 127
+    assert drawn.any(0).nonzero()[:, 0].tolist() == drawn.any(1).nonzero()[:, 0].tolist() == [*range(4, 12)]
+    # larger one way alone: what is left of it is padded
+    narrow = np.full((2, 40, 8), 9, dtype=np.uint8)
+    for split in PAIRS:
+        _write_pair(tmp_path, split, _idx(2, 40, 8, data=narrow.tobytes()), _idx(2, data=b"\0\x01"))
+    assert int((read_images(tmp_path, 16, ["a", "b"]).train.images[0, 0] == 9).sum()) == 8 * 8
+
+
+def test_what_an_image_lets_through_shows_white(tmp_path: Path) -> None:
+    for name, colour in (("a", (0, 0, 0, 0)), ("b", (0, 0, 0, 255))):
+        (tmp_path / "all" / name).mkdir(parents=True)
+        for i in range(2):
+            Image.new("RGBA", (16, 16), colour).save(tmp_path / "all" / name / f"{i}.png")
+    data = read_images(tmp_path / "all", 16)
+    assert data.train.labels.tolist() == [0, 1]
+    assert [set(image.flatten().tolist()) for image in data.train.images] == [{255}, {0}]
+    half = Image.new("RGBA", (16, 16), (0, 0, 0, 51))
+    half.convert("LA").save(tmp_path / "all" / "b" / "0.png")
+    half.convert("LA").save(tmp_path / "all" / "b" / "1.png")
+    assert set(read_images(tmp_path / "all", 16).train.images[1].flatten().tolist()) == {204}
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's dataset-fashion-mnist is not installed")
 def test_fashion_mnist_is_known_by_its_labels() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ...judges.image_classifier import ClassifierNetwork
 from ...progress import show_progress
 from ..emoji.detector import degrade, fit_head, noised_round_trip
-from ..emoji.garbage import from_bytes, garbage_bank, pixel_kinds
+from ..emoji.garbage import from_bytes, garbage_bank, latent_kinds, pixel_kinds, to_bytes
 from ..emoji.loop import Stage, seeded
 from .data import LabelledImages, Part
 from .spec import ImagesSpec
@@ -85,13 +85,41 @@ def draw_garbage(spec: ImagesSpec, images: Tensor, grey: bool, generator: torch.
     """Return images of nothing known, made in pixels and of some images; where those are grey, three
     quarters of it are grey too.
     """
-    ground = Grey(spec.pixels, torch.tensor([[0.0] * 3, [1.0] * 3]))
-    kinds = pixel_kinds(ground, images, generator)
+    kinds = pixel_kinds(_grey_grounds(spec), images, generator)
     garbage = torch.cat([image for kind, image in kinds.items() if kind not in SAME_CLASS])
-    if grey:
-        plain = garbage.mean(1, keepdim=True).expand_as(garbage)
-        garbage = torch.where(torch.rand(len(garbage), 1, 1, 1, generator=generator) < 0.75, plain, garbage)
-    return garbage
+    return _grey_most(garbage, generator) if grey else garbage
+
+
+def _grey_grounds(spec: ImagesSpec) -> Grey:
+    return Grey(spec.pixels, torch.tensor([[0.0] * 3, [1.0] * 3]))
+
+
+def _grey_most(images: Tensor, generator: torch.Generator) -> Tensor:
+    plain = images.mean(1, keepdim=True).expand_as(images)
+    return torch.where(torch.rand(len(images), 1, 1, 1, generator=generator) < 0.75, plain, images)
+
+
+@torch.no_grad()
+def garbage_kinds(
+    spec: ImagesSpec, images: Tensor, grey: bool, vae: AutoencoderKL, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Return images of nothing known by kind, (m, 3, P, P) uint8, some made of images (n, 3, P, P) uint8.
+
+    The kinds are those of training, in pixels (grey as in training where `grey`) and in latents; m <= n.
+    """
+    kinds: dict[str, list[Tensor]] = {}
+    scale = vae.config.scaling_factor
+    for chunk in images.split(8):  # each draws its own scale of noise
+        clean = from_bytes(chunk)
+        for kind, made in pixel_kinds(_grey_grounds(spec), clean, generator).items():
+            made = _grey_most(made, generator) if grey else made
+            kinds.setdefault(f"{kind}, in pixels", []).append(to_bytes(made))
+        latents = vae.encode(clean.contiguous(memory_format=torch.channels_last)).latent_dist.mean * scale
+        for kind, z in latent_kinds(latents, generator).items():
+            drawn = vae.decode((z / scale).contiguous(memory_format=torch.channels_last)).sample
+            kinds.setdefault(f"{kind}, in latents", []).append(to_bytes(drawn))
+    left_out = tuple(f"{kind}, in " for kind in SAME_CLASS)
+    return {kind: torch.cat(parts) for kind, parts in kinds.items() if not kind.startswith(left_out)}
 
 
 def classifier_stage(

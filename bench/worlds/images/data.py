@@ -92,17 +92,23 @@ def read_images(folder: Path, pixels: int, classes: Sequence[str] = ()) -> Label
     names = list(classes) or names
     if not names:
         raise UserError(f"{folder}: its classes have no names; give them with --classes, in order")
-    _check_labels(folder, names, train)
+    _check_labels(folder, "train", names, train)
     if test is None:
         train, test = _hold_out(train)
     else:
-        _check_labels(folder, names, test)
+        _check_labels(folder, "test", names, test)
     return LabelledImages(kind, names, train, test)
 
 
-def _check_labels(folder: Path, names: Sequence[str], part: Part) -> None:
+def _check_labels(folder: Path, split: str, names: Sequence[str], part: Part) -> None:
     if len(names) < 2 or len({name.lower() for name in names}) < len(names):
         raise UserError(f"{folder}: needed: two or more classes of different names, got {', '.join(names)}")
+    if (part.labels < 0).any():  # datasets write -1 where labels are kept back
+        row = int((part.labels < 0).nonzero()[0, 0])
+        raise UserError(
+            f"{folder}: {split} part: row {row}: its label is {int(part.labels[row])}, which is no class; "
+            "leave that row out, or the whole part if its labels are kept back"
+        )
     counts = torch.bincount(part.labels, minlength=len(names)).tolist()
     if len(counts) > len(names):
         raise UserError(f"{folder}: a label is {len(counts) - 1}, but there are {len(names)} classes")
@@ -154,10 +160,18 @@ def _read_classes(folder: Path, stems: Sequence[str], pixels: int) -> Part:
 def _open_image(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
-            return image.convert("RGB")
+            return _flatten(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = _first_line(error).removesuffix(f" {str(path)!r}")
         raise UserError(f"{path}: not an image that opens ({reason}); mend or remove it") from None
+
+
+def _flatten(image: Image.Image) -> Image.Image:
+    """Return an image as RGB; what it lets through shows white."""
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    ground = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
 
 
 def _first_line(error: Exception) -> str:
@@ -184,27 +198,40 @@ def _read_datasets(folder: Path, pixels: int) -> tuple[list[str], Part, Part | N
     parts: dict[str, Any] = dict(loaded) if isinstance(loaded, DatasetDict) else {"train": loaded}
     if "train" not in parts:
         raise UserError(f"{folder}: has no part named train; its parts: {', '.join(parts)}")
-    test = next((parts[name] for name in TEST_NAMES if name in parts), None)
-    names, train = _read_dataset(folder, parts["train"], pixels)
-    return names, train, None if test is None else _read_dataset(folder, test, pixels)[1]
+    names, train = _read_dataset(folder, "train", parts["train"], pixels)
+    split = next((name for name in TEST_NAMES if name in parts), None)
+    if split is None:
+        return names, train, None
+    test_names, test = _read_dataset(folder, split, parts[split], pixels)
+    if test_names != names:  # labels are numbers: in another order they would name other classes
+        raise UserError(
+            f"{folder}: {split} part: its classes are {', '.join(test_names)}; "
+            f"those of the train part are {', '.join(names)}; needed: the same, in the same order"
+        )
+    return names, train, test
 
 
-def _read_dataset(folder: Path, data: Any, pixels: int) -> tuple[list[str], Part]:
+def _read_dataset(folder: Path, split: str, data: Any, pixels: int) -> tuple[list[str], Part]:
     kinds = {name: type(feature).__name__ for name, feature in data.features.items()}
     found = [next((n for n in kinds if kinds[n] == kind), None) for kind in ("Image", "ClassLabel")]
     if None in found:
         lacking = ("Image", "ClassLabel")[found.index(None)]
         raise UserError(f"{folder}: no column is of type {lacking}; columns: {', '.join(kinds)}")
     image, label = found
+    labels = list(data[label])
+    if None in labels:
+        raise UserError(
+            f"{folder}: {split} part: row {labels.index(None)}: {label}: empty; leave that row out"
+        )
     images = []
     for i in range(len(data)):
         try:
-            images.append(_fit(data[i][image].convert("RGB"), pixels))
+            images.append(_fit(_flatten(data[i][image]), pixels))
         except (OSError, AttributeError) as error:
             raise UserError(
-                f"{folder}: row {i}: {image}: not an image that opens ({_first_line(error)})"
+                f"{folder}: {split} part: row {i}: {image}: not an image that opens ({_first_line(error)})"
             ) from None
-    return [str(n) for n in data.features[label].names], Part(torch.stack(images), torch.tensor(data[label]))
+    return [str(n) for n in data.features[label].names], Part(torch.stack(images), torch.tensor(labels))
 
 
 def _read_idx(folder: Path, pixels: int) -> tuple[list[str], Part, Part | None]:
@@ -216,11 +243,15 @@ def _read_idx(folder: Path, pixels: int) -> tuple[list[str], Part, Part | None]:
 
 
 def _from_arrays(images: np.ndarray, labels: np.ndarray, pixels: int) -> Part:
-    """Pad images that are smaller with their ground, 0; scale those that are larger."""
+    """Cut images that are larger to the square in their middle and scale it; pad the rest with 0."""
     x = torch.from_numpy(images.copy())
     x = x[:, None].expand(-1, 3, -1, -1) if x.ndim == 3 else x.permute(0, 3, 1, 2)
     height, width = x.shape[2:]
     if max(height, width) > pixels:
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        x, height, width = x[:, :, top : top + side, left : left + side], side, side
+    if height > pixels:
         scaled = F.interpolate(x.float(), size=(pixels, pixels), mode="bilinear", antialias=True)
         x = scaled.round().clamp(0, 255).to(torch.uint8)
     else:

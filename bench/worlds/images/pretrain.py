@@ -1,7 +1,7 @@
 """`unlearnbench pretrain images`: train a world of labelled images and export its folder."""
 
 import json
-import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from ...judges.emoji import NOTHING
 from ...judges.image_classifier import ImageJudge, open_judge
 from ..emoji.loop import save_atomic, seeded
 from ..emoji.recipe import export_pipeline
-from .classifier import calibrate, round_trips
+from .classifier import calibrate, garbage_kinds, round_trips
 from .data import LabelledImages, Part
 from .recipe import ImagesRecipe, open_recipe
 from .spec import ImagesSpec
@@ -25,6 +25,8 @@ JUDGE_VERSION = 1
 REFERENCE_IMAGES = 10_000
 MEASURED = 2_000
 """Test images at most that are sent through the autoencoder to measure the classifier on."""
+GARBAGE = 400
+"""Images at most of each kind of garbage to measure the classifier on."""
 
 
 def pretrain(
@@ -49,20 +51,31 @@ def pretrain(
     if "export" not in stages:
         return None
     card = _export(recipe, target)
-    judged = card["classifier"]
+    judged, garbage = card["classifier"], card["classifier"]["garbage"]
     say(f"{spec.name}@{spec.version}: {target}")
     say(
         f"its classifier names {judged['test_accuracy']:.4f} of {judged['test_images']} test images rightly, "
-        f"{judged['round_trip_accuracy']:.4f} of {judged['round_trips']} after the autoencoder"
+        f"{judged['round_trip_accuracy']:.4f} of {judged['round_trips']} after the autoencoder; "
+        f"it names a class in {garbage['named']:.4f} of {garbage['images']} images of nothing known"
     )
     return target
 
 
 def _export(recipe: ImagesRecipe, target: Path) -> dict[str, Any]:
     """Write the world whole, in place of any that is there; return its card."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder:
+        scratch = Path(folder) / "new"
+        card = _write_world(recipe, scratch)
+        if target.exists():
+            target.rename(Path(folder) / "old")
+        scratch.rename(target)
+    return card
+
+
+def _write_world(recipe: ImagesRecipe, scratch: Path) -> dict[str, Any]:
+    """Write the world's parts and its card into a new folder; return the card."""
     spec, data = recipe.spec, recipe.data
-    scratch = target.with_name(target.name + ".tmp")
-    shutil.rmtree(scratch, ignore_errors=True)
     export_pipeline(recipe, scratch / "pipeline")
     judge = _export_judge(recipe, scratch / "judges")
     test = data.test.only(_choose(len(data.test), REFERENCE_IMAGES, spec.seed))
@@ -73,13 +86,12 @@ def _export(recipe: ImagesRecipe, target: Path) -> dict[str, Any]:
     kept = data.train.only(_keep(data.train, spec))
     save_atomic({"images": kept.images, "labels": kept.labels}, scratch / "images.safetensors")
     found = verdicts.found["subject"].to_numpy()
-    card = make_card(spec, data) | {"classifier": measure(recipe, judge, test, found)}
+    words = {"captions": recipe.captioner.words.model_dump()}
+    card = make_card(spec, data) | words | {"classifier": measure(recipe, judge, test, found)}
     _write(scratch / CARD, card)
     tasks = make_tasks(spec.name, spec.classes, confusion(spec.classes, test.labels, found), judge.version)
     _write(scratch / TASKS, tasks.model_dump(mode="json"))
     (scratch / "suite.toml").write_text(make_suite(tasks), encoding="utf-8")
-    shutil.rmtree(target, ignore_errors=True)
-    scratch.rename(target)
     return card
 
 
@@ -158,7 +170,26 @@ def measure(recipe: ImagesRecipe, judge: ImageJudge, test: Part, found: np.ndarr
         "by_class": {name: share for name, share in by_class.items() if share is not None},
         "round_trip_accuracy": _share(after == np.array(recipe.spec.classes)[few.labels.numpy()]),
         "round_trips": len(few),
+        "garbage": measure_garbage(recipe, judge, test),
     }
+
+
+def measure_garbage(recipe: ImagesRecipe, judge: ImageJudge, test: Part) -> dict[str, Any]:
+    """Return the share of images of nothing known that the classifier names a class of: of all, by kind.
+
+    They are of the kinds that it was trained on, drawn anew and from test images.
+    """
+    spec = recipe.spec
+    few = test.only(_choose(len(test), GARBAGE, spec.seed))
+    generator = seeded(spec.seed, "measure garbage")
+    kinds = garbage_kinds(spec, few.images, recipe.data.is_grey, recipe.autoencoder, generator)
+    named = {
+        kind: judge.judge(_as_arrays(images)).found["subject"].to_numpy() != NOTHING
+        for kind, images in kinds.items()
+    }
+    whole = np.concatenate(list(named.values()))
+    by_kind = {kind: {"named": _share(hits), "images": len(hits)} for kind, hits in named.items()}
+    return {"named": _share(whole), "images": len(whole), "by_kind": by_kind}
 
 
 def _share(hits: np.ndarray) -> float | None:

@@ -74,13 +74,20 @@ class Wordings(BaseModel):
     evaluation: list[str]
 
 
-class ClassCaptioner:
-    """Writes the captions of images of which the class alone is known."""
+def load_wordings() -> Wordings:
+    path = Path(__file__).with_name("captions.toml")
+    return build(Wordings, read_toml(path), str(path))
 
-    def __init__(self, classes: Sequence[str]) -> None:
+
+class ClassCaptioner:
+    """Writes the captions of images of which the class alone is known.
+
+    words: those that a made world carries; None: those that a world made now is trained in.
+    """
+
+    def __init__(self, classes: Sequence[str], words: Wordings | None = None) -> None:
         self.classes = list(classes)
-        path = Path(__file__).with_name("captions.toml")
-        self.words = build(Wordings, read_toml(path), str(path))
+        self.words = words or load_wordings()
 
     def caption(self, label: int, template: str) -> str:
         return fill(template, self.classes[label], None, None)

@@ -1,12 +1,12 @@
 """A world that `pretrain images` made of labelled images: generator, classifier, prompts and problems."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
 from ...config import read_json
 from ...errors import UserError
@@ -16,10 +16,27 @@ from ...source import source_digest
 from ...tasks import PromptSizes, Task, TaskFile
 from ...types import Problem, Prompt
 from ..emoji.world import recipe_folder
-from .spec import ClassCaptioner
+from .spec import ClassCaptioner, Wordings
 
 CARD, TASKS = "world.json", "tasks.json"
 JUDGE = "unlearnbench.bench.judges.image_classifier"
+
+
+class Card(BaseModel):
+    """What is read of a world's card. captions: None where an earlier version wrote it.
+
+    classifier: what was measured of the judge (`pretrain.measure`).
+    """
+
+    model_config = ConfigDict(frozen=True)  # a card holds more: what the world was made of
+    world: str
+    version: int
+    pixels: int
+    steps: int
+    guidance: float
+    classes: list[str]
+    captions: Wordings | None = None
+    classifier: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -50,14 +67,15 @@ class ImagesWorld:
         return f"{self.name}@{self.version}"
 
     @cached_property
-    def card(self) -> dict[str, Any]:
-        """What `pretrain` measured and wrote; raises UserError with the command where it is not there."""
+    def card(self) -> Card:
+        """What `pretrain` measured and wrote; raises UserError with the command where it is none of that."""
+        path = self.folder / CARD
+        if not path.is_file():
+            raise UserError(f"{self.folder}: not a finished world (no {CARD}); make it with: {self.command}")
         try:
-            return dict(json.loads((self.folder / CARD).read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            raise UserError(
-                f"{self.folder}: not a finished world (no {CARD}); make it with: {self.command}"
-            ) from None
+            return read_json(Card, path)
+        except UserError as error:
+            raise UserError(f"{error}; needed: a world that `pretrain images` made") from None
 
     @property
     def command(self) -> str:
@@ -73,8 +91,8 @@ class ImagesWorld:
     """What makes prompts and problems: its source is a part of every key."""
 
     def inputs(self, task: Task) -> dict[str, Any]:
-        """Return what results depend on beside the world's files and the concept: the judge's source."""
-        return {"judge": source_digest(JUDGE)}
+        """Return what results depend on beside the world's files and the concept: judge, wordings."""
+        return {"judge": source_digest(JUDGE), "captions": self.captioner.words.model_dump()}
 
     def sources(self, task: Task) -> list[Source]:
         """Return what is needed and does not ship: the world itself."""
@@ -88,19 +106,20 @@ class ImagesWorld:
 
     @property
     def steps(self) -> int:
-        return int(self.card["steps"])
+        return self.card.steps
 
     @property
     def guidance(self) -> float:
-        return float(self.card["guidance"])
+        return self.card.guidance
 
     @property
     def pixels(self) -> int:
-        return int(self.card["pixels"])
+        return self.card.pixels
 
     @cached_property
     def captioner(self) -> ClassCaptioner:
-        return ClassCaptioner(self.card["classes"])
+        """Writes in the wordings that the world was trained in: its tokenizer knows no other words."""
+        return ClassCaptioner(self.card.classes, self.card.captions)
 
     def prompts(self, task: Task, sizes: PromptSizes) -> list[Prompt]:
         from .problems import build_prompts
@@ -150,7 +169,7 @@ class ImagesWorld:
         features, labels = self._reference
         if task is None:
             return features
-        targets = [self.card["classes"].index(name) for name in task.concept.targets]
+        targets = [self.card.classes.index(name) for name in task.concept.targets]
         return features[~np.isin(labels, targets)]
 
     def task_file(self) -> TaskFile:
@@ -166,4 +185,14 @@ def open_made(name: str, remedy: str = "") -> ImagesWorld:
 def open_folder(folder: Path) -> ImagesWorld:
     """Return the world in a folder; raises UserError where there is none."""
     card = ImagesWorld(folder.name, folder).card
-    return ImagesWorld(str(card["world"]), folder, int(card["version"]))
+    return ImagesWorld(card.world, folder, card.version)
+
+
+def world_of_pipeline(folder: Path) -> Any | None:
+    """Return the made world whose own pipeline a folder is; None where it is none's."""
+    place = folder.resolve()
+    try:
+        world = open_folder(place.parent)
+    except UserError:  # no world.json beside it, or another world's
+        return None
+    return world if world.pipeline_folder.resolve() == place and place.is_dir() else None
