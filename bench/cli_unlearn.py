@@ -119,7 +119,9 @@ def find_world(model: str) -> Any | None:
                 return world
         except UserError:  # that world's weights are not on this machine
             continue
-    return None
+    from .worlds.images.world import world_of_pipeline
+
+    return world_of_pipeline(place)
 
 
 def _guess_world(model: str) -> str:
