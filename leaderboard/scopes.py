@@ -83,8 +83,8 @@ def _find_bases(entries: Sequence[Loaded]) -> dict[str, str]:
     worlds = {entry.record.task.id: entry.record.task.world for entry in entries}
     for entry in entries:
         record = entry.record
-        base = record.method.reference and record.method.name == "none" and record.source == "measured"
-        if base and record.points:
+        untouched = record.method.reference and record.method.name == "none"
+        if untouched and record.source == "measured" and record.points:
             found[record.task.id] = record.points[0].fingerprint[:12]
     known: dict[str, set[str]] = {}
     for task, base in found.items():
