@@ -51,7 +51,6 @@ def render(audit: Audit, public: str = "", show: bool = False) -> str:
             record=record,
             point=audit.subject.point,
             name=audit.subject.name,
-            base=audit.base,
             facts_=_facts(audit),
             paragraphs=[part.strip() for part in audit.why.split("\n\n") if part.strip()],
             elsewhere=is_made_elsewhere(audit),

@@ -99,15 +99,16 @@ def _read_group(method: str, task: str, entries: list[Loaded]) -> Group:
 
 
 def _find_twice(entries: Sequence[Loaded]) -> str | None:
-    """Return what two claims say of one run, None where none do; raises UserError where it was measured."""
+    """Return what stands twice in one place, None where nothing does; UserError where two records were measured."""
     first: dict[tuple[str, int], Loaded] = {}
     for entry in entries:
         record = entry.record
         steps = [point.step for point in record.points]
+        if len(set(steps)) < len(steps):
+            return f"{entry.name}: points: two of them have one step in {steps}"
         other = first.setdefault((write_config(record), record.seed), entry)
-        if other is not entry or len(set(steps)) < len(steps):
+        if other is not entry:
             text = f"seed {record.seed}: {other.name} has the same method, task, configuration and seed"
-            text = text if other is not entry else f"points: two of them have one step in {steps}"
             if record.source != "measured":
                 return f"{entry.name}: {text}"
             raise UserError(f"{entry.name}: {text}; leave one out or `retract` it")

@@ -109,6 +109,10 @@ def test_a_second_record_of_one_run_is_refused_and_a_second_claim_is_missing(tmp
     [group] = read_groups(load(claims), source="reported")
     assert not group.points
     assert "has the same method" in str(group.missing)
+    points = [point.model_copy(update={"step": 40}) for point in load(claims)[0].record.points]
+    _write(tmp_path / "steps", "balanced", points=points)
+    [one] = read_groups(load(tmp_path / "steps"))
+    assert "two of them have one step" in str(one.missing)
 
 
 def test_references_tuning_concepts_and_reported_numbers_stay_out(tmp_path: Path) -> None:
