@@ -99,7 +99,7 @@ def _read_group(method: str, task: str, entries: list[Loaded]) -> Group:
 
 
 def _find_twice(entries: Sequence[Loaded]) -> str | None:
-    """Return what stands twice in one place, None where nothing does; UserError where two records were measured."""
+    """Return what stands twice in one place, or None; raises UserError where two records were measured."""
     first: dict[tuple[str, int], Loaded] = {}
     for entry in entries:
         record = entry.record
