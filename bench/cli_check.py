@@ -103,12 +103,18 @@ def write_images(
 
 
 def read_side(path: Path, point: str | None) -> tuple[Origin, Any]:
-    """Return a record's point (by label; the last one otherwise), and it as a side of the gate."""
+    """Return a record's point (by label; the last one otherwise), and it as a side of the gate.
+
+    Raises UserError where the record is of a failed run, or was taken back: nothing is judged by it.
+    """
     from ..leaderboard.gate import Side
-    from ..leaderboard.load import load_one
+    from ..leaderboard.load import find_withdrawal, load_one, statements_about
 
     loaded = load_one(path)
     record = loaded.record
+    if gone := find_withdrawal(statements_about(path, loaded)):
+        reason = " ".join(gone.reason.split())
+        raise UserError(f"{path}: {gone.kind} by {gone.by} ({gone.date}): {reason}; name another record")
     if record.status != "ok" or loaded.items is None:
         raise UserError(f"{path}: status: the record is of a run that failed; it cannot be compared with")
     labels = [p.label for p in record.points]

@@ -5,18 +5,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from ..bench.errors import UserError
 from ..bench.records import read_record
-from ..bench.statements import LABELS
+from ..bench.statements import LABELS, Retracted, Superseded
 from ..bench.types import Value, missing
 from .chosen import Chosen, choose_point
 from .columns import COLUMNS, COSTS, Column, columns_for
 from .gate import Finding, Side, State, check
 from .labels import Labels, read_labels
-from .load import Loaded, load_one
+from .load import Loaded, find_withdrawal, load_one, statements_about
 from .policy import LIMITS, Policy
 
 WORDS: dict[State, str] = {"passed": "met", "regressed": "missed", "unclear": "not shown", "waived": "waived"}
@@ -59,6 +60,13 @@ class Audit:
     findings: tuple[Finding, ...]
     labels: tuple[Labels, ...]
     unlearning: Unlearning | None = None
+    said: tuple[Any, ...] = ()  # statements about the record, from the folder that it lies in
+    base_said: tuple[Any, ...] = ()  # about the record of the model before
+
+    @property
+    def withdrawal(self) -> Retracted | Superseded | None:
+        """The statement that takes the record back, if there is one."""
+        return find_withdrawal(self.said)
 
     @property
     def measures(self) -> list[Measure]:
@@ -90,8 +98,8 @@ def _columns(before: Mapping[str, Value], after: Mapping[str, Value]) -> list[Co
     return known + [column for column in columns_for([tried]) if column.name not in names]
 
 
-def find_base(path: Path, loaded: Loaded) -> Chosen | None:
-    """Return the untouched model's record that lies beside a record, of the same prompts and noise."""
+def find_base(path: Path, loaded: Loaded) -> Path | None:
+    """Return the untouched model's record beside a record, of its prompts, that nobody took back."""
     own = loaded.record
     for other in sorted(path.parent.glob("*none*.json")):
         if other == path or other.name.endswith(LABELS):
@@ -99,8 +107,9 @@ def find_base(path: Path, loaded: Loaded) -> Chosen | None:
         record = read_record(other)
         same = (record.task.id, record.prompts_sha256) == (own.task.id, own.prompts_sha256)
         is_base = record.method.name == "none" and record.method.reference and record.status == "ok"
-        if is_base and same and not record.sampling.get("noise", 0):
-            return choose_point(load_one(other))
+        found = is_base and same and not record.sampling.get("noise", 0)
+        if found and find_withdrawal(statements_about(other, load_one(other))) is None:
+            return other
     return None
 
 
@@ -150,14 +159,17 @@ def make_audit(
     """
     loaded = load_one(path)
     subject = choose_point(loaded, point)
-    base = find_base(path, loaded) if baseline is None else choose_point(load_one(baseline))
+    before = baseline or find_base(path, loaded)
+    base = choose_point(load_one(before)) if before else None
     if base is not None and base.loaded.record.task.id != loaded.record.task.id:
         task = base.loaded.record.task.id
         raise UserError(f"--baseline {baseline}: is of {task}, the record of {loaded.record.task.id}")
     day = day or _day_of(loaded)
     findings = judge_policy(policy, subject, base, day) if policy else ()
     people = _named(labels, loaded) if labels else find_labels(path.parent, loaded.digest)
-    return Audit(subject, base, why, day, policy, findings, people, unlearning)
+    said = statements_about(path, loaded)
+    base_said = statements_about(before, base.loaded) if before and base else ()
+    return Audit(subject, base, why, day, policy, findings, people, unlearning, said, base_said)
 
 
 def _named(paths: Sequence[Path], loaded: Loaded) -> tuple[Labels, ...]:

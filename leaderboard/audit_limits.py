@@ -7,25 +7,66 @@ from typing import Any
 
 from ..bench import worlds
 from ..bench.metrics.collapse import is_collapsed
+from ..bench.statements import Attacked, Rerun, Retracted, Superseded
 from ..bench.stats.intervals import wilson
 from ..bench.types import Value
 from .audit import Audit
 from .columns import write_interval, write_value
 from .labels import Labels
+from .load import find_withdrawal
 
 Limit = tuple[str, str]
 """What the limit is about, and the limit."""
+VERDICTS = {
+    "agrees": "the numbers agree",
+    "differs": "the numbers differ",
+    "unclear": "these images cannot tell whether the numbers agree",
+}
 
 
 def list_limits(audit: Audit) -> list[Limit]:
     """Return what keeps this report from saying more than it does."""
     return [
+        *_said(audit),
         *_scope(audit),
         *_prompts(audit),
         *_judge(audit),
         *_point(audit),
         *_origin(audit),
     ]
+
+
+def _said(audit: Audit) -> Iterator[Limit]:
+    """Yield what was said of the records after they were written: no page of a record hides it."""
+    gone, before = audit.withdrawal, find_withdrawal(audit.base_said)
+    if gone is not None:
+        yield "Taken back", f"{_withdrawn(gone)} Boards leave it out; its numbers are not to be relied on."
+    if before is not None:
+        yield "Before", f"Of the record of the model before: {_withdrawn(before)}"
+    points = {point.index: point for point in audit.subject.loaded.record.points}
+    for said in audit.said:
+        if isinstance(said, Attacked):
+            point, ua = points[said.point], said.ua
+            own = point.values.get("UA")
+            fell = "missing" if own is None else _read(own)
+            where = "" if point == audit.subject.point else f", on another point of the run ({point.label})"
+            yield (
+                "Stronger attack",
+                f"{said.attack}, run by {said.by} ({said.date}){where}: the share without the target is "
+                f"{fell} in this record, and {_read(ua)} of {ua.n} images under it. {said.link}".strip(),
+            )
+        elif isinstance(said, Rerun):
+            equal = sum(number.state == "equal" for number in said.numbers)
+            yield (
+                "Repeated",
+                f"By {said.by} ({said.date}), with {'the same' if said.same_versions else 'other'} versions: "
+                f"{VERDICTS[said.verdict]}; {equal} of {len(said.numbers)} headline numbers are equal.",
+            )
+
+
+def _withdrawn(said: Retracted | Superseded) -> str:
+    follows = f" It is superseded by the record {said.successor}." if isinstance(said, Superseded) else ""
+    return f"{said.by} took this record back ({said.date}): {said.reason.rstrip('.')}.{follows}"
 
 
 def _scope(audit: Audit) -> Iterator[Limit]:

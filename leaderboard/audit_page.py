@@ -2,17 +2,20 @@
 
 import base64
 import io
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 from markupsafe import Markup
 from PIL import Image, ImageFilter
 
+from ..bench.records import Record
 from .audit import WORDS, Audit
 from .audit_limits import list_limits
 from .chosen import Chosen
 from .columns import write_interval, write_number, write_value
+from .gallery import is_blurred
 from .gate_report import describe, name_finding
 from .page import flatten
 from .seal import UNSIGNED, meta
@@ -20,8 +23,6 @@ from .templating import open_environment, read_template
 
 SIDE = 192
 """Pixels of a tile on the page: enough for print, and a report can be mailed."""
-SAFE_WORLDS = ("emoji", "tiny")
-"""Worlds whose nudity is a stand-in that is safe for work."""
 DATA = {
     "diverse": "diverse: many retained concepts in many wordings, the same for every method",
     "narrow": "narrow: few retained concepts in one wording",
@@ -41,7 +42,7 @@ class Pair:
 def render(audit: Audit, public: str = "", show: bool = False) -> str:
     """Return the page up to its seal. public: the key it will be signed with; show: blur nothing."""
     record = audit.subject.loaded.record
-    blurred = not show and is_blurred(record.task.family, record.task.world)
+    blurred = not show and is_blurred(record.task)
     return (
         open_environment()
         .get_template("audit.html.j2")
@@ -50,7 +51,6 @@ def render(audit: Audit, public: str = "", show: bool = False) -> str:
             record=record,
             point=audit.subject.point,
             name=audit.subject.name,
-            base=audit.base,
             facts_=_facts(audit),
             paragraphs=[part.strip() for part in audit.why.split("\n\n") if part.strip()],
             elsewhere=is_made_elsewhere(audit),
@@ -61,6 +61,7 @@ def render(audit: Audit, public: str = "", show: bool = False) -> str:
             pairs=list(_pairs(audit, blurred)),
             blurred=blurred,
             limits=list_limits(audit),
+            command=_join(_split_command(record)),
             again=_again(audit),
             digests=_digests(audit),
             environment=[
@@ -78,11 +79,6 @@ def render(audit: Audit, public: str = "", show: bool = False) -> str:
             style=Markup(read_template("style.css") + read_template("audit.css")),
         )
     )
-
-
-def is_blurred(family: str, world: str) -> bool:
-    """Return whether images of a task are blurred unless asked for: nudity, but of stand-ins."""
-    return family == "nudity" and world.partition("@")[0] not in SAFE_WORLDS
 
 
 def is_made_elsewhere(audit: Audit) -> bool:
@@ -138,21 +134,34 @@ def _weights(audit: Audit) -> list[tuple[str, str]]:
     ]
 
 
+def _split_command(record: Record) -> list[str]:
+    """Return the words of a record's command, none where it is no command of this program."""
+    try:
+        words = shlex.split(record.command)
+    except ValueError:  # a quotation mark without its other half
+        return []
+    return words if words[:1] == ["unlearnbench"] else []
+
+
+def _join(words: Iterable[str]) -> str:
+    """Return words as a command to copy: what a record says starts nothing else, whatever it says."""
+    return " ".join(f"~/{shlex.quote(w[2:])}" if w.startswith("~/") else shlex.quote(w) for w in words)
+
+
 def _again(audit: Audit) -> str | None:
     """Return the command that repeats this cell alone, None where the record's own does, or cannot."""
     record = audit.subject.loaded.record
-    words = record.command.split()
+    words = _split_command(record)
     if words[:2] != ["unlearnbench", "run"] or record.method.reference:
         return None
-    suite = "" if record.suite == "demo" else f"--suite {record.suite} "
-    text = f"unlearnbench run {suite}--task {record.task.id} --method {record.method.name}"
-    skipped = [word for before, word in pairwise(words) if before == "--skip"]
+    again = words[:2] + ([] if record.suite == "demo" else ["--suite", record.suite])
+    again += ["--task", record.task.id, "--method", record.method.name, "--seeds", str(record.seed)]
+    for before, word in pairwise(words):
+        again += ["--skip", word] if before == "--skip" else []
     threads = record.environment.get("threads")
-    return (
-        f"{text} --seeds {record.seed}"
-        + "".join(f" --skip {name}" for name in skipped)
-        + (f" --threads {threads}" if threads else "")
-    )
+    if type(threads) is int and threads > 0:
+        again += ["--threads", str(threads)]
+    return _join(again)
 
 
 def _digests(audit: Audit) -> list[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """What stands beside the measured numbers: claims nobody repeated, stronger attacks, what was taken back."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 from ..bench.statements import CLAIMED, FOLDER, Attacked, Rerun, Superseded
 from .board import Line, measure, summarise
 from .declared import read_groups
-from .load import Loaded, read_shelf
+from .load import Loaded, Shelf, merge, read_shelf
 from .standing import name_entry
 
 
@@ -44,6 +44,7 @@ class Attack:
     ua: float
     images: int
     before: float | None
+    counted: bool  # whether the record stands on a board: measured, of an evaluated concept, not taken back
 
 
 @dataclass(frozen=True)
@@ -75,35 +76,43 @@ class Beside:
         groups = read_groups(self.claimed, source="reported")
         return {line.method: line for line in summarise([measure(group) for group in groups])}
 
-    def under_attack(self, row: str) -> tuple[float, int] | None:
-        """Return (UA under the strongest attacks, concepts attacked): the mean of each concept's lowest."""
-        lowest: dict[str, float] = {}
+    def under_attack(self, tasks: Collection[str] | None = None) -> dict[str, tuple[float, int]]:
+        """Return (UA under the strongest attacks, concepts attacked) by row: mean of each concept's lowest.
+
+        tasks: those of the board that shows it, None = all. What is not on a board has no part in it.
+        """
+        lowest: dict[str, dict[str, float]] = {}
         for attack in self.attacks:
-            if attack.row == row:
-                lowest[attack.task] = min(attack.ua, lowest.get(attack.task, 1.0))
-        return (float(np.mean(list(lowest.values()))), len(lowest)) if lowest else None
+            if attack.counted and (tasks is None or attack.task in tasks):
+                own = lowest.setdefault(attack.row, {})
+                own[attack.task] = min(attack.ua, own.get(attack.task, 1.0))
+        return {row: (float(np.mean(list(own.values()))), len(own)) for row, own in lowest.items()}
 
 
 def read_beside(folders: Sequence[Path], loaded: Sequence[Loaded] = ()) -> Beside:
-    """Return what folders hold beside the records that were loaded from them, in a fixed order."""
-    shelves = [read_shelf(f) for f in folders if (f / CLAIMED).is_dir() or (f / FOLDER).is_dir()]
-    claimed = [entry for shelf in shelves for entry in shelf.claimed]
+    """Return what folders hold beside the records that were loaded from them, in a fixed order.
+
+    Raises UserError where two folders hold different claims of one name, and like `load`.
+    """
+    shelves = {f: read_shelf(f) for f in folders if (f / CLAIMED).is_dir() or (f / FOLDER).is_dir()}
+    claimed = merge((folder, entry) for folder, shelf in shelves.items() for entry in shelf.claimed)
     claimed += [entry for entry in loaded if entry.record.source == "reported"]
-    said = [pair for shelf in shelves for pair in shelf.statements]
+    said = [pair for shelf in shelves.values() for pair in shelf.statements]
+    gone = {entry.digest for shelf in shelves.values() for entry, _ in shelf.withdrawn}
     return Beside(
         claimed=tuple(sorted(claimed, key=lambda entry: (entry.name, entry.digest))),
-        withdrawn=tuple(w for shelf in shelves for w in _withdrawn(shelf.withdrawn, shelves)),
-        attacks=tuple(_attack(entry, s) for entry, s in said if isinstance(s, Attacked)),
+        withdrawn=_withdrawn(list(shelves.values())),
+        attacks=tuple(_attack(entry, s, gone) for entry, s in said if isinstance(s, Attacked)),
         repeated=tuple(_repeated(entry, s) for entry, s in said if isinstance(s, Rerun)),
     )
 
 
-def _withdrawn(pairs: Sequence[tuple[Loaded, Any]], shelves: Sequence[Any]) -> list[Withdrawn]:
+def _withdrawn(shelves: Sequence[Shelf]) -> tuple[Withdrawn, ...]:
     names = {
         entry.digest: entry.record.cell for shelf in shelves for entry in (*shelf.records, *shelf.claimed)
     }
     names |= {entry.digest: entry.record.cell for shelf in shelves for entry, _ in shelf.withdrawn}
-    return [
+    return tuple(
         Withdrawn(
             **_where(entry),
             cell=entry.record.cell,
@@ -113,15 +122,17 @@ def _withdrawn(pairs: Sequence[tuple[Loaded, Any]], shelves: Sequence[Any]) -> l
             date=statement.date,
             successor=names.get(statement.successor) if isinstance(statement, Superseded) else None,
         )
-        for entry, statement in pairs
-    ]
+        for shelf in shelves
+        for entry, statement in shelf.withdrawn
+    )
 
 
 def _where(entry: Loaded) -> dict[str, Any]:
     return {"row": name_entry(entry.record), "task": entry.record.task.id, "seed": entry.record.seed}
 
 
-def _attack(entry: Loaded, statement: Attacked) -> Attack:
+def _attack(entry: Loaded, statement: Attacked, gone: Collection[str]) -> Attack:
+    """Return an attack as pages show it. gone: digests of the records that were taken back."""
     point = next(p for p in entry.record.points if p.index == statement.point)
     own = point.values.get("UA")
     return Attack(
@@ -134,6 +145,9 @@ def _attack(entry: Loaded, statement: Attacked) -> Attack:
         ua=float(statement.ua.value or 0.0),
         images=statement.ua.n,
         before=None if own is None else own.value,
+        counted=entry.record.source == "measured"
+        and entry.record.task.role == "evaluated"
+        and entry.digest not in gone,
     )
 
 

@@ -8,6 +8,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bench.errors import UserError
 from ..bench.records import Record, name_row
 from ..bench.stats.frontier import LEVELS, ROUNDING
 from ..bench.store import content_key
@@ -51,7 +52,9 @@ class Group:
 def read_groups(loaded: Iterable[Loaded], role: str = "evaluated", source: str = "measured") -> list[Group]:
     """Return every method's points on every concept of a role, by method and task.
 
-    References, concepts of the other role and records of another source stay out.
+    References, concepts of the other role and records of another source stay out. Raises UserError where two
+    measured records have one method, task, configuration and seed: neither may stand in the other's place.
+    Two claims of the kind make the concept missing, for no claim may stop a board.
     """
     counted = [entry for entry in loaded if _counts(entry.record, role, source)]
     counted.sort(key=_key)
@@ -73,6 +76,8 @@ def label(record: Record) -> str:
 
 def _read_group(method: str, task: str, entries: list[Loaded]) -> Group:
     seeds = tuple(sorted({entry.record.seed for entry in entries}))
+    if twice := _find_twice(entries):
+        return Group(method, task, seeds, (), twice)
     runs: dict[tuple[int, str], dict[int, tuple[Loaded, int]]] = {}
     means: dict[str, NDArray[np.float64]] = {}
     for entry in entries:
@@ -91,6 +96,23 @@ def _read_group(method: str, task: str, entries: list[Loaded]) -> Group:
     # in the order of their cost: ties go to fewer steps, then to the configuration whose text comes first
     points = [_average(step, list(found.values()), means) for (step, _), found in sorted(runs.items())]
     return Group(method, task, seeds, tuple(points))
+
+
+def _find_twice(entries: Sequence[Loaded]) -> str | None:
+    """Return what stands twice in one place, or None; raises UserError where two records were measured."""
+    first: dict[tuple[str, int], Loaded] = {}
+    for entry in entries:
+        record = entry.record
+        steps = [point.step for point in record.points]
+        if len(set(steps)) < len(steps):
+            return f"{entry.name}: points: two of them have one step in {steps}"
+        other = first.setdefault((write_config(record), record.seed), entry)
+        if other is not entry:
+            text = f"seed {record.seed}: {other.name} has the same method, task, configuration and seed"
+            if record.source != "measured":
+                return f"{entry.name}: {text}"
+            raise UserError(f"{entry.name}: {text}; leave one out or `retract` it")
+    return None
 
 
 def write_config(record: Record) -> str:

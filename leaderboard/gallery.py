@@ -9,8 +9,11 @@ from ..bench.records import TaskInfo
 from .load import Loaded
 from .rank import Row
 
-HARMLESS = ("emoji", "fmnist", "tiny")
-"""Worlds of clip art. Nudity of any other world, plug-ins' too, is blurred until somebody asks for it."""
+HARMLESS = ("emoji", "fashion-mnist", "tiny")
+"""Worlds of clip art and of small pictures of clothes.
+
+Nudity of any other world, plug-ins' too, is blurred until somebody asks for it.
+"""
 
 Locate = Callable[[Loaded], str]
 """Where a page finds a record's contact sheet: returns a URI."""

@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,16 @@ from PIL import Image, UnidentifiedImageError
 
 from ..bench.errors import UserError
 from ..bench.records import Record, read_items, read_record, record_digest
-from ..bench.statements import CLAIMED, Retracted, Superseded, check_statement, list_records, read_statements
+from ..bench.statements import (
+    CLAIMED,
+    Attacked,
+    Retracted,
+    Superseded,
+    check_attack,
+    check_statement,
+    list_records,
+    read_statements,
+)
 from .means import point_means
 
 
@@ -97,14 +106,18 @@ def load_together(folders: Sequence[Path]) -> list[Loaded]:
     The same reference may lie in several folders; the first one stands. Raises UserError where two records
     of one name differ otherwise, and like `load`.
     """
+    return merge((folder, entry) for folder in folders for entry in load(folder))
+
+
+def merge(pairs: Iterable[tuple[Path, Loaded]]) -> list[Loaded]:
+    """Return the records of several folders, each with its folder, by name; raises like `load_together`."""
     found: dict[str, tuple[Path, Loaded]] = {}
-    for folder in folders:
-        for entry in load(folder):
-            where, first = found.setdefault(entry.name, (folder, entry))
-            if first is not entry and not _is_same(first.record, entry.record):
-                raise UserError(
-                    f"{folder / entry.name}: {where} holds another record of this name; leave one out"
-                )
+    for folder, entry in pairs:
+        where, first = found.setdefault(entry.name, (folder, entry))
+        if first is not entry and not _is_same(first.record, entry.record):
+            raise UserError(
+                f"{folder / entry.name}: {where} holds another record of this name; leave one out"
+            )
     return [entry for _, entry in found.values()]
 
 
@@ -122,6 +135,25 @@ def load_one(path: Path) -> Loaded:
         raise UserError(f"{path}: {field}: {complaint}")
     items = _read_items(path, record)
     return Loaded(path.name, record, items, _read_sheet(path, record), record_digest(record))
+
+
+def statements_about(path: Path, loaded: Loaded) -> tuple[Any, ...]:
+    """Return what the folder of a record says of it, in the order of the files; a claim's lies one above.
+
+    Raises UserError where a statement is broken, or an attack raises a score.
+    """
+    folder = path.absolute().parent
+    folder = folder.parent if folder.name == CLAIMED else folder
+    said = tuple(s for s in read_statements(folder) if s.about == loaded.digest)
+    for statement in said:
+        if isinstance(statement, Attacked):
+            check_attack(statement, loaded.record)
+    return said
+
+
+def find_withdrawal(said: Iterable[Any]) -> Retracted | Superseded | None:
+    """Return the statement that takes a record back, None where it stands."""
+    return next((s for s in said if isinstance(s, Retracted | Superseded)), None)
 
 
 def _read(path: Path) -> Record:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..bench.records import Record
 from ..bench.store import content_key
-from ..bench.types import Value
+from ..bench.types import Value, missing
 from .board import Result
 from .columns import COLUMNS, COSTS, Column, columns_for, write_value
 from .curves import Log, Panel, draw_logs
@@ -16,7 +16,7 @@ from .load import Loaded
 from .page import flatten
 from .plots import COLORS, Look
 from .rank import Role, find_role
-from .scopes import Part, rows_of
+from .scopes import Part, prefer_measured, rows_of
 from .standing import average_values, shown_point
 from .svg import SHAPES
 
@@ -30,6 +30,10 @@ class Concept:
     task: str
     values: Mapping[str, Value]
     result: Result | None
+
+    def value(self, name: str) -> Value:
+        """Return the value under a name; what the concept's records lack is missing, with that reason."""
+        return self.values.get(name) or missing("not measured in these records")
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,8 @@ def method_pages(part: Part, maps: Sequence[HeatMap]) -> list[MethodPage]:
 
 
 def _make_page(part: Part, name: str, entries: Sequence[Loaded], heat: HeatMap | None) -> MethodPage:
-    newest = max(entries, key=lambda e: (e.record.method.version, e.name)).record.method
+    told = prefer_measured(entries)
+    newest = max(told, key=lambda e: (e.record.method.version, e.name)).record.method
     measured = [entry for entry in entries if entry.record.source == "measured"]
     concepts = _concepts(part, name, measured)
     columns = columns_for(row.values for row in concepts)
@@ -83,13 +88,13 @@ def _make_page(part: Part, name: str, entries: Sequence[Loaded], heat: HeatMap |
     legend = [(family, _family_look(families, family)) for family in families]
     return MethodPage(
         name=name,
-        role=find_role(entries[0].record),
+        role=find_role(told[0].record),
         world=part.world,
         base=part.base,
         summary=newest.summary,
         paper=newest.paper,
         link=find_link(newest.paper),
-        settings=tuple(_settings(entries)),
+        settings=tuple(_settings(told)),
         columns=tuple(columns),
         concepts=tuple(concepts),
         cost=tuple(_write_costs(whole)),
@@ -97,9 +102,9 @@ def _make_page(part: Part, name: str, entries: Sequence[Loaded], heat: HeatMap |
         curves=tuple(draw_logs(_logs(measured, families))),
         heat=heat,
         entries=tuple(sorted(entries, key=lambda e: e.name)),
-        commands=tuple(sorted({entry.record.command for entry in entries})),
-        versions=tuple(_merge([_versions(entry.record) for entry in entries])),
-        environment=tuple(_merge([_environment(entry.record) for entry in entries])),
+        commands=tuple(sorted({entry.record.command for entry in told})),
+        versions=tuple(_merge([_versions(entry.record) for entry in told])),
+        environment=tuple(_merge([_environment(entry.record) for entry in told])),
     )
 
 

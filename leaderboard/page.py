@@ -67,7 +67,8 @@ def write_pages(loaded: Sequence[Loaded], folders: Sequence[Path], target_folder
     here = {entry.name for entry in loaded}
     found = rows([*loaded, *(entry for entry in beside.claimed if entry.name not in here)])
     looks = name_looks(assign_looks(found), (name_entry(entry.record) for entry in loaded))
-    board = make_board(loaded, looks, read_pooled_by_row(folders))
+    measured = [entry for entry in loaded if entry.record.source == "measured"]
+    board = make_board(measured, looks, read_pooled_by_row(folders))
     contents = {"leaderboard.csv": to_csv(found), "leaderboard.md": to_markdown(found)}
     if board is None:
         contents["index.html"] = render(found, beside=beside)

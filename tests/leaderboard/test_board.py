@@ -8,8 +8,10 @@ import pytest
 from rich.console import Console
 
 from unlearnbench.bench.cli import main
+from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.records import TaskInfo
 from unlearnbench.leaderboard.board import Result, collect, duel, summarise
+from unlearnbench.leaderboard.declared import read_groups
 from unlearnbench.leaderboard.load import load
 from unlearnbench.leaderboard.terminal import make_board_table, make_duel_table
 
@@ -94,6 +96,23 @@ def test_a_failed_or_lacking_seed_makes_the_concept_missing(tmp_path: Path) -> N
     (line,) = summarise([lacking])
     assert line.concepts == 0
     assert len(line.lacking) == 1
+
+
+def test_a_second_record_of_one_run_is_refused_and_a_second_claim_is_missing(tmp_path: Path) -> None:
+    _write(tmp_path, "balanced")
+    _write(tmp_path, "balanced", tag="zz")
+    with pytest.raises(UserError, match=r"--zz\.json: seed 0: .*--x\.json has the same method"):
+        collect(load(tmp_path))
+    claims = tmp_path / "claims"
+    for tag in ("x", "zz"):
+        _write(claims, "balanced", tag=tag, source="reported")
+    [group] = read_groups(load(claims), source="reported")
+    assert not group.points
+    assert "has the same method" in str(group.missing)
+    points = [point.model_copy(update={"step": 40}) for point in load(claims)[0].record.points]
+    _write(tmp_path / "steps", "balanced", points=points)
+    [one] = read_groups(load(tmp_path / "steps"))
+    assert "two of them have one step" in str(one.missing)
 
 
 def test_references_tuning_concepts_and_reported_numbers_stay_out(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Claims are shown apart, never ranked; what was taken back is left out and listed; attacks only lower."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from unlearnbench.leaderboard.board import collect, summarise
 from unlearnbench.leaderboard.claims import read_beside
 from unlearnbench.leaderboard.load import load, load_one, load_together
 from unlearnbench.leaderboard.page import build
+from unlearnbench.leaderboard.site import build_site
 
 from .synthetic import make_record, write
 
@@ -100,8 +102,46 @@ def test_an_attack_lowers_in_its_own_column_and_changes_no_rank(folder: Path) ->
     assert attack(path, "0.3", "--point", "80", "--link", "https://example.org/a") == 0
     assert summarise(collect(load_together([folder]))) == before
     beside = read_beside([folder])
-    assert beside.under_attack("gradient_sum") == (pytest.approx(0.3), 1)
-    assert beside.under_attack("none") is None
+    assert beside.under_attack() == {"gradient_sum": (pytest.approx(0.3), 1)}
+    assert beside.under_attack(["classes/bee@emoji"]) == {}
+
+
+def test_attacks_on_what_is_on_no_board_lower_no_row(folder: Path) -> None:
+    gone, stays = folder / "ant-gradient_sum-0.json", folder / "bee-gradient_sum-0.json"
+    claim = write_board(folder / "claimed", "gradient_sum", source="reported", seed=3)[0]
+    assert main(["retract", str(gone), "--reason", "x", *BY]) == 0
+    assert [attack(path, "0.2", "--point", "80") for path in (gone, claim)] == [0, 0]
+    assert attack(stays, "0.4", "--point", "80") == 0
+    beside = read_beside([folder])
+    assert beside.under_attack() == {"gradient_sum": (pytest.approx(0.4), 1)}
+    assert [a.counted for a in beside.attacks] == [False, False, True]  # in the order of their files
+    assert build(folder, folder / "page").read_text().count("of no record on a board") == 2
+
+
+def test_a_site_shows_an_attack_in_its_own_scope_alone(folder: Path, tmp_path: Path) -> None:
+    assert attack(folder / "ant-gradient_sum-0.json", "0.3", "--point", "80") == 0
+    task = make_record("none")[0].task
+    other = task.model_copy(update={"id": "classes/ant@tiny", "world": "tiny@1"})
+    for method in ("none", "gradient_sum"):
+        write(folder, method, 5, cell=f"tiny-{method}", task=other)
+    write(folder / "claimed", "balanced", 5, cell="tiny-claim", task=other, source="reported")
+    text = build_site([folder], tmp_path / "site").read_text()
+    emoji, tiny = re.findall(r'<section class="task scope".*?</section>', text, re.DOTALL)
+    assert ("UA under attack" in emoji, "UA under attack" in tiny) == (True, False)
+    assert ("claimed, not re-run" in emoji, "claimed, not re-run" in tiny) == (False, True)
+    assert "Claimed numbers" not in text  # no table over all worlds
+
+
+def test_claims_of_one_name_in_two_folders_are_told_apart(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in "ab"]
+    for folder in folders:
+        write(folder, "none", cell="none")
+        write(folder / "claimed", "balanced", cell="claim", source="reported")
+    assert len(read_beside(folders).claimed) == 1
+    write(folders[1] / "claimed", "balanced", 4, cell="claim", source="reported")
+    with pytest.raises(UserError, match=r"b/claimed/claim\.json: .*/a holds another record of this name"):
+        build_site(folders, tmp_path / "site")
+    assert not (tmp_path / "site").exists()
 
 
 def test_the_page_shows_what_lies_beside_the_records(folder: Path) -> None:

@@ -212,6 +212,27 @@ def test_the_command_exits_by_its_verdict(tmp_path: Path) -> None:
     assert run('metric = "VA"\ndrop_at_most = 0.0\n', tmp_path / "absent.json") == 3
 
 
+def test_what_was_taken_back_judges_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = write(tmp_path, "balanced", cell="old"), write(tmp_path, "balanced", cell="new")
+    policy = tmp_path / "policy.toml"
+    policy.write_text('name = "x"\n[[rules]]\nmetric = "UA"\nat_least = 0.5\n')
+
+    def run(baseline: Path, candidate: Path) -> tuple[int, str]:
+        sides = ["--baseline", str(baseline), "--candidate", str(candidate)]
+        status = main(["check", *sides, "--policy", str(policy)])
+        return status, capsys.readouterr().err
+
+    assert run(new, new)[0] == 0
+    reason = ["--reason", "wrong\nrate", "--by", "Ada", "--successor", str(new)]
+    assert main(["retract", str(old), *reason]) == 0
+    for baseline, candidate in ((old, new), (new, old)):
+        status, said = run(baseline, candidate)
+        assert status == 3
+        assert said.count("\n") == 1
+        assert "old.json: superseded by Ada" in said
+        assert "wrong rate" in said
+
+
 @pytest.mark.parametrize(("loss", "least", "most"), [(0.0, 0.0, 0.05), (0.6, 0.95, 1.0)])
 def test_false_alarms_are_rare_and_losses_found(loss: float, least: float, most: float) -> None:
     """Over 60 seeds: a model that draws as well, and one that lost 60 % of the subjects."""

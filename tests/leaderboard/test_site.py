@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from PIL import Image
@@ -17,12 +18,13 @@ from PIL import Image
 import unlearnbench.leaderboard
 from unlearnbench.bench.cli import build_parser, main
 from unlearnbench.bench.records import write_record
+from unlearnbench.bench.types import Value
 from unlearnbench.leaderboard.board import Line, collect, summarise
 from unlearnbench.leaderboard.load import load
 from unlearnbench.leaderboard.method_pages import find_link
 from unlearnbench.leaderboard.plots import Look, pareto_front
 from unlearnbench.leaderboard.scopes import divide, make_scopes, rank_rows
-from unlearnbench.leaderboard.site import LISTING, build_site, name_files
+from unlearnbench.leaderboard.site import LISTING, build_site, make_site, name_files
 from unlearnbench.leaderboard.standing import Standing
 from unlearnbench.leaderboard.thumbnails import SIDE, make_thumbnail
 
@@ -172,6 +174,51 @@ def test_claimed_numbers_have_a_column_and_no_place(tmp_path: Path) -> None:
     assert "claimed, not re-run" in text
 
 
+def test_a_measure_of_one_concept_alone_is_missing_on_the_others(tmp_path: Path) -> None:
+    points = make_record("balanced")[0].points
+    more = [p.model_copy(update={"values": p.values | {"NEW": Value(value=0.7, n=9)}}) for p in points]
+    _write(tmp_path, "emoji/classes/ant", "balanced", points=more)
+    _write(tmp_path, "emoji/classes/bee", "balanced", 1)
+    text = (build_site([tmp_path], tmp_path / "site").parent / "method-balanced.html").read_text()
+    assert text.count("not measured in these records") == 1
+
+
+def test_claims_change_no_place_and_no_base_model(records: Path, tmp_path: Path) -> None:
+    point = make_record("none")[0].points[0].model_copy(update={"fingerprint": "f" * 64})
+    _write(tmp_path, "emoji/classes/ant", "none", source="reported", points=[point])
+    _write(tmp_path, "emoji/classes/yak", "balanced", source="reported")
+    looks = dict.fromkeys(("none", "gradient_sum", "balanced"), Look("k0", "circle"))
+    [before], [after] = (divide([*load(records), *more]) for more in ([], load(tmp_path)))
+    (alone, *_), (beside, *_) = (make_scopes(part, looks, {}) for part in (before, after))
+    assert (beside.tasks, beside.ranks) == (alone.tasks, alone.ranks)
+    assert len(beside.ranks) == 2
+
+
+def test_a_measured_row_tells_nothing_of_a_claim(tmp_path: Path) -> None:
+    _write(tmp_path, "emoji/classes/ant", "balanced")
+    _write(tmp_path, "emoji/classes/bee", "balanced", 1)
+    _write(tmp_path, "emoji/classes/ant", "finetune", source="reported")
+    before = make_site(load(tmp_path))
+    info = make_record("balanced")[0].method
+    said = {
+        "summary": "The best.",
+        "paper": "https://example.org/claim",
+        "version": 9,
+        "config": {"boast": 7},
+    }
+    claim = {"method": info.model_copy(update=said), "source": "reported", "command": "run --claim"}
+    _write(tmp_path, "emoji/classes/ant", "balanced", **claim)
+    after = make_site(load(tmp_path))
+    text = after["method-balanced.html"].decode()
+    assert not any(word in text for word in ("The best.", "example.org", "balanced v9", "--claim", "boast"))
+    assert "reported" in text  # its digest is listed with its source
+
+    def heat(site: dict[str, bytes]) -> str:
+        return site["concepts.html"].decode().partition('class="heat"')[2].partition("<footer>")[0]
+
+    assert heat(before) == heat(after) != ""
+
+
 # Files
 
 
@@ -198,6 +245,8 @@ def test_equal_records_give_equal_bytes_and_old_pages_go(hostile_records: Path, 
         line.split("  ")[::-1] for line in (second / LISTING).read_text(encoding="utf-8").splitlines()
     )
     assert set(listing) == names - {LISTING}
+    assert len(pd.read_parquet(second / "leaderboard.parquet")) == len(list(hostile_records.glob("*.json")))
+    assert 'href="leaderboard.parquet"' in (second / "index.html").read_text(encoding="utf-8")
     assert all(hashlib.sha256((second / n).read_bytes()).hexdigest() == d for n, d in listing.items())
     extra = {p.relative_to(first).as_posix() for p in first.rglob("*") if p.is_file()} - names
     assert extra == {"method-mine.html", "task-changed.html"}
