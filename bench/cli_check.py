@@ -48,6 +48,7 @@ def judge(options: argparse.Namespace) -> tuple[str, list[Any], Any]:
     policy = read_policy(options.policy)
     origin, baseline = read_side(options.baseline, options.point)
     target, candidate = _candidate(options, policy, origin)
+    check_alike(origin.record, target.record)
     findings = check(policy, baseline, candidate, date.today())
     title = f"{policy.name}: {candidate.name} against {baseline.name}"
     metric = next((f.metric for f in findings if f.state == "regressed" and f.metric in PAIRED), "VA")
@@ -126,17 +127,25 @@ def read_side(path: Path, point: str | None) -> tuple[Origin, Any]:
     return Origin(record, chosen), Side(name, dict(chosen.values), rows)
 
 
+def check_alike(baseline: Any, candidate: Any) -> None:
+    """Raise UserError where two records are not of one task, judged and drawn alike: the gate would take the
+    judge's or the sampler's difference for the model's."""
+    asked = ("id", "version", "judge", "world")
+    drawn = ("steps", "guidance", "height", "width", "negative_prompt", "noise")
+    both = [(f"task.{n}", getattr(baseline.task, n), getattr(candidate.task, n)) for n in asked]
+    both += [(f"sampling.{n}", baseline.sampling.get(n), candidate.sampling.get(n)) for n in drawn]
+    for name, first, second in both:
+        if first != second:
+            raise UserError(f"candidate: {name}: is {second!r}, the baseline's {first!r}; measure both alike")
+
+
 def _candidate(options: argparse.Namespace, policy: Any, baseline: Origin) -> tuple[Origin, Any]:
     """Return the candidate: a record's point, or a model that is evaluated now."""
     from ..leaderboard.gate import Side
 
     path, record = Path(options.candidate), baseline.record
     if path.suffix == ".json":
-        other, candidate = read_side(path, options.candidate_point)
-        name = other.record.task.id
-        if name != record.task.id:
-            raise UserError(f"--candidate {path.name}: is of {name}, the baseline of {record.task.id}")
-        return other, candidate
+        return read_side(path, options.candidate_point)
     from .expected import noise_of
     from .outside import check_there, short_name
     from .plan import Cell, MethodRow, Suite

@@ -11,13 +11,14 @@ import pytest
 from scipy import stats
 
 from unlearnbench.bench.cli import main
+from unlearnbench.bench.cli_check import check_alike
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.types import Value
 from unlearnbench.leaderboard.gate import Finding, Side, check, paired_interval, score, verdict, worst_prompts
 from unlearnbench.leaderboard.gate_report import to_junit, to_markdown
 from unlearnbench.leaderboard.policy import Policy, read_policy
 
-from .synthetic import METHODS, make_items, write
+from .synthetic import METHODS, make_items, make_record, write
 
 TODAY = date(2026, 6, 1)
 POLICIES = Path(__file__).parents[2] / "leaderboard" / "policies"
@@ -248,3 +249,23 @@ def test_false_alarms_are_rare_and_losses_found(loss: float, least: float, most:
         items["image_sha256"] = "other"
         alarms += _one(policy, before, replace(before, items=items)).state == "regressed"
     assert least <= alarms / 60 <= most
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("task", {"judge": "another@1"}),
+        ("task", {"version": 9}),
+        ("sampling", {"steps": 4}),
+        ("sampling", {"noise": 1}),
+    ],
+)
+def test_records_measured_otherwise_are_refused(part: str, change: dict[str, object]) -> None:
+    """A baseline of 50 steps beside a candidate of 4: the sampler's effect is not the model's."""
+    record = make_record("balanced")[0]
+    own = getattr(record, part)
+    other = {**own, **change} if isinstance(own, dict) else own.model_copy(update=change)
+    check_alike(record, record)
+    [(name, value)] = change.items()
+    with pytest.raises(UserError, match=rf"{part}.{name}: is {value!r}"):
+        check_alike(record, record.model_copy(update={part: other}))
