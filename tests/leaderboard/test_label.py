@@ -26,9 +26,10 @@ from unlearnbench.bench.records import items_digest, write_record
 from unlearnbench.bench.sheet import choose_columns
 from unlearnbench.leaderboard.audit import make_audit
 from unlearnbench.leaderboard.audit_limits import list_limits
+from unlearnbench.leaderboard.beside import check_published
 from unlearnbench.leaderboard.chosen import choose_point
 from unlearnbench.leaderboard.label_images import _ask, draw, gather, make_groups
-from unlearnbench.leaderboard.labels import Labels, check_published, read_labels, summarise
+from unlearnbench.leaderboard.labels import Labels, read_labels, summarise
 from unlearnbench.leaderboard.load import load, load_one
 
 from .synthetic import make_record

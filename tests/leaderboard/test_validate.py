@@ -15,7 +15,8 @@ import pytest
 from unlearnbench.bench.cli import main
 from unlearnbench.bench.cli_submit import find_records, make_known
 from unlearnbench.bench.records import items_digest, read_items, read_record, write_record
-from unlearnbench.leaderboard.validate import Check, Known, validate
+from unlearnbench.leaderboard.known import Known
+from unlearnbench.leaderboard.validate import Check, validate
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 STEM = "classes-cat-face-emoji.gradient_sum.85284e.s0"
