@@ -21,13 +21,14 @@ def evaluate_models(options: argparse.Namespace) -> int:
     for model in models:
         check_there(model)
     name_models(models)
+    names = [short_name(model) for model in models]
+    name = options.name or names[0]
+    if name in REFERENCES or name in registry("methods"):
+        raise UserError(f"--name {name}: is a method of this package; give your models another name")
     folder = options.out or Path("runs") / "evaluate"
     runner = make_runner(options, folder, {task.file.world})
-    names = [short_name(model) for model in models]
     config = {"points": names} if options.points else {"model": names[0]}
-    row = MethodRow(name=options.name or names[0], config=config)
-    if row.name in REFERENCES or row.name in registry("methods"):
-        raise UserError(f"--name {row.name}: is a method of this package; give your models another name")
+    row = MethodRow(name=name, config=config)
     suite = Suite(name="evaluate", tasks=[task.id], methods=[MethodRow(name="none"), row])
     cells = [
         Cell(suite, task, MethodRow(name="none"), None, 0),

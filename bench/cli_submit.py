@@ -177,7 +177,7 @@ def find_records(paths: Iterable[Path]) -> list[Path]:
 def _folders(path: Path) -> Iterator[Path]:
     """Yield a folder, those in it and the claims of each: where records may lie."""
     for folder in [path, *sorted(f for f in path.iterdir() if f.is_dir())]:
-        if folder.name not in (STATEMENTS, POOLED, CLAIMED) or folder == path:
+        if folder.name not in (STATEMENTS, POOLED) and (folder.name != CLAIMED or folder == path):
             yield folder
             if (folder / CLAIMED).is_dir():
                 yield folder / CLAIMED

@@ -36,8 +36,8 @@ def compare_records(first: Loaded, second: Loaded, margin: float) -> Agreement:
     """Compare a record with its re-run on every headline number of every point.
 
     Equal numbers agree. Others agree where the 95 % interval of the paired difference, over prompts, reaches
-    into [-margin, margin]. One that its own item rows do not give differs. A number that one of the two lacks,
-    or a point, cannot be told. Raises UserError where the two were not asked for the same images.
+    into [-margin, margin]. One that its own item rows do not give differs. A number that one of the two
+    lacks, or a point, cannot be told. Raises UserError where the two were not asked for the same images.
     """
     if first.record.task.id != second.record.task.id:
         raise UserError(f"{second.name}: is of {second.record.task.id}, not of {first.record.task.id}")

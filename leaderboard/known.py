@@ -139,7 +139,8 @@ def complain_of_suite(path: Path, record: Record, known: Known) -> Iterator[str]
     rows = [] if suite is None else [row for row in suite.methods if _is_row(row, record, known)]
     noises = {row.noise for row in suite.methods if row.name == record.method.name} if suite else set()
     if noise_of(record) not in (noises or {0}) and (suite is not None or not record.method.reference):
-        yield f"sampling.noise: {noise_of(record)}; {record.method.name} is drawn with {sorted(noises or {0})}"
+        drawn = sorted(noises or {0})
+        yield f"sampling.noise: {noise_of(record)}; {record.method.name} is drawn with {drawn}"
     yield from _complain_of_stem(record, rows)
     yield from _complain_of_choice(record, suite, rows)
 
