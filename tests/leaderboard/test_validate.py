@@ -112,6 +112,10 @@ def _uncollapsed(content: dict[str, Any]) -> None:
             del point["values"][name]
 
 
+def _blank_collapse(content: dict[str, Any]) -> None:
+    content["points"][-1]["values"]["collapse"] = {"value": None, "n": 0, "missing": "no images"}
+
+
 def _add_column(content: dict[str, Any]) -> None:
     values = content["points"][-1]["values"]
     values["UA_adversarial"] = values["UA"]
@@ -152,6 +156,7 @@ def _in_config(content: dict[str, Any]) -> None:
         (_no_metrics, "metrics: lacks UA"),
         (_uncollapsed, "metrics: lacks collapse"),
         (lambda c: c["points"][0]["values"].pop("KID"), "point 10 lacks KID"),
+        (_blank_collapse, "points.values.collapse: point 40 lacks it"),
         (_add_column, "points.values.UA_adversarial: belongs to no metric"),
         (lambda c: c.update(seed=1), "cell: is not named classes-cat-face-emoji.gradient_sum.85284e.s1"),
         (lambda c: c.update(data="narrow"), "cell: is not named"),
