@@ -8,6 +8,7 @@ import json
 import stat
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +20,7 @@ from pydantic import BaseModel, Field
 from .config import STRICT, build
 from .errors import UserError
 from .records import Record, read_items, read_record, record_digest, write_record
-from .untrusted import FILE_NAME, LIMITS, read_untrusted_json
+from .untrusted import FILE_NAME, LIMITS, MOST_ROWS, read_untrusted_items, read_untrusted_json
 
 MANIFEST = "submission.json"
 MOST_FILES = 3000
@@ -111,7 +112,8 @@ def unpack(path: Path, folder: Path) -> list[Path]:
             entries = _check_entries(path, file.infolist())
             for entry in entries:
                 (folder / entry.filename).write_bytes(_read(path, file, entry))
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error,
+            UnicodeDecodeError) as error:  # fmt: skip
         raise UserError(f"{path}: not a readable submission: {error}") from None
     submission = build(Submission, read_untrusted_json(folder / MANIFEST), f"{path}: {MANIFEST}")
     (folder / MANIFEST).unlink()
@@ -172,4 +174,15 @@ def _check_packed(path: Path, folder: Path, packed: Packed) -> Path:
         )
     if record_digest(record) != packed.digest:
         raise UserError(f"{path}: {target.name}: is not the record that was packed (digest differs)")
+    _check_images(path, target, record, packed)
     return target
+
+
+def _check_images(path: Path, target: Path, record: Record, packed: Packed) -> None:
+    """Raise UserError where the manifest tells of other images than the item rows."""
+    items = None
+    if record.items_sha256 is not None:
+        table = read_untrusted_items(target.with_suffix(".parquet"), MOST_ROWS)
+        items = table.select(["image_sha256"]).to_pandas()
+    if _images(items) != (packed.images, packed.images_sha256):
+        raise UserError(f"{path}: {target.name}: images: are not those of its item rows (digest differs)")

@@ -1,6 +1,7 @@
 """What `rerun` does: repeat a record's cell in a store of its own and say whether the numbers agree."""
 
 import argparse
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,8 @@ from .cli_commands import make_runner, open_console, registry, task_registry
 from .errors import UserError
 from .statements import make_statement, write_statement
 
+DEVICE = re.compile(r"cpu|mps|cuda(:\d{1,2})?")
+MOST_THREADS = 1024
 ERROR = 3
 """Exit status where nothing was compared; 0 agrees, 1 differs, 2 could not tell."""
 
@@ -61,14 +64,15 @@ def _run(claimed: Any, options: argparse.Namespace) -> Any:
     folder = options.out or Path("runs") / "rerun"
     # nothing that the first run left behind may answer for the second one
     options.store = options.store or folder / "store"
-    options.device = options.device or record.environment.get("device")
-    options.threads = options.threads or record.environment.get("threads")
-    task = task_registry()[record.task.id]
+    options.device = options.device or _device(record)
+    options.threads = options.threads or _threads(record)
+    tasks = task_registry(options.world_folder)
+    task = tasks[record.task.id]
     runner = make_runner(options, folder, {task.file.world})
     cell = find_cell(
         record,
         claimed.items,
-        task_registry(),
+        tasks,
         registry("methods"),
         runner.worlds[task.file.world],
         known.find_suite(record.suite.partition("-draw-")[0]),
@@ -79,6 +83,22 @@ def _run(claimed: Any, options: argparse.Namespace) -> Any:
         cell = replace(cell, models=(str(where),))
     [outcome] = runner.run([cell])
     return outcome
+
+
+def _device(record: Any) -> str | None:
+    """Return the device that a record says it was made on: anybody may have written it."""
+    device = record.environment.get("device")
+    if device is not None and not (isinstance(device, str) and DEVICE.fullmatch(device)):
+        raise UserError(f"{record.cell}.json: environment.device: {device!a:.40} is none; give --device")
+    return device
+
+
+def _threads(record: Any) -> int | None:
+    threads = record.environment.get("threads")
+    whole = isinstance(threads, int) and not isinstance(threads, bool)
+    if threads is not None and not (whole and 1 <= threads <= MOST_THREADS):
+        raise UserError(f"{record.cell}.json: environment.threads: {threads!a:.40} is none; give --threads")
+    return threads
 
 
 def _statement(claimed: Any, again: Any, agreement: Any, margin: float) -> Any:

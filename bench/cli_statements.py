@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError
-from .statements import CLAIMED, check_attack, make_statement, write_statement
+from .statements import CLAIMED, check_attack, check_successor, make_statement, write_statement
 from .stats.intervals import wilson
 
 
@@ -21,6 +21,7 @@ def retract_record(options: argparse.Namespace) -> int:
             raise UserError(f"--successor {options.successor}: is the record itself")
         if home(options.successor) != home(options.record):
             raise UserError(f"--successor {options.successor}: must lie in the folder of the record")
+        check_successor(entry.record, successor.record)
         statement = make_statement("superseded", {**said, "successor": successor.digest}, "retract")
     print(f"{statement.kind}: {write_statement(statement, home(options.record))}")
     return 0

@@ -1,33 +1,48 @@
 """What the subcommands about submissions do: validate, submit, rerun, retract, attack."""
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from .bundle import pack, unpack
-from .cli_commands import FAILED, open_console, open_worlds, registry, suites_folder, task_registry
+from .cli_commands import (
+    FAILED,
+    open_console,
+    open_folder_world,
+    open_worlds,
+    registry,
+    suites_folder,
+    task_registry,
+)
 from .errors import UserError
 from .records import read_record, record_digest
-from .statements import CLAIMED, LABELS, check_statement, list_records, read_statement
+from .statements import CLAIMED, LABELS, check_statement, list_records, read_statement, read_statements
 from .statements import FOLDER as STATEMENTS
+
+POOLED, POOLED_FILE = "pooled", "fd.json"
+"""Where `bench/pool.py` writes; read at a start, which that module's imports would slow."""
 
 
 def validate_records(options: argparse.Namespace) -> int:
     """Check records, folders of them and submissions; print what fails. 0: all passed, 1: one failed."""
     from ..leaderboard.terminal_checks import make_check_table
 
-    known = make_known(options)
+    known, submissions = make_known(options), [path for path in options.paths if path.suffix == ".zip"]
     found: dict[Path, list[Any]] = {}
-    for path in options.paths:
-        if path.suffix == ".zip" and path.exists():
-            found |= _validate_submission(path, known)
-    for path in find_records([path for path in options.paths if path.suffix != ".zip"]):
+    for path in submissions:
+        if not path.is_file():
+            raise UserError(f"{path}: no such submission")
+        found |= _validate_submission(path, known)
+    paths = [path for path in options.paths if path not in submissions]
+    said = [path for path in paths if path.suffix == ".json" and path.is_file() and is_statement(path)]
+    records = find_records([path for path in paths if path not in said])
+    for path in records:
         found[path] = check_record(path, known)
-    for path in find_statements(found):
-        found[path] = [_check_statement(path)]
+    for path in dict.fromkeys([*said, *find_statements(records), *find_strays(paths, records)]):
+        found[path] = [check_beside(path)]
     open_console().print(make_check_table(found))
     for path, checks in found.items():
         for check in checks:
@@ -59,18 +74,35 @@ def _validate_submission(path: Path, known: Any) -> dict[Path, list[Any]]:
         return {path / record.name: validate(record, known) for record in records}
 
 
-def _check_statement(path: Path) -> Any:
-    """Return the check of a statement: what it is about must lie beside it; labels must be a person's."""
-    from ..leaderboard.labels import check_published
+def is_statement(path: Path) -> bool:
+    """Return whether a JSON file's place and name are those of what lies beside records."""
+    return path.parent.name == STATEMENTS or path.name.endswith(LABELS) or _is_pooled(path)
+
+
+def _is_pooled(path: Path) -> bool:
+    return (path.parent.name, path.name) == (POOLED, POOLED_FILE)
+
+
+def check_beside(path: Path) -> Any:
+    """Return the check of what lies beside records: statements, a person's labels, pooled FD.
+
+    What it is about must lie there; any other JSON file has no business among records.
+    """
+    from ..leaderboard.beside import check_pooled, check_published
     from ..leaderboard.validate import Check
 
-    folder = path.parent.parent
     try:
-        if path.name.endswith(LABELS):
+        if _is_pooled(path):
+            check_pooled(path)
+        elif path.name.endswith(LABELS):
             check_published(path)
-            return Check("files", "passed")
-        statement = read_statement(path)
-        check_statement(statement, _by_digest(folder))
+        elif path.parent.name == STATEMENTS:
+            check_statement(read_statement(path), _by_digest(path.parent.parent))
+            read_statements(path.parent.parent)  # together they may go round in a circle
+        else:
+            raise UserError(
+                f"{path}: lies where no record is read; records lie in SUITE/ or SUITE/{CLAIMED}/"
+            )
     except UserError as error:
         return Check("files", "failed", str(error))
     return Check("files", "passed")
@@ -78,15 +110,30 @@ def _check_statement(path: Path) -> Any:
 
 @cache
 def _by_digest(folder: Path) -> dict[str, Any]:
-    near = [*list_records(folder), *list_records(folder / CLAIMED)]
-    return {record_digest(record): record for record in map(read_record, near)}
+    found = {}
+    for path in (*list_records(folder), *list_records(folder / CLAIMED)):
+        try:
+            record = read_record(path)
+        except UserError:  # its own checks say so
+            continue
+        found[record_digest(record)] = record
+    return found
 
 
 def find_statements(records: Iterable[Path]) -> list[Path]:
-    """Return the statements and labels that lie beside some records."""
-    folders = dict.fromkeys(path.parent for path in records)
-    labels = [path for folder in folders for path in sorted(folder.glob(f"*{LABELS}"))]
-    return labels + [path for folder in folders for path in sorted((folder / STATEMENTS).glob("*.json"))]
+    """Return the statements, labels and pooled values that lie beside some records, claimed ones included."""
+    own = dict.fromkeys(path.parent for path in records)
+    homes = dict.fromkeys(folder.parent if folder.name == CLAIMED else folder for folder in own)
+    labels = [path for folder in {**own, **homes} for path in sorted(folder.glob(f"*{LABELS}"))]
+    pooled = [path for folder in homes if (path := folder / POOLED / POOLED_FILE).exists()]
+    return labels + [p for folder in homes for p in sorted((folder / STATEMENTS).glob("*.json"))] + pooled
+
+
+def find_strays(paths: Iterable[Path], records: Iterable[Path]) -> list[Path]:
+    """Return every other JSON file below some folders of records: nothing there stays unread."""
+    known = set(records)
+    below = [found for path in paths if path.is_dir() for found in sorted(path.rglob("*.json"))]
+    return [path for path in below if path not in known]
 
 
 def pack_records(options: argparse.Namespace) -> int:
@@ -116,26 +163,33 @@ def find_records(paths: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            folders = (
-                [path] if list_records(path) else [path, *sorted(f for f in path.iterdir() if f.is_dir())]
-            )
-            here = [
-                r for folder in folders for place in (folder, folder / CLAIMED) for r in list_records(place)
-            ]
+            here = [record for folder in _folders(path) for record in list_records(folder)]
             if not here:
                 raise UserError(f"{path}: no records (*.json) in it")
             found += here
-        elif path.suffix == ".json" and path.exists():
+        elif path.suffix == ".json" and path.exists() and not is_statement(path):
             found.append(path)
         else:
             raise UserError(f"{path}: no such record; give CELL.json, a folder of records or a submission")
-    return list(dict.fromkeys(path for path in found if path.parent.name not in (STATEMENTS, "pooled")))
+    return list(dict.fromkeys(found))
+
+
+def _folders(path: Path) -> Iterator[Path]:
+    """Yield a folder, those in it and the claims of each: where records may lie."""
+    for folder in [path, *sorted(f for f in path.iterdir() if f.is_dir())]:
+        if folder.name not in (STATEMENTS, POOLED) and (folder.name != CLAIMED or folder == path):
+            yield folder
+            if (folder / CLAIMED).is_dir():
+                yield folder / CLAIMED
 
 
 def make_known(options: argparse.Namespace) -> Any:
     """Return what this package knows, for `validate`."""
-    from ..leaderboard.validate import Known
+    from ..leaderboard.known import Known
     from .plan import read_suite, take_choice
+
+    folder: Path | None = getattr(options, "world_folder", None)
+    own = None if folder is None else open_folder_world(folder).name
 
     @cache
     def find_suite(name: str) -> Any:
@@ -144,7 +198,9 @@ def make_known(options: argparse.Namespace) -> Any:
 
     @cache
     def open_world(name: str) -> Any:
+        if folder is not None and name == own:
+            return open_folder_world(folder)
         world = registry("worlds")[name].load()()
         return open_worlds({name}, options)[name] if hasattr(world, "placed") else world
 
-    return Known(task_registry(), registry("methods"), registry("metrics"), open_world, find_suite)
+    return Known(task_registry(folder), registry("methods"), registry("metrics"), open_world, find_suite)

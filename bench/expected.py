@@ -78,15 +78,24 @@ def guess_sizes(items: pd.DataFrame) -> list[PromptSizes]:
 
 
 def infer_sizes(items: pd.DataFrame, indirect: int) -> PromptSizes:
-    """Return the numbers of prompts that item rows hold; indirect: taken where no row is indirect."""
+    """Return the numbers of prompts that item rows hold; indirect: taken where no row is indirect.
+
+    Raises UserError where a row's sample tells of more images than there are rows.
+    """
     first = items.drop_duplicates(["prompt_id"])
     retain = first[first["split"] == "retain"]
     fresh, given = retain[~retain["given"].astype(bool)], retain[retain["given"].astype(bool)]
     asked = int((first["split"] == "indirect").sum())
     forget = items[items["split"] == "forget"]
+    prompts = int((first["split"] == "forget").sum())
+    samples = int(forget["sample"].max()) + 1 if len(forget) else 0
+    if samples < 0 or prompts * samples > len(items):
+        raise UserError(
+            f"items: sample: {samples:,} of each of {prompts} prompts; there are {len(items)} rows"
+        )
     return PromptSizes(
-        forget=int((first["split"] == "forget").sum()),
-        forget_samples=int(forget["sample"].max()) + 1 if len(forget) else 0,
+        forget=prompts,
+        forget_samples=samples,
         retain_same=int((fresh["relation"] == "same").sum()),
         retain_other=int((fresh["relation"] == "other").sum()),
         retain_given=len(given),

@@ -5,7 +5,7 @@ the record and its own kind; it names the record's digest, so that it can never 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +23,8 @@ LABELS = ".labels.json"
 FOLDER = "statements"
 CLAIMED = "claimed"
 """Folder, beside the records, of what others claim: records whose source is `reported`."""
+HEADLINE = ("UA", "UA_indirect", "VA", "in_prompt", "IRA", "CRA", "AS")
+"""Values that a re-run compares."""
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -138,12 +140,34 @@ def list_records(folder: Path) -> list[Path]:
 
 
 def read_statements(folder: Path) -> list[Any]:
-    """Return the statements of a folder of records, in the order of their file names."""
-    return [read_statement(path) for path in sorted((folder / FOLDER).glob("*.json"))]
+    """Return the statements of a folder of records, in the order of their file names.
+
+    Raises UserError where records supersede each other: none of them would be left.
+    """
+    found = [read_statement(path) for path in sorted((folder / FOLDER).glob("*.json"))]
+    _refuse_circles([statement for statement in found if isinstance(statement, Superseded)])
+    return found
+
+
+def _refuse_circles(statements: list[Superseded]) -> None:
+    after: dict[str, set[str]] = {}
+    for statement in statements:
+        after.setdefault(statement.about, set()).add(statement.successor)
+    for statement in statements:
+        reached, left = set[str](), [statement.successor]
+        while left:
+            digest = left.pop()
+            if digest not in reached:
+                reached.add(digest)
+                left += after.get(digest, set())
+        if statement.about in reached:
+            raise UserError(
+                f"{statement.cell}: superseded: successor: is in the end superseded by this record"
+            )
 
 
 def check_statement(statement: Any, records: Mapping[str, Record]) -> None:
-    """Raise UserError where a statement is about none of the records, or an attack raises a score.
+    """Raise UserError where a statement is about none of the records, or contradicts them.
 
     records: by their digest.
     """
@@ -151,12 +175,72 @@ def check_statement(statement: Any, records: Mapping[str, Record]) -> None:
         raise UserError(
             f"{statement.cell}: {statement.kind}: about: no record here has the digest {statement.about[:12]}"
         )
-    if isinstance(statement, Superseded) and (
-        statement.successor not in records or statement.successor == statement.about
-    ):
-        raise UserError(f"{statement.cell}: superseded: successor: no other record here has that digest")
+    record = records[statement.about]
+    if isinstance(statement, Superseded):
+        if statement.successor not in records or statement.successor == statement.about:
+            raise UserError(f"{statement.cell}: superseded: successor: no other record here has that digest")
+        check_successor(record, records[statement.successor])
+    if isinstance(statement, Rerun):
+        check_rerun(statement, record)
     if isinstance(statement, Attacked):
-        check_attack(statement, records[statement.about])
+        check_attack(statement, record)
+
+
+def check_successor(record: Record, successor: Record) -> None:
+    """Raise UserError unless a successor is a run of the same; its config may be another."""
+    for field, own, other in (
+        ("task", record.task.id, successor.task.id),
+        ("method", record.method.name, successor.method.name),
+        ("seed", record.seed, successor.seed),
+        ("source", record.source, successor.source),
+    ):
+        if own != other:
+            raise UserError(
+                f"{record.cell}: superseded: successor: is of {field} {other}, the record of {own}"
+            )
+
+
+def judge(numbers: Sequence[Compared]) -> Literal["agrees", "differs", "unclear"]:
+    """Return the verdict that follows from compared numbers."""
+    states = {number.state for number in numbers}
+    if "differs" in states:
+        return "differs"
+    return "unclear" if "unclear" in states or not numbers else "agrees"
+
+
+def check_rerun(statement: Rerun, record: Record) -> None:
+    """Raise UserError where a re-run's numbers are not all of the record's, or not what its verdict says."""
+    start = f"{statement.cell}: rerun"
+    stated = {
+        (point.label, name): value.value
+        for point in record.points
+        for name, value in point.values.items()
+        if name in HEADLINE and value.value is not None
+    }
+    told = {(number.point, number.metric): number for number in statement.numbers}
+    lacking = sorted(stated.keys() - told.keys())
+    if lacking or not told or len(told) < len(statement.numbers):
+        raise UserError(f"{start}: numbers: must hold each headline number of the record once: {lacking[:1]}")
+    for (point, metric), number in told.items():
+        claimed = stated.get((point, metric))
+        if (number.claimed is None) != (claimed is None) or number.claimed != claimed:
+            raise UserError(f"{start}: numbers: {metric} of point {point}: the record states {claimed}")
+        if number.state not in _states(number, statement.margin):
+            raise UserError(f"{start}: numbers: {metric} of point {point}: is not {number.state}")
+    if statement.verdict != judge(statement.numbers):
+        raise UserError(
+            f"{start}: verdict: {statement.verdict}, but its numbers say {judge(statement.numbers)}"
+        )
+
+
+def _states(number: Compared, margin: float) -> tuple[str, ...]:
+    """Return what a compared number may be called; `differs` too where its own rows do not give it."""
+    if number.claimed is None or number.rerun is None:
+        return ("unclear",)
+    if number.low is None or number.high is None:
+        same = abs(number.claimed - number.rerun) <= 1e-9 + 5e-7 * abs(number.rerun)
+        return ("equal", "differs") if same else ("unclear", "differs")
+    return ("agrees",) if number.low <= margin and number.high >= -margin else ("differs",)
 
 
 def check_attack(statement: Attacked, record: Record) -> None:

@@ -20,6 +20,8 @@ from .types import ITEM_COLUMNS
 JSON_BYTES = 4 * 2**20
 PARQUET_BYTES = 16 * 2**20
 SHEET_BYTES = 16 * 2**20
+MOST_ROWS = 200_000
+"""Item rows that a record may have, all points together."""
 TEXT_LENGTH = 10_000
 """Characters of the longest string that a record may hold; the longest prompts known have some 1,000."""
 UNPACKED_BYTES = 256 * 2**20
@@ -40,6 +42,8 @@ NUMBERS = {"point": pa.types.is_integer, "sample": pa.types.is_integer, "seed": 
            "flatness": pa.types.is_floating}  # fmt: skip
 """Column of item rows -> the type that it must have; every other one is text."""
 TEXTS = [name for name in ("point", *ITEM_COLUMNS) if name not in NUMBERS]
+NULLS = ("alignment", "alignment_shuffled")
+"""Columns beside ANSWERS that may hold nulls: what was not computed."""
 ANSWERS = ("found_subject", "found_style", "found_background", "target_found")
 
 
@@ -171,6 +175,9 @@ def read_untrusted_items(path: Path, most_rows: int) -> pa.Table:
             table = file.read()
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path}: not a readable parquet file: {str(error).splitlines()[0]}") from None
+    for name in table.column_names:
+        if table.column(name).null_count and name not in (*ANSWERS, *NULLS):
+            raise UserError(f"{path}: {name}: holds nulls; every row of a record has one")
     for name in TEXTS:
         column = table.column(name)
         for chunk in column.chunks if pa.types.is_dictionary(column.type) else []:

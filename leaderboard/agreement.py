@@ -9,13 +9,12 @@ import pandas as pd
 
 from ..bench.errors import UserError
 from ..bench.records import PointInfo, Record
-from ..bench.statements import Compared
+from ..bench.statements import HEADLINE, Compared, judge
 from ..bench.types import Value
 from .gate import KEYS, pair, paired_interval, score
 from .load import Loaded
-from .recomputed import differ
+from .recomputed import differ, recompute
 
-HEADLINE = ("UA", "UA_indirect", "VA", "in_prompt", "IRA", "CRA", "AS")
 VERDICTS = {"agrees": 0, "differs": 1, "unclear": 2}
 """Verdict -> exit status."""
 
@@ -37,33 +36,34 @@ def compare_records(first: Loaded, second: Loaded, margin: float) -> Agreement:
     """Compare a record with its re-run on every headline number of every point.
 
     Equal numbers agree. Others agree where the 95 % interval of the paired difference, over prompts, reaches
-    into [-margin, margin]. A number that one of the two lacks, or a point, cannot be told. Raises UserError
-    where the two were not asked for the same images.
+    into [-margin, margin]. One that its own item rows do not give differs. A number that one of the two
+    lacks, or a point, cannot be told. Raises UserError where the two were not asked for the same images.
     """
     if first.record.task.id != second.record.task.id:
         raise UserError(f"{second.name}: is of {second.record.task.id}, not of {first.record.task.id}")
     if first.items is None or second.items is None:
         raise UserError(f"{first.name}: status: a run that failed has no numbers to compare")
     numbers = tuple(_compare_points(first, second, margin))
-    states = {number.state for number in numbers}
-    verdict = (
-        "differs" if "differs" in states else "unclear" if "unclear" in states or not numbers else "agrees"
-    )
-    return Agreement(
-        verdict, numbers, _same_versions(first.record, second.record), _same_images(first, second)
-    )
+    same = _same_versions(first.record, second.record)
+    return Agreement(judge(numbers), numbers, same, _same_images(first, second))
 
 
 def _compare_points(first: Loaded, second: Loaded, margin: float) -> Iterator[Compared]:
     others = {point.step: point for point in second.record.points}
     for point in first.record.points:
         other = others.get(point.step)
+        rows = _rows(first, point)
+        given = recompute(rows, None) if len(rows) else {}
         for metric in HEADLINE:
             own = _value(point, metric)
             if other is None:
                 yield Compared(point=point.label, metric=metric, claimed=own, rerun=None, state="unclear")
+            elif own is not None and (metric not in given or differ(own, given[metric].value)):
+                theirs = _value(other, metric)
+                yield Compared(point=point.label, metric=metric, claimed=own, rerun=theirs,
+                               state="unclear" if theirs is None else "differs")  # fmt: skip
             elif own is not None or _value(other, metric) is not None:
-                yield _compare(metric, (point, _rows(first, point)), (other, _rows(second, other)), margin)
+                yield _compare(metric, (point, rows), (other, _rows(second, other)), margin)
 
 
 def _value(point: PointInfo, metric: str) -> float | None:

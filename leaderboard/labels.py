@@ -103,14 +103,6 @@ def read_labels(path: Path) -> Labels:
     return labels
 
 
-def check_published(path: Path) -> Labels:
-    """Return labels that may be published; raises UserError where a script gave the answers."""
-    labels = read_labels(path)
-    if labels.source != "person":
-        raise UserError(f"{path}: source: a script gave these answers; only a person's are published")
-    return labels
-
-
 def write_labels(labels: Labels, path: Path) -> Path:
     """Write labels, never over others; raises UserError where the file is there."""
     text = json.dumps(labels.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False)

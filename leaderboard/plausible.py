@@ -17,13 +17,14 @@ RANGES = {"AS": (-1.0, 1.0), "AS_delta": (-2.0, 2.0), "AS_chance": (-2.0, 2.0), 
           "FD_base": (0.0, np.inf), "FID": (0.0, np.inf), "FID_base": (0.0, np.inf), "collapse": (0.0, 1.0),
           "collapse_images": (0.0, 1.0), "collapse_variance": (0.0, 1.0)}  # fmt: skip
 RANGES |= dict.fromkeys(SHARES, (0.0, 1.0))
+KINDS = ("subject", "style", "background")
 IMAGE = re.compile(r"[0-9a-f]{32,64}")
 
 
 def complain_of_numbers(point: PointInfo, rows: int) -> Iterator[str]:
     """Yield what is impossible about a point's stated values and costs."""
     for name, value in point.values.items():
-        complaint = _complain_of_value(value, *RANGES.get(name, (-np.inf, np.inf)))
+        complaint = complain_of_value(value, *RANGES.get(name, (-np.inf, np.inf)))
         if complaint:
             yield f"{name}: {complaint}"
         if not 0 <= value.n <= rows:
@@ -35,7 +36,8 @@ def complain_of_numbers(point: PointInfo, rows: int) -> Iterator[str]:
             yield f"cost.{name}: {number}: nothing costs that"
 
 
-def _complain_of_value(value: Value, least: float, most: float) -> str | None:
+def complain_of_value(value: Value, least: float, most: float) -> str | None:
+    """Return what is impossible about a value that lies between least and most, None where nothing is."""
     if (value.value is None) == (value.missing is None):
         return "has neither or both of a value and a reason why it is missing"
     for number in (value.value, value.low, value.high):
@@ -49,7 +51,14 @@ def _complain_of_value(value: Value, least: float, most: float) -> str | None:
 
 
 def complain_of_rows(items: pd.DataFrame, record: Record) -> Iterator[str]:
-    """Yield what is impossible about item rows: verdicts, cosines, digests of images."""
+    """Yield what is impossible about item rows: verdicts, cosines, digests of images.
+
+    Whoever reckons on with the rows stops at the first complaint: points without rows, unknown kinds.
+    """
+    for label in [p.label for p in record.points if not (items["point"] == p.index).any()]:
+        yield f"point {label}: has no item rows"
+    for kind in sorted(set(items["target_kind"]) - set(KINDS)):
+        yield f"items: target_kind: {ascii(kind)[:40]} is none of {', '.join(KINDS)}"
     targets, aimed = set(record.task.targets), items["split"] != "retain"
     found = items["target_found"].astype("boolean")
     for kind in set(items["target_kind"]):

@@ -2,8 +2,8 @@
 
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -13,12 +13,11 @@ from PIL import Image
 
 from ..bench.config import build
 from ..bench.errors import UserError
-from ..bench.expected import Expectations, Expected, complain_of_coverage, guess_sizes, noise_of
-from ..bench.plan import Suite
+from ..bench.expected import Expected, complain_of_coverage, guess_sizes, noise_of
 from ..bench.records import Record
-from ..bench.registry import Entry, Registry
-from ..bench.tasks import Task
+from ..bench.statements import CLAIMED
 from ..bench.untrusted import (
+    MOST_ROWS,
     SHEET_PIXELS,
     TEXTS,
     check_size,
@@ -28,14 +27,14 @@ from ..bench.untrusted import (
     read_untrusted_json,
     walk_texts,
 )
+from .known import Known, complain_of_metrics, complain_of_suite, complain_of_versions, suite_of
 from .load import Loaded, load_one
 from .plausible import complain_of_numbers, complain_of_rows, complain_of_unscored
-from .recomputed import complain_of_values, recompute
+from .recomputed import KEYS, complain_of_values, recompute
 
 State = Literal["passed", "failed", "unchecked"]
 HEX = re.compile(r"[0-9a-f]{64}")
 TASK_ID = re.compile(r"[a-z0-9-]+/[a-z0-9][a-z0-9-]*@[a-z0-9-]+")
-MOST_ROWS = 200_000
 LINK = re.compile(r"^\s*(?!https?:)[a-z][a-z0-9+.-]*:(?!\s)", re.IGNORECASE)
 
 
@@ -46,19 +45,6 @@ class Check:
     name: str
     state: State
     detail: str = ""
-
-
-@dataclass
-class Known:
-    """What this package knows. open_world: name -> world. find_suite: a shipped suite by name, or None."""
-
-    tasks: Registry[Task]
-    methods: Registry[Entry]
-    metrics: Registry[Entry]
-    open_world: Callable[[str], Any]
-    find_suite: Callable[[str], Suite | None]
-    expectations: Expectations = field(default_factory=Expectations)
-    bases: dict[Path, dict[tuple[str, str, int], pd.DataFrame]] = field(default_factory=dict)
 
 
 def validate(path: Path, known: Known) -> list[Check]:
@@ -72,16 +58,19 @@ def validate(path: Path, known: Known) -> list[Check]:
     except UserError as error:
         return [Check("files", "failed", str(error))]
     record = entry.record
-    checks = [_conclude("files", _complain_of_gaps(record))]
+    checks = [_conclude("files", chain(_complain_of_gaps(record), complain_of_metrics(record)))]
     checks.append(_conclude("names", chain(_complain_of_names(record), _complain_of_places(record))))
-    checks.append(_conclude("versions", _complain_of_versions(record, known)))
+    if checks[-1].state == "failed":
+        return checks
+    said = chain(complain_of_versions(record, known), complain_of_suite(path, record, known))
+    checks.append(_conclude("versions", said))
     if entry.items is None or any(check.state == "failed" for check in checks):
         return checks
     expected, prompts = _check_prompts(record, entry.items, known)
     checks.append(prompts)
     if expected is not None:
         checks.append(_conclude("coverage", _complain_of_points(record, entry.items, expected)))
-    base = None if record.method.reference else _bases(path.parent, known).get(_images_of(record))
+    base = _find_base(path, record, known)
     checks.append(_conclude("values", _complain_of_values(entry, base)))
     if base is None and not record.method.reference and "AS" in record.metrics:
         text = "AS_delta: not compared, for the base model's record of these images is not beside this one"
@@ -110,11 +99,6 @@ def _complain_of_gaps(record: Record) -> Iterator[str]:
         yield "items_sha256: none, though status is ok: its values come from no item rows"
     if record.status == "failed" and record.points:
         yield "points: there are some, though the run failed"
-    names = {name.partition("_")[0] for name in record.metrics}
-    for point in record.points:
-        for name in point.values:
-            if name.partition("_")[0] not in names:
-                yield f"points.values.{name}: belongs to no metric that the record names"
 
 
 def _check_sheet(path: Path) -> None:
@@ -144,6 +128,10 @@ def _complain_of_names(record: Record) -> Iterator[str]:
             yield f"{where}: {complaint}"
     digests = {"key": record.key, "prompts_sha256": record.prompts_sha256, "choice": record.choice,
                "items_sha256": record.items_sha256}  # fmt: skip
+    try:
+        noise_of(record)
+    except UserError as error:
+        yield str(error)
     digests |= {f"points.{i}.fingerprint": p.fingerprint for i, p in enumerate(record.points)}
     for where, digest in digests.items():
         if digest is not None and not HEX.fullmatch(digest):
@@ -164,63 +152,14 @@ def _complain_of_places(record: Record) -> Iterator[str]:
         yield f"method.paper: {ascii(method.paper)[:60]} is a link of another kind than https"
 
 
-def _complain_of_versions(record: Record, known: Known) -> Iterator[str]:
-    """Yield where a record's task, world, judge, method or metrics are not those of this package."""
-    if record.task.id not in known.tasks:
-        yield f"task.id: {record.task.id} is no task of this package; add the plug-in that brings it"
-        return
-    task = known.tasks[record.task.id]
-    world = known.open_world(task.file.world)
-    own: dict[str, Any] = {"family": task.file.family, "concept": task.concept.name, "world": world.id,
-                           "judge": task.file.judge, "role": task.concept.role,
-                           "version": task.file.version, "targets": task.concept.targets,
-                           "anchor": _anchor(record, task, known)}  # fmt: skip
-    for name, value in own.items():
-        stated = getattr(record.task, name)
-        if stated != value:
-            yield f"task.{name}: the record says {stated!r:.60}, this package {value!r:.60}"
-    for name, version in record.metrics.items():
-        if name not in known.metrics:
-            yield f"metrics.{name}: no such metric in this package; add the plug-in that brings it"
-        elif known.metrics[name].version != version:
-            yield f"metrics.{name}: version {version}; this package has {known.metrics[name].version}"
-    yield from _complain_of_method(record, known)
-
-
-def _anchor(record: Record, task: Task, known: Known) -> str | None:
-    """Return the anchor that a record must name: its suite's, else its task's; another suite's is its own."""
-    suite = _suite(record, known)
-    if suite is None:
-        return record.task.anchor
-    named = {name.partition("@")[0]: anchor for name, anchor in suite.anchors.items()}
-    return named.get(task.id.partition("@")[0], task.concept.anchor)
-
-
-def _complain_of_method(record: Record, known: Known) -> Iterator[str]:
-    method = record.method
-    if method.reference or method.name not in known.methods or "model" in method.config:
-        return
-    if "points" in method.config:
-        return
-    entry = known.methods[method.name]
-    if entry.version != method.version:
-        yield f"method.version: {method.name} {method.version}; this package has {entry.version}"
-    else:
-        try:
-            build(entry.load_config(), method.config, "method.config")
-        except UserError as error:
-            yield str(error)
-
-
-def _suite(record: Record, known: Known) -> Suite | None:
-    return known.find_suite(record.suite.partition("-draw-")[0])
-
-
 def _check_prompts(record: Record, items: pd.DataFrame, known: Known) -> tuple[Expected | None, Check]:
     """Return what the task gives and whether the prompts are that; a shipped suite's numbers must be met."""
-    task, suite = known.tasks[record.task.id], _suite(record, known)
+    task, suite = known.tasks[record.task.id], suite_of(record, known)
     world = known.open_world(task.file.world)
-    sizes = [suite.sizes] if suite is not None else guess_sizes(items)
+    try:
+        sizes = [suite.sizes] if suite is not None else guess_sizes(items)
+    except UserError as error:
+        return None, Check("prompts", "failed", str(error))
     try:
         found = known.expectations.find(record, task, world, sizes)
     except UserError as error:  # a published prompt file that is the user's to supply
@@ -243,16 +182,18 @@ def _complain_of_points(record: Record, items: pd.DataFrame, expected: Expected)
     yield from complain_of_coverage(record, items, expected)
 
 
-def _complain_of_values(entry: Loaded, base: pd.DataFrame | None) -> Iterator[str]:
+def _complain_of_values(entry: Loaded, base: Loaded | None) -> Iterator[str]:
     record, items = entry.record, entry.items
     assert items is not None
+    if base is not None:
+        yield from _complain_of_sampling(record.sampling, base.record.sampling)
     items = items.astype(dict.fromkeys(TEXTS, object))  # compared far faster than Arrow's texts
     yield from complain_of_rows(items, record)
     for point in record.points:
         own = items[items["point"] == point.index].reset_index(drop=True)
         for complaint in complain_of_numbers(point, len(own)):
             yield f"point {point.label}: {complaint}"
-        found = recompute(own, base)
+        found = recompute(own, None if base is None else base.items)
         measured = set(record.metrics)
         found = {name: value for name, value in found.items() if name.partition("_")[0] in _roots(measured)}
         for complaint in complain_of_values(dict(point.values), found):
@@ -271,20 +212,38 @@ def _images_of(record: Record) -> tuple[str, str, int]:
     return record.task.id, record.prompts_sha256, noise_of(record)
 
 
-def _bases(folder: Path, known: Known) -> Mapping[tuple[str, str, int], pd.DataFrame]:
-    """Return the item rows of a folder's base models, by the images that they are of."""
+def _complain_of_sampling(stated: Mapping[str, Any], base: Mapping[str, Any]) -> Iterator[str]:
+    """Yield where images were drawn otherwise than the base model's: other steps, guidance, size."""
+    for name in sorted(stated.keys() | base.keys()):
+        if stated.get(name) != base.get(name):
+            yield f"sampling.{name}: {stated.get(name)!r:.40}; the base model's is {base.get(name)!r:.40}"
+
+
+def _find_base(path: Path, record: Record, known: Known) -> Loaded | None:
+    """Return the base model's record of a record's images; a claim's is the measured one of its suite."""
+    if record.method.reference:
+        return None
+    folder = path.parent
+    if record.source != "measured":
+        if folder.name != CLAIMED:
+            return None
+        folder = folder.parent
+    return _bases(folder, known).get(_images_of(record))
+
+
+def _bases(folder: Path, known: Known) -> Mapping[tuple[str, str, int], Loaded]:
+    """Return the measured records of a folder's base models, by the images that they are of."""
     if folder not in known.bases:
         found = {}
         for path in sorted(folder.glob("*.none.*.json")):
             try:
                 entry = _read(path)
+                images = _images_of(entry.record)
             except UserError:  # that record's own checks say so
                 continue
-            if (
-                entry.record.method.name == "none"
-                and entry.record.method.reference
-                and entry.items is not None
-            ):
-                found[_images_of(entry.record)] = entry.items
+            record, items = entry.record, entry.items
+            once = items is not None and not items.duplicated(KEYS).any()
+            if once and record.method.name == "none" and record.source == "measured":
+                found[images] = entry
         known.bases[folder] = found
     return known.bases[folder]

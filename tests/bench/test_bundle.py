@@ -81,6 +81,12 @@ def _forge(entries: Entries) -> None:
     entries[MANIFEST] = json.dumps(manifest).encode()
 
 
+def _more_images(entries: Entries) -> None:
+    manifest = json.loads(entries[MANIFEST])
+    manifest["records"][0]["images"] += 1
+    entries[MANIFEST] = json.dumps(manifest).encode()
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -94,6 +100,7 @@ def _forge(entries: Entries) -> None:
         (_tamper, "is not the file that was packed"),
         (_unclaim, "claimed: Input should be True"),
         (_forge, "is not the record that was packed"),
+        (_more_images, "images: are not those of its item rows"),
         (lambda e: e.update({"big.json": b" " * (5 * 2**20)}), "too large for its kind"),
     ],
 )  # fmt: skip
@@ -142,3 +149,21 @@ def test_what_is_no_zip_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(b"PK\x03\x04 nothing")
     with pytest.raises(UserError, match="not a readable submission"):
         unpack(tmp_path / "x.zip", tmp_path)
+
+
+@pytest.mark.parametrize("broken", ["stream", "name"])
+def test_a_corrupt_zip_is_one_line(submission: Path, tmp_path: Path, broken: str) -> None:
+    target = tmp_path / "unpacked"
+    target.mkdir()
+    repack(submission, lambda e: e.update({"x\u00e9.json": b"{}" * 1000}), compression=zipfile.ZIP_DEFLATED)
+    raw = submission.read_bytes()
+    if broken == "name":
+        raw = raw.replace("x\u00e9.json".encode(), b"x\xff\xfe.json")
+    else:
+        at = zipfile.ZipFile(submission).getinfo(MANIFEST).header_offset + 30 + len(MANIFEST)
+        raw = raw[:at] + b"\xff" * 20 + raw[at + 20 :]
+        raw = raw.replace("x\u00e9.json".encode(), b"xyz.json")
+    submission.write_bytes(raw)
+    with pytest.raises(UserError, match="not a readable submission") as caught:
+        unpack(submission, target)
+    assert "\n" not in str(caught.value)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from unlearnbench.bench.cli import main
 from unlearnbench.bench.cli_commands import registry
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.generators import open_pipeline
@@ -151,6 +152,16 @@ def test_what_is_no_model_is_named(tmp_path: Path, module: str) -> None:
     with pytest.raises(UserError, match="not a function"):
         load_function(f"{module}:number")
     assert kind_of("runwayml/stable-diffusion-v1-5") == "pipeline"
+
+
+def test_models_that_bear_a_methods_name_are_refused(
+    module: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Under a registered method's name they would stand in its row, whatever they are."""
+    command = ["evaluate", "--model", f"{module}:generate", "--task", "classes/cat-face@tiny"]
+    for name in ("balanced", "none", "retrain"):
+        assert main([*command, "--out", str(tmp_path), "--name", name]) == 2
+        assert f"--name {name}: is a method of this package" in capsys.readouterr().err
 
 
 def test_points_of_one_name_are_refused() -> None:

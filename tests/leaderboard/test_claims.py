@@ -11,6 +11,7 @@ import pytest
 from unlearnbench.bench.cli import main
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.records import read_record, record_digest
+from unlearnbench.bench.statements import HEADLINE
 from unlearnbench.leaderboard.board import collect, summarise
 from unlearnbench.leaderboard.claims import read_beside
 from unlearnbench.leaderboard.load import load, load_one, load_together
@@ -67,7 +68,9 @@ def test_a_retracted_record_is_left_out_and_listed_with_its_reason(folder: Path)
 
 def test_a_superseded_record_names_its_successor(folder: Path) -> None:
     first = write(folder, "balanced", 1, cell="first")
-    second = write(folder, "balanced", 2, cell="second")
+    second = write(folder, "balanced", 1, cell="second", data="narrow")
+    for other in (folder / "bee-gradient_sum-0.json", write(folder, "balanced", 2, cell="third")):
+        assert main(["retract", str(first), "--reason", "x", *BY, "--successor", str(other)]) == 2
     said = ["retract", str(first), "--reason", "wrong rate", *BY]
     assert main([*said, "--successor", str(first)]) == 2
     assert main([*said, "--successor", str(second)]) == 0
@@ -75,6 +78,58 @@ def test_a_superseded_record_names_its_successor(folder: Path) -> None:
     assert ("first.json" in names, "second.json" in names) == (False, True)
     [gone] = read_beside([folder]).withdrawn
     assert (gone.kind, gone.successor) == ("superseded", "second")
+
+
+def test_records_that_supersede_each_other_stop_the_reading(folder: Path) -> None:
+    """Each names a successor that is there, and both would vanish."""
+    first = write(folder, "balanced", 1, cell="first")
+    second = write(folder, "balanced", 1, cell="second", data="narrow")
+    for own, other in ((first, second), (second, first)):
+        assert main(["retract", str(own), "--reason", "x", *BY, "--successor", str(other)]) == 0
+    with pytest.raises(UserError, match="is in the end superseded by this record"):
+        load(folder)
+
+
+def _set(name: str, value: Any) -> Any:
+    return lambda said: said.update({name: value})
+
+
+def _first(**change: Any) -> Any:
+    return lambda said: said["numbers"][0].update(change)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda said: None, ""),
+        (_set("numbers", []), "must hold each headline number"),
+        (lambda said: said["numbers"].pop(), "must hold each headline number"),
+        (_set("verdict", "differs"), "verdict: differs, but its numbers say agrees"),
+        (_first(claimed=0.123), "the record states"),
+        (_first(rerun=0.123), "is not equal"),
+        (_first(rerun=None), "is not equal"),
+        (_first(state="agrees", low=0.5, high=0.6), "is not agrees"),
+    ],
+    ids=["good", "none", "fewer", "verdict", "claimed", "rerun", "lacking", "interval"],
+)
+def test_a_rerun_says_what_its_numbers_say(folder: Path, change: Any, said: str) -> None:
+    path = next(folder.glob("ant-gradient_sum*.json"))
+    entry = load_one(path)
+    values = [(p.label, name, v.value) for p in entry.record.points for name, v in p.values.items()]
+    stated = [found for found in values if found[1] in HEADLINE and found[2] is not None]
+    content = {"about": entry.digest, "cell": entry.record.cell, "by": "unlearnbench rerun", "kind": "rerun",
+               "date": "2026-01-01", "rerun": "0" * 64, "verdict": "agrees", "margin": 0.02,
+               "same_versions": False, "schema_version": 1,
+               "numbers": [{"point": label, "metric": name, "claimed": value, "rerun": value, "low": None,
+                            "high": None, "state": "equal"} for label, name, value in stated]}  # fmt: skip
+    change(content)
+    (folder / "statements").mkdir()
+    (folder / "statements" / "x.rerun.json").write_text(json.dumps(content))
+    if not said:
+        assert len(load(folder)) == 4
+        return
+    with pytest.raises(UserError, match=said):
+        load(folder)
 
 
 def test_a_statement_about_another_record_stops_the_reading(folder: Path) -> None:

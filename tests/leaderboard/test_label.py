@@ -26,9 +26,10 @@ from unlearnbench.bench.records import items_digest, write_record
 from unlearnbench.bench.sheet import choose_columns
 from unlearnbench.leaderboard.audit import make_audit
 from unlearnbench.leaderboard.audit_limits import list_limits
+from unlearnbench.leaderboard.beside import check_published
 from unlearnbench.leaderboard.chosen import choose_point
 from unlearnbench.leaderboard.label_images import _ask, draw, gather, make_groups
-from unlearnbench.leaderboard.labels import Labels, check_published, read_labels, summarise
+from unlearnbench.leaderboard.labels import Labels, read_labels, summarise
 from unlearnbench.leaderboard.load import load, load_one
 
 from .synthetic import make_record
@@ -276,7 +277,8 @@ def test_a_scripts_answers_are_marked_and_never_published(
     assert "labelled already" in capsys.readouterr().err
 
 
-def test_a_persons_labels_stand_in_the_audit(planted: list[Path]) -> None:
+def _publish(planted: list[Path]) -> Path:
+    """Write what a person who looks at the colour says of 20 images; returns its path."""
     sources = _sources(planted)
     images = draw(sources, 20, 0)
     answers = [image.answer("yes" if _shows(image.png) else "no") for image in images]
@@ -292,11 +294,51 @@ def test_a_persons_labels_stand_in_the_audit(planted: list[Path]) -> None:
     )
     path = planted[0].parent / "ada.labels.json"
     path.write_text(labels.model_dump_json())
+    return path
+
+
+def test_a_persons_labels_stand_in_the_audit(planted: list[Path]) -> None:
+    path = _publish(planted)
     assert check_published(path).who == "ada"
     audit = make_audit(planted[0], "")
     [said] = [text for about, text in list_limits(audit) if about == "Judge, on these images"]
     assert "ada answered for 4 images blind (0 unsure)" in said
     assert "Agreement with the judge: 0.75" in said
+
+
+def _forge(name: str, value: Any) -> Any:
+    return lambda said: said["methods"][0][name].update(value=value, missing=None)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda said: None, ""),
+        (_forge("kappa", 7.0), "kappa.*: is not what answers and records give"),
+        (_forge("UA_corrected", 1.5), "UA_corrected.*: is not what answers and records give"),
+        (_forge("UA_corrected", float("nan")), "NaN"),
+        (lambda said: said.update(answers=[]), "answers: 0 of 20"),
+        (lambda said: said.update(methods=[]), "methods: 0, the answers are about 5"),
+        (lambda said: said.update(who="<script>Ada"), "who: '<script>Ada' holds markup"),
+        (lambda said: said["records"][0].update(digest="0" * 64), "no record here has this name and digest"),
+        (lambda said: said["answers"].append(said["answers"][0]), "answers: 21 of 20"),
+        (lambda said: said["answers"].__setitem__(1, said["answers"][0]), "one image is answered twice"),
+        (lambda said: said["answers"][0].update(judge=not said["answers"][0]["judge"]), "said otherwise"),
+        (lambda said: said["answers"][0].update(sample=9), "the record has no such image"),
+    ],
+    ids=["good", "kappa", "share", "nan", "empty", "methods", "who", "digest", "more", "twice", "judge",
+         "sample"],
+)  # fmt: skip
+def test_published_labels_are_reckoned_again(planted: list[Path], change: Any, message: str) -> None:
+    path = _publish(planted)
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    if not message:
+        assert check_published(path).who == "ada"
+        return
+    with pytest.raises(UserError, match=message):
+        check_published(path)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """`rerun` repeats a record from what it states, in a store of its own, and appends what came of it."""
 
 import json
+import shutil
 from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,11 @@ from unlearnbench.bench.cli_submit import make_known
 from unlearnbench.bench.records import items_digest, read_items, read_record, record_digest, write_record
 from unlearnbench.bench.repeat import find_cell
 from unlearnbench.bench.runner import Runner
+from unlearnbench.leaderboard.agreement import compare_records
 from unlearnbench.leaderboard.load import load_one
 from unlearnbench.leaderboard.validate import validate
 
+RESULTS = Path(__file__).resolve().parents[2] / "results" / "emoji"
 SMALL = {"steps": 2, "checkpoints": [1, 2], "batch": 4}
 
 
@@ -64,9 +68,8 @@ def lie(path: Path) -> None:
 
 def test_a_published_record_leads_back_to_its_own_cell() -> None:
     known = make_known(Namespace(device=None))
-    folder = Path(__file__).resolve().parents[2] / "results" / "emoji"
     for name in ("nudity-alcohol-emoji.gradient_sum.85284e.s0", "styles-3d-emoji.anchor_sum.a855fe.s2"):
-        entry = load_one(folder / f"{name}.json")
+        entry = load_one(RESULTS / f"{name}.json")
         record, items = entry.record, entry.items
         assert items is not None
         world, suite = known.open_world("emoji"), known.find_suite(record.suite)
@@ -77,6 +80,40 @@ def test_a_published_record_leads_back_to_its_own_cell() -> None:
             record.seed, suite.unscored_below, bool(record.sheet),
         )  # fmt: skip
         assert cell.row.shown == next((p.step for p in record.points if p.shown), 0)
+
+
+def test_a_stated_value_that_its_rows_do_not_give_never_agrees() -> None:
+    """Honest rows under a false number: the paired rows agree, the number is a lie all the same."""
+    honest = load_one(RESULTS / "nudity-alcohol-emoji.gradient_sum.85284e.s0.json")
+    assert compare_records(honest, honest, 0.02).verdict == "agrees"
+    last = honest.record.points[-1]
+    for name in ("VA", "AS"):
+        value = last.values[name].model_copy(update={"value": 1.0})
+        false = last.model_copy(update={"values": {**last.values, name: value}})
+        record = honest.record.model_copy(update={"points": [*honest.record.points[:-1], false]})
+        agreement = compare_records(replace(honest, record=record), honest, 0.02)
+        assert agreement.verdict == "differs"
+        assert [n.metric for n in agreement.numbers if n.state == "differs"] == [name]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("threads", "abc"), ("threads", True), ("threads", 10**9), ("device", "cpu; x"), ("device", 7)],
+)
+def test_a_claims_own_device_and_threads_are_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], field: str, value: Any
+) -> None:
+    source = RESULTS / "nudity-alcohol-emoji.none.f76e7d.s0.json"
+    for file in source.parent.glob(f"{source.stem}.*"):
+        shutil.copy(file, tmp_path)
+    path = tmp_path / source.name
+    content = json.loads(path.read_text())
+    content["environment"][field] = value
+    path.write_text(json.dumps(content))
+    assert main(["rerun", str(path), "--out", str(tmp_path / "again")]) == 3
+    said = capsys.readouterr().err
+    assert f"environment.{field}: " in said
+    assert said.count("\n") == 1
 
 
 def test_what_cannot_be_repeated_is_status_three(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

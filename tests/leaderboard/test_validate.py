@@ -13,9 +13,17 @@ import pyarrow.parquet as parquet
 import pytest
 
 from unlearnbench.bench.cli import main
-from unlearnbench.bench.cli_submit import find_records, make_known
+from unlearnbench.bench.cli_commands import registry
+from unlearnbench.bench.cli_submit import (
+    check_beside,
+    check_record,
+    find_records,
+    find_statements,
+    make_known,
+)
 from unlearnbench.bench.records import items_digest, read_items, read_record, write_record
-from unlearnbench.leaderboard.validate import Check, Known, validate
+from unlearnbench.leaderboard.known import LATER, VALUES, Known
+from unlearnbench.leaderboard.validate import Check, validate
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 STEM = "classes-cat-face-emoji.gradient_sum.85284e.s0"
@@ -58,8 +66,10 @@ def test_published_records_pass(name: str, known: Known) -> None:
 
 @pytest.mark.slow
 def test_every_published_record_passes(known: Known) -> None:
-    failed = {p.name: c for p in find_records([RESULTS]) for c in validate(p, known) if c.state != "passed"}
-    assert failed == {}
+    paths = find_records([RESULTS])
+    checks = [(p.name, c) for p in paths for c in check_record(p, known)]
+    checks += [(p.name, check_beside(p)) for p in find_statements(paths)]
+    assert [(name, check) for name, check in checks if check.state != "passed"] == []
 
 
 def test_the_copied_record_passes(path: Path, known: Known) -> None:
@@ -87,6 +97,28 @@ def _delta(content: dict[str, Any]) -> None:
 
 def _drop_point(content: dict[str, Any]) -> None:
     del content["points"][0]
+
+
+def _no_metrics(content: dict[str, Any]) -> None:
+    content["metrics"] = {}
+    for point in content["points"]:
+        point["values"] = {}
+
+
+def _uncollapsed(content: dict[str, Any]) -> None:
+    del content["metrics"]["collapse"]
+    for point in content["points"]:
+        for name in ("collapse", "collapse_images", "collapse_variance"):
+            del point["values"][name]
+
+
+def _blank_collapse(content: dict[str, Any]) -> None:
+    content["points"][-1]["values"]["collapse"] = {"value": None, "n": 0, "missing": "no images"}
+
+
+def _add_column(content: dict[str, Any]) -> None:
+    values = content["points"][-1]["values"]
+    values["UA_adversarial"] = values["UA"]
 
 
 def _in_config(content: dict[str, Any]) -> None:
@@ -121,6 +153,23 @@ def _in_config(content: dict[str, Any]) -> None:
         (lambda c: c.update(items_sha256=None), "its values come from no item rows"),
         (lambda c: c.update(status="failed"), "points: there are some, though the run failed"),
         (lambda c: c["metrics"].pop("VA"), "belongs to no metric"),
+        (_no_metrics, "metrics: lacks UA"),
+        (_uncollapsed, "metrics: lacks collapse"),
+        (lambda c: c["points"][0]["values"].pop("KID"), "point 10 lacks KID"),
+        (_blank_collapse, "points.values.collapse: point 40 lacks it"),
+        (_add_column, "points.values.UA_adversarial: belongs to no metric"),
+        (lambda c: c.update(seed=1), "cell: is not named classes-cat-face-emoji.gradient_sum.85284e.s1"),
+        (lambda c: c.update(data="narrow"), "cell: is not named"),
+        (lambda c: c.update(choice=None), "choice: is not the digest"),
+        (lambda c: c["points"][-1].update(shown=True), "points.shown: of the steps [40]; emoji chose []"),
+        (lambda c: c.update(suite="mine", choice=None) or c["points"][-1].update(shown=True), "points.shown"),
+        (lambda c: c["sampling"].update(noise=1), "sampling.noise: 1; gradient_sum is drawn with [0]"),
+        (lambda c: c["sampling"].update(noise="x"), "sampling.noise: 'x' is no whole number"),
+        (lambda c: c["sampling"].update(steps=50), "sampling.steps: 50; the base model's is 12"),
+        (lambda c: c["sampling"].update(guidance=7.5), "sampling.guidance: 7.5; the base model's is 2.0"),
+        (lambda c: c["method"]["config"].update(model="mine"), "gradient_sum is a method of this package"),
+        (lambda c: c["method"]["config"].update(points=["a"] * 4), "evaluated models have another name"),
+        (lambda c: c["method"].update(reference=True), "method.reference: gradient_sum is said to be"),
     ],
 )  # fmt: skip
 def test_a_tampered_record_is_refused(
@@ -198,6 +247,10 @@ def _ask_easier(items: pd.DataFrame) -> pd.DataFrame:
         (lambda items: pd.concat([items, items.tail(1)]), "is there twice"),
         (lambda items: items.assign(alignment=9.0), "alignment: holds a number"),
         (lambda items: items.assign(image_sha256="../x"), "image_sha256: '../x' is no digest"),
+        (lambda items: items.assign(target_kind="foo"), "target_kind is not what the task says"),
+        (lambda items: items[items["point"] != 0], "lacks 48 of the task's 48"),
+        (lambda items: items.assign(prompt_id=None), "prompt_id: is of type null"),
+        (lambda items: items.assign(half=items["half"].where(items["half"] == "A")), "half: holds nulls"),
     ],
 )
 def test_forged_item_rows_are_refused_though_their_digest_is_right(
@@ -205,6 +258,72 @@ def test_forged_item_rows_are_refused_though_their_digest_is_right(
 ) -> None:
     rewrite(path, change)
     assert said in first_failure(validate(path, known)).detail
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda items: items.assign(target_kind="foo"), "items: target_kind: 'foo' is none of"),
+        (lambda items: items[items["point"] != 0], "point 10: has no item rows"),
+    ],
+)
+def test_values_of_rows_that_cannot_be_counted_are_one_line(
+    path: Path, known: Known, change: Callable[[pd.DataFrame], pd.DataFrame], said: str
+) -> None:
+    """Where coverage is not checked (prompts that the user must supply), the count itself must stand it."""
+    rewrite(path, change)
+    found = [check.detail for check in validate(path, known) if check.name == "values"]
+    assert any(said in detail for detail in found), found
+
+
+def test_a_sample_of_a_thousand_million_images_is_refused_at_once(path: Path, known: Known) -> None:
+    edit(path, lambda c: c.update(suite="mine", choice=None, prompts_sha256="0" * 64))
+    rewrite(path, lambda items: items.assign(sample=items["sample"].where(items["split"] != "forget", 10**9)))
+    assert "items: sample: 1,000,000,001 of each" in first_failure(validate(path, known)).detail
+
+
+@pytest.mark.parametrize("base", ["noise", "twice"])
+def test_a_broken_base_beside_it_is_no_base(path: Path, known: Known, base: str) -> None:
+    beside = path.with_name(f"{BASE}.json")
+    if base == "noise":
+        edit(beside, lambda c: c["sampling"].update(noise="x"))
+    else:
+        rewrite(beside, lambda items: pd.concat([items, items.tail(1)]))
+    assert "AS_delta: not compared" in validate(path, known)[-1].detail
+
+
+def test_a_claims_base_is_the_measured_one_of_its_suite(path: Path, known: Known) -> None:
+    """A cheat's own base beside the claim, with worse alignment, would make any AS_delta true."""
+    folder = path.parent / "claimed"
+    folder.mkdir()
+    claim = Path(shutil.copy(path, folder))
+    for suffix in (".parquet", ".webp"):
+        shutil.copy(path.with_suffix(suffix), folder)
+    edit(claim, lambda c: c.update(source="reported"))
+    assert {check.state for check in validate(claim, known)} == {"passed"}
+    alone = path.parent / "alone"
+    shutil.move(folder, alone)
+    for file in path.parent.glob(f"{BASE}.*"):
+        shutil.copy(file, alone)
+    assert validate(alone / claim.name, known)[-1].state == "unchecked"
+
+
+def test_a_published_record_names_the_suite_of_its_folder(tmp_path: Path, known: Known) -> None:
+    folder = tmp_path / "results" / "emoji"
+    folder.mkdir(parents=True)
+    for file in (RESULTS / "emoji").glob(f"{STEM}.*"):
+        shutil.copy(file, folder)
+    edit(folder / f"{STEM}.json", lambda c: c.update(suite="mine", choice=None))
+    said = first_failure(validate(folder / f"{STEM}.json", known)).detail
+    assert said == "suite: is mine, but the record lies in results/emoji"
+
+
+def test_every_metric_gives_the_values_that_are_known_of_it() -> None:
+    record = read_record(RESULTS / "emoji" / f"{STEM}.json")
+    assert set(VALUES) == set(registry("metrics"))
+    stated = {name for point in record.points for name in point.values}
+    lacking = {name for metric, names in VALUES.items() if metric not in LATER for name in names} - stated
+    assert lacking == {"FID_base"}  # FID itself is missing there, and so gives one value alone
 
 
 def _binary(table: pa.Table) -> pa.Table:
@@ -257,3 +376,66 @@ def test_labels_beside_records_are_checked_and_are_no_records(
     said = capsys.readouterr().out
     assert "failed: ada.labels.json: files" in said
     assert "3 records, 1 failed" in said
+
+
+def test_nothing_among_records_stays_unread(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A record above, statements, pooled values, claims: none of them hides what lies below or beside."""
+    results = path.parent / "results"
+    for name in ("mine", "pooled", "mine/deeper/still", "mine/claimed"):
+        (results / name).mkdir(parents=True)
+    base = path.with_name(f"{BASE}.json")
+    for file in base.parent.glob(f"{BASE}.*"):
+        shutil.copy(file, results)
+    for place in (
+        "mine/forged.json",
+        "pooled/forged.json",
+        "mine/deeper/still/f.json",
+        "mine/claimed/c.json",
+    ):
+        (results / place).write_text("{}")
+    assert main(["validate", str(results)]) == 1
+    assert "5 records, 4 failed" in capsys.readouterr().out
+
+
+def test_what_is_not_there_is_no_success(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", str(path.with_name("nothere.zip"))]) == 2
+    assert "no such submission" in capsys.readouterr().err
+    (path.parent / "statements").mkdir()
+    (path.parent / "statements" / "x.json").write_text("{}")
+    assert main(["validate", str(path.parent / "statements" / "x.json")]) == 1
+    assert main(["validate", str(path.parent / "statements")]) == 2
+
+
+def test_statements_beside_claims_alone_are_checked(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("claimed", "statements"):
+        (tmp_path / "suite" / name).mkdir(parents=True)
+    for file in path.parent.glob(f"{BASE}.*"):
+        shutil.copy(file, tmp_path / "suite" / "claimed")
+    edit(tmp_path / "suite" / "claimed" / f"{BASE}.json", lambda c: c.update(source="reported"))
+    (tmp_path / "suite" / "statements" / "x.json").write_text("{}")
+    assert main(["validate", str(tmp_path / "suite" / "claimed")]) == 1
+    assert "failed: x.json: files" in capsys.readouterr().out
+
+
+FD = {"value": 0.7, "low": None, "high": None, "n": 9, "missing": None}
+
+
+@pytest.mark.parametrize(
+    ("fd", "said"),
+    [
+        ({"none": FD}, ""),
+        ({"none": FD | {"value": -0.7}}, "fd.none: -0.7 is not between 0 and inf"),
+        ({"none": FD | {"missing": "x"}}, "fd.none: has neither or both"),
+        ({"mine": FD}, "fd: 'mine': no record beside it is of this row"),
+    ],
+    ids=["good", "negative", "both", "unknown"],
+)
+def test_pooled_values_are_checked(path: Path, fd: dict[str, Any], said: str) -> None:
+    pooled = path.parent / "pooled" / "fd.json"
+    pooled.parent.mkdir()
+    pooled.write_text(json.dumps({"key": "0" * 64, "fd": fd}))
+    assert find_statements([path]) == [pooled]
+    assert said in check_beside(pooled).detail
+    assert (check_beside(pooled).state == "passed") == (said == "")

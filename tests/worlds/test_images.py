@@ -66,6 +66,7 @@ def test_a_suite_runs_to_its_board_and_leaves_out_what_means_nothing(made: Path,
     command += ["--out", str(out), "--store", str(tmp_path / "store"), "--task", "classes/open-ring@shapes"]
     assert main([*command, "--skip", "finetune", "--skip", "gradient_sum", "--skip", "anchor_sum"]) == 0
     assert (out / "leaderboard" / "index.html").is_file()
+    assert main(["validate", str(out), "--world-folder", str(made)]) == 0
     records = [read_record(path) for path in sorted(out.glob("*.json"))]
     assert [record.method.name for record in records] == ["anchor_balanced", "balanced", "none"]
     for record in records:

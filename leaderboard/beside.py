@@ -1,0 +1,109 @@
+"""What lies beside records is believed no more than they are: a person's labels, pooled FD."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..bench.config import build
+from ..bench.errors import UserError
+from ..bench.pool import Pooled
+from ..bench.records import read_record
+from ..bench.statements import CLAIMED, list_records
+from ..bench.untrusted import complain_of_name, read_untrusted_json
+from .chosen import choose_point
+from .label_images import Source, make_groups
+from .labels import Answer, Labels, read_labels, summarise
+from .load import load_one
+from .plausible import RANGES, complain_of_value
+from .standing import name_entry
+
+
+def check_published(path: Path) -> Labels:
+    """Return labels that may be published: a person's, about records beside them, reckoned as they say.
+
+    Raises UserError naming file and field.
+    """
+    read_untrusted_json(path)
+    labels = read_labels(path)
+    if labels.source != "person":
+        raise UserError(f"{path}: source: a script gave these answers; only a person's are published")
+    if complaint := complain_of_name(labels.who):
+        raise UserError(f"{path}: who: {complaint}")
+    if not labels.answers or len(labels.answers) > labels.asked:
+        raise UserError(f"{path}: answers: {len(labels.answers)} of {labels.asked} images asked")
+    sources = [_find_source(path, record) for record in labels.records]
+    for answer in labels.answers:
+        _check_answer(path, answer, sources)
+    images = [(answer.cell, answer.prompt_id, answer.sample) for answer in labels.answers]
+    if len(set(images)) < len(images):
+        raise UserError(f"{path}: answers: one image is answered twice")
+    found = summarise(labels.answers, make_groups(sources))
+    for stated, own in zip(labels.methods, found, strict=False):
+        if field := next(_differences(stated.model_dump(), own.model_dump()), None):
+            raise UserError(f"{path}: methods: {own.method}: {field}: is not what answers and records give")
+    if len(labels.methods) != len(found):
+        raise UserError(f"{path}: methods: {len(labels.methods)}, the answers are about {len(found)}")
+    return labels
+
+
+def _find_source(path: Path, labelled: Any) -> Source:
+    """Return a labelled record as it lies beside the labels."""
+    for folder in (path.parent, path.parent / CLAIMED):
+        near = folder / f"{labelled.cell}.json"
+        if near in list_records(folder):
+            loaded = load_one(near)
+            if (loaded.digest, loaded.record.items_sha256) == (labelled.digest, labelled.items_sha256):
+                return Source(choose_point(loaded, labelled.point), (), labelled.images)
+    raise UserError(f"{path}: records: {labelled.cell:.80}: no record here has this name and digest")
+
+
+def _check_answer(path: Path, answer: Answer, sources: list[Source]) -> None:
+    chosen = next(source.chosen for source in sources if source.chosen.loaded.record.cell == answer.cell)
+    items = chosen.loaded.items
+    assert items is not None
+    row = items[(items["point"] == chosen.point.index) & (items["split"] == "forget")
+                & (items["prompt_id"] == answer.prompt_id) & (items["sample"] == answer.sample)]  # fmt: skip
+    same = len(row) == 1 and row["image_sha256"].iloc[0] == answer.image_sha256
+    said = row["target_found"].iloc[0] if same else None
+    if not same or pd.isna(said) or bool(said) != answer.judge:
+        where = f"prompt {answer.prompt_id:.40}, sample {answer.sample}"
+        raise UserError(
+            f"{path}: answers: {where}: the record has no such image, or its judge said otherwise"
+        )
+
+
+def _differences(stated: Any, own: Any, field: str = "") -> Iterator[str]:
+    """Yield the dotted fields in which two nested values differ; numbers may in their last digits."""
+    if isinstance(own, dict):
+        for name, value in own.items():
+            yield from _differences(stated[name], value, f"{field}.{name}" if field else name)
+    elif isinstance(own, float) and isinstance(stated, float):
+        if not math.isclose(stated, own, rel_tol=1e-6, abs_tol=1e-9):
+            yield field
+    elif stated != own:
+        yield field
+
+
+def check_pooled(path: Path) -> None:
+    """Raise UserError where pooled FD is of a row that no record beside it has, or impossible."""
+    pooled = build(Pooled, read_untrusted_json(path), str(path))
+    rows = _rows(path.parent.parent)
+    for name, value in pooled.fd.items():
+        if name not in rows:
+            raise UserError(f"{path}: fd: {name!a:.60}: no record beside it is of this row")
+        if complaint := complain_of_value(value, *RANGES["FD"]):
+            raise UserError(f"{path}: fd.{name}: {complaint}")
+
+
+def _rows(folder: Path) -> set[str]:
+    """Return the names of the rows that a folder's records are of."""
+    found = set()
+    for path in list_records(folder):
+        try:
+            found.add(name_entry(read_record(path)))
+        except UserError:  # that record's own checks say so
+            continue
+    return found
