@@ -108,7 +108,6 @@ def check_beside(path: Path) -> Any:
     return Check("files", "passed")
 
 
-@cache
 def _by_digest(folder: Path) -> dict[str, Any]:
     found = {}
     for path in (*list_records(folder), *list_records(folder / CLAIMED)):
