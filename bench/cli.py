@@ -161,6 +161,7 @@ def _add_check(commands: Any) -> None:
     check.add_argument(
         "--policy", required=True, help="a TOML file of rules and waivers, or an example's name"
     )
+    check.add_argument("--baseline-model", metavar="MODEL", help="its diffusers folder, for rules on weights")
     check.add_argument("--point", help="label of the baseline's point (default: its last)")
     check.add_argument("--candidate-point", help="label of the candidate's point (default: its last)")
     _add_places(check, "--base-model")

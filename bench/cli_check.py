@@ -43,13 +43,15 @@ def judge(options: argparse.Namespace) -> tuple[str, list[Any], Any]:
     """
     from ..leaderboard.gate import check, worst_prompts
     from ..leaderboard.gate_report import to_junit, to_markdown
-    from ..leaderboard.policy import PAIRED, read_policy
+    from ..leaderboard.policy import PAIRED, WEIGHTS, read_policy
 
     policy = read_policy(options.policy)
     origin, baseline = read_side(options.baseline, options.point)
+    needs_weights = any(rule.metric == WEIGHTS for rule in policy.rules)
+    weights = compare_weights(options, origin) if needs_weights else ""  # before hours of drawing
     target, candidate = _candidate(options, policy, origin)
     check_alike(origin.record, target.record)
-    findings = check(policy, baseline, candidate, date.today())
+    findings = check(policy, baseline, candidate, date.today(), weights)
     title = f"{policy.name}: {candidate.name} against {baseline.name}"
     metric = next((f.metric for f in findings if f.state == "regressed" and f.metric in PAIRED), "VA")
     worst = worst_prompts(metric, baseline, candidate).assign(metric=metric)
@@ -71,16 +73,23 @@ class Origin:
 
     def find_image(self, store: Any, prompt: str, seed: int) -> bytes | None:
         """Return an image of the point as PNG, None where this machine's store does not hold it."""
-        from .generators import Sampling
         from .sampling import Request, image_key
 
-        known = Sampling.__dataclass_fields__
-        sampling = Sampling(**{name: v for name, v in self.record.sampling.items() if name in known})
         device = self.record.environment.get("device", "cpu")
-        dtype = self.record.sampling.get("dtype", "torch.float32")
-        key = image_key(self.point.fingerprint, sampling, dtype, device, Request(prompt, seed))
+        key = image_key(self.point.fingerprint, self.sampling, self.dtype, device, Request(prompt, seed))
         found: bytes | None = store.get("images", key)
         return found
+
+    @property
+    def sampling(self) -> Any:
+        from .generators import Sampling
+
+        known = Sampling.__dataclass_fields__
+        return Sampling(**{name: v for name, v in self.record.sampling.items() if name in known})
+
+    @property
+    def dtype(self) -> str:
+        return str(self.record.sampling.get("dtype", "torch.float32"))
 
 
 def write_images(
@@ -125,6 +134,30 @@ def read_side(path: Path, point: str | None) -> tuple[Origin, Any]:
     rows = loaded.items[loaded.items["point"] == chosen.index].reset_index(drop=True)
     name = record.method.name if len(labels) == 1 else f"{record.method.name} {chosen.label}"
     return Origin(record, chosen), Side(name, dict(chosen.values), rows)
+
+
+def compare_weights(options: argparse.Namespace, baseline: Origin) -> Any:
+    """Return how far the candidate's weights lie from those of --baseline-model, or why nobody can say.
+
+    Raises UserError where the baseline's record was not measured on that model.
+    """
+    import torch
+
+    from .hub import find
+    from .outside import kind_of
+    from .points import ModelHolder
+    from .weights import largest_change
+
+    if not options.baseline_model:
+        return "weights are compared with those of --baseline-model FOLDER; there is none"
+    if options.candidate.endswith(".json") or kind_of(options.candidate) != "pipeline":
+        return "weights are compared where the candidate is a diffusers folder"
+    before, after = find(options.baseline_model), find(options.candidate)
+    dtype = getattr(torch, baseline.dtype.removeprefix("torch."))
+    if ModelHolder(str(before), baseline.sampling, "cpu", dtype).fingerprint != baseline.point.fingerprint:
+        said = f"--baseline-model {options.baseline_model}"
+        raise UserError(f"{said}: not the model that {options.baseline} was measured on")
+    return largest_change(Path(before), Path(after))
 
 
 def check_alike(baseline: Any, candidate: Any) -> None:

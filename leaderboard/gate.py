@@ -16,7 +16,8 @@ from ..bench.metrics import cra, in_prompt, ira, ua, va
 from ..bench.stats.compare import mcnemar, t_interval
 from ..bench.stats.intervals import wilson
 from ..bench.types import Value
-from .policy import Policy, Rule, Waiver
+from ..bench.weights import Change
+from .policy import WEIGHTS, Policy, Rule, Waiver
 
 State = Literal["passed", "regressed", "unclear", "waived"]
 SCORES = {
@@ -65,13 +66,21 @@ class Finding:
     reason: str = ""
 
 
-def check(policy: Policy, baseline: Side, candidate: Side, today: date) -> list[Finding]:
+def check(
+    policy: Policy, baseline: Side, candidate: Side, today: date, weights: Change | str = "not compared"
+) -> list[Finding]:
     """Return a finding for each rule (for each concept of a rule per concept), waivers applied.
 
-    Raises UserError where the two were not asked for the same images.
+    weights: how far the two models' lie apart, or why that is not known. Raises UserError where the two were
+    not asked for the same images.
     """
     pair(baseline.items, candidate.items)
-    found = [f for rule in policy.rules for f in _apply(rule, policy.level, baseline, candidate)]
+    found: list[Finding] = []
+    for rule in policy.rules:
+        if rule.metric == WEIGHTS:
+            found.append(_judge_weights(rule, weights))
+        else:
+            found += _apply(rule, policy.level, baseline, candidate)
     return [_waive(finding, policy.waivers, today) for finding in found]
 
 
@@ -83,6 +92,17 @@ def pair(first: pd.DataFrame, second: pd.DataFrame) -> None:
             "baseline and candidate were not asked for the same images (prompts or noise differ); "
             "evaluate both with the same version, task and [sizes]"
         )
+
+
+def _judge_weights(rule: Rule, weights: Change | str) -> Finding:
+    finding = Finding(rule.text, rule.metric, "unclear")
+    if isinstance(weights, str):
+        return replace(finding, reason=weights)
+    state: State = "passed" if weights.share <= rule.limit[1] else "regressed"
+    reason = f"{weights.differ} of {weights.tensors} tensors differ"
+    if weights.differ:
+        reason += f", {weights.tensor} the most"
+    return replace(finding, state=state, value=weights.share, reason=reason)
 
 
 def _apply(rule: Rule, level: float, baseline: Side, candidate: Side) -> Iterator[Finding]:
@@ -161,7 +181,8 @@ def _relative(rule: Rule, level: float, before: pd.Series, after: pd.Series, sam
     first, second = before[asked], after[asked]
     if first.isna().any() or second.isna().any():
         return replace(finding, reason="the judge failed on an image, so the pairs are not whole")
-    differences = (second - first).groupby(level=0).mean().to_numpy()
+    change = second - first
+    differences = (change.abs() if name == "change_at_most" else change).groupby(level=0).mean().to_numpy()
     low, high = paired_interval(differences, level, same)
     mean = float(differences.mean())
     sign = 1.0 if name == "drop_at_most" else -1.0

@@ -10,14 +10,20 @@ from ..bench.config import STRICT, build, read_toml
 from ..bench.errors import UserError
 from ..bench.tasks import PromptSizes
 
-LIMITS = ("at_least", "at_most", "drop_at_most", "rise_at_most")
+LIMITS = ("at_least", "at_most", "drop_at_most", "rise_at_most", "change_at_most")
 PAIRED = ("UA", "UA_indirect", "VA", "in_prompt", "IRA", "CRA", "AS")
 """Metrics with a score for each image: those whose difference to a baseline has a paired interval."""
+WEIGHTS = "weights"
+"""Stands in a metric's place: how far the candidate's weights lie from the baseline's (bench/weights.py)."""
 
 
 class Rule(BaseModel):
     """One threshold. at_least, at_most: of the candidate's value. drop_at_most, rise_at_most: of its paired
-    difference to the baseline's. per: `concept` asks it of every retained concept by itself."""
+    difference to the baseline's; change_at_most: of that difference's size, image by image, so that gains do
+    not make up for losses. per: `concept` asks it of every retained concept by itself.
+
+    The metric `weights` knows change_at_most alone: the largest relative change (L2) of any tensor.
+    """
 
     model_config = STRICT
     metric: str
@@ -25,6 +31,7 @@ class Rule(BaseModel):
     at_most: float | None = None
     drop_at_most: float | None = Field(None, ge=0)
     rise_at_most: float | None = Field(None, ge=0)
+    change_at_most: float | None = Field(None, ge=0)
     per: Literal["all", "concept"] = "all"
 
     @model_validator(mode="after")
@@ -32,10 +39,14 @@ class Rule(BaseModel):
         given = [name for name in LIMITS if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"give exactly one of {', '.join(LIMITS)}; there are {len(given)}")
+        if self.metric == WEIGHTS:
+            if given[0] != "change_at_most" or self.per != "all":
+                raise ValueError("weights knows change_at_most alone, of all of them")
+            return self
         if given[0] in LIMITS[2:] and self.metric not in PAIRED:
             raise ValueError(f"{self.metric} has no paired difference; those that have: {', '.join(PAIRED)}")
         if self.per == "concept" and (given[0] not in LIMITS[2:] or self.metric not in ("IRA", "VA")):
-            raise ValueError("per concept there are drop_at_most and rise_at_most of IRA and VA alone")
+            raise ValueError(f"per concept there are {', '.join(LIMITS[2:])} of IRA and VA alone")
         return self
 
     @property

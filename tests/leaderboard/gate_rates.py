@@ -2,8 +2,9 @@
 
     python tests/leaderboard/gate_rates.py OUT --seeds 20
 
-The world is emoji, the policy `model-update`; each seed has evaluation noise and damage of its own. Hours of
-work on one core; OUT/rates.csv holds a line a model, and a broken run goes on where it stopped.
+The world is emoji, the policies `model-update` and `same-model`; each seed has evaluation noise and damage of
+its own. An hour of work on one core; OUT/rates.csv holds a line a model and policy, and a broken run goes on
+where it stopped.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from unlearnbench.bench.config import build
 from unlearnbench.bench.generators import open_pipeline
 from unlearnbench.leaderboard.policy import read_policy
 
-TASK, POLICY = "classes/cat-face@emoji", "model-update"
+TASK, POLICIES = "classes/cat-face@emoji", ("model-update", "same-model")
 STATES = {0: "passed", 1: "regressed", 2: "could not tell"}
 
 
@@ -71,7 +72,9 @@ MODELS: dict[str, tuple[Callable[[Any, int], str], torch.dtype]] = {
 
 def make_baseline(out: Path, seed: int) -> Path:
     """Return the record of the base model, drawn with this seed's noise."""
-    sizes = read_policy(POLICY).sizes.model_dump()
+    first, second = (read_policy(policy).sizes for policy in POLICIES)
+    assert first == second  # the images of one serve the other
+    sizes = first.model_dump()
     lines = [f'name = "gate"\ntasks = ["{TASK}"]\n[sizes]', *(f"{k} = {v}" for k, v in sizes.items())]
     suite = out / f"suite-{seed}.toml"
     row = f'[[methods]]\nname = "none"\nnoise = {seed}\n'
@@ -85,22 +88,24 @@ def _where(out: Path) -> list[str]:
     return ["--store", str(out / "store"), "--threads", "1"]
 
 
-def check_model(out: Path, baseline: Path, kind: str, seed: int) -> dict[str, Any]:
-    """Damage a model, check it against the baseline and return a line of the table."""
+def check_model(out: Path, baseline: Path, kind: str, seed: int) -> list[dict[str, Any]]:
+    """Damage a model, check it against the baseline and return a line of the table for each policy."""
     base = registry("worlds")["emoji"].load()().pipeline_folder
     damage, dtype = MODELS[kind]
     pipeline = open_pipeline(base, "cpu")
     victim = damage(pipeline, seed)
-    model, report = out / "model", out / "report"
+    model, report, rows = out / "model", out / "report", []
     shutil.rmtree(model, ignore_errors=True)
     pipeline.to(dtype).save_pretrained(model)
-    shutil.rmtree(report, ignore_errors=True)
-    which = ["--baseline", str(baseline), "--candidate", str(model), "--policy", POLICY]
-    code = main(["check", *which, "--out", str(report), *_where(out)])
-    suite = ElementTree.parse(report / "junit.xml").getroot()
-    bad = [case.attrib["name"] for case in suite.iter("testcase") if len(case)]
-    shutil.rmtree(report)
-    return {"kind": kind, "seed": seed, "verdict": STATES[code], "victim": victim, "rules": "; ".join(bad)}
+    for policy in POLICIES:
+        shutil.rmtree(report, ignore_errors=True)
+        which = ["--baseline", str(baseline), "--candidate", str(model), "--policy", policy]
+        code = main(["check", *which, "--baseline-model", str(base), "--out", str(report), *_where(out)])
+        suite = ElementTree.parse(report / "junit.xml").getroot()
+        bad = [case.attrib["name"] for case in suite.iter("testcase") if len(case)]
+        row = {"policy": policy, "kind": kind, "seed": seed, "verdict": STATES[code], "victim": victim}
+        rows.append(row | {"rules": "; ".join(bad)})
+    return rows
 
 
 def rate(out: Path, seeds: int) -> pd.DataFrame:
@@ -111,7 +116,7 @@ def rate(out: Path, seeds: int) -> pd.DataFrame:
         todo = [kind for kind in MODELS if (kind, seed) not in {(r["kind"], r["seed"]) for r in rows}]
         baseline = make_baseline(out, seed) if todo else Path()
         for kind in todo:
-            rows.append(check_model(out, baseline, kind, seed))
+            rows += check_model(out, baseline, kind, seed)
             pd.DataFrame(rows).to_csv(path, index=False)
     return pd.DataFrame(rows)
 
@@ -123,4 +128,4 @@ if __name__ == "__main__":
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     table = rate(options.out, options.seeds)
-    print(table.pivot_table(index="kind", columns="verdict", values="seed", aggfunc="count", fill_value=0))
+    print(table.groupby(["policy", "kind", "verdict"], sort=False).size().unstack(fill_value=0))

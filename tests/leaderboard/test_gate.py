@@ -14,6 +14,7 @@ from unlearnbench.bench.cli import main
 from unlearnbench.bench.cli_check import check_alike
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.types import Value
+from unlearnbench.bench.weights import Change
 from unlearnbench.leaderboard.gate import Finding, Side, check, paired_interval, score, verdict, worst_prompts
 from unlearnbench.leaderboard.gate_report import to_junit, to_markdown
 from unlearnbench.leaderboard.policy import Policy, read_policy
@@ -130,6 +131,31 @@ def test_a_failed_judge_is_unclear() -> None:
     assert "judge failed" in finding.reason
 
 
+def test_gains_do_not_make_up_for_losses_where_no_change_is_asked() -> None:
+    before = _side()
+    score = before.items["alignment"]
+    swing = pd.Series(np.where(np.arange(len(score)) % 2, 0.1, -0.1), index=score.index)
+    after = replace(before, items=before.items.assign(alignment=score + swing, image_sha256="other"))
+    drop = _one(_policy({"metric": "AS", "drop_at_most": 0.05}), before, after)
+    change = _one(_policy({"metric": "AS", "change_at_most": 0.05}), before, after)
+    assert (drop.state, change.state) == ("passed", "regressed")
+    assert change.difference == pytest.approx(0.1)
+    assert _one(_policy({"metric": "AS", "change_at_most": 0.2}), before, after).state == "passed"
+
+
+@pytest.mark.parametrize(("share", "state"), [(0.0, "passed"), (0.005, "passed"), (0.0051, "regressed")])
+def test_a_rule_on_weights_asks_the_largest_change(share: float, state: str) -> None:
+    policy = _policy({"metric": "weights", "change_at_most": 0.005})
+    side, change = _side(), Change("unet.x", share, int(share > 0), 9)
+    [finding] = check(policy, side, side, TODAY, change)
+    assert (finding.state, finding.value) == (state, share)
+    assert ("unet.x the most" in finding.reason) == (share > 0)
+
+
+def test_weights_that_were_not_compared_are_unclear() -> None:
+    assert _one(_policy({"metric": "weights", "change_at_most": 1.0}), _side(), _side()).state == "unclear"
+
+
 def test_waivers_pass_until_their_day_and_are_shown() -> None:
     waiver = {"metric": "UA", "reason": "known", "owner": "ada", "expires": "2026-06-01"}
     policy = _policy({"metric": "UA", "at_least": 0.999}, waivers=[waiver])
@@ -149,6 +175,7 @@ def test_waivers_pass_until_their_day_and_are_shown() -> None:
         ({"metric": "UA", "at_least": 0.9, "drop_at_most": 0.1}, "exactly one"),
         ({"metric": "KID", "drop_at_most": 0.1}, "has no paired difference"),
         ({"metric": "AS", "drop_at_most": 0.1, "per": "concept"}, "per concept"),
+        ({"metric": "weights", "drop_at_most": 0.1}, "change_at_most alone"),
         ({"metric": "UA", "atleast": 0.9}, "atleast"),
     ],
 )
