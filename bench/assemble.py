@@ -11,7 +11,7 @@ from .points import PointManifest
 from .records import Cost, MethodInfo, PointInfo, Record, TaskInfo
 from .scoring import Ask
 from .store import content_key
-from .types import Value, missing
+from .types import Value, not_scored
 
 DIGITS, LOG_DIGITS = 7, 5
 """Significant digits of a record's values and of its training log."""
@@ -86,7 +86,7 @@ def _to_digits(number: float | None, digits: int) -> float | None:
 
 
 def _or_unscored(value: Value, unscored: str | None) -> Value:
-    return value if unscored is None or value.value is not None else missing(f"not scored: {unscored}")
+    return value if unscored is None or value.value is not None else not_scored(unscored)
 
 
 def describe_task(cell: Cell, world: Any) -> TaskInfo:

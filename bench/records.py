@@ -8,11 +8,11 @@ from typing import Any, Literal
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as parquet
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .config import read_json
 from .errors import UserError
-from .types import ITEM_COLUMNS, Value
+from .types import ITEM_COLUMNS, Value, not_scored
 
 VOLATILE = ("key", "created", "seconds", "environment", "command", "commit")
 """Fields of a record that may differ between two runs of the same cell; `digest` leaves them out."""
@@ -76,6 +76,21 @@ class PointInfo(_Part):
     shown: bool = False
     unscored: str | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _tell_each(cls, content: Any) -> Any:
+        """Give each value named in `not_scored` its reason: files say it once a point."""
+        if not isinstance(content, dict) or "not_scored" not in content:
+            return content
+        rest = {name: part for name, part in content.items() if name != "not_scored"}
+        names, values = content["not_scored"], rest.get("values")
+        if not isinstance(names, list) or not isinstance(values, dict) or not rest.get("unscored"):
+            raise ValueError("not_scored: is a list of metrics of a point with `unscored` and `values`")
+        if any(not isinstance(name, str) or name in values for name in names):
+            raise ValueError("not_scored: names a metric that has a value, or is no name")
+        told = {name: not_scored(str(rest["unscored"])).model_dump() for name in names}
+        return rest | {"values": dict(sorted((values | told).items()))}
+
 
 class Record(_Part):
     """One cell, measured. Its item rows are in `<stem>.parquet`, its contact sheet in `<stem>.webp`."""
@@ -136,7 +151,7 @@ def write_record(record: Record, items: pd.DataFrame | None, sheet: bytes | None
         _replace(folder / f"{record.cell}.parquet", lambda p: _write_items(items, p))
     if sheet is not None:
         _replace(folder / f"{record.cell}.webp", lambda p: p.write_bytes(sheet))
-    text = _json_by_field(_without_nothing(record.model_dump(mode="json")))
+    text = _json_by_field(_shorten(record.model_dump(mode="json")))
     return _replace(folder / f"{record.cell}.json", lambda p: p.write_text(text, encoding="utf-8"))
 
 
@@ -154,9 +169,15 @@ def _write_items(items: pd.DataFrame, path: Path) -> None:
     )
 
 
-def _without_nothing(content: dict[str, Any]) -> dict[str, Any]:
-    """Return a record's content without the interval or the reason that a value does not have."""
+def _shorten(content: dict[str, Any]) -> dict[str, Any]:
+    """Return a record's content with the reason of values that were not scored once a point, and without the
+    interval or the reason that a value does not have."""
     for point in content["points"]:
+        values = point["values"]
+        if point["unscored"]:
+            alike = not_scored(point["unscored"]).model_dump()
+            point["not_scored"] = sorted(name for name, value in values.items() if value == alike)
+            point["values"] = {n: v for n, v in values.items() if n not in point["not_scored"]}
         for value in point["values"].values():
             for name in ("low", "high", "missing"):
                 if value[name] is None:

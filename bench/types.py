@@ -33,6 +33,11 @@ def missing(reason: str, n: int = 0) -> Value:
     return Value(value=None, n=n, missing=reason)
 
 
+def not_scored(reason: str) -> Value:
+    """Return the Value of what was left out on purpose: neither a failure nor a zero."""
+    return missing(f"not scored: {reason}")
+
+
 @dataclass(frozen=True)
 class Prompt:
     """One evaluation prompt and the truth about it.
