@@ -1,10 +1,14 @@
 """Shared fixtures: a runner over the tiny world, with a store that lives as long as the session."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core; torch reads this when it is first imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from unlearnbench.bench.cli_commands import registry, set_threads, task_registry
 from unlearnbench.bench.plan import Cell, MethodRow, Suite
