@@ -88,8 +88,12 @@ def name_models(models: Sequence[str]) -> list[tuple[int, str, str]]:
 
 
 def short_name(model: str) -> str:
-    """Return a model's name without its place: the last folder, file stem or function."""
-    return Path(model).stem if model.endswith(".safetensors") else Path(model).name
+    """Return a model's name without its place: the last folder, file stem, or module.function.
+
+    It becomes a part of file names, where a colon cannot stand.
+    """
+    name = Path(model).stem if model.endswith(".safetensors") else Path(model).name
+    return name.replace(":", ".")
 
 
 def model_digest(model: str) -> str:

@@ -2,19 +2,18 @@
 
 import base64
 import io
-import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 from markupsafe import Markup
 from PIL import Image, ImageFilter
 
-from ..bench.records import Record
 from .audit import WORDS, Audit
 from .audit_limits import list_limits
 from .chosen import Chosen
 from .columns import write_interval, write_number, write_value
+from .commands import join_command, safe_command, split_command
 from .gallery import is_blurred
 from .gate_report import describe, name_finding
 from .page import flatten
@@ -61,7 +60,7 @@ def render(audit: Audit, public: str = "", show: bool = False) -> str:
             pairs=list(_pairs(audit, blurred)),
             blurred=blurred,
             limits=list_limits(audit),
-            command=_join(_split_command(record)),
+            command=safe_command(record),
             again=_again(audit),
             digests=_digests(audit),
             environment=[
@@ -134,24 +133,10 @@ def _weights(audit: Audit) -> list[tuple[str, str]]:
     ]
 
 
-def _split_command(record: Record) -> list[str]:
-    """Return the words of a record's command, none where it is no command of this program."""
-    try:
-        words = shlex.split(record.command)
-    except ValueError:  # a quotation mark without its other half
-        return []
-    return words if words[:1] == ["unlearnbench"] else []
-
-
-def _join(words: Iterable[str]) -> str:
-    """Return words as a command to copy: what a record says starts nothing else, whatever it says."""
-    return " ".join(f"~/{shlex.quote(w[2:])}" if w.startswith("~/") else shlex.quote(w) for w in words)
-
-
 def _again(audit: Audit) -> str | None:
     """Return the command that repeats this cell alone, None where the record's own does, or cannot."""
     record = audit.subject.loaded.record
-    words = _split_command(record)
+    words = split_command(record)
     if words[:2] != ["unlearnbench", "run"] or record.method.reference:
         return None
     again = words[:2] + ([] if record.suite == "demo" else ["--suite", record.suite])
@@ -161,7 +146,7 @@ def _again(audit: Audit) -> str | None:
     threads = record.environment.get("threads")
     if type(threads) is int and threads > 0:
         again += ["--threads", str(threads)]
-    return _join(again)
+    return join_command(again)
 
 
 def _digests(audit: Audit) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from ..bench.store import content_key
 from ..bench.types import Value, missing
 from .board import Result
 from .columns import COLUMNS, COSTS, Column, columns_for, write_value
+from .commands import safe_command
 from .curves import Log, Panel, draw_logs
 from .heatmap import HeatMap
 from .load import Loaded
@@ -102,7 +103,7 @@ def _make_page(part: Part, name: str, entries: Sequence[Loaded], heat: HeatMap |
         curves=tuple(draw_logs(_logs(measured, families))),
         heat=heat,
         entries=tuple(sorted(entries, key=lambda e: e.name)),
-        commands=tuple(sorted({entry.record.command for entry in told})),
+        commands=tuple(sorted({safe_command(entry.record) for entry in told} - {""})),
         versions=tuple(_merge([_versions(entry.record) for entry in told])),
         environment=tuple(_merge([_environment(entry.record) for entry in told])),
     )

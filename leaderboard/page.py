@@ -16,6 +16,7 @@ from .board import describe_levels
 from .board_page import KEYS, Board, make_board
 from .claims import Beside, read_beside
 from .columns import ARROWS, Column, columns_for, left_out, write_interval, write_number, write_value
+from .commands import safe_command
 from .curves import Panel, curve_panels, logging_rows
 from .exports import to_csv, to_markdown, to_parquet
 from .gallery import Gallery, Locate, gather, inline_sheet, name_point
@@ -193,6 +194,7 @@ def make_environment() -> Environment:
         flatten=flatten,
         name_point=name_point,
         name_series=name_series,
+        safe_command=safe_command,
         swatch=swatch,
         write_interval=write_interval,
         write_number=write_number,

@@ -1,6 +1,7 @@
 """The page: self-contained, escaped, the same for the same records, and honest about what is missing."""
 
 import base64
+import html
 import re
 import shutil
 from html.parser import HTMLParser
@@ -238,6 +239,21 @@ def test_a_broken_record_leaves_the_old_page_alone(records: Path, tmp_path: Path
         build(tmp_path / "records", tmp_path / "board")
     assert page.read_bytes() == before
     assert len(list(page.parent.iterdir())) == 4
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("unlearnbench run ; reboot", "unlearnbench run ';' reboot"),
+        ("reboot", None),
+        ("unlearnbench 'x", None),
+    ],
+)
+def test_a_command_to_copy_starts_nothing_else(tmp_path: Path, command: str, shown: str | None) -> None:
+    text = html.unescape(build_one(tmp_path, command=command))
+    codes = re.findall(r'<pre class="command" tabindex="0"><code>(.*?)</code></pre>', text)
+    assert codes == ([shown] if shown else [])
+    assert ("names no command" in text) == (shown is None)
 
 
 def test_flatten_names_nested_keys() -> None:

@@ -75,7 +75,7 @@ def hostile_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for method, name in HOSTILE.items():
         info = make_record(method)[0].method.model_copy(update={"name": name, "paper": "javascript:alert(4)"})
         prompts = [f"<script>alert({n})</script></script><!--" for n in range(8)]
-        changes = {"method": info, "command": "<b onclick=alert(5)>run</b>", "sheet": prompts}
+        changes = {"method": info, "command": "unlearnbench <b onclick=alert(5)>run</b>", "sheet": prompts}
         _write(folder, "sd14/nudity/<script>alert(1)</script>", method, **changes)
     return folder
 
@@ -441,7 +441,7 @@ def test_markup_in_records_stays_text(page: Any, hostile: Path) -> None:
     _open(page, hostile, "index.html")
     button = page.get_by_role("button", name=HOSTILE["balanced"])
     button.click()
-    assert "<b onclick=alert(5)>run</b>" in page.locator("tr.opened").inner_text()
+    assert "unlearnbench '<b' 'onclick=alert(5)>run</b>'" in page.locator("tr.opened").inner_text()
     _open(page, hostile, "images.html")
     assert "<script>alert(0)</script>" in page.locator(".prompts").inner_text()
     assert "<script>" in page.locator("select[name=task]").inner_text()
