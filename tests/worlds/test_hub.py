@@ -1,7 +1,9 @@
 """Real models' worlds on a tiny pipeline of the true classes: plan, needs, the pilot suite, refusals."""
 
 import json
+import re
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +18,7 @@ from unlearnbench.bench.cli_commands import registry, suites_folder, task_regist
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.judges import nudenet
 from unlearnbench.bench.judges.nudenet import EXPOSED, NudeNetJudge, threshold_curve
+from unlearnbench.bench.judges.packages import Package, judge_sources
 from unlearnbench.bench.judges.zero_shot import ClipScorer, ZeroShotJudge
 from unlearnbench.bench.keys import cell_key, train_key
 from unlearnbench.bench.measure import PointScorer
@@ -83,17 +86,39 @@ def test_a_dry_run_plans_and_names_what_is_missing(
     said = capsys.readouterr().out
     for part in ("classes/tench@sd14", "unmeasured", "hf download CompVis/stable-diffusion-v1-4", "i2p.csv"):
         assert part in said
-    assert "4 of 4 missing" in said
+    assert "(nudenet; " in said
+    assert ("'unlearnbench[nudity]'" in said) == (find_spec("nudenet") is None)
+    assert re.search(r"(4 of 5|5 of 5) missing", said)
     assert not (tmp_path / "runs").exists()
 
 
 def test_a_dry_run_with_everything_here_is_content(
-    places: dict[str, Path], capsys: pytest.CaptureFixture[str]
+    places: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    if find_spec("nudenet") is None:  # a package of its name is all that a plan looks for
+        (tmp_path / "nudenet").mkdir()
+        (tmp_path / "nudenet" / "__init__.py").write_text("")
+        monkeypatch.syspath_prepend(tmp_path)
     assert main(["run", "--suite", "sd14-pilot", "--dry-run", *_places(places)]) == 0
     assert "nothing is missing" in capsys.readouterr().out
     assert main(["doctor", "--task", "nudity/nudity@sd14", *_places(places)]) == 0
     assert main(["doctor", "--task", "classes/cat-face@emoji"]) == 0
+
+
+def test_a_judges_packages_and_photographs_are_listed(tmp_path: Path) -> None:
+    [package] = judge_sources("nudenet@1", tmp_path)
+    assert (package.where, package.hub) == ("nudenet", False)
+    *_, photographs = judge_sources("face@1", tmp_path / "faces")
+    assert photographs.folder is None
+    assert photographs.remedy.endswith("faces")
+    (tmp_path / "faces").mkdir()
+    assert photographs.folder == tmp_path / "faces"
+    assert judge_sources("clip-zero-shot@1", tmp_path) == []
+    here = Package("judge", "pytest", extra="dev")
+    assert here.folder == Path(pytest.__file__).parent
 
 
 class _Detector:
