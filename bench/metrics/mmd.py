@@ -45,23 +45,64 @@ def mmd(x: Matrix, y: Matrix, kernel: Kernel) -> float:
 
 def mmd_left_out(x: Matrix, y: Matrix, prompts: NDArray, kernel: Kernel) -> Matrix:
     """Return (prompts,) `mmd` without the images x of one prompt each; y stays whole."""
-    within = _left_out(_no_diagonal(kernel.between(x, x)), prompts)
+    within = _sum_rows(lambda part: kernel.between(x[part], x), prompts).left_out()
     codes = np.unique(prompts, return_inverse=True)[1]
     cross, sizes = _cross_means(x, y, kernel), np.bincount(codes)
     across = (cross.sum() - np.bincount(codes, cross)) / (len(x) - sizes)
     return np.asarray(kernel.scale * (within + _off_diagonal(y, kernel) - 2 * across))
 
 
-def paired_kernel(x: Matrix, y: Matrix, kernel: Kernel) -> Matrix:
-    """Return (n, n) of k(xi,xj) + k(yi,yj) - k(xi,yj) - k(yi,xj), scaled, 0 on the diagonal.
+def paired_sums(x: Matrix, y: Matrix, prompts: NDArray, kernel: Kernel) -> Sums:
+    """Return the sums of k(xi,xj) + k(yi,yj) - k(xi,yj) - k(yi,xj), scaled, 0 on the diagonal.
 
     Its mean off the diagonal is the unbiased MMD^2 of pairs (Gretton et al. 2012, eq. 4). Images of
     the same prompt and noise are pairs: counting k(xi,yi) would make an unchanged model look better
     than perfect; so it scores 0.
     """
-    cross = kernel.between(x, y)
-    pairs = kernel.between(x, x) + kernel.between(y, y) - cross - cross.T
-    return _no_diagonal(kernel.scale * pairs)
+
+    def rows(part: slice) -> Matrix:
+        within = kernel.between(x[part], x) + kernel.between(y[part], y)
+        return np.asarray(kernel.scale * (within - kernel.between(x[part], y) - kernel.between(y[part], x)))
+
+    return _sum_rows(rows, prompts)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums of a symmetric (n, n) matrix with nothing on its diagonal.
+
+    rows: (prompts,) over the rows of a prompt's images; own: (prompts,) over the block of a prompt's own
+    rows and columns; sizes: (prompts,) images.
+    """
+
+    rows: Matrix
+    own: Matrix
+    sizes: NDArray[np.int64]
+
+    @property
+    def mean(self) -> float:
+        """Of all that is off the diagonal."""
+        n = int(self.sizes.sum())
+        return float(self.rows.sum() / (n * (n - 1)))
+
+    def left_out(self) -> Matrix:
+        """Return (prompts,) the mean off the diagonal without one prompt's rows and columns each."""
+        rest = self.sizes.sum() - self.sizes
+        return np.asarray((self.rows.sum() - 2 * self.rows + self.own) / (rest * (rest - 1)))
+
+
+def _sum_rows(rows: Callable[[slice], Matrix], prompts: NDArray) -> Sums:
+    """Sum a matrix whose rows are made a chunk at a time: 30,000 images squared would not fit in memory."""
+    codes = np.unique(prompts, return_inverse=True)[1]
+    groups, n = int(codes.max()) + 1, len(codes)
+    total, own = np.zeros(groups), np.zeros(groups)
+    for start in range(0, n, CHUNK):
+        block = rows(slice(start, start + CHUNK))
+        mine = codes[start : start + CHUNK]
+        block[np.arange(len(block)), start + np.arange(len(block))] = 0.0
+        total += np.bincount(mine, block.sum(axis=1), groups)
+        own += np.bincount(mine, np.where(mine[:, None] == codes, block, 0.0).sum(axis=1), groups)
+    return Sums(total, own, np.bincount(codes, minlength=groups))
 
 
 def distances(name: str, sides: Sides | str, kernel: Kernel) -> dict[str, Value]:
@@ -92,34 +133,17 @@ def _to_base(name: str, sides: Sides, kernel: Kernel) -> Value:
         return missing("no base model to compare with", n)
     if n < 2:
         return missing(f"{name} needs 2 images on each side, there are {n}", n)
-    pairs = paired_kernel(sides.point, sides.base, kernel)
-    value = float(pairs.sum() / (n * (n - 1)))
+    pairs = paired_sums(sides.point, sides.base, sides.prompts, kernel)
     low, high = None, None
     if _can_leave_out(sides.prompts):
-        low, high = jackknife_interval(value, _left_out(pairs, sides.prompts))
-    return Value(value=value, low=low, high=high, n=n)
+        low, high = jackknife_interval(pairs.mean, pairs.left_out())
+    return Value(value=pairs.mean, low=low, high=high, n=n)
 
 
 def _can_leave_out(prompts: NDArray) -> bool:
     """Return whether at least two images remain without any one of at least two prompts."""
     counts = np.unique(prompts, return_counts=True)[1]
     return len(counts) > 1 and len(prompts) - int(counts.max()) > 1
-
-
-def _left_out(kernel: Matrix, prompts: NDArray) -> Matrix:
-    """Return (prompts,) mean off the diagonal of a zero-diagonal kernel without one prompt's rows each."""
-    codes = np.unique(prompts, return_inverse=True)[1]
-    groups = int(codes.max()) + 1
-    rows = np.zeros((groups, len(kernel)))
-    np.add.at(rows, codes, kernel)  # (prompts, n): sums over the rows of a prompt
-    own = np.bincount(codes, rows[codes, np.arange(len(kernel))], groups)
-    rest = len(kernel) - np.bincount(codes, minlength=groups)
-    return np.asarray((kernel.sum() - 2 * rows.sum(axis=1) + own) / (rest * (rest - 1)))
-
-
-def _no_diagonal(kernel: Matrix) -> Matrix:
-    np.fill_diagonal(kernel, 0.0)
-    return kernel
 
 
 def _off_diagonal(x: Matrix, kernel: Kernel) -> float:
