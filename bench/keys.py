@@ -21,6 +21,9 @@ SCORING_MODULES = (
     "unlearnbench.bench.needed",
 )
 
+OPENING_MODULE = "unlearnbench.bench.outside"
+"""What opens a model that nothing here trained; its fingerprint hangs on how."""
+
 
 def train_key(cell: Cell, world: Any, device: str, threads: int) -> str:
     """Return the key of a cell's training: config, problem, world, libraries, and the source that trains."""
@@ -41,6 +44,8 @@ def train_key(cell: Cell, world: Any, device: str, threads: int) -> str:
             "data": cell.suite.data,
             "source": source_digest(cell.entry.module, world.problem_module),
         }
+    else:
+        fields["source"] = source_digest(OPENING_MODULE)
     return content_key(fields)
 
 

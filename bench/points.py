@@ -4,9 +4,9 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -61,6 +61,15 @@ class Manifest:
     def from_bytes(payload: bytes) -> "Manifest":
         content = json.loads(payload)
         return Manifest([PointManifest(**p) for p in content["points"]], content["log"])
+
+    def placed(self, named: Sequence[tuple[int, str, str]]) -> "Manifest":
+        """Return the same points at (step, label, model): a manifest is kept by its models' content, and
+        where they lay then another model may lie by now."""
+        points = [
+            replace(point, step=step, label=label, model=model)
+            for point, (step, label, model) in zip(self.points, named, strict=True)
+        ]
+        return Manifest(points, self.log)
 
 
 def clean_log(log: Mapping[str, Any]) -> dict[str, list[float | None]]:

@@ -177,11 +177,12 @@ class Runner:
     def _manifest(self, cell: Cell, world: Any) -> Manifest:
         key = self.train_key(cell)
         stored = self.store.get("manifests", key)
-        if stored is not None:
-            return Manifest.from_bytes(stored)
         if cell.entry is not None:
-            return self._train(cell, world, key)
-        manifest = Manifest([self._as_it_is(world, *model) for model in name_models(cell.models)], {})
+            return self._train(cell, world, key) if stored is None else Manifest.from_bytes(stored)
+        named = name_models(cell.models)
+        if stored is not None:
+            return Manifest.from_bytes(stored).placed(named)
+        manifest = Manifest([self._as_it_is(world, *model) for model in named], {})
         self.store.put("manifests", key, manifest.to_bytes())
         return manifest
 

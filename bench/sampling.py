@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from .errors import UserError
 from .generators import Generator, Sampling
 from .store import Store, content_key
 
@@ -123,12 +124,23 @@ class Drawing:
             advance(len(batch))
         return np.stack(images)
 
+    def _generator(self) -> Generator:
+        """Return what draws; raises UserError where it is not the model that the images are kept under: they
+        would count for another one from then on."""
+        generator = self.open_generator()
+        if generator.fingerprint != self.fingerprint:
+            raise UserError(
+                f"the model to draw with ({generator.fingerprint[:12]}) is not the one that is measured "
+                f"({self.fingerprint[:12]}): its files changed during the run; run it again"
+            )
+        return generator
+
     def _batch(self, batch: list[Request], keys: list[str], size: int, store: Store) -> list[np.ndarray]:
         stored = [store.get("images", key) for key in keys]
         if all(payload is not None for payload in stored):
             return [decode_png(payload) for payload in stored if payload is not None]
         padded = batch + [batch[-1]] * (size - len(batch))
-        fresh = draw_batch(self.open_generator(), padded)[: len(batch)]
+        fresh = draw_batch(self._generator(), padded)[: len(batch)]
         for key, image in zip(keys, fresh, strict=True):
             store.put("images", key, encode_png(image))
         self.drawn += len(batch)

@@ -1,5 +1,6 @@
 """Somebody's models as points: folders, LoRAs and Python functions, next to what cannot be one."""
 
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,11 +14,16 @@ import torch
 from unlearnbench.bench.cli import main
 from unlearnbench.bench.cli_commands import registry
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.generators import open_pipeline
+from unlearnbench.bench.generators import Sampling, open_pipeline
 from unlearnbench.bench.outside import _once, kind_of, load_function, model_digest, name_models
 from unlearnbench.bench.plan import Cell
+from unlearnbench.bench.points import ModelHolder
 from unlearnbench.bench.records import read_items, read_record
 from unlearnbench.bench.runner import Runner
+from unlearnbench.bench.sampling import Drawing, Request
+from unlearnbench.bench.store import Store
+
+from ..conftest import SMALL
 
 
 @pytest.fixture
@@ -70,6 +76,38 @@ def test_a_folder_and_loras_are_points_of_one_frontier(
     assert own[1] == own[0]  # a LoRA of zeros changes no image
     assert own[2] != own[0]
     assert own[3] == own[2]  # the file alone is the folder's
+
+
+def test_a_model_that_moved_is_drawn_where_it_lies_now(
+    make_runner: Callable[..., Runner], make_cell: Any, base: Path, tmp_path: Path
+) -> None:
+    def save(place: Path, scale: float) -> None:
+        pipeline = open_pipeline(base, "cpu")
+        for weight in pipeline.unet.parameters():
+            weight.data *= scale
+        shutil.rmtree(place, ignore_errors=True)
+        pipeline.save_pretrained(place)
+
+    first = tmp_path / "first"
+    save(first, 1.01)
+    few = make_cell().suite.model_copy(update={"sizes": SMALL.model_copy(update={"forget": 2})})
+    _evaluate(make_runner, replace(make_cell(), suite=few), str(first))
+    first.rename(tmp_path / "moved")
+    save(first, 1.5)  # another model at the place that the first was measured at
+    _, moved = _evaluate(make_runner, make_cell(), str(tmp_path / "moved"))
+    _, fresh = _evaluate(lambda: make_runner(store=tmp_path / "other"), make_cell(), str(tmp_path / "moved"))
+    _, other = _evaluate(make_runner, make_cell(), str(first))
+    assert list(moved["image_sha256"]) == list(fresh["image_sha256"])
+    assert list(moved["image_sha256"]) != list(other["image_sha256"])
+
+
+def test_another_model_than_the_named_one_draws_nothing(base: Path, tmp_path: Path) -> None:
+    holder = ModelHolder(str(base), Sampling(1, 1.0, 32, 32), "cpu")
+    drawing = Drawing("0" * 64, holder.sampling, "torch.float32", "cpu", lambda: holder.generator("", None))
+    store = Store(tmp_path / "store")
+    with pytest.raises(UserError, match="not the one that is measured"):
+        drawing.draw([Request("a cat", 0)], store, lambda n: None)
+    assert not list((tmp_path / "store").rglob("images/*/*"))
 
 
 GENERATE = """

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,8 @@ class _Fake:
 
 
 def _drawing() -> Drawing:
-    return Drawing("f", SETTINGS, "torch.float32", "cpu", lambda: None)  # type: ignore[arg-type, return-value]
+    model: Any = SimpleNamespace(fingerprint="f")
+    return Drawing("f", SETTINGS, "torch.float32", "cpu", lambda: model)
 
 
 def test_batches_have_one_size_and_a_second_run_draws_nothing(
