@@ -1,6 +1,7 @@
 """A small CNN that names an image's class or nothing known; trained on a world's labelled images."""
 
 import json
+from math import gcd
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,16 @@ REGISTER = {
 }
 
 
+GROUPS = 8
+"""Groups of channels that are normalised together."""
+
+
 class ClassifierNetwork(nn.Module):
-    """A plain CNN of five layers; its last class is `nothing known`. width: size of its pooled features."""
+    """A plain CNN of five layers; its last class is `nothing known`. width: size of its pooled features.
+
+    Its norms are of each image by itself: running averages of batches that hold much of nothing known, as
+    training's do, are not those of the images that are judged, and half of these were nothing known to it.
+    """
 
     def __init__(self, pixels: int, classes: int, width: int) -> None:
         super().__init__()
@@ -33,7 +42,7 @@ class ClassifierNetwork(nn.Module):
         layers: list[nn.Module] = []
         for inside, outside, stride in zip(channels, channels[1:], strides, strict=False):
             convolution = nn.Conv2d(inside, outside, 3, stride, 1, bias=False)
-            layers += [convolution, nn.BatchNorm2d(outside), nn.ReLU(inplace=True)]
+            layers += [convolution, nn.GroupNorm(gcd(GROUPS, outside), outside), nn.ReLU(inplace=True)]
         self.trunk = nn.Sequential(*layers)
         self.pool = nn.AdaptiveAvgPool2d(4)
         self.head = nn.Linear(16 * width, classes + 1)
@@ -86,11 +95,8 @@ def open_judge(folder: Path) -> ImageJudge:
     card = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
     network = ClassifierNetwork(card["pixels"], len(card["classes"]), card["width"])
     path = folder / "classifier.safetensors"
-    weights = {name: t.float() for name, t in load_file(path).items()}
-    # counts of batches are of use in training alone, and are not stored
-    counts = {name: t for name, t in network.state_dict().items() if name.endswith("num_batches_tracked")}
     try:
-        network.load_state_dict(counts | weights)
+        network.load_state_dict({name: t.float() for name, t in load_file(path).items()})
     except RuntimeError as error:
         faults = "; ".join(line.strip() for line in str(error).splitlines()[1:])
         raise UserError(f"{path}: not this classifier's weights: {faults}; make the world anew") from None

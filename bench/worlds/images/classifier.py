@@ -90,6 +90,12 @@ def draw_garbage(spec: ImagesSpec, images: Tensor, grey: bool, generator: torch.
     return _grey_most(garbage, generator) if grey else garbage
 
 
+def _degrade_most(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Degrade three images in four, whatever they show: neither noise nor its absence tells a class."""
+    worse = degrade(images, generator)
+    return torch.where(torch.rand(len(images), 1, 1, 1, generator=generator) < 0.75, worse, images)
+
+
 def _grey_grounds(spec: ImagesSpec) -> Grey:
     return Grey(spec.pixels, torch.tensor([[0.0] * 3, [1.0] * 3]))
 
@@ -141,7 +147,7 @@ def classifier_stage(
         empty = torch.cat([made, from_bytes(unknown[decoded])])
         nothing = torch.full((len(empty),), len(spec.classes))
         labels = torch.cat([learnt.labels[rows], trip_labels[trips], nothing])
-        images = torch.cat([degrade(shift(clean, generator), generator), empty])
+        images = _degrade_most(torch.cat([shift(clean, generator), empty]), generator)
         # dropout draws from the global generator: tie it to the step as well
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
         return F.cross_entropy(network(images.contiguous(memory_format=torch.channels_last)), labels)

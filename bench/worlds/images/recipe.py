@@ -28,8 +28,8 @@ UPSTREAM: Mapping[str, tuple[str, ...]] = {
     "bank": ("latents",),
     "classifier": ("bank",),
 }
-CLASSIFIER_VERSION = 1
-"""Raised when what the classifier learns from changes: its bank, its garbage."""
+CLASSIFIER_VERSION = 2
+"""Raised when the classifier or what it learns from changes: its layers, its bank, its garbage."""
 
 
 def part_key(spec: ImagesSpec, data: str, part: str) -> str:
@@ -42,7 +42,7 @@ def part_key(spec: ImagesSpec, data: str, part: str) -> str:
         "text": {"budget": content["text"], "classes": spec.classes, **words},
         "unet": content["unet"],
         "bank": {"version": CLASSIFIER_VERSION},
-        "classifier": content["classifier"],
+        "classifier": [CLASSIFIER_VERSION, content["classifier"]],
     }[part]
     return content_key(
         {"part": part, "own": own, "before": [part_key(spec, data, p) for p in UPSTREAM[part]]}
