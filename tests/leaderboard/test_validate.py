@@ -102,6 +102,7 @@ def _no_metrics(content: dict[str, Any]) -> None:
     content["metrics"] = {}
     for point in content["points"]:
         point["values"] = {}
+        point.pop("not_scored", None)
 
 
 def _uncollapsed(content: dict[str, Any]) -> None:
@@ -154,7 +155,7 @@ def _in_config(content: dict[str, Any]) -> None:
         (lambda c: c["metrics"].pop("VA"), "belongs to no metric"),
         (_no_metrics, "metrics: lacks UA"),
         (_uncollapsed, "metrics: lacks collapse"),
-        (lambda c: c["points"][0]["values"].pop("KID"), "point 10 lacks KID"),
+        (lambda c: c["points"][0]["not_scored"].remove("KID"), "point 10 lacks KID"),
         (_blank_collapse, "points.values.collapse: point 40 lacks it"),
         (_add_column, "points.values.UA_adversarial: belongs to no metric"),
         (lambda c: c.update(seed=1), "cell: is not named classes-cat-face-emoji.gradient_sum.85284e.s1"),
