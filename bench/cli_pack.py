@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from .errors import UserError
-from .items import Stamp, fill_types, open_table, stamp, take_rows, to_arrow, write_table
+from .items import Stamp, Table, fill_types, open_table, stamp, take_rows, to_arrow, write_table
 from .records import Record, items_digest, read_items, read_record
 from .statements import list_records
 from .untrusted import TABLE
@@ -84,14 +84,23 @@ def _read(path: Path) -> Rows | None:
 
 
 def _choose(found: list[Rows]) -> list[Rows]:
-    """Return the records whose columns are those of the table that is there, or else of most of them.
+    """Return the records whose columns are those of the table that is there, else those of most of them.
 
     One table has one type a column: the others keep their files, for no value of theirs may change.
     """
-    kinds = {rows.record.cell: str(rows.table.schema) for rows in found if len(rows.items)}
-    in_table = [kinds[rows.record.cell] for rows in found if rows.own is None]  # nowhere else: they stay
-    most = Counter(in_table or kinds.values()).most_common(1)
-    return [rows for rows in found if most and kinds.get(rows.record.cell) == most[0][0]]
+    kinds = {rows.record.cell: str(rows.table.schema) for rows in found if _fits(rows)}
+    in_table = {rows.record.cell for rows in found if rows.own is None}  # and nowhere else: they must stay
+    most = Counter(kinds[cell] for cell in in_table & kinds.keys() or kinds).most_common(1)
+    chosen = [rows for rows in found if most and kinds.get(rows.record.cell) == most[0][0]]
+    if lost := sorted(in_table - {rows.record.cell for rows in chosen}):
+        raise UserError(f"{TABLE}: the rows of {lost[0]} cannot be packed anew; nothing was changed")
+    return chosen
+
+
+def _fits(rows: Rows) -> bool:
+    """Return whether rows come out of a table as they went in: there must be some, of usual types."""
+    whole = Table(rows.table, {rows.record.cell: (0, len(rows.table))})
+    return len(rows.items) > 0 and take_rows(whole, rows.record.cell).equals(rows.items)
 
 
 def _verify(scratch: Path, chosen: list[Rows]) -> None:

@@ -78,8 +78,14 @@ def to_arrow(items: pd.DataFrame) -> pa.Table:
 
 def fill_types(table: pa.Table) -> pa.Table:
     """Return rows with the types of a table: a cell whose judge never gave some answer has none for it."""
-    kinds = {name: pa.string() for name in TEXTS} | {"target_found": pa.bool_()}
-    return table.cast(pa.schema([f.with_type(kinds.get(f.name, f.type)) for f in table.schema]))
+    fields = []
+    for field in table.schema:
+        if pa.types.is_null(field.type) and field.name in ANSWERS:
+            field = field.with_type(pa.string() if field.name in TEXTS else pa.bool_())
+        elif pa.types.is_large_string(field.type):
+            field = field.with_type(pa.string())
+        fields.append(field)
+    return table.cast(pa.schema(fields))
 
 
 def find_file(path: Path) -> Path:

@@ -128,9 +128,12 @@ def test_rows_of_other_types_keep_their_file(
     """Most of the table's own records are of one kind: others, however many, turn none of them out."""
     for number in range(4):
         path = write_changed(packed, f"single-{number}", alignment=np.float32(0.25))
+    write_changed(packed, "single-untold", found_style=pd.array([None] * 672, dtype="str"))
     before = load_one(path)
     assert main(["pack", str(packed)]) == 0
-    assert "left as it is: single-3.parquet" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "left as it is: single-3.parquet" in said
+    assert "left as it is: single-untold.parquet" in said
     assert_equal([load_one(path)], [before])
     assert path.with_suffix(".parquet").exists()
     assert_equal([entry for entry in load(packed) if "single" not in entry.name], load(folder))
@@ -166,9 +169,14 @@ def test_what_is_killed_loses_nothing(folder: Path, moment: str, monkeypatch: py
 def test_a_table_that_does_not_give_the_rows_back_replaces_nothing(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from unlearnbench.bench.items import write_table
+
     before = files(folder)
-    wrong = pd.DataFrame({"point": [0]})
-    monkeypatch.setattr("unlearnbench.bench.cli_pack.take_rows", lambda table, cell: wrong)
+
+    def confuse(tables: dict[str, pa.Table], path: Path) -> None:
+        write_table(dict(zip(tables, reversed(tables.values()), strict=True)), path)
+
+    monkeypatch.setattr("unlearnbench.bench.cli_pack.write_table", confuse)
     assert main(["pack", str(folder)]) == 2
     assert "nothing was packed" in capsys.readouterr().err
     assert files(folder) == before
