@@ -19,8 +19,9 @@ from pydantic import BaseModel, Field
 
 from .config import STRICT, build
 from .errors import UserError
+from .items import write_items
 from .records import Record, read_items, read_record, record_digest, write_record
-from .untrusted import FILE_NAME, LIMITS, MOST_ROWS, read_untrusted_items, read_untrusted_json
+from .untrusted import FILE_NAME, LIMITS, MOST_ROWS, TABLE, read_untrusted_items, read_untrusted_json
 
 MANIFEST = "submission.json"
 MOST_FILES = 3000
@@ -86,9 +87,12 @@ def _pack_one(path: Path, scratch: Path) -> tuple[Packed, dict[str, bytes]]:
     items = read_items(path, record)
     written = write_record(record, None, None, scratch)
     contents = {path.name: written.read_bytes()}
-    for suffix, there in ((".parquet", items is not None), (".webp", bool(record.sheet))):
-        if there:
-            contents[path.with_suffix(suffix).name] = path.with_suffix(suffix).read_bytes()
+    if items is not None:
+        rows = scratch / f"{path.stem}.parquet"  # written anew: the same bytes out of a table of many records
+        write_items(items, rows)
+        contents[rows.name] = rows.read_bytes()
+    if record.sheet:
+        contents[f"{path.stem}.webp"] = path.with_suffix(".webp").read_bytes()
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     images, digest = _images(items)
     return Packed(
@@ -135,7 +139,7 @@ def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> list[zipfile.Z
         raise UserError(f"{path}: has no {MANIFEST}; `unlearnbench submit` writes one")
     for entry in entries:
         name, mode = entry.filename, entry.external_attr >> 16
-        if not FILE_NAME.fullmatch(name) or ".." in name or Path(name).suffix not in LIMITS:
+        if not FILE_NAME.fullmatch(name) or ".." in name or Path(name).suffix not in LIMITS or name == TABLE:
             raise UserError(
                 f"{path}: {ascii(name)[:80]}: no name of a record's file; nothing lies in folders"
             )

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -280,6 +279,8 @@ def finish(outcomes: list[Any], folder: Path) -> int:
 
 def publish(outcomes: list[Any]) -> None:
     """Copy measured records into results/ of the checkout; never overwrites one that differs."""
+    from .records import copy_record
+
     root = Path(__file__).resolve().parent.parent
     if not (root / "pyproject.toml").is_file():
         raise UserError("--publish: works in a checkout of the project alone; copy the records by hand")
@@ -292,6 +293,4 @@ def publish(outcomes: list[Any]) -> None:
         if (folder / outcome.path.name).exists():
             print(f"results: {outcome.path.name} is there already; results are append-only", file=sys.stderr)
             continue
-        for suffix in (".parquet", ".webp", ".json"):
-            if outcome.path.with_suffix(suffix).exists():
-                shutil.copy2(outcome.path.with_suffix(suffix), folder)
+        copy_record(outcome.path, folder)

@@ -21,6 +21,7 @@ from .errors import UserError
 from .records import read_record, record_digest
 from .statements import CLAIMED, LABELS, check_statement, list_records, read_statement, read_statements
 from .statements import FOLDER as STATEMENTS
+from .untrusted import TABLE
 
 POOLED, POOLED_FILE = "pooled", "fd.json"
 """Where `bench/pool.py` writes; read at a start, which that module's imports would slow."""
@@ -41,7 +42,8 @@ def validate_records(options: argparse.Namespace) -> int:
     records = find_records([path for path in paths if path not in said])
     for path in records:
         found[path] = check_record(path, known)
-    for path in dict.fromkeys([*said, *find_statements(records), *find_strays(paths, records)]):
+    beside = [*said, *find_tables(records), *find_statements(records), *find_strays(paths, records)]
+    for path in dict.fromkeys(beside):
         found[path] = [check_beside(path)]
     open_console().print(make_check_table(found))
     for path, checks in found.items():
@@ -84,16 +86,18 @@ def _is_pooled(path: Path) -> bool:
 
 
 def check_beside(path: Path) -> Any:
-    """Return the check of what lies beside records: statements, a person's labels, pooled FD.
+    """Return the check of what lies beside records: statements, labels, pooled FD, a table of item rows.
 
     What it is about must lie there; any other JSON file has no business among records.
     """
-    from ..leaderboard.beside import check_pooled, check_published
+    from ..leaderboard.beside import check_pooled, check_published, check_table
     from ..leaderboard.validate import Check
 
     try:
         if _is_pooled(path):
             check_pooled(path)
+        elif path.name == TABLE:
+            check_table(path)
         elif path.name.endswith(LABELS):
             check_published(path)
         elif path.parent.name == STATEMENTS:
@@ -126,6 +130,12 @@ def find_statements(records: Iterable[Path]) -> list[Path]:
     labels = [path for folder in {**own, **homes} for path in sorted(folder.glob(f"*{LABELS}"))]
     pooled = [path for folder in homes if (path := folder / POOLED / POOLED_FILE).exists()]
     return labels + [p for folder in homes for p in sorted((folder / STATEMENTS).glob("*.json"))] + pooled
+
+
+def find_tables(records: Iterable[Path]) -> list[Path]:
+    """Return the tables of item rows that lie beside some records."""
+    folders = dict.fromkeys(path.parent for path in records)
+    return [table for folder in folders if (table := folder / TABLE).exists()]
 
 
 def find_strays(paths: Iterable[Path], records: Iterable[Path]) -> list[Path]:

@@ -8,7 +8,7 @@ AddOptions = Callable[..., None]
 
 
 def add_submissions(commands: Any, add_output: AddOptions, add_places: AddOptions) -> None:
-    """Add validate, submit, rerun, retract and attack to the command line."""
+    """Add validate, submit, pack, rerun, retract and attack to the command line."""
     validate = commands.add_parser("validate", help="check records and submissions: 0 good, 1 one fails")
     validate.add_argument("paths", type=Path, nargs="+", help="records, folders of them, submissions (.zip)")
     add_places(validate, "--base-model")
@@ -18,6 +18,9 @@ def add_submissions(commands: Any, add_output: AddOptions, add_places: AddOption
     submit.add_argument("--out", type=Path, required=True, help="file to write (.zip)")
     add_places(submit, "--base-model")
     submit.set_defaults(run="cli_submit.pack_records", device=None)
+    pack = commands.add_parser("pack", help="keep the item rows of a folder's records in one table")
+    pack.add_argument("folder", type=Path, help="folder of records, such as results/emoji")
+    pack.set_defaults(run="cli_pack.pack_folder")
     _add_rerun(commands, add_output, add_places)
     _add_statements(commands)
 

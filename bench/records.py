@@ -2,24 +2,20 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as parquet
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .config import read_json
 from .errors import UserError
+from .items import find_file, read_rows, write_items
 from .types import ITEM_COLUMNS, Value, not_scored
 
 VOLATILE = ("key", "created", "seconds", "environment", "command", "commit")
 """Fields of a record that may differ between two runs of the same cell; `digest` leaves them out."""
-
-
-DISTINCT = ("alignment", "alignment_shuffled", "flatness", "image_sha256")
-"""Columns of item rows that hardly repeat a value: a dictionary would only cost room."""
 
 
 class _Part(BaseModel):
@@ -93,7 +89,8 @@ class PointInfo(_Part):
 
 
 class Record(_Part):
-    """One cell, measured. Its item rows are in `<stem>.parquet`, its contact sheet in `<stem>.webp`."""
+    """One cell, measured. Its item rows are in `<stem>.parquet` or, with those of the whole folder, in
+    `items.parquet`; its contact sheet is in `<stem>.webp`."""
 
     schema_version: Literal[1] = 1
     key: str  # of everything that the cell depends on: equal key, nothing to do
@@ -148,25 +145,11 @@ def write_record(record: Record, items: pd.DataFrame | None, sheet: bytes | None
     """Write the files of a record atomically, the JSON last; return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     if items is not None:
-        _replace(folder / f"{record.cell}.parquet", lambda p: _write_items(items, p))
+        _replace(folder / f"{record.cell}.parquet", lambda p: write_items(items, p))
     if sheet is not None:
         _replace(folder / f"{record.cell}.webp", lambda p: p.write_bytes(sheet))
     text = _json_by_field(_shorten(record.model_dump(mode="json")))
     return _replace(folder / f"{record.cell}.json", lambda p: p.write_text(text, encoding="utf-8"))
-
-
-def _write_items(items: pd.DataFrame, path: Path) -> None:
-    """Write item rows as small as parquet allows: boards are kept in git, and their rows are most of them."""
-    table = pa.Table.from_pandas(items, preserve_index=False).replace_schema_metadata(None)
-    parquet.write_table(
-        table,
-        path,
-        compression="zstd",
-        compression_level=19,
-        use_dictionary=[column for column in items.columns if column not in DISTINCT],
-        write_statistics=False,
-        store_schema=False,
-    )
 
 
 def _shorten(content: dict[str, Any]) -> dict[str, Any]:
@@ -192,6 +175,16 @@ def _json_by_field(content: dict[str, Any]) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
+def copy_record(path: Path, folder: Path) -> None:
+    """Copy a record's files (CELL.json and what lies beside it), its item rows into a file of their own."""
+    items = read_items(path, read_record(path))
+    if items is not None:
+        _replace(folder / f"{path.stem}.parquet", lambda p: write_items(items, p))
+    for file in (path.with_suffix(".webp"), path):
+        if file.exists():
+            shutil.copy2(file, folder)
+
+
 def _replace(path: Path, write: Any) -> Path:
     scratch = path.with_name(path.name + ".tmp")
     write(scratch)
@@ -207,14 +200,15 @@ def read_record(path: Path) -> Record:
 def read_items(path: Path, record: Record) -> pd.DataFrame | None:
     """Return the item rows of a record (columns `point` + ITEM_COLUMNS), or None where it has none.
 
-    Raises UserError when the rows are not those that the record was made from.
+    Raises UserError when they cannot be read or are not those that the record was made from.
     """
-    file = path.with_suffix(".parquet")
     if record.items_sha256 is None:
         return None
-    if not file.exists():
-        raise UserError(f"{file}: missing, though {path.name} was made from it")
-    items = pd.read_parquet(file)
+    file, items = find_file(path), read_rows(path, record.cell)
+    if items is None:
+        own = path.with_suffix(".parquet")
+        beside = "" if file == own else f", and {file.name} has no rows of it"
+        raise UserError(f"{own}: missing, though {path.name} was made from it{beside}")
     lacking = [c for c in ("point", *ITEM_COLUMNS) if c not in items.columns]
     if lacking:
         raise UserError(f"{file}: lacks the columns {', '.join(lacking)}")

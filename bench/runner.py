@@ -14,6 +14,7 @@ from .asks import list_asks
 from .assemble import describe_cell, describe_point, round_log
 from .environment import describe_environment
 from .generators import Sampling
+from .items import has_rows
 from .keys import cell_key, train_key
 from .measure import Place, PointScorer, Scored
 from .metrics import compute
@@ -134,7 +135,7 @@ class Runner:
             self.say(f"{error}; measured again")
             path.unlink()
             return False
-        return record.key == key and record.status == "ok" and path.with_suffix(".parquet").exists()
+        return record.key == key and record.status == "ok" and has_rows(path, record.cell)
 
     def cell_key(self, cell: Cell) -> str:
         return cell_key(cell, self.worlds[cell.task.file.world], self.metrics, self.device, self.threads)

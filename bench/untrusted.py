@@ -7,7 +7,7 @@ type or a name that the file states about itself.
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,10 @@ MOST_ROWS = 200_000
 """Item rows that a record may have, all points together."""
 TEXT_LENGTH = 10_000
 """Characters of the longest string that a record may hold; the longest prompts known have some 1,000."""
+TABLE = "items.parquet"
+"""The one file of a folder that may hold the item rows of all its records."""
+TABLE_BYTES = 64 * 2**20
+TABLE_ROWS = 2_000_000
 UNPACKED_BYTES = 256 * 2**20
 SHEET_PIXELS = 50_000_000
 LIMITS = {".json": JSON_BYTES, ".parquet": PARQUET_BYTES, ".webp": SHEET_BYTES}
@@ -53,9 +57,10 @@ def check_size(path: Path) -> None:
         raise UserError(f"{path}: is a link; a record's files are ordinary files")
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    limit, size = LIMITS[path.suffix], path.stat().st_size
+    limit, size = TABLE_BYTES if path.name == TABLE else LIMITS[path.suffix], path.stat().st_size
     if size > limit:
-        raise UserError(f"{path}: {size:,} bytes; a record's {path.suffix} file has at most {limit:,}")
+        what = "the table of a folder's records" if path.name == TABLE else f"a record's {path.suffix} file"
+        raise UserError(f"{path}: {size:,} bytes; {what} has at most {limit:,}")
 
 
 def check_file_name(path: Path) -> None:
@@ -168,17 +173,28 @@ def read_untrusted_items(path: Path, most_rows: int) -> pa.Table:
     Only the columns of ITEM_COLUMNS and `point` with plain types, no metadata (an Arrow schema could ask
     for a pickle to be opened), no more than `most_rows`. Raises UserError naming the file and the column.
     """
+    return _read_rows(path, most_rows, ["point", *ITEM_COLUMNS])
+
+
+def read_untrusted_table(path: Path) -> pa.Table:
+    """Return the item rows of a folder's records, refused like one record's; `cell` tells whose a row is."""
+    return _read_rows(path, TABLE_ROWS, ["cell", "point", *ITEM_COLUMNS])
+
+
+def _read_rows(path: Path, most_rows: int, columns: Sequence[str]) -> pa.Table:
+    texts = [name for name in columns if name not in NUMBERS]
     check_size(path)
     try:
-        with parquet.ParquetFile(path, read_dictionary=TEXTS) as file:
-            _check_parquet(path, file, most_rows)
+        with parquet.ParquetFile(path) as file:
+            _check_parquet(path, file, most_rows, columns)
+        with parquet.ParquetFile(path, read_dictionary=texts) as file:  # every one of them is there now
             table = file.read()
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path}: not a readable parquet file: {str(error).splitlines()[0]}") from None
     for name in table.column_names:
         if table.column(name).null_count and name not in (*ANSWERS, *NULLS):
             raise UserError(f"{path}: {name}: holds nulls; every row of a record has one")
-    for name in TEXTS:
+    for name in texts:
         column = table.column(name)
         for chunk in column.chunks if pa.types.is_dictionary(column.type) else []:
             for text in chunk.dictionary.to_pylist():
@@ -188,26 +204,24 @@ def read_untrusted_items(path: Path, most_rows: int) -> pa.Table:
     return table
 
 
-def _check_parquet(path: Path, file: parquet.ParquetFile, most_rows: int) -> None:
+def _check_parquet(path: Path, file: parquet.ParquetFile, most_rows: int, columns: Sequence[str]) -> None:
     metadata, schema = file.metadata, file.schema_arrow
     if metadata.metadata:
         raise UserError(
             f"{path}: carries metadata ({ascii(min(metadata.metadata))[:40]}); a record's has none"
         )
-    wanted = {"point", *ITEM_COLUMNS}
-    odd = sorted(set(schema.names) ^ wanted) or [n for n in wanted if schema.names.count(n) > 1]
+    odd = sorted(set(schema.names) ^ set(columns)) or [n for n in columns if schema.names.count(n) > 1]
     if odd:
-        what = "lacks the column" if odd[0] in wanted else "has an unknown column"
-        raise UserError(
-            f"{path}: {what} {ascii(odd[0])[:60]}; its columns are: point, {', '.join(ITEM_COLUMNS)}"
-        )
+        what = "lacks the column" if odd[0] in columns else "has an unknown column"
+        raise UserError(f"{path}: {what} {ascii(odd[0])[:60]}; its columns are: {', '.join(columns)}")
     for field in schema:
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
         empty = pa.types.is_null(kind) and field.name in ANSWERS  # a judge that never answers this kind
         if not empty and not NUMBERS.get(field.name, pa.types.is_string)(kind):
             raise UserError(f"{path}: {field.name}: is of type {kind}, not of the type that a record's has")
     if metadata.num_rows > most_rows:
-        raise UserError(f"{path}: {metadata.num_rows:,} rows; a record has at most {most_rows:,}")
+        whose = "the table of a folder's records" if path.name == TABLE else "a record"
+        raise UserError(f"{path}: {metadata.num_rows:,} rows; {whose} has at most {most_rows:,}")
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     if sum(group.total_byte_size for group in groups) > UNPACKED_BYTES:
         raise UserError(f"{path}: unpacks to more than {UNPACKED_BYTES:,} bytes")

@@ -1,4 +1,4 @@
-"""What lies beside records is believed no more than they are: a person's labels, pooled FD."""
+"""What lies beside records is believed no more than they are: labels, pooled FD, the table of item rows."""
 
 import math
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ import pandas as pd
 
 from ..bench.config import build
 from ..bench.errors import UserError
+from ..bench.items import open_table, stamp
 from ..bench.pool import Pooled
 from ..bench.records import read_record
 from ..bench.statements import CLAIMED, list_records
@@ -19,6 +20,7 @@ from .labels import Answer, Labels, read_labels, summarise
 from .load import load_one
 from .plausible import RANGES, complain_of_value
 from .standing import name_entry
+from .validate import complain_of_table
 
 
 def check_published(path: Path) -> Labels:
@@ -107,3 +109,17 @@ def _rows(folder: Path) -> set[str]:
         except UserError:  # that record's own checks say so
             continue
     return found
+
+
+def check_table(path: Path) -> None:
+    """Raise UserError where a folder's table of item rows is broken or holds rows that no record reads."""
+    if complaint := complain_of_table(path, stamp(path)):
+        raise UserError(complaint)
+    names = {record.stem for record in list_records(path.parent)}
+    for cell in sorted(open_table(path).places):
+        if cell not in names:
+            raise UserError(f"{path}: cell: has rows of {cell}, of which no record lies beside it")
+        if path.with_name(f"{cell}.parquet").exists():
+            raise UserError(
+                f"{path}: cell: {cell} has rows in a file of its own, too; run `unlearnbench pack` again"
+            )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from ..bench.errors import UserError
+from ..bench.items import find_file
 from ..bench.records import Record, read_items, read_record, record_digest
 from ..bench.statements import (
     CLAIMED,
@@ -186,16 +187,12 @@ def _complaints(path: Path, record: Record) -> Iterator[tuple[str, str]]:
 
 
 def _read_items(path: Path, record: Record) -> pd.DataFrame | None:
-    file = path.with_suffix(".parquet")
-    try:
-        items = read_items(path, record)
-    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
-        raise UserError(f"{file}: not a readable parquet file: {error}") from None
+    items = read_items(path, record)
     if items is None:
         return None
     unknown = sorted(set(items["point"]) - {point.index for point in record.points})
     if unknown:
-        raise UserError(f"{file}: point: {unknown[0]} is not the index of a point in {path.name}")
+        raise UserError(f"{find_file(path)}: point: {unknown[0]} is not the index of a point in {path.name}")
     return items
 
 

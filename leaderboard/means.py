@@ -24,7 +24,7 @@ def point_means(record: Record, items: pd.DataFrame) -> NDArray[np.float64]:
     try:
         check_items(items.assign(prompt_id=items["point"].astype(str) + ": " + items["prompt_id"]))
     except ValueError as error:
-        raise UserError(f"{record.cell}.parquet: {error}") from None
+        raise UserError(f"{record.cell}.json: item rows: {error}") from None
     kept = only(va.chosen(items), ~is_given(items))
     columns = [_gone(items), _shares(items, kept), _shares(items, in_prompt.chosen(items))]
     point, half = items["point"].to_numpy(), items["half"].to_numpy()

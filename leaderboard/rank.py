@@ -195,7 +195,7 @@ def score_half(record: Record, items: pd.DataFrame, position: int, half: str) ->
     try:
         found = [metric.reduce(metric.per_item(some), View(items=some)) for metric in metrics]
     except ValueError as error:
-        raise UserError(f"{record.cell}.parquet: {error}") from None
+        raise UserError(f"{record.cell}.json: item rows: {error}") from None
     return {name: value for values in found for name, value in values.items()}
 
 

@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -14,17 +15,20 @@ from PIL import Image
 from ..bench.config import build
 from ..bench.errors import UserError
 from ..bench.expected import Expected, complain_of_coverage, guess_sizes, noise_of
+from ..bench.items import Stamp, find_file, stamp
 from ..bench.records import Record
 from ..bench.statements import CLAIMED
 from ..bench.untrusted import (
     MOST_ROWS,
     SHEET_PIXELS,
+    TABLE,
     TEXTS,
     check_size,
     complain_of_name,
     complain_of_path,
     read_untrusted_items,
     read_untrusted_json,
+    read_untrusted_table,
     walk_texts,
 )
 from .known import Known, complain_of_metrics, complain_of_suite, complain_of_versions, suite_of
@@ -87,10 +91,34 @@ def _read(path: Path) -> Loaded:
     content = read_untrusted_json(path)
     record = build(Record, content, str(path))
     if record.items_sha256 is not None:
-        read_untrusted_items(path.with_suffix(".parquet"), MOST_ROWS)
+        _check_rows(find_file(path))
     if record.sheet:
         _check_sheet(path.with_suffix(".webp"))
     return load_one(path)
+
+
+def _check_rows(file: Path) -> None:
+    """Raise UserError where a file of item rows is not to be opened; a folder's table is checked once."""
+    if file.name != TABLE:
+        read_untrusted_items(file, MOST_ROWS)
+    elif complaint := complain_of_table(file, stamp(file)):
+        raise UserError(complaint)
+
+
+@lru_cache(maxsize=2)
+def complain_of_table(file: Path, _: Stamp) -> str | None:
+    """Return why a folder's table is not to be opened, None where it may; reckoned once for the same file."""
+    try:
+        rows = read_untrusted_table(file)
+        counts = rows["cell"].value_counts().to_pylist()
+        for cell, count in sorted((count["values"], count["counts"]) for count in counts):
+            if complaint := complain_of_name(cell):
+                raise UserError(f"{file}: cell: {complaint}")
+            if count > MOST_ROWS:
+                raise UserError(f"{file}: cell: {count:,} rows of {cell}; a record has at most {MOST_ROWS:,}")
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def _complain_of_gaps(record: Record) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from unlearnbench.bench.cli import main
 from unlearnbench.bench.cli_commands import registry
 from unlearnbench.bench.generators import Sampling
 from unlearnbench.bench.metrics.fd import frechet_from_features
@@ -29,6 +30,10 @@ def test_a_second_run_changes_nothing_and_draws_nothing(
     again = make_runner().run(cells)
     assert [o.state for o in again] == ["unchanged", "unchanged"]
     assert [o.path.read_bytes() for o in again] == before
+    assert main(["pack", str(first[0].path.parent)]) == 0  # item rows in the folder's one table
+    assert not first[0].path.with_suffix(".parquet").exists()
+    assert [o.state for o in make_runner().run(cells)] == ["unchanged", "unchanged"]
+    assert make_runner().pending(cells) == []
 
 
 def test_a_lost_record_is_made_again_without_drawing_or_training(

@@ -21,18 +21,20 @@ KINDS = ("subject", "style", "background")
 
 def read(folder: Path) -> pd.DataFrame:
     """Return one row a (method, task, configuration, seed, point, half) with UA, VA and in-prompt."""
-    rows = []
+    rows, table = [], folder / "items.parquet"  # the rows of all records that have no file of their own
+    packed = dict(iter(pd.read_parquet(table).groupby("cell"))) if table.exists() else {}
     for path in sorted(folder.glob("*.json")):
         if path.name.endswith(".labels.json"):  # what people said of images
             continue
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["task"]["role"] != "evaluated" or record["method"]["reference"]:
             continue
-        items = pd.read_parquet(path.with_suffix(".parquet"))
+        own = path.with_suffix(".parquet")
+        items = pd.read_parquet(own) if own.exists() else packed[record["cell"]]
         for point in record["points"]:
-            own = items[items["point"] == point["index"]]
+            images = items[items["point"] == point["index"]]
             for half in "AB":
-                rows.append(_place(record, point) | {"half": half} | _shares(own[own["half"] == half]))
+                rows.append(_place(record, point) | {"half": half} | _shares(images[images["half"] == half]))
     return pd.DataFrame(rows)
 
 

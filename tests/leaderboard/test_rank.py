@@ -150,7 +150,7 @@ def test_items_that_metrics_refuse_are_named_with_their_file(tmp_path: Path) -> 
     items.loc[3, "split"] = "other"
     record = record.model_copy(update={"items_sha256": items_digest(items)})
     write_record(record, items, None, tmp_path)
-    with pytest.raises(UserError, match=rf"{record.cell}.parquet: .*split"):
+    with pytest.raises(UserError, match=rf"{record.cell}.json: item rows: .*split"):
         rows(load(tmp_path))
 
 

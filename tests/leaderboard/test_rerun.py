@@ -1,7 +1,6 @@
 """`rerun` repeats a record from what it states, in a store of its own, and appends what came of it."""
 
 import json
-import shutil
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +11,14 @@ import pytest
 
 from unlearnbench.bench.cli import main
 from unlearnbench.bench.cli_submit import make_known
-from unlearnbench.bench.records import items_digest, read_items, read_record, record_digest, write_record
+from unlearnbench.bench.records import (
+    copy_record,
+    items_digest,
+    read_items,
+    read_record,
+    record_digest,
+    write_record,
+)
 from unlearnbench.bench.repeat import find_cell
 from unlearnbench.bench.runner import Runner
 from unlearnbench.leaderboard.agreement import compare_records
@@ -104,8 +110,7 @@ def test_a_claims_own_device_and_threads_are_checked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], field: str, value: Any
 ) -> None:
     source = RESULTS / "nudity-alcohol-emoji.none.f76e7d.s0.json"
-    for file in source.parent.glob(f"{source.stem}.*"):
-        shutil.copy(file, tmp_path)
+    copy_record(source, tmp_path)
     path = tmp_path / source.name
     content = json.loads(path.read_text())
     content["environment"][field] = value

@@ -21,7 +21,7 @@ from unlearnbench.bench.cli_submit import (
     find_statements,
     make_known,
 )
-from unlearnbench.bench.records import items_digest, read_items, read_record, write_record
+from unlearnbench.bench.records import copy_record, items_digest, read_items, read_record, write_record
 from unlearnbench.leaderboard.known import LATER, VALUES, Known
 from unlearnbench.leaderboard.validate import Check, validate
 
@@ -40,8 +40,7 @@ def known() -> Known:
 def path(tmp_path: Path) -> Path:
     """A published record, to be tampered with, beside its base model's."""
     for stem in (STEM, BASE):
-        for file in (RESULTS / "emoji").glob(f"{stem}.*"):
-            shutil.copy(file, tmp_path)
+        copy_record(RESULTS / "emoji" / f"{stem}.json", tmp_path)
     return tmp_path / f"{STEM}.json"
 
 
@@ -103,6 +102,7 @@ def _no_metrics(content: dict[str, Any]) -> None:
     content["metrics"] = {}
     for point in content["points"]:
         point["values"] = {}
+        point.pop("not_scored", None)
 
 
 def _uncollapsed(content: dict[str, Any]) -> None:
@@ -155,7 +155,7 @@ def _in_config(content: dict[str, Any]) -> None:
         (lambda c: c["metrics"].pop("VA"), "belongs to no metric"),
         (_no_metrics, "metrics: lacks UA"),
         (_uncollapsed, "metrics: lacks collapse"),
-        (lambda c: c["points"][0]["values"].pop("KID"), "point 10 lacks KID"),
+        (lambda c: c["points"][0]["not_scored"].remove("KID"), "point 10 lacks KID"),
         (_blank_collapse, "points.values.collapse: point 40 lacks it"),
         (_add_column, "points.values.UA_adversarial: belongs to no metric"),
         (lambda c: c.update(seed=1), "cell: is not named classes-cat-face-emoji.gradient_sum.85284e.s1"),
@@ -311,8 +311,7 @@ def test_a_claims_base_is_the_measured_one_of_its_suite(path: Path, known: Known
 def test_a_published_record_names_the_suite_of_its_folder(tmp_path: Path, known: Known) -> None:
     folder = tmp_path / "results" / "emoji"
     folder.mkdir(parents=True)
-    for file in (RESULTS / "emoji").glob(f"{STEM}.*"):
-        shutil.copy(file, folder)
+    copy_record(RESULTS / "emoji" / f"{STEM}.json", folder)
     edit(folder / f"{STEM}.json", lambda c: c.update(suite="mine", choice=None))
     said = first_failure(validate(folder / f"{STEM}.json", known)).detail
     assert said == "suite: is mine, but the record lies in results/emoji"
@@ -335,12 +334,13 @@ def _binary(table: pa.Table) -> pa.Table:
     ("change", "said"),
     [
         (lambda t: t.drop_columns(["seed"]), "lacks the column 'seed'"),
+        (lambda t: t.drop_columns(["prompt"]), "lacks the column 'prompt'"),
         (lambda t: t.append_column("extra", t["seed"]), "has an unknown column 'extra'"),
         (_binary, "prompt: is of type binary"),
         (lambda t: t.replace_schema_metadata({"ARROW:extension:name": "arrow.py_x"}), "carries metadata"),
         (lambda t: pa.concat_tables([t] * 3000), "rows; a record has at most"),
     ],
-    ids=["lacking", "unknown", "pickle", "metadata", "rows"],
+    ids=["lacking", "lacking text", "unknown", "pickle", "metadata", "rows"],
 )  # fmt: skip
 def test_parquet_of_another_kind_is_refused_unread(
     path: Path, known: Known, change: Callable[[pa.Table], pa.Table], said: str
