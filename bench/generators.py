@@ -27,6 +27,10 @@ class Sampling:
     negative_prompt: str = ""
 
 
+CAPTURING = "transformers.utils.output_capturing"
+"""Module of the hooks by which transformers 5 copies hidden states out of a network."""
+
+
 @dataclass
 class Generator:
     """A pipeline ready to draw. weights: digest of every weight; delta: digest of a point's changes."""
@@ -54,11 +58,17 @@ class Generator:
 
 
 def hook_names(pipeline: Any) -> list[str]:
-    """Return the forward hooks on a pipeline's networks: a method may work at sampling time alone."""
+    """Return the forward hooks on a pipeline's networks: a method may work at sampling time alone.
+
+    Those that transformers installs to copy hidden states out change nothing, and are there from the first
+    image on: they are not named.
+    """
     names = []
     for part, network in network_parts(pipeline).items():
         for name, module in network.named_modules():
             for hook in [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]:
+                if getattr(hook, "__module__", None) == CAPTURING:
+                    continue
                 names.append(f"{part}.{name}:{getattr(hook, '__qualname__', type(hook).__name__)}")
     return sorted(names)
 

@@ -19,6 +19,8 @@ from unlearnbench.bench.generators import (
 )
 from unlearnbench.bench.sampling import Request, draw_batch
 
+from ..methods.families import build_family
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -62,3 +64,14 @@ def test_a_model_saved_in_half_precision_draws_in_float32(
     sampling = Sampling(1, 2.0, 32, 32)
     image = draw_batch(Generator(pipeline, sampling, "x"), [Request("a cat face", 0)])
     assert image.shape == (1, 32, 32, 3)
+
+
+def test_drawing_leaves_the_fingerprint_and_a_methods_hook_changes_it(tmp_path: Path) -> None:
+    pipeline = build_family("sdxl", tmp_path / "sdxl")  # asks its text encoders for hidden states
+    pipeline.set_progress_bar_config(disable=True)
+    generator = Generator(pipeline, Sampling(1, 2.0, 16, 16), weights_digest(pipeline))
+    before = generator.fingerprint
+    draw_batch(generator, [Request("a cat", 0)])
+    assert generator.fingerprint == before
+    pipeline.unet.register_forward_hook(lambda module, inputs, output: None)
+    assert generator.fingerprint != before
