@@ -67,7 +67,7 @@ def test_a_model_saved_in_half_precision_draws_in_float32(
 
 
 def test_drawing_leaves_the_fingerprint_and_a_methods_hook_changes_it(tmp_path: Path) -> None:
-    pipeline = build_family("sdxl", tmp_path / "sdxl")  # asks its text encoders for hidden states
+    pipeline = build_family("sdxl", tmp_path)  # asks its text encoders for hidden states
     pipeline.set_progress_bar_config(disable=True)
     generator = Generator(pipeline, Sampling(1, 2.0, 16, 16), weights_digest(pipeline))
     before = generator.fingerprint
