@@ -93,6 +93,8 @@ def frontier(points: pd.DataFrame) -> dict[str, float]:
         found["reach"].append(best is not None)
         found["AVA"].append(0.0 if best is None else va[scorer, best])
         found["in_prompt"].append(0.0 if best is None else other[scorer, best])
+    if np.isnan(other).all():  # the prompts ask for nothing beside the target: missing, reached or not
+        found["in_prompt"] = [math.nan]
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
@@ -133,7 +135,7 @@ def board(folder: Path, rival: str = "gradient_sum") -> pd.DataFrame:
             "low": low,
             "high": high,
             "reach": own["reach"].mean(),
-            "in_prompt": own["in_prompt"].mean(),
+            "in_prompt": own["in_prompt"].mean(skipna=False),
             "difference": gap.mean(),
             "difference_low": interval(gap)[0],
             "difference_high": interval(gap)[1],
