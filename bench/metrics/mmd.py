@@ -45,11 +45,10 @@ def mmd(x: Matrix, y: Matrix, kernel: Kernel) -> float:
 
 def mmd_left_out(x: Matrix, y: Matrix, prompts: NDArray, kernel: Kernel) -> Matrix:
     """Return (prompts,) `mmd` without the images x of one prompt each; y stays whole."""
-    within = _sum_rows(lambda part: kernel.between(x[part], x), prompts).left_out()
-    codes = np.unique(prompts, return_inverse=True)[1]
-    cross, sizes = _cross_means(x, y, kernel), np.bincount(codes)
-    across = (cross.sum() - np.bincount(codes, cross)) / (len(x) - sizes)
-    return np.asarray(kernel.scale * (within + _off_diagonal(y, kernel) - 2 * across))
+    within = _sum_rows(lambda part: kernel.between(x[part], x), prompts)
+    cross, codes = _cross_means(x, y, kernel), np.unique(prompts, return_inverse=True)[1]
+    across = (cross.sum() - np.bincount(codes, cross)) / (len(x) - within.sizes)
+    return np.asarray(kernel.scale * (within.left_out() + _off_diagonal(y, kernel) - 2 * across))
 
 
 def paired_sums(x: Matrix, y: Matrix, prompts: NDArray, kernel: Kernel) -> Sums:

@@ -15,6 +15,7 @@ from ..errors import UserError
 from ..extractors import INCEPTION_FILE, PICTURES, embed_files
 from ..generators import files_digest
 from ..hub import Source, find
+from ..judges.packages import FACES, judge_sources
 from ..protocols import Row, read_protocol, select
 from ..tasks import PromptSizes, Task
 from ..types import Problem, Prompt, Split
@@ -23,8 +24,6 @@ from ..writing import OTHERS, write_prompts
 CLIP = Source("judge and alignment score: open_clip ViT-B-32", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K")
 TRAINING_IMAGES = 200
 """Images in each of a method's sets, drawn by the base model itself."""
-FACES = "faces"
-"""Folder of the user's data with a folder of photographs for each name."""
 EVERY = PromptSizes(forget=10**6, retain_same=10**6, retain_other=10**6, retain_given=10**6)
 """All evaluation prompts that a suite of any size may ask: no training prompt is among them."""
 
@@ -113,7 +112,7 @@ class HubWorld:
         if protocol is not None:
             where = str(self.data / protocol.file)
             needed.append(Source(f"prompts: {protocol.kind}", where, protocol.licence, hub=False))
-        return needed
+        return needed + judge_sources(task.file.judge, self.data)
 
     def prompts(self, task: Task, sizes: PromptSizes) -> list[Prompt]:
         """Return the evaluation prompts: the published file's where the task names one, else of templates."""

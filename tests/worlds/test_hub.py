@@ -111,7 +111,7 @@ def test_a_dry_run_with_everything_here_is_content(
 def test_a_judges_packages_and_photographs_are_listed(tmp_path: Path) -> None:
     [package] = judge_sources("nudenet@1", tmp_path)
     assert (package.where, package.hub) == ("nudenet", False)
-    *_, photographs = judge_sources("face@1", tmp_path / "faces")
+    *_, photographs = judge_sources("face@1", tmp_path)
     assert photographs.folder is None
     assert photographs.remedy.endswith("faces")
     (tmp_path / "faces").mkdir()

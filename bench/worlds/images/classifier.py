@@ -92,8 +92,12 @@ def draw_garbage(spec: ImagesSpec, images: Tensor, grey: bool, generator: torch.
 
 def _degrade_most(images: Tensor, generator: torch.Generator) -> Tensor:
     """Degrade three images in four, whatever they show: neither noise nor its absence tells a class."""
-    worse = degrade(images, generator)
-    return torch.where(torch.rand(len(images), 1, 1, 1, generator=generator) < 0.75, worse, images)
+    return _in_most(degrade(images, generator), images, generator)
+
+
+def _in_most(changed: Tensor, images: Tensor, generator: torch.Generator) -> Tensor:
+    """Return three images in four as changed, the others as they are."""
+    return torch.where(torch.rand(len(images), 1, 1, 1, generator=generator) < 0.75, changed, images)
 
 
 def _grey_grounds(spec: ImagesSpec) -> Grey:
@@ -102,7 +106,7 @@ def _grey_grounds(spec: ImagesSpec) -> Grey:
 
 def _grey_most(images: Tensor, generator: torch.Generator) -> Tensor:
     plain = images.mean(1, keepdim=True).expand_as(images)
-    return torch.where(torch.rand(len(images), 1, 1, 1, generator=generator) < 0.75, plain, images)
+    return _in_most(plain, images, generator)
 
 
 @torch.no_grad()

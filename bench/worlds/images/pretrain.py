@@ -99,10 +99,10 @@ def _export_judge(recipe: ImagesRecipe, target: Path) -> ImageJudge:
     """Write the classifier and its calibration, and open what was written."""
     target.mkdir(parents=True, exist_ok=True)
     spec, network = recipe.spec, recipe.classifier
-    half = {name: t.half() for name, t in network.state_dict().items() if t.is_floating_point()}
+    half = {name: t.half() for name, t in network.state_dict().items()}
     save_atomic(half, target / "classifier.safetensors")
     # calibrate what ships: the weights as they come back from half precision
-    network.load_state_dict({name: t.float() for name, t in half.items()}, strict=False)
+    network.load_state_dict({name: t.float() for name, t in half.items()})
     card = {
         "version": JUDGE_VERSION,
         "pixels": spec.pixels,
