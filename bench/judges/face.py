@@ -10,7 +10,7 @@ from PIL import Image
 from ..errors import UserError
 from ..extractors import PICTURES
 from .emoji import NOTHING, Verdicts, verdicts_of
-from .pinned import package_file
+from .pinned import how_to_install, package_file
 
 REGISTER = {
     "name": "face",
@@ -48,9 +48,7 @@ class FaceEmbedder:
         try:
             import dlib
         except ImportError:
-            raise UserError(
-                f"dlib: not installed; install it with: pip install 'unlearnbench[{EXTRA}]'"
-            ) from None
+            raise UserError(f"dlib: not installed; {how_to_install(EXTRA)}") from None
         self.detector = dlib.get_frontal_face_detector()
         self.landmarks = dlib.shape_predictor(paths[0])
         self.network = dlib.face_recognition_model_v1(paths[1])
