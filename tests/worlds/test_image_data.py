@@ -56,6 +56,8 @@ def test_an_idx_file_written_by_hand_is_read_number_by_number(tmp_path: Path) ->
         (gzip.compress(bytes(range(256)) * 9)[:-20], "not a whole gzip file"),
         (b"no gzip", "not a whole gzip file"),
     ],
+    # gzip notes the time: the bytes themselves would be another name in each of several processes
+    ids=["type", "no idx", "empty", "cut header", "cut data", "cut gzip", "no gzip"],
 )
 def test_a_bad_idx_file_is_one_clear_line(tmp_path: Path, content: bytes, words: str) -> None:
     path = tmp_path / "train-images-idx3-ubyte.gz"
