@@ -71,12 +71,13 @@ class Origin:
     record: Any
     point: Any
 
-    def find_image(self, store: Any, prompt: str, seed: int) -> bytes | None:
+    def find_image(self, store: Any, prompt: str, seed: int, guidance: float | None = None) -> bytes | None:
         """Return an image of the point as PNG, None where this machine's store does not hold it."""
         from .sampling import Request, image_key
 
         device = self.record.environment.get("device", "cpu")
-        key = image_key(self.point.fingerprint, self.sampling, self.dtype, device, Request(prompt, seed))
+        request = Request(prompt, seed, guidance)
+        key = image_key(self.point.fingerprint, self.sampling, self.dtype, device, request)
         found: bytes | None = store.get("images", key)
         return found
 
@@ -96,11 +97,13 @@ def write_images(
     worst: Any, sides: tuple[Origin, Origin], options: argparse.Namespace
 ) -> list[tuple[str, str]]:
     """Write before/after images of the worst prompts beside the reports; none unless all are in the store."""
+    from .scoring import read_guidance
     from .store import Store, default_folder
 
     store = Store(options.store or default_folder(), lambda line: None)
     rows = worst.to_dict("records")
-    found = [[side.find_image(store, row["prompt"], int(row["seed"])) for side in sides] for row in rows]
+    asked = [(row["prompt"], int(row["seed"]), read_guidance(row)) for row in rows]
+    found = [[side.find_image(store, *request) for side in sides] for request in asked]
     if not rows or any(image is None for pair in found for image in pair):
         return []
     names = []

@@ -71,15 +71,15 @@ def _gather(options: argparse.Namespace) -> list[Any]:
     return sources
 
 
-def _finder(chosen: Any, folder: Path) -> Callable[[str, int], bytes | None]:
+def _finder(chosen: Any, folder: Path) -> Callable[[str, int, float | None], bytes | None]:
     """Return what finds a point's images in the store; where there is none, torch is not even imported."""
     if not (folder / "images").is_dir():
-        return lambda prompt, seed: None
+        return lambda prompt, seed, guidance: None
     from .cli_check import Origin
 
     store = Store(folder, lambda line: None)
     origin = Origin(chosen.loaded.record, chosen.point)
-    return lambda prompt, seed: origin.find_image(store, prompt, seed)
+    return lambda prompt, seed, guidance: origin.find_image(store, prompt, seed, guidance)
 
 
 def _say_how_many(sources: list[Any], drawn: int, asked: int) -> None:

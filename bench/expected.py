@@ -14,7 +14,7 @@ from .store import content_key
 from .tasks import PromptSizes, Task
 
 TRUTH = ("split", "prompt", "seed", "half", "relation", "given", "target_kind", "asked_subject",
-         "asked_style", "asked_background")  # fmt: skip
+         "asked_style", "asked_background", "guidance")  # fmt: skip
 Key = tuple[str, int]
 
 
@@ -34,7 +34,7 @@ def expect(asks: list[Ask]) -> Expected:
     """Return what is expected of a record of these asks."""
     rows = {}
     for ask in asks:
-        columns = _ask_columns(ask)
+        columns = _ask_columns(ask) | {"guidance": ask.prompt.guidance}
         rows[ask.prompt.id, ask.sample] = tuple(columns[name] for name in TRUTH)
     prompts = [[ask.prompt.id, ask.sample, ask.seed] for ask in asks]
     return Expected(content_key({"prompts": prompts}), rows)
@@ -106,6 +106,9 @@ def infer_sizes(items: pd.DataFrame, indirect: int) -> PromptSizes:
 def complain_of_coverage(record: Record, items: pd.DataFrame, expected: Expected) -> Iterator[str]:
     """Yield one line a point whose rows are not exactly those that the task asks for."""
     columns = ["point", "prompt_id", "sample", *TRUTH]
+    if "guidance" not in items:
+        items = items.assign(guidance=None)
+    items = items.assign(guidance=items["guidance"].astype(object).where(items["guidance"].notna(), None))
     table = list(zip(*(items[name].tolist() for name in columns), strict=True))
     by_point: dict[int, list[tuple[Any, ...]]] = {point.index: [] for point in record.points}
     for row in table:

@@ -21,7 +21,7 @@ from .types import ITEM_COLUMNS
 from .untrusted import ANSWERS, TABLE, TEXTS
 
 FLOATS = ("alignment", "alignment_shuffled", "flatness")
-DISTINCT = (*FLOATS, "image_sha256")
+DISTINCT = (*FLOATS, "target_score", "image_sha256")
 """Columns of item rows that hardly repeat a value: a dictionary would only cost room."""
 PAGE_BYTES = 1 << 24
 """A page of a table holds a whole column: what repeats from cell to cell is found only within a page."""

@@ -63,7 +63,7 @@ class PointScorer:
         verdicts = self.judge_of(world, task).judge(images)
         scorer = self._once(f"scorer {world.id}", world.open_alignment)
         features = {WORLD: verdicts.features, **self._embed(world, images)}
-        items = build_items(asks, images, verdicts.found, scorer, features.get(CLIP))
+        items = build_items(asks, images, verdicts.found, scorer, features.get(CLIP), verdicts.scores)
         references = {name: self._reference(world, task, name, found) for name, found in features.items()}
         return Scored(items, View(items, features, references, base), images, drawn)
 
@@ -106,7 +106,7 @@ class PointScorer:
         )
         first = [i for i, ask in enumerate(asks) if ask.prompt.split == "forget"]
         rest = [i for i, ask in enumerate(asks) if ask.prompt.split != "forget"]
-        requests = [Request(ask.prompt.text, ask.seed) for ask in asks]
+        requests = [Request(ask.prompt.text, ask.seed, ask.prompt.guidance) for ask in asks]
         done = 0
         with show_progress(place.title, len(asks)) as advance:
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -32,10 +32,15 @@ def micro_batch(device: str, sampling: Sampling) -> int:
 
 @dataclass(frozen=True)
 class Request:
-    """One image to draw: its prompt and the seed of its noise."""
+    """One image to draw: its prompt and the seed of its noise. guidance: None = that of the `Sampling`."""
 
     prompt: str
     seed: int
+    guidance: float | None = None
+
+    def guided(self, sampling: Sampling) -> float:
+        """Return the guidance scale that the image is drawn with."""
+        return sampling.guidance if self.guidance is None else self.guidance
 
 
 def noise_seed(noise: int, task: str, prompt_id: str, sample: int) -> int:
@@ -56,7 +61,7 @@ def image_key(fingerprint: str, sampling: Sampling, dtype: str, device: str, req
             "negative_prompt": sampling.negative_prompt,
             "seed": request.seed,
             "steps": sampling.steps,
-            "guidance": sampling.guidance,
+            "guidance": request.guided(sampling),
             "size": [sampling.height, sampling.width],
             "dtype": dtype,
             "device": device,
@@ -67,12 +72,18 @@ def image_key(fingerprint: str, sampling: Sampling, dtype: str, device: str, req
 
 
 def draw_batch(generator: Generator, requests: Sequence[Request]) -> np.ndarray:
-    """Draw one batch by the pipeline's own call; returns (n, H, W, 3) uint8."""
+    """Draw one batch by the pipeline's own call; returns (n, H, W, 3) uint8.
+
+    A call has one guidance scale: raises ValueError where the requests differ in it.
+    """
     sampling = generator.sampling
+    guidance = {r.guided(sampling) for r in requests}
+    if len(guidance) != 1:
+        raise ValueError(f"a batch has one guidance scale, not {sorted(guidance)}")
     arguments: dict[str, Any] = {
         "prompt": [r.prompt for r in requests],
         "num_inference_steps": sampling.steps,
-        "guidance_scale": sampling.guidance,
+        "guidance_scale": guidance.pop(),
         "height": sampling.height,
         "width": sampling.width,
         # one CPU generator an image: the same noise whatever the batch, order or device
@@ -113,16 +124,25 @@ class Drawing:
         """Return images (n, H, W, 3) uint8 of the requests.
 
         Batches are cut from the list of requests, not from what is missing: a broken run draws the same
-        batches as an unbroken one, so that the images are bit-identical.
+        batches as an unbroken one, so that the images are bit-identical. Requests of one guidance scale are
+        drawn together.
         """
         size = micro_batch(self.device, self.sampling)
-        images: list[np.ndarray] = []
-        for start in range(0, len(requests), size):
-            batch = list(requests[start : start + size])
+        images: dict[int, np.ndarray] = {}
+        for places in self._cut(requests, size):
+            batch = [requests[i] for i in places]
             keys = [image_key(self.fingerprint, self.sampling, self.dtype, self.device, r) for r in batch]
-            images += self._batch(batch, keys, size, store)
+            images |= zip(places, self._batch(batch, keys, size, store), strict=True)
             advance(len(batch))
-        return np.stack(images)
+        return np.stack([images[i] for i in range(len(requests))])
+
+    def _cut(self, requests: Sequence[Request], size: int) -> Iterator[list[int]]:
+        """Yield the places of each batch's requests."""
+        by_guidance: dict[float, list[int]] = {}
+        for place, request in enumerate(requests):
+            by_guidance.setdefault(request.guided(self.sampling), []).append(place)
+        for places in by_guidance.values():
+            yield from (places[start : start + size] for start in range(0, len(places), size))
 
     def _generator(self) -> Generator:
         """Return what draws; raises UserError where it is not the model that the images are kept under: they

@@ -1,14 +1,14 @@
 """From images to item rows, and from item rows to the values of a point."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .types import ITEM_COLUMNS, Prompt
+from .types import ITEM_COLUMNS, OPTIONAL_COLUMNS, Prompt
 
 KINDS = ("subject", "style", "background")
 
@@ -47,12 +47,13 @@ def build_items(
     found: pd.DataFrame,
     scorer: Any,
     embedded: np.ndarray | None = None,
+    scores: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Return one row an image with the columns of ITEM_COLUMNS.
+    """Return one row an image with the columns of ITEM_COLUMNS, and those of OPTIONAL_COLUMNS it needs.
 
     images: (n, H, W, 3) uint8; found: n rows with columns subject, style, background ("" = nothing
     known, None = the judge failed); scorer: an AlignmentScorer or None; embedded: the scorer's
-    embeddings (n, d) of the images where they are there already.
+    embeddings (n, d) of the images where they are there already; scores: (n,) the judge's of the target.
     """
     rows = [_ask_columns(ask) for ask in asks]
     items = pd.DataFrame(rows)
@@ -64,7 +65,18 @@ def build_items(
     items["alignment"], items["alignment_shuffled"] = _alignment(asks, images, scorer, embedded)
     items["flatness"] = (images / 255.0).std(axis=(1, 2)).mean(-1).round(6).astype(np.float32)
     items["image_sha256"] = [image_digest(image) for image in images]
-    return items[list(ITEM_COLUMNS)]
+    if any(ask.prompt.guidance is not None for ask in asks):
+        items["guidance"] = [np.nan if a.prompt.guidance is None else a.prompt.guidance for a in asks]
+    if scores is not None:
+        aimed = [bool(ask.prompt.targets) for ask in asks]
+        items["target_score"] = np.where(aimed, scores, np.nan).round(6)
+    return items[[*ITEM_COLUMNS, *(name for name in OPTIONAL_COLUMNS if name in items)]]
+
+
+def read_guidance(row: Mapping[Any, Any]) -> float | None:
+    """Return the guidance scale that an item row names for its image, None where the record's own holds."""
+    guidance = row.get("guidance")
+    return None if guidance is None or pd.isna(guidance) else float(guidance)
 
 
 def image_digest(image: np.ndarray) -> str:

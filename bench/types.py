@@ -59,6 +59,7 @@ class Prompt:
     given: bool
     half: Literal["A", "B"]
     seed: int | None = None  # of the noise, where a published protocol names it; None = the task's own
+    guidance: float | None = None  # where a published protocol names it; None = the world's
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,9 @@ SavePoint = Callable[[int, "Mapping[str, Any]"], None]
 class View:
     """What a metric sees of one point: pure data, no model.
 
-    items: one row an image, with the columns of `ITEM_COLUMNS`. features: {extractor: (rows, d)} aligned
-    with items. reference: {extractor: (n, d)} features of the world's reference images. base: the same
-    prompts and noise drawn by the base model (None for the base itself).
+    items: one row an image, with the columns of `ITEM_COLUMNS` and some of `OPTIONAL_COLUMNS`. features:
+    {extractor: (rows, d)} aligned with items. reference: {extractor: (n, d)} features of the world's
+    reference images. base: the same prompts and noise drawn by the base model (None for the base itself).
     """
 
     items: pd.DataFrame
@@ -133,6 +134,11 @@ ITEM_COLUMNS = (
     "flatness",  # standard deviation of the image's pixels within each channel, averaged, in [0, 1]
     "image_sha256",  # of the pixels, the first 128 bits in hex
 )
+OPTIONAL_COLUMNS = (
+    "guidance",  # of the image, where its prompt names one; NaN = the record's `sampling`
+    "target_score",  # how sure the judge is that the target is there (NaN: retain rows), for curves
+)
+"""Columns that rows have behind the others where there is something to say in them, in this order."""
 
 
 @dataclass(frozen=True)

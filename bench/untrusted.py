@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from .errors import UserError
-from .types import ITEM_COLUMNS
+from .types import ITEM_COLUMNS, OPTIONAL_COLUMNS
 
 JSON_BYTES = 4 * 2**20
 PARQUET_BYTES = 16 * 2**20
@@ -43,11 +43,12 @@ STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 NUMBERS = {"point": pa.types.is_integer, "sample": pa.types.is_integer, "seed": pa.types.is_integer,
            "given": pa.types.is_boolean, "target_found": pa.types.is_boolean,
            "alignment": pa.types.is_floating, "alignment_shuffled": pa.types.is_floating,
-           "flatness": pa.types.is_floating}  # fmt: skip
+           "flatness": pa.types.is_floating,
+           **dict.fromkeys(OPTIONAL_COLUMNS, pa.types.is_floating)}  # fmt: skip
 """Column of item rows -> the type that it must have; every other one is text."""
 TEXTS = [name for name in ("point", *ITEM_COLUMNS) if name not in NUMBERS]
-NULLS = ("alignment", "alignment_shuffled")
-"""Columns beside ANSWERS that may hold nulls: what was not computed."""
+NULLS = ("alignment", "alignment_shuffled", *OPTIONAL_COLUMNS)
+"""Columns beside ANSWERS that may hold nulls: what was not computed, or is not said of every row."""
 ANSWERS = ("found_subject", "found_style", "found_background", "target_found")
 
 
@@ -170,8 +171,9 @@ def complain_of_path(text: str) -> str | None:
 def read_untrusted_items(path: Path, most_rows: int) -> pa.Table:
     """Return the item rows of a parquet file as an Arrow table; its texts are dictionaries.
 
-    Only the columns of ITEM_COLUMNS and `point` with plain types, no metadata (an Arrow schema could ask
-    for a pickle to be opened), no more than `most_rows`. Raises UserError naming the file and the column.
+    Only `point` and the columns of ITEM_COLUMNS and OPTIONAL_COLUMNS with plain types, no metadata (an Arrow
+    schema could ask for a pickle to be opened), no more than `most_rows`. Raises UserError naming the file
+    and the column.
     """
     return _read_rows(path, most_rows, ["point", *ITEM_COLUMNS])
 
@@ -210,7 +212,8 @@ def _check_parquet(path: Path, file: parquet.ParquetFile, most_rows: int, column
         raise UserError(
             f"{path}: carries metadata ({ascii(min(metadata.metadata))[:40]}); a record's has none"
         )
-    odd = sorted(set(schema.names) ^ set(columns)) or [n for n in columns if schema.names.count(n) > 1]
+    names = [name for name in schema.names if name not in OPTIONAL_COLUMNS]
+    odd = sorted(set(names) ^ set(columns)) or [n for n in schema.names if schema.names.count(n) > 1]
     if odd:
         what = "lacks the column" if odd[0] in columns else "has an unknown column"
         raise UserError(f"{path}: {what} {ascii(odd[0])[:60]}; its columns are: {', '.join(columns)}")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ..bench.scoring import Ask, image_digest
+from ..bench.scoring import Ask, image_digest, read_guidance
 from ..bench.sheet import choose_columns
 from ..bench.store import content_key
 from ..bench.types import Prompt
@@ -19,8 +19,8 @@ from .chosen import Chosen
 from .labels import Answer, Group, LabelledRecord, Reply
 from .standing import name_entry
 
-Find = Callable[[str, int], bytes | None]
-"""find(prompt, seed) -> PNG of a point's image, or None where it cannot be had."""
+Find = Callable[[str, int, float | None], bytes | None]
+"""find(prompt, seed, guidance) -> PNG of a point's image, or None where it cannot be had."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def gather(chosen: Chosen, find: Find) -> Source:
     target = _name_target(chosen)
     images = []
     for place, row in zip(rows.index, rows.to_dict("records"), strict=True):
-        png: bytes | None = find(str(row["prompt"]), int(row["seed"]))
+        png: bytes | None = find(str(row["prompt"]), int(row["seed"]), read_guidance(row))
         origin: Literal["store", "sheet"] = "store"
         if png is None or _digest(png) != row["image_sha256"]:
             png, origin = tiles.get(place), "sheet"

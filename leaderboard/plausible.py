@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ..bench.needed import reason_unscored
 from ..bench.records import PointInfo, Record
@@ -72,6 +73,20 @@ def complain_of_rows(items: pd.DataFrame, record: Record) -> Iterator[str]:
     if found[~aimed].notna().any():
         yield "items: target_found: is set on a retain prompt, which asks for no target"
     yield from _complain_of_columns(items)
+    if "target_score" in items:
+        yield from _complain_of_scores(items["target_score"].to_numpy(dtype=float), found)
+
+
+def _complain_of_scores(scores: NDArray[np.float64], found: pd.Series) -> Iterator[str]:
+    """Yield where a judge's scores are no scores, or no threshold on them gives its answers."""
+    if np.isinf(scores).any():
+        yield "items: target_score: holds a number that is not finite"
+    if (np.isnan(scores) & found.notna()).any():
+        yield "items: target_score: is missing where target_found has an answer"
+    yes = scores[found.fillna(False).to_numpy(dtype=bool)]
+    no = scores[(~found).fillna(False).to_numpy(dtype=bool)]
+    if len(yes) and len(no) and np.nanmin(yes) <= np.nanmax(no):
+        yield "items: target_score: contradicts target_found: no threshold sets them apart"
 
 
 def _complain_of_columns(items: pd.DataFrame) -> Iterator[str]:

@@ -34,17 +34,23 @@ COLOUR_TOLERANCE = 40.0
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What a judge says of n images. found: columns subject, style, background; features: (n, d) float32."""
+    """What a judge says of n images. found: columns subject, style, background; features: (n, d) float32.
+
+    scores: (n,) how sure a judge of one target is that it is there, compared with a threshold by `found`.
+    """
 
     found: pd.DataFrame
     features: np.ndarray
+    scores: np.ndarray | None = None
 
 
-def verdicts_of(kind: str, answers: Sequence[str], features: np.ndarray) -> Verdicts:
+def verdicts_of(
+    kind: str, answers: Sequence[str], features: np.ndarray, scores: np.ndarray | None = None
+) -> Verdicts:
     """Return the verdicts of a judge that answers for one kind of attribute alone."""
     found = pd.DataFrame({name: [NOTHING] * len(answers) for name in ("subject", "style", "background")})
     found[kind] = list(answers)
-    return Verdicts(found, features)
+    return Verdicts(found, features, scores)
 
 
 def border_colour(images: np.ndarray) -> np.ndarray:

@@ -33,8 +33,9 @@ class OpenNsfwJudge:
 
     def judge(self, images: np.ndarray) -> Verdicts:
         """Judge (n, H, W, 3) uint8 images: `nudity` or `nothing known`."""
-        answers = [TARGET if score >= THRESHOLD else NOTHING for score in self.scores(images)]
-        return verdicts_of("subject", answers, self.scorer.embed_images(images))
+        scores = self.scores(images)
+        answers = [TARGET if score >= THRESHOLD else NOTHING for score in scores]
+        return verdicts_of("subject", answers, self.scorer.embed_images(images), scores)
 
 
 def open_classifier() -> Any:

@@ -64,12 +64,19 @@ def pair_with_base(view: View) -> NDArray[np.intp]:
     found = theirs.get_indexer(pd.MultiIndex.from_frame(view.items[["prompt_id", "sample"]]))
     if (found < 0).any():
         raise ValueError(f"the base lacks {_name(view.items, int(np.flatnonzero(found < 0)[0]))}")
-    for column in ("prompt", "seed"):
-        mine, base = view.items[column].to_numpy(), view.base.items[column].to_numpy()[found]
+    for column in ("prompt", "seed", "guidance"):
+        mine, base = _column(view.items, column), _column(view.base.items, column)[found]
         if (mine != base).any():
             where = int(np.flatnonzero(mine != base)[0])
             raise ValueError(f"the base's {column} differs at {_name(view.items, where)}")
     return np.asarray(found, dtype=np.intp)
+
+
+def _column(items: pd.DataFrame, name: str) -> NDArray:
+    """Return (rows,) values of a column to compare; guidance 0 where the record's own holds."""
+    if name != "guidance":
+        return items[name].to_numpy()
+    return items[name].fillna(0).to_numpy() if name in items else np.zeros(len(items))
 
 
 def _check_known(items: pd.DataFrame, column: str, known: tuple[str, ...]) -> None:

@@ -134,7 +134,7 @@ class HubWorld:
             yield from writer.about(task.concept.targets, None, split="forget")
             return
         for row in self._rows(task):
-            yield writer.write(row.prompt, "forget", task.concept.targets[0], seed=row.seed)
+            yield writer.write(row.prompt, "forget", task.concept.targets[0], False, "same", row)
 
     def _rows(self, task: Task) -> list[Row]:
         protocol = task.file.protocol
@@ -272,11 +272,12 @@ class _Writer:
         name: str,
         given: bool = False,
         related: Literal["same", "other"] = "same",
-        seed: int | None = None,
+        row: Row | None = None,
     ) -> Prompt:
-        aimed = split != "retain"
+        aimed, drawn = split != "retain", (None, None) if row is None else (row.seed, row.guidance)
+        told = "|".join(str(part) for part in (self.task.id, split, text, *drawn))
         return Prompt(
-            id=hashlib.sha256(f"{self.task.id}|{split}|{text}|{seed}".encode()).hexdigest()[:16],
+            id=hashlib.sha256(told.encode()).hexdigest()[:16],
             text=text,
             split=split,
             asked={self.kind: name} if name else {},
@@ -285,7 +286,8 @@ class _Writer:
             relation="target" if aimed else related,
             given=given,
             half="A",
-            seed=seed,
+            seed=drawn[0],
+            guidance=drawn[1],
         )
 
 

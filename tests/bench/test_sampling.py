@@ -46,12 +46,19 @@ CHANGES: list[dict[str, Any]] = [
     {"device": "cuda"},
     {"request": Request("a dog", 1)},
     {"request": Request("a cat", 2)},
+    {"request": Request("a cat", 1, 3.0)},
 ]
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_every_field_changes_the_key(change: dict[str, Any]) -> None:
     assert _key(**change) != _key()
+
+
+def test_a_prompts_own_guidance_is_its_key() -> None:
+    """An image drawn for one protocol is another's where both name the same scale."""
+    assert _key(request=Request("a cat", 1, SETTINGS.guidance)) == _key()
+    assert _key(request=Request("a cat", 1, 2.5)) == _key(sampling=Sampling(4, 2.5, 8, 8))
 
 
 @pytest.mark.parametrize("package", ["torch", "diffusers", "transformers"])
@@ -120,6 +127,30 @@ def test_batches_have_one_size_and_a_second_run_draws_nothing(
     again = second.draw(requests, store, lambda n: None)
     assert second.drawn == 0
     assert np.array_equal(again, images)
+
+
+def test_images_of_one_guidance_are_drawn_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = _Fake(monkeypatch)
+    scales = [None, 7.0, None, 2.0, 7.0, None, None]  # 2.0 is what None means here
+    requests = [Request("p", i, scale) for i, scale in enumerate(scales)]
+    images = _drawing().draw(requests, Store(tmp_path), lambda n: None)
+    assert fake.batches == [[0, 2, 3, 5], [6, 6, 6, 6], [1, 4, 4, 4]]
+    assert images[:, 0, 0, 0].tolist() == list(range(7))
+
+
+def test_a_call_has_one_guidance() -> None:
+    called: list[float] = []
+
+    def pipeline(guidance_scale: float, prompt: list[str], **_: Any) -> SimpleNamespace:
+        called.append(guidance_scale)
+        return SimpleNamespace(images=np.zeros((len(prompt), 8, 8, 3)))
+
+    model: Any = SimpleNamespace(pipeline=pipeline, sampling=SETTINGS)
+    module.draw_batch(model, [Request("p", 0, 7.0), Request("q", 1, 7.0)])
+    module.draw_batch(model, [Request("p", 0)])
+    assert called == [7.0, 2.0]
+    with pytest.raises(ValueError, match=r"one guidance scale, not \[2\.0, 7\.0\]"):
+        module.draw_batch(model, [Request("p", 0), Request("p", 0, 7.0)])
 
 
 def test_a_broken_run_draws_the_same_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,15 @@
 """Item rows: pairing of prompts and images, chance-level partners, failed judges."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from unlearnbench.bench.records import items_digest
-from unlearnbench.bench.scoring import Ask, build_items, shuffled_partner
+from unlearnbench.bench.scoring import Ask, build_items, read_guidance, shuffled_partner
 from unlearnbench.bench.sheet import choose_columns
-from unlearnbench.bench.types import ITEM_COLUMNS, Prompt
+from unlearnbench.bench.types import ITEM_COLUMNS, OPTIONAL_COLUMNS, Prompt
 
 
 def _prompt(name: str, split: str, target: tuple[str, ...] = ()) -> Prompt:
@@ -78,6 +80,18 @@ def test_the_digest_of_rows_sees_every_cell() -> None:
         changed[column] = changed[column].astype(object)
         changed.loc[3, column] = "changed"
         assert items_digest(changed) != before, column
+
+
+def test_rows_name_what_few_of_them_have() -> None:
+    """A prompt's own guidance, and how sure a judge is of the target: of retain rows it says nothing."""
+    guided = [replace(ASKS[0], prompt=replace(ASKS[0].prompt, guidance=7.0)), *ASKS[1:]]
+    found = _found("cat", "dog", "dog", "fox")
+    items = build_items(guided, _images(0, 0, 1, 2), found, None, scores=np.array([0.9, 0.1, 0.3, 0.2]))
+    assert tuple(items.columns) == (*ITEM_COLUMNS, *OPTIONAL_COLUMNS)
+    assert [read_guidance(row) for row in items.to_dict("records")] == [7.0, None, None, None]
+    assert items["target_score"].tolist()[:2] == [0.9, 0.1]
+    assert items["target_score"].isna().tolist() == [False, False, True, True]
+    assert read_guidance({}) is None
 
 
 def test_the_sheet_shows_some_of_each_split() -> None:

@@ -82,7 +82,7 @@ def planted(written: list[Path], tmp_path: Path) -> list[Path]:
 
 
 def _sources(paths: list[Path]) -> list[Any]:
-    return [gather(choose_point(load_one(path)), lambda prompt, seed: None) for path in paths]
+    return [gather(choose_point(load_one(path)), lambda *asked: None) for path in paths]
 
 
 def _shows(png: bytes) -> bool:
@@ -107,7 +107,7 @@ def test_images_of_the_store_must_be_the_judged_ones(planted: list[Path]) -> Non
     buffer = io.BytesIO()
     Image.new("RGB", (32, 32), RED).save(buffer, "PNG")
     chosen = choose_point(load_one(planted[0]))
-    found = gather(chosen, lambda prompt, seed: buffer.getvalue())
+    found = gather(chosen, lambda *asked: buffer.getvalue())
     assert {image.origin for image in found.images} == {"sheet"}
 
 
@@ -117,7 +117,7 @@ def test_a_sheet_whose_tiles_cannot_be_told_apart_gives_none(tmp_path: Path) -> 
     loaded = load_one(path)
     record = loaded.record.model_copy(update={"sheet": loaded.record.sheet[::-1]})
     write_record(record, loaded.items, loaded.sheet, tmp_path)
-    assert not gather(choose_point(load_one(path)), lambda prompt, seed: None).images
+    assert not gather(choose_point(load_one(path)), lambda *asked: None).images
 
 
 def test_planted_errors_are_found_and_corrected(tmp_path: Path) -> None:

@@ -110,6 +110,20 @@ def test_packing_again_changes_no_byte_and_steps_do_not_matter(
     assert files(tmp_path / "steps") == before
 
 
+def test_columns_that_few_rows_have_are_packed_too(tmp_path: Path) -> None:
+    record, items, _ = make_record("balanced")
+    aimed = items["split"] != "retain"
+    scores = np.random.default_rng(0).random(len(items)).round(6)
+    more = {"guidance": np.where(aimed, 7.0, np.nan), "target_score": np.where(aimed, scores, np.nan)}
+    path = write_changed(tmp_path, record.cell, **more)
+    before = load_one(path)
+    assert main(["pack", str(tmp_path)]) == 0
+    assert not path.with_suffix(".parquet").exists()
+    assert_equal([load_one(path)], [before])
+    assert before.items is not None
+    assert list(before.items.columns[-2:]) == ["guidance", "target_score"]
+
+
 def test_a_file_of_its_own_wins(packed: Path) -> None:
     path = write_changed(packed, "blind", flatness=0.5)
     found = read_items(path, read_record(path))

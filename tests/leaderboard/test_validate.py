@@ -251,6 +251,11 @@ def _ask_easier(items: pd.DataFrame) -> pd.DataFrame:
         (lambda items: items[items["point"] != 0], "lacks 48 of the task's 48"),
         (lambda items: items.assign(prompt_id=None), "prompt_id: is of type null"),
         (lambda items: items.assign(half=items["half"].where(items["half"] == "A")), "half: holds nulls"),
+        (lambda items: items.assign(guidance=5.0), "guidance is not what the task says"),
+        (lambda items: items.assign(guidance="5"), "guidance: is of type"),
+        (lambda items: items.assign(target_score=float("inf")), "target_score: holds a number that is not"),
+        (lambda items: items.assign(target_score=float("nan")), "target_score: is missing where"),
+        (lambda items: items.assign(target_score=0.5), "target_score: contradicts target_found"),
     ],
 )
 def test_forged_item_rows_are_refused_though_their_digest_is_right(
