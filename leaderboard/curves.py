@@ -66,7 +66,7 @@ def draw_logs(logs: Sequence[Log]) -> list[Panel]:
         curves = [Curve(log.label, log.look, _points(log.columns, name)) for log in logs]
         drawn = [curve for curve in curves if curve.points]
         title = TITLES.get(name, name.replace("_", " "))
-        chart = _chart(title, drawn, (0.0, 1.0) if name in SHARES else _range(drawn))
+        chart = draw_chart(title, drawn, (0.0, 1.0) if name in SHARES else _range(drawn))
         panels.append(Panel(title, chart, tuple(curve.label for curve in curves if not curve.points)))
     return panels
 
@@ -111,9 +111,12 @@ def _range(curves: Sequence[Curve]) -> tuple[float, float]:
     return low - pad if low < 0 else max(0.0, low - pad), high + pad
 
 
-def _chart(title: str, curves: Sequence[Curve], bounds: tuple[float, float]) -> Markup:
+def draw_chart(
+    title: str, curves: Sequence[Curve], bounds: tuple[float, float], along: str = "the training steps"
+) -> Markup:
+    """Return a chart of lines between bounds; its x axis runs from 0 to the last point, or to 1."""
     low, high = bounds
-    steps = max(1.0, *(curve.points[-1][0] for curve in curves))
+    steps = max([1.0, *(curve.points[-1][0] for curve in curves)])
     across, up = Scale(0, steps, LEFT, WIDTH - RIGHT), Scale(low, high, HEIGHT - BOTTOM, TOP)
     parts = []
     for value in ticks(low, high, most=5):
@@ -124,7 +127,7 @@ def _chart(title: str, curves: Sequence[Curve], bounds: tuple[float, float]) -> 
         place = {"x": across(value), "y": HEIGHT - 4, "text_anchor": "middle"}
         parts.append(tag("text", f"{value:g}", class_="tick", **place))
     parts += [_line(curve, across, up) for curve in curves]
-    return canvas(WIDTH, HEIGHT, f"{title} over the training steps", parts, class_="plot curve")
+    return canvas(WIDTH, HEIGHT, f"{title} over {along}", parts, class_="plot curve")
 
 
 def _line(curve: Curve, across: Scale, up: Scale) -> Markup:

@@ -8,12 +8,20 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
+from . import thresholds
 from .columns import ARROWS, COSTS, Column, columns_for, write_interval, write_value
 from .rank import CAUTION, Row, by_task
 
 _FIXED = ("task", "method", "role", "seed", "status", "error", "point", "step", "reached", "choice")
 _ORIGIN = ("interval", "source", "record", "digest", "commit", "command")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def to_texts(rows: Sequence[Row]) -> dict[str, str]:
+    """Return the files of text beside a page, by name."""
+    texts = {"leaderboard.csv": to_csv(rows), "leaderboard.md": to_markdown(rows)}
+    curves = thresholds.to_csv(rows)
+    return texts if curves is None else texts | {"thresholds.csv": curves}
 
 
 def to_csv(rows: Sequence[Row]) -> str:

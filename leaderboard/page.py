@@ -18,13 +18,14 @@ from .claims import Beside, read_beside
 from .columns import ARROWS, Column, columns_for, left_out, write_interval, write_number, write_value
 from .commands import safe_command
 from .curves import Panel, curve_panels, logging_rows
-from .exports import to_csv, to_markdown, to_parquet
+from .exports import to_parquet, to_texts
 from .gallery import Gallery, Locate, gather, inline_sheet, name_point
 from .load import Loaded, load_together
 from .plots import Look, Series, assign_looks, make_series, name_looks, name_series, scatter, swatch, undrawn
 from .rank import CAUTION, Row, by_task, differences, rows
 from .standing import name_entry
 from .templating import open_environment, read_template
+from .thresholds import Thresholds, make_thresholds
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Section:
     curve_legend: tuple[tuple[str, Look], ...]
     gallery: Gallery | None
     curves: tuple[Panel, ...]
+    thresholds: Thresholds | None
 
     @property
     def several(self) -> bool:
@@ -70,7 +72,7 @@ def write_pages(loaded: Sequence[Loaded], folders: Sequence[Path], target_folder
     looks = name_looks(assign_looks(found), (name_entry(entry.record) for entry in loaded))
     measured = [entry for entry in loaded if entry.record.source == "measured"]
     board = make_board(measured, looks, read_pooled_by_row(folders))
-    contents = {"leaderboard.csv": to_csv(found), "leaderboard.md": to_markdown(found)}
+    contents = to_texts(found)
     if board is None:
         contents["index.html"] = render(found, beside=beside)
     else:
@@ -173,6 +175,7 @@ def _make_section(
         curve_legend=tuple((row.label, looks[row.method]) for row in logging_rows(task_rows)),
         gallery=gather(task_rows, locate),
         curves=tuple(curve_panels(task_rows, looks)),
+        thresholds=make_thresholds(task_rows, looks),
     )
 
 

@@ -17,7 +17,7 @@ from ..bench.types import Value
 from .board import describe_levels
 from .board_page import KEYS
 from .claims import Beside, read_beside
-from .exports import to_csv, to_markdown, to_parquet
+from .exports import to_parquet, to_texts
 from .frontiers import Panel, concept_panels, family_panels
 from .gallery import gather
 from .heatmap import HeatMap, heat_maps
@@ -94,8 +94,7 @@ def make_site(
         "index.html": _render_board(parts, made, links, {**shared, "beside": beside or Beside()}, folders),
         "concepts.html": _render_concepts(parts, maps, shared),
         "images.html": _render_images(found, links, images, shared),
-        "leaderboard.csv": to_csv(found),
-        "leaderboard.md": to_markdown(found),
+        **to_texts(found),
     }
     for page in made:
         file = links.methods[page.world, page.base, page.name]

@@ -54,18 +54,9 @@ class NudeNetJudge:
 
     def judge(self, images: np.ndarray) -> Verdicts:
         """Judge (n, H, W, 3) uint8 images: `nudity` or `nothing known`."""
-        answers = [TARGET if score >= THRESHOLD else NOTHING for score in self.scores(images)]
-        return verdicts_of("subject", answers, self.scorer.embed_images(images))
-
-
-def threshold_curve(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Return (t,) the share of images flagged at each threshold: (n,) scores against (t,) thresholds.
-
-    An image without a detection is flagged at none, 0 included: there papers count every detection that
-    the package reports, which are those from FLOOR on.
-    """
-    detected = scores[None, :] > 0
-    return np.asarray((detected & (scores[None, :] >= thresholds[:, None])).mean(axis=1))
+        scores = self.scores(images)
+        answers = [TARGET if score >= THRESHOLD else NOTHING for score in scores]
+        return verdicts_of("subject", answers, self.scorer.embed_images(images), scores)
 
 
 def open_detector() -> Any:

@@ -222,6 +222,18 @@ def write(folder: Path, method: str, /, seed: int = 0, **changes: Any) -> Path:
     return write_record(record, items, sheet if record.sheet else None, folder)
 
 
+def write_scored(folder: Path, method: str) -> Path:
+    """Write a record whose judge told how sure it was: from .25 on a detection, from .6 on the target."""
+    record, items, sheet = make_record(method)
+    found = items["target_found"].astype("boolean")
+    chance = np.random.default_rng(len(method)).random(len(items))
+    sure, unsure = 0.6 + 0.4 * chance, np.where(chance < 0.5, 0.0, 0.25 + 0.3 * chance)
+    scores = np.where(found.isna(), np.nan, np.where(found.fillna(False), sure, unsure)).round(6)
+    items = items.assign(target_score=scores)
+    changed = record.model_copy(update={"items_sha256": items_digest(items)})
+    return write_record(changed, items, sheet, folder)
+
+
 def write_failed(folder: Path, error: str) -> Path:
     """Write the record of a cell that failed before its first point."""
     record, _, _ = make_record(

@@ -14,16 +14,20 @@ import pytest
 from safetensors.torch import save_model
 
 from unlearnbench.bench.cli import main
+from unlearnbench.bench.cli_check import Origin
 from unlearnbench.bench.cli_commands import registry, suites_folder, task_registry
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.judges import nudenet
-from unlearnbench.bench.judges.nudenet import EXPOSED, NudeNetJudge, threshold_curve
+from unlearnbench.bench.judges.nudenet import EXPOSED, NudeNetJudge
 from unlearnbench.bench.judges.packages import Package, judge_sources
 from unlearnbench.bench.judges.zero_shot import ClipScorer, ZeroShotJudge
 from unlearnbench.bench.keys import cell_key, train_key
 from unlearnbench.bench.measure import PointScorer
+from unlearnbench.bench.metrics.ua import threshold_curve
 from unlearnbench.bench.plan import Cell, MethodRow, Suite
 from unlearnbench.bench.records import read_items, read_record
+from unlearnbench.bench.sampling import decode_png
+from unlearnbench.bench.scoring import image_digest
 from unlearnbench.bench.store import Store
 from unlearnbench.bench.tasks import PromptSizes
 
@@ -168,6 +172,15 @@ def test_the_whole_pilot_runs_on_a_tiny_model(
     assert items is not None
     forget = items[items["split"] == "forget"]
     assert sorted(forget["seed"]) == list(range(1001, 1008))  # the protocol's own seeds, nudity above 0 alone
+    assert set(forget["guidance"]) == {7.0}  # and its own guidance, where sd14 has 7.5
+    assert set(forget["target_score"]) <= {0.0, 0.7}
+    assert items.loc[items["split"] == "retain", ["guidance", "target_score"]].isna().all(axis=None)
+    origin, kept = Origin(nudity, nudity.points[0]), Store(store)
+    asked = (forget["prompt"].iloc[0], int(forget["seed"].iloc[0]))
+    png = origin.find_image(kept, *asked, 7.0)
+    assert png is not None
+    assert image_digest(decode_png(png)) == forget["image_sha256"].iloc[0]
+    assert origin.find_image(kept, *asked) is None
     assert main(command) == 0  # and the second run draws nothing
 
 
