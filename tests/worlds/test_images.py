@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
+from unlearnbench.bench.asks import list_asks
 from unlearnbench.bench.cli import main
-from unlearnbench.bench.cli_commands import task_registry
+from unlearnbench.bench.cli_commands import suites_folder, task_registry
 from unlearnbench.bench.errors import UserError
+from unlearnbench.bench.expected import expect
 from unlearnbench.bench.judges.image_classifier import ClassifierNetwork, ImageJudge
+from unlearnbench.bench.plan import find_suite
 from unlearnbench.bench.records import read_items, read_record
 from unlearnbench.bench.tasks import PromptSizes
 from unlearnbench.bench.worlds.emoji.settings import UPSTREAM as EMOJI_PARTS
@@ -23,6 +27,8 @@ from unlearnbench.bench.worlds.images.spec import SETTINGS, ClassCaptioner, load
 from unlearnbench.bench.worlds.images.tasks import make_tasks
 from unlearnbench.leaderboard.board import collect
 from unlearnbench.leaderboard.load import load
+
+PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "fashion-mnist"
 
 CLASSES = ["disc", "open ring", "square"]
 
@@ -125,6 +131,21 @@ def test_prompts_and_problems_keep_their_sides(made: Path) -> None:
         assert problem.forget_set.images.shape[1:] == (3, 32, 32)
         assert torch.equal(problem.forget_set.images, world.problem(task, data, 0).forget_set.images)  # type: ignore[arg-type]
     assert not torch.equal(problem.forget_set.images, world.problem(task, "narrow", 1).forget_set.images)
+
+
+def test_published_prompts_can_be_checked_without_the_world(tmp_path: Path) -> None:
+    """Records name the prompts by digest: the task file and the wordings that ship must give it."""
+    absent = worlds.ImagesWorld("fashion-mnist", tmp_path / "absent")
+    suite, tasks = find_suite("fashion-mnist", suites_folder()), task_registry()
+    for name in suite.tasks:
+        task = tasks[name]
+        path = next(PUBLISHED.glob(f"{task.id.replace('/', '-').replace('@', '-')}.balanced.*.json"))
+        found = expect(list_asks(absent, task, suite.sizes, 0))
+        assert found.digest == read_record(path).prompts_sha256
+    given = [c.model_copy(update={"given": {"subject": ["cap"]}}) for c in task.file.concepts]
+    odd = replace(task, file=task.file.model_copy(update={"concepts": given}))
+    with pytest.raises(UserError, match="not a finished world"):
+        absent.prompts(odd, suite.sizes)
 
 
 def test_the_reference_leaves_the_forgotten_class_out_and_no_other(made: Path) -> None:

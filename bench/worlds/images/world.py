@@ -124,7 +124,19 @@ class ImagesWorld:
     def prompts(self, task: Task, sizes: PromptSizes) -> list[Prompt]:
         from .problems import build_prompts
 
-        return build_prompts(self.captioner, task, sizes)
+        return build_prompts(self._captioner_of(task), task, sizes)
+
+    def _captioner_of(self, task: Task) -> ClassCaptioner:
+        """Return the world's captioner. Where the world is not on this machine the task file says what its
+        classes are, so that published records' prompts can be checked anywhere.
+
+        Raises UserError with the command that makes the world where the file does not name every class.
+        """
+        classes = [concept.targets[0] for concept in task.file.concepts]
+        named = {name for concept in task.file.concepts for name in concept.given.get("subject", [])}
+        if (self.folder / CARD).is_file() or named - set(classes):
+            return self.captioner
+        return ClassCaptioner(classes)
 
     def problem(self, task: Task, data: Literal["diverse", "narrow"], seed: int) -> Problem:
         from safetensors.torch import load_file
