@@ -107,8 +107,11 @@ def open_pipeline(model: str | Path, device: str, dtype: torch.dtype = torch.flo
         ) from None
     check_weights(pipeline, model)
     pipeline.set_progress_bar_config(disable=True)
-    # transformers 5 opens a text encoder in the precision that it was saved in, diffusers the rest in float32
-    return pipeline.to(device, dtype)
+    for part in network_parts(pipeline).values():
+        # transformers 5 opens a text encoder in the precision of its file, diffusers the rest as asked
+        if any(tensor.dtype != dtype for tensor in part.parameters()):
+            part.to(dtype)
+    return pipeline.to(device)
 
 
 def load_lora(pipeline: Any, lora: str) -> None:

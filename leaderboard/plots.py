@@ -38,7 +38,7 @@ def assign_looks(rows: Sequence[Row]) -> dict[str, Look]:
 
 def name_looks(looks: Mapping[str, Look], names: Iterable[str]) -> dict[str, Look]:
     """Return looks for a board's rows too: the method's own, a free colour where data set two rows apart."""
-    found, used = dict(looks), len(looks)
+    found, used = dict(looks), sum(look.color.startswith("k") for look in looks.values())
     for name in sorted(set(names) - set(looks)):
         method = re.split(r", noise | \(", name)[0]
         own = looks[method]

@@ -162,3 +162,14 @@ def test_one_concept_makes_no_board(tmp_path: Path) -> None:
     looks = name_looks(assign_looks(rows(loaded)), (name_entry(e.record) for e in loaded))
     assert make_board(loaded, looks, {}) is None
     assert pd.notna(looks["balanced"].color)
+
+
+def test_rows_that_data_set_apart_have_a_colour_of_their_own(tmp_path: Path) -> None:
+    """References are grey: they used up colours, and balanced on narrow data had that of anchor_sum."""
+    for method in ("none", "placebo", "finetune", "gradient_sum", "balanced"):
+        _write(tmp_path, "ant", method)
+    looks = name_looks(assign_looks(rows(load(tmp_path))), ["balanced", "balanced (narrow data)", "none"])
+    colours = [look.color for look in looks.values() if look.color.startswith("k")]
+    assert len(colours) == len(set(colours)) == 4
+    assert sorted(colours) == [f"k{i}" for i in range(4)]
+    assert looks["none"].color == "ref"
