@@ -1,9 +1,7 @@
 """Real models as worlds: Stable Diffusion and Flux from a folder or the hub's cache, judged by CLIP."""
 
 import hashlib
-import itertools
 import json
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,10 +14,10 @@ from ..extractors import INCEPTION_FILE, PICTURES, embed_files
 from ..generators import files_digest
 from ..hub import Source, find
 from ..judges.packages import FACES, judge_sources
-from ..protocols import Row, read_protocol, select
 from ..tasks import PromptSizes, Task
-from ..types import Problem, Prompt, Split
-from ..writing import OTHERS, write_prompts
+from ..types import Problem, Prompt
+from ..writing import write_prompts
+from .hub_prompts import build_prompts
 
 CLIP = Source("judge and alignment score: open_clip ViT-B-32", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K")
 TRAINING_IMAGES = 200
@@ -116,36 +114,7 @@ class HubWorld:
 
     def prompts(self, task: Task, sizes: PromptSizes) -> list[Prompt]:
         """Return the evaluation prompts: the published file's where the task names one, else of templates."""
-        writer = _Writer(task)
-        forget = list(itertools.islice(self._forget(writer), sizes.forget))
-        names = [name for name in task.file.names if name not in task.concept.targets]
-        given = task.concept.given.get(task.file.target_kind, [])
-        fresh = [name for name in names if name not in given]
-        retain = [
-            *writer.about(fresh, sizes.retain_same, given=False),
-            *writer.about([name for name in names if name in given], sizes.retain_given, given=True),
-            *writer.plain(sizes.retain_other),
-        ]
-        return _halve([*forget, *retain])
-
-    def _forget(self, writer: "_Writer") -> Iterator[Prompt]:
-        task = writer.task
-        if task.file.protocol is None:
-            yield from writer.about(task.concept.targets, None, split="forget")
-            return
-        for row in self._rows(task):
-            yield writer.write(row.prompt, "forget", task.concept.targets[0], False, "same", row)
-
-    def _rows(self, task: Task) -> list[Row]:
-        protocol = task.file.protocol
-        assert protocol is not None
-        rows = read_protocol(protocol.kind, self.data / protocol.file)
-        rows = select(rows, protocol.nudity_above, protocol.category)
-        targets = task.concept.targets
-        named = [row for row in rows if row.erased and (not row.name or row.name in targets)]
-        if not named:
-            raise UserError(f"{self.data / protocol.file}: no row asks for {targets[0]!r}")
-        return named
+        return build_prompts(task, sizes, self.data)
 
     def problem(self, task: Task, data: Literal["diverse", "narrow"], seed: int) -> Problem:
         """Return the problem: prompts from templates, images drawn by the base model itself."""
@@ -244,57 +213,3 @@ class HubWorld:
 
     def retrained_pipeline(self, task: Task) -> Path:
         raise UserError(f"retrain: {self.name}: nobody can train this model anew without its targets")
-
-
-class _Writer:
-    """Writes a task's evaluation prompts."""
-
-    def __init__(self, task: Task) -> None:
-        self.task, self.kind = task, task.file.target_kind
-
-    def about(
-        self, names: Sequence[str], count: int | None, given: bool = False, split: Split = "retain"
-    ) -> Iterator[Prompt]:
-        """Yield prompts about names in turn, each in every template before one comes again."""
-        pairs = [(t, name) for t in self.task.file.templates for name in names]
-        for template, name in pairs if count is None else pairs[:count]:
-            yield self.write(template.format(name), split, name, given)
-
-    def plain(self, count: int) -> list[Prompt]:
-        """Return prompts about everyday things, whose attributes no judge of the task verifies."""
-        things = [t for kind in OTHERS for t in OTHERS[kind] if t not in self.task.file.names]
-        return [self.write(f"a photo of {thing}", "retain", "", related="other") for thing in things[:count]]
-
-    def write(
-        self,
-        text: str,
-        split: Split,
-        name: str,
-        given: bool = False,
-        related: Literal["same", "other"] = "same",
-        row: Row | None = None,
-    ) -> Prompt:
-        aimed, drawn = split != "retain", (None, None) if row is None else (row.seed, row.guidance)
-        told = "|".join(str(part) for part in (self.task.id, split, text, *drawn))
-        return Prompt(
-            id=hashlib.sha256(told.encode()).hexdigest()[:16],
-            text=text,
-            split=split,
-            asked={self.kind: name} if name else {},
-            target_kind=self.kind,
-            targets=tuple(self.task.concept.targets) if aimed else (),
-            relation="target" if aimed else related,
-            given=given,
-            half="A",
-            seed=drawn[0],
-            guidance=drawn[1],
-        )
-
-
-def _halve(prompts: Sequence[Prompt]) -> list[Prompt]:
-    """Give every second prompt of a split, in order of its hash, to half B."""
-    halves: dict[str, Literal["A", "B"]] = {}
-    for split in dict.fromkeys(prompt.split for prompt in prompts):
-        ids = sorted({p.id for p in prompts if p.split == split})
-        halves |= {name: "B" if i % 2 else "A" for i, name in enumerate(ids)}
-    return [replace(p, half=halves[p.id]) for p in {p.id: p for p in prompts}.values()]
