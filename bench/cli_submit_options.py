@@ -8,7 +8,7 @@ AddOptions = Callable[..., None]
 
 
 def add_submissions(commands: Any, add_output: AddOptions, add_places: AddOptions) -> None:
-    """Add validate, submit, pack, rerun, retract and attack to the command line."""
+    """Add validate, submit, pack, pool, rerun, retract and attack to the command line."""
     validate = commands.add_parser("validate", help="check records and submissions: 0 good, 1 one fails")
     validate.add_argument("paths", type=Path, nargs="+", help="records, folders of them, submissions (.zip)")
     add_places(validate, "--base-model")
@@ -21,6 +21,11 @@ def add_submissions(commands: Any, add_output: AddOptions, add_places: AddOption
     pack = commands.add_parser("pack", help="keep the item rows of a folder's records in one table")
     pack.add_argument("folder", type=Path, help="folder of records, such as results/emoji")
     pack.set_defaults(run="cli_pack.pack_folder")
+    pool = commands.add_parser("pool", help="FD and KD of all concepts' images, from records and store")
+    pool.add_argument("folder", type=Path, help="folder of records, such as results/emoji")
+    pool.add_argument("--store", type=Path, help="folder of the cache that holds the images")
+    add_places(pool, "--base-model")
+    pool.set_defaults(run="cli_pool.pool_folder", device=None)
     _add_rerun(commands, add_output, add_places)
     _add_statements(commands)
 

@@ -1,10 +1,11 @@
 """Keys of the store: everything that a training or a record depends on, so that nothing stale is taken."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .environment import describe_environment
 from .extractors import find_extractors
+from .metrics.features import LITE0
 from .outside import model_digest
 from .plan import Cell
 from .registry import Entry, Registry
@@ -20,6 +21,8 @@ SCORING_MODULES = (
     "unlearnbench.bench.assemble",
     "unlearnbench.bench.needed",
 )
+
+POOL_MODULE = "unlearnbench.bench.pool"
 
 OPENING_MODULE = "unlearnbench.bench.outside"
 """What opens a model that nothing here trained; its fingerprint hangs on how."""
@@ -69,5 +72,17 @@ def cell_key(cell: Cell, world: Any, metrics: Registry[Entry], device: str, thre
             "scoring": source_digest(
                 *SCORING_MODULES, world.problem_module, *(e.module for e in metrics.values())
             ),
+        }
+    )
+
+
+def pool_key(records: Iterable[str], worlds: Iterable[Any]) -> str:
+    """Return the key of pooled values: the keys of the records that they are made from, the extractors, the
+    source that pools."""
+    return content_key(
+        {
+            "records": sorted(records),
+            "extractors": sorted({str(find_extractors(world).get(LITE0)) for world in worlds}),
+            "pool": source_digest(POOL_MODULE),
         }
     )

@@ -64,8 +64,12 @@ class PointScorer:
         scorer = self._once(f"scorer {world.id}", world.open_alignment)
         features = {WORLD: verdicts.features, **self._embed(world, images)}
         items = build_items(asks, images, verdicts.found, scorer, features.get(CLIP), verdicts.scores)
-        references = {name: self._reference(world, task, name, found) for name, found in features.items()}
-        return Scored(items, View(items, features, references, base), images, drawn)
+        view = View(items, features, self.references(world, task, features), base)
+        return Scored(items, view, images, drawn)
+
+    def references(self, world: Any, task: Task, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return features of the reference images without the task's targets, by the same extractors."""
+        return {name: self._reference(world, task, name, found) for name, found in features.items()}
 
     def judge_of(self, world: Any, task: Task) -> Any:
         """Return the judge that a task names, opened once for all tasks that ask it the same."""
@@ -74,20 +78,21 @@ class PointScorer:
 
     def _embed(self, world: Any, images: np.ndarray) -> dict[str, np.ndarray]:
         """Return features of the images by every extractor that this machine has beside the world's own."""
-        opened = {name: self._extractor(world, name) for name in find_extractors(world)}
+        opened = {name: self.extractor(world, name) for name in find_extractors(world)}
         return {name: e.embed_images(images) for name, e in opened.items() if e is not None}
 
-    def _extractor(self, world: Any, name: str) -> Any:
+    def extractor(self, world: Any, name: str) -> Any:
+        """Return one of the extractors that `find_extractors` names, opened once for a world."""
         where = "scorer" if name == CLIP else f"extractor {name}"
         return self._once(f"{where} {world.id}", lambda: open_extractor(name, world, self.device))
 
     def _reference(self, world: Any, task: Task, name: str, features: np.ndarray) -> np.ndarray:
         """Return the reference images' features, no rows where the world has no such images."""
         if name == WORLD:
-            found = np.asarray(world.reference(task))
+            found = np.asarray(self._once(f"reference {name} {task.id}", lambda: world.reference(task)))
             # no images, so no features to be as wide as this judge's
             return found if len(found) else features[:0]
-        extractor = self._extractor(world, name)
+        extractor = self.extractor(world, name)
         found = self._once(
             f"reference {name} {task.id}",
             lambda: reference_features(world, task, name, extractor, self.store),

@@ -15,20 +15,19 @@ from .assemble import describe_cell, describe_point, round_log
 from .environment import describe_environment
 from .generators import Sampling
 from .items import has_rows
-from .keys import cell_key, train_key
+from .keys import cell_key, pool_key, train_key
 from .measure import Place, PointScorer, Scored
 from .metrics import compute
 from .needed import forget_asks, is_asked, reason_unscored
 from .outside import name_models, open_holder
 from .plan import Cell
 from .points import Manifest, PointManifest, reference_point, train_points
-from .pool import Part, pooled_fd, read_pooled, take_part, write_pooled
+from .pool import BASE_ROW, Part, Row, make_pooled, read_pooled, take_part, whole_row, write_pooled
 from .progress import show_progress
 from .records import Record, items_digest, name_row, read_record, write_record
 from .registry import Entry, Registry
 from .scoring import Ask
 from .sheet import choose_columns, make_sheet
-from .source import source_digest
 from .store import Store, content_key
 from .types import View
 
@@ -41,9 +40,6 @@ class Outcome:
     state: str
     path: Path
     drawn: int = 0
-
-
-POOL = "unlearnbench.bench.pool"
 
 
 @dataclass
@@ -96,24 +92,28 @@ class Runner:
         return [c for c in cells if not self._is_done(self.folder / f"{c.stem}.json", self.cell_key(c))]
 
     def pool(self, cells: list[Cell]) -> None:
-        """Write FD of each row's shown points, pooled over the concepts; nothing where it is written already.
+        """Write the pooled distances of each row's shown points; nothing where they are written already.
 
         A row without a point chosen beforehand is read at its last one.
         """
         shown = [cell for cell in cells if cell.row.shown != 0]
-        key = content_key({"cells": [self.cell_key(cell) for cell in shown], "pool": source_digest(POOL)})
+        key = pool_key([self.cell_key(cell) for cell in shown], self.worlds.values())
         there = read_pooled(self.folder)
         if there is not None and there.key == key:
             return
-        parts: dict[str, list[Part]] = {}
+        by_row: dict[str, list[tuple[Cell, Part]]] = {}
         with show_progress("pooled FD", len(shown)) as advance:
             for number, cell in enumerate(shown, 1):
                 name = name_row(cell.row.name, cell.suite.data, cell.row.noise, cell.entry is None)
-                parts.setdefault(name, []).append(self._part(cell))
+                by_row.setdefault(name, []).append((cell, self._part(cell)))
                 advance(number, "")
-        if "none" in parts:
-            images = sum(len(part.images) for part in parts["none"])
-            write_pooled(self.folder, key, {name: pooled_fd(found, images) for name, found in parts.items()})
+        if BASE_ROW in by_row:
+            rows = {name: self._row(found) for name, found in by_row.items()}
+            write_pooled(self.folder, make_pooled(key, rows, there))
+
+    def _row(self, found: list[tuple[Cell, Part]]) -> Row:
+        records = [read_record(self.folder / f"{cell.stem}.json") for cell, _ in found]
+        return whole_row(records, [part for _, part in found])
 
     def _part(self, cell: Cell) -> Part:
         world = self.worlds[cell.task.file.world]

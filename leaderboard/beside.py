@@ -1,6 +1,7 @@
-"""What lies beside records is believed no more than they are: labels, pooled FD, the table of item rows."""
+"""What lies beside records is believed no more than they are: labels, pooled values, tables of item rows."""
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pandas as pd
 from ..bench.config import build
 from ..bench.errors import UserError
 from ..bench.items import open_table, stamp
-from ..bench.pool import Pooled
+from ..bench.pool import FD, KD, Pooled
 from ..bench.records import read_record
 from ..bench.statements import CLAIMED, list_records
 from ..bench.untrusted import complain_of_name, read_untrusted_json
@@ -21,6 +22,11 @@ from .load import load_one
 from .plausible import RANGES, complain_of_value
 from .standing import name_entry
 from .validate import complain_of_table
+
+DIGEST = re.compile(r"[0-9a-f]{64}")
+POOLED_RANGES = {FD: RANGES["FD"], KD: (-0.05, math.inf)}
+"""Unbiased, KD may lie below 0, but by no more than the mean kernel of an image with itself over the number
+of images: some thousandths where hundreds are pooled."""
 
 
 def check_published(path: Path) -> Labels:
@@ -90,14 +96,19 @@ def _differences(stated: Any, own: Any, field: str = "") -> Iterator[str]:
 
 
 def check_pooled(path: Path) -> None:
-    """Raise UserError where pooled FD is of a row that no record beside it has, or impossible."""
+    """Raise UserError where a pooled value is of a row that no record beside it has, or impossible."""
     pooled = build(Pooled, read_untrusted_json(path), str(path))
     rows = _rows(path.parent.parent)
-    for name, value in pooled.fd.items():
-        if name not in rows:
-            raise UserError(f"{path}: fd: {name!a:.60}: no record beside it is of this row")
-        if complaint := complain_of_value(value, *RANGES["FD"]):
-            raise UserError(f"{path}: fd.{name}: {complaint}")
+    for metric, values in pooled.by_metric.items():
+        field, limits = metric.lower(), POOLED_RANGES[metric]
+        for name, value in values.items():
+            if name not in rows:
+                raise UserError(f"{path}: {field}: {name!a:.60}: no record beside it is of this row")
+            if complaint := complain_of_value(value, *limits):
+                raise UserError(f"{path}: {field}.{name}: {complaint}")
+    for name, digest in pooled.made_from.items():
+        if name not in rows or not DIGEST.fullmatch(digest):
+            raise UserError(f"{path}: made_from: {name!a:.60}: is no row beside it, or has no digest")
 
 
 def _rows(folder: Path) -> set[str]:

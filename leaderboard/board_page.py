@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ..bench.types import Value
+from ..bench.pool import KD
+from ..bench.types import Value, missing
 from .board import FEWEST_CONCEPTS, Duel, duel, measure
 from .columns import COLUMNS, Column
 from .comparison import Comparison, compare_images
@@ -15,9 +16,13 @@ from .plots import Look
 from .standing import Standing, stand
 
 SHOWN = ("UA", "UA_other", "UA_nothing", "UA_indirect", "VA", "in_prompt", "AS_delta", "IRA", "CRA",
-         "KID", "FD", "seconds")  # fmt: skip
+         "KID", "FD", "KD_efficientnet_lite0", "seconds")  # fmt: skip
 KEYS = ("UA", "VA", "in_prompt", "KID", "seconds")
 """Columns of a board at first sight, beside AVA; the others are shown by their group, on demand."""
+
+
+PooledValues = Mapping[str, Mapping[str, Value]]
+"""Values of all concepts' images together, by metric and then by row."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,7 @@ class Board:
     primary: Duel | None
     duels: tuple[Duel, ...]
     columns: tuple[Column, ...]
+    pooled: tuple[str, ...]  # metrics of all concepts' images together; the others are means over concepts
     missing: tuple[tuple[str, str], ...]
     families: tuple[Panel, ...]
     concepts: tuple[Panel, ...]
@@ -42,26 +48,22 @@ class Board:
         return self.tasks >= FEWEST_CONCEPTS
 
 
-def make_board(
-    loaded: Sequence[Loaded], looks: Mapping[str, Look], pooled: Mapping[str, Value]
-) -> Board | None:
-    """Return the board of these records, None where no method was measured on two evaluated concepts.
-
-    pooled: FD by row, of all concepts' images together.
-    """
+def make_board(loaded: Sequence[Loaded], looks: Mapping[str, Look], pooled: PooledValues) -> Board | None:
+    """Return the board of these records, None where no method was measured on two evaluated concepts."""
     groups = read_groups(loaded)
     results = [measure(group) for group in groups]
     tasks = {row.task for row in results}
     if len(tasks) < 2:
         return None
-    standings = [with_fd(row, pooled) for row in stand(loaded, results)]
+    standings = [with_pooled(row, pooled) for row in stand(loaded, results)]
     duels = duel(results)
     names = [row.name for row in standings]
     return Board(
         standings=tuple(standings),
         primary=next((d for d in duels if d.primary), None),
         duels=tuple(duels),
-        columns=tuple(column for column in COLUMNS if column.name in SHOWN),
+        columns=tuple(column for column in COLUMNS if column.name in SHOWN and _has(column, standings)),
+        pooled=tuple(pooled),
         missing=tuple((row.method, f"{row.task}: {row.missing}") for row in results if row.frontier is None),
         families=tuple(family_panels(groups, looks)),
         concepts=tuple(concept_panels(groups, looks)),
@@ -72,6 +74,18 @@ def make_board(
     )
 
 
-def with_fd(row: Standing, fd: Mapping[str, Value]) -> Standing:
-    """Return a row with the pooled FD that its name has there."""
-    return replace(row, values={**row.values, "FD": fd[row.name]}) if row.name in fd else row
+def _has(column: Column, standings: Sequence[Standing]) -> bool:
+    """Return whether a column belongs on the board: an extractor that is an extra was not always there."""
+    return column.name != KD or any(row.value(KD).value is not None for row in standings)
+
+
+def with_pooled(row: Standing, pooled: PooledValues) -> Standing:
+    """Return a row with its pooled values; where others have one and it has none, it is missing.
+
+    What was averaged over concepts does not stand beside what was pooled over them.
+    """
+    own = {
+        name: by_row.get(row.name, missing("not pooled with the other rows"))
+        for name, by_row in pooled.items()
+    }
+    return replace(row, values={**row.values, **own})

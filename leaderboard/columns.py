@@ -72,6 +72,14 @@ COLUMNS = (
            definition="Fréchet distance to the reference images in the world's features, pooled at equal n."),
     Column("FD_base", "FD to base", _FIDELITY, direction="down", style="decimal", key=False, optional=True,
            definition="Fréchet distance to the base model's images, in the world's own features."),
+    Column("KD_efficientnet_lite0", "KD_efficientnet_lite0", _FIDELITY, direction="down", style="decimal",
+           optional=True,
+           definition="Kernel distance to the reference images in EfficientNet-Lite0's features, an ImageNet "
+           "network that never saw this world: a second opinion on KID and FD. Unbiased, so it may be "
+           "just below 0; comparable with no published FID or KID."),
+    Column("KD_efficientnet_lite0_base", "KD_efficientnet_lite0 to base", _FIDELITY, direction="down",
+           style="decimal", key=False, optional=True,
+           definition="The same kernel distance to the base model's images of the same prompts and noise."),
     Column("FID", "FID", _FIDELITY, direction="down", style="decimal", optional=True,
            definition="Fréchet Inception distance to the reference images (clean-fid)."),
     Column("FID_base", "FID to base", _FIDELITY, direction="down", style="decimal", key=False, optional=True,

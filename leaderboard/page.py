@@ -71,7 +71,7 @@ def write_pages(loaded: Sequence[Loaded], folders: Sequence[Path], target_folder
     found = rows([*loaded, *(entry for entry in beside.claimed if entry.name not in here)])
     looks = name_looks(assign_looks(found), (name_entry(entry.record) for entry in loaded))
     measured = [entry for entry in loaded if entry.record.source == "measured"]
-    board = make_board(measured, looks, read_pooled_by_row(folders))
+    board = make_board(measured, looks, read_pooled_values(folders))
     contents = to_texts(found)
     if board is None:
         contents["index.html"] = render(found, beside=beside)
@@ -92,10 +92,14 @@ def _replace(path: Path, content: bytes) -> None:
     scratch.replace(path)
 
 
-def read_pooled_by_row(folders: Sequence[Path]) -> dict[str, Value]:
-    """Return the pooled FD that lies beside the records, by row; the first folder that has one stands."""
-    found = [pooled.fd for folder in folders if (pooled := read_pooled(folder)) is not None]
-    return {name: value for fd in reversed(found) for name, value in fd.items()}
+def read_pooled_values(folders: Sequence[Path]) -> dict[str, dict[str, Value]]:
+    """Return the pooled values that lie beside the records, by metric and row; the first folder's stand."""
+    values: dict[str, dict[str, Value]] = {}
+    for folder in reversed(folders):
+        found = read_pooled(folder)
+        for metric, own in ({} if found is None else found.by_metric).items():
+            values.setdefault(metric, {}).update(own)
+    return values
 
 
 def render(
@@ -193,6 +197,7 @@ def make_environment() -> Environment:
     environment = open_environment()
     environment.globals.update(
         arrows=ARROWS,
+        breakable=breakable,
         fingerprints=fingerprints,
         flatten=flatten,
         name_point=name_point,
@@ -204,6 +209,11 @@ def make_environment() -> Environment:
         write_value=write_value,
     )
     return environment
+
+
+def breakable(title: str) -> Markup:
+    """Return a heading that may break after its underscores, as narrow columns need."""
+    return Markup("_<wbr>").join(title.split("_"))
 
 
 def fingerprints(record: Record) -> list[tuple[str, str]]:

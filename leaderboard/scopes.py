@@ -7,9 +7,8 @@ from itertools import groupby
 from markupsafe import Markup
 
 from ..bench.records import PointInfo
-from ..bench.types import Value
 from .board import FEWEST_CONCEPTS, Duel, Line, Result, duel, measure, summarise
-from .board_page import with_fd
+from .board_page import PooledValues, with_pooled
 from .columns import Column, columns_for
 from .declared import Group, read_groups
 from .frontiers import make_point, mean_series
@@ -50,6 +49,7 @@ class Scope:
     family: str
     standings: tuple[Standing, ...]
     columns: tuple[Column, ...]
+    pooled: tuple[str, ...]  # metrics of all concepts' images together
     ranks: Mapping[str, tuple[int, int]]
     claimed: Mapping[str, Line]
     primary: Duel | None
@@ -100,21 +100,21 @@ def _make_part(world: str, base: str, entries: list[Loaded]) -> Part:
     return Part(world, base, tuple(entries), tuple(groups), results, tuple(claims))
 
 
-def make_scopes(part: Part, looks: Mapping[str, Look], pooled: Mapping[str, Value]) -> list[Scope]:
-    """Return the scopes of a part: all families, then each. pooled: FD by row, over all its concepts."""
+def make_scopes(part: Part, looks: Mapping[str, Look], pooled: PooledValues) -> list[Scope]:
+    """Return the scopes of a part: all families, then each. pooled: over all its concepts."""
     families = part.families
     chosen = ["", *families] if len(families) > 1 else [""]
     return [_make_scope(part, family, looks, {} if family else pooled) for family in chosen]
 
 
-def _make_scope(part: Part, family: str, looks: Mapping[str, Look], pooled: Mapping[str, Value]) -> Scope:
+def _make_scope(part: Part, family: str, looks: Mapping[str, Look], pooled: PooledValues) -> Scope:
     entries = [entry for entry in part.entries if family in ("", entry.record.task.family)]
     own = {entry.record.task.id for entry in entries}
     groups = [group for group in part.groups if group.task in own]
     results = [row for row in part.results if row.task in own]
     claims = {line.method: line for line in summarise([row for row in part.claims if row.task in own])}
     tasks = tuple(sorted({row.task for row in results}))  # a claim on another concept adds none
-    standings = [with_fd(row, pooled) for row in stand(entries, results)]
+    standings = [with_pooled(row, pooled) for row in stand(entries, results)]
     standings += [_unmeasured(name) for name in sorted(claims.keys() - {row.name for row in standings})]
     duels = duel(results)
     whole, undrawn = _whole(groups)
@@ -124,6 +124,7 @@ def _make_scope(part: Part, family: str, looks: Mapping[str, Look], pooled: Mapp
         family=family,
         standings=tuple(standings),
         columns=tuple(columns_for(row.values for row in standings)),
+        pooled=tuple(pooled),
         ranks=rank_rows(standings, len(tasks)) if len(tasks) >= FEWEST_CONCEPTS else {},
         claimed=claims,
         primary=next((d for d in duels if d.primary), None),

@@ -23,7 +23,7 @@ from .gallery import gather
 from .heatmap import HeatMap, heat_maps
 from .load import Loaded, load_together
 from .method_pages import MethodPage, method_pages
-from .page import make_environment, read_pooled_by_row, render
+from .page import make_environment, read_pooled_values, render
 from .plots import Look, assign_looks, name_looks, name_series
 from .rank import Row, by_task, rows
 from .scopes import Part, Scope, divide, make_scopes, prefer_measured, rows_of
@@ -79,7 +79,7 @@ def build_site(folders: Sequence[Path], target: Path) -> Path:
 def make_site(
     loaded: Sequence[Loaded], folders: Sequence[Path] = (), beside: Beside | None = None
 ) -> dict[str, bytes]:
-    """Return the files of the site by name. folders: where pooled FD may lie beside the records; beside:
+    """Return the files of the site by name. folders: where pooled values may lie beside records; beside:
     what else lies there."""
     found = rows(loaded)
     parts = divide(loaded)
@@ -183,11 +183,11 @@ def _all_scopes(parts: Sequence[Part], looks: Mapping[str, Look], folders: Seque
     return [scope for part in parts for scope in make_scopes(part, looks, _pooled_of(part, folders))]
 
 
-def _pooled_of(part: Part, folders: Sequence[Path]) -> dict[str, Value]:
-    """Return the pooled FD of the folders whose records are this part's."""
+def _pooled_of(part: Part, folders: Sequence[Path]) -> dict[str, dict[str, Value]]:
+    """Return the pooled values of the folders whose records are this part's."""
     names = {entry.name for entry in part.entries}
     own = [folder for folder in folders if any(path.name in names for path in folder.glob("*.json"))]
-    return read_pooled_by_row(own)
+    return read_pooled_values(own)
 
 
 def _render_concepts(

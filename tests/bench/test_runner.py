@@ -157,7 +157,10 @@ def test_metric_versions_are_part_of_the_key(make_runner: Callable[..., Runner],
 
 
 def test_fd_is_pooled_over_concepts_from_the_shown_points(
-    make_runner: Callable[..., Runner], make_cell: Any, monkeypatch: pytest.MonkeyPatch
+    make_runner: Callable[..., Runner],
+    make_cell: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     tasks = ("classes/cat-face@tiny", "celebrities/santa-claus@tiny")
     shown = {"shown": 2}
@@ -197,6 +200,17 @@ def test_fd_is_pooled_over_concepts_from_the_shown_points(
     monkeypatch.setattr(Runner, "_score", pytest.fail)
     make_runner().pool(cells)  # equal records: nothing is read again
     assert (runner.folder / "pooled" / "fd.json").read_bytes() == before
+    # `pool` makes the same of records and store, and says so
+    command = ["pool", str(runner.folder), "--store", str(runner.store.folder)]
+    assert main(command) == 0
+    assert "nothing to do" in capsys.readouterr().out
+    (runner.folder / "pooled" / "fd.json").unlink()
+    assert main(command) == 0
+    again = read_pooled(runner.folder)
+    assert again is not None
+    assert (again.key, again.made_from, set(again.fd)) == (found.key, found.made_from, set(found.fd))
+    for name, value in found.fd.items():
+        assert again.fd[name].value == pytest.approx(value.value, rel=1e-6)
 
 
 def _image(runner: Runner, fingerprint: str, row: dict[str, Any]) -> np.ndarray:

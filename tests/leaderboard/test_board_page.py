@@ -6,16 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unlearnbench.bench.pool import write_pooled
+from unlearnbench.bench.pool import KD, Pooled, write_pooled
 from unlearnbench.bench.records import write_record
 from unlearnbench.bench.types import Value
 from unlearnbench.leaderboard.board import collect
 from unlearnbench.leaderboard.board_page import make_board
+from unlearnbench.leaderboard.claims import Beside
 from unlearnbench.leaderboard.declared import read_groups
 from unlearnbench.leaderboard.frontiers import prompt_table
 from unlearnbench.leaderboard.heatmap import erased_by_retained
 from unlearnbench.leaderboard.load import load
-from unlearnbench.leaderboard.page import build
+from unlearnbench.leaderboard.page import build, read_pooled_values, render_board
 from unlearnbench.leaderboard.plots import assign_looks, name_looks
 from unlearnbench.leaderboard.rank import rows
 from unlearnbench.leaderboard.standing import name_entry, stand, tied_methods
@@ -44,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for seed in (0,) if method == "none" else (0, 1):
                 shown = {"balanced": 120, "gradient_sum": 80}.get(method)
                 _write(made, concept, method, seed, shown)
-    write_pooled(made, "k", {"balanced": Value(value=0.5, low=0.4, high=0.6, n=99)})
+    write_pooled(made, Pooled(key="k", fd={"balanced": Value(value=0.5, low=0.4, high=0.6, n=99)}))
     return made
 
 
@@ -173,3 +174,27 @@ def test_rows_that_data_set_apart_have_a_colour_of_their_own(tmp_path: Path) -> 
     assert len(colours) == len(set(colours)) == 4
     assert sorted(colours) == [f"k{i}" for i in range(4)]
     assert looks["none"].color == "ref"
+
+
+def test_what_is_pooled_stands_in_its_own_column_and_beside_no_mean(folder: Path, tmp_path: Path) -> None:
+    loaded = [entry for entry in load(folder) if entry.record.task.concept in ("ant", "bee")]
+    looks = name_looks(assign_looks(rows(loaded)), (name_entry(e.record) for e in loaded))
+    without = make_board(loaded, looks, {"FD": {"none": Value(value=0.7)}})
+    assert without is not None
+    assert KD not in {column.name for column in without.columns}
+    values = {"balanced": Value(value=0.031, low=0.03, high=0.032, n=99)}
+    write_pooled(tmp_path, Pooled(key="k", fd={"none": Value(value=0.7)}, kd_efficientnet_lite0=values))
+    board = make_board(loaded, looks, read_pooled_values([folder, tmp_path]))
+    assert board is not None
+    names = [column.name for column in board.columns]
+    assert names.index(KD) == names.index("FD") + 1
+    by_name = {row.name: row for row in board.standings}
+    assert by_name["balanced"].value(KD).value == 0.031
+    assert by_name["balanced"].value("FD").value == 0.5  # the first folder's
+    assert by_name["none"].value("FD").value == 0.7
+    assert by_name["none"].value(KD).missing == "not pooled with the other rows"
+    pages = {entry.record.task.id: "task.html" for entry in loaded}
+    text = render_board(board, looks, pages, len(loaded), Beside())
+    assert "KD_<wbr>efficientnet_<wbr>lite0<span" in text
+    assert "FD and KD_efficientnet_lite0, where there is a number, pool the retain images" in text
+    assert "FD, where there is a number, pools the" in render_board(without, looks, pages, 1, Beside())

@@ -17,6 +17,7 @@ from PIL import Image
 
 import unlearnbench.leaderboard
 from unlearnbench.bench.cli import build_parser, main
+from unlearnbench.bench.pool import KD
 from unlearnbench.bench.records import write_record
 from unlearnbench.bench.types import Value
 from unlearnbench.leaderboard.board import Line, collect, summarise
@@ -111,7 +112,9 @@ def test_a_scope_has_the_numbers_of_its_concepts_alone(records: Path) -> None:
     loaded = load(records)
     [part] = divide(loaded)
     looks = dict.fromkeys(("none", "gradient_sum", "balanced"), Look("k0", "circle"))
-    scopes = make_scopes(part, looks, {})
+    scopes = make_scopes(part, looks, {KD: {"balanced": Value(value=0.031, n=99)}})
+    assert [KD in {column.name for column in scope.columns} for scope in scopes] == [True, False, False]
+    assert [scope.pooled for scope in scopes] == [(KD,), (), ()]
     assert [scope.family for scope in scopes] == ["", "classes", "nudity"]
     for scope in scopes:
         own = [e for e in loaded if scope.family in ("", e.record.task.family)]

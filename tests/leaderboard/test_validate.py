@@ -438,9 +438,42 @@ FD = {"value": 0.7, "low": None, "high": None, "n": 9, "missing": None}
     ids=["good", "negative", "both", "unknown"],
 )
 def test_pooled_values_are_checked(path: Path, fd: dict[str, Any], said: str) -> None:
+    _check_pooled(path, {"fd": fd}, said)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"kd_efficientnet_lite0": {"none": FD | {"value": -0.0004}}}, ""),
+        ({"kd_efficientnet_lite0": {"none": FD | {"value": -0.7}}}, "-0.7 is not between -0.05 and inf"),
+        ({"kd_efficientnet_lite0": {"none": FD | {"value": float("inf")}}}, "not JSON that a record may be"),
+        ({"kd_efficientnet_lite0": {"none": FD | {"low": 1.0}}}, "kd_efficientnet_lite0.none: has one end"),
+        ({"kd_efficientnet_lite0": {"mine": FD}}, "kd_efficientnet_lite0: 'mine': no record beside it"),
+        ({"made_from": {"none": "0" * 64}}, ""),
+        ({"made_from": {"mine": "0" * 64}}, "made_from: 'mine': is no row beside it"),
+        ({"made_from": {"none": "x"}}, "made_from: 'none': is no row beside it, or has no digest"),
+        ({"kid": {"none": FD}}, "kid: Extra inputs are not permitted"),
+    ],
+    ids=[
+        "just below 0",
+        "far below 0",
+        "infinite",
+        "one end",
+        "unknown row",
+        "digest",
+        "no such row",
+        "no digest",
+        "unknown",
+    ],
+)
+def test_what_else_is_pooled_is_checked(path: Path, more: dict[str, Any], said: str) -> None:
+    _check_pooled(path, {"fd": {"none": FD}} | more, said)
+
+
+def _check_pooled(path: Path, content: dict[str, Any], said: str) -> None:
     pooled = path.parent / "pooled" / "fd.json"
     pooled.parent.mkdir()
-    pooled.write_text(json.dumps({"key": "0" * 64, "fd": fd}))
+    pooled.write_text(json.dumps({"key": "0" * 64} | content))
     assert find_statements([path]) == [pooled]
     assert said in check_beside(pooled).detail
     assert (check_beside(pooled).state == "passed") == (said == "")
