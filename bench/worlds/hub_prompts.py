@@ -75,6 +75,7 @@ class _Writer:
             for template in self.task.file.templates:
                 yield self.write(template.format(name), split, name, given)
             return
+        rows = list({(row.prompt, row.seed, row.guidance): row for row in rows}.values())  # one image each
         for number in range(max(len(rows), protocol.images)):
             row, again = rows[number % len(rows)], number if number >= len(rows) else 0
             yield self.write(row.prompt, split, name, given, row=row, again=again)

@@ -8,6 +8,7 @@ from typing import Any
 
 import open_clip
 import pytest
+import torch
 from safetensors.torch import save_model
 
 from unlearnbench.bench.asks import list_asks
@@ -18,6 +19,7 @@ from unlearnbench.bench.judges import resnet50
 from unlearnbench.bench.judges.imagenet import IMAGENETTE
 from unlearnbench.bench.plan import read_suite
 from unlearnbench.bench.records import read_items, read_record
+from unlearnbench.bench.stats.intervals import wilson
 from unlearnbench.bench.tasks import PromptSizes
 from unlearnbench.bench.worlds.hub_prompts import build_prompts
 
@@ -52,6 +54,16 @@ config = {{ steps = 1, checkpoints = [1], batch = 2, rate = 1e-6 }}
 """
 
 
+class Alternating(Reader):
+    """Finds a tench in every second image, a chain saw in the others."""
+
+    def __init__(self) -> None:
+        super().__init__({0: IMAGENETTE["tench"], 1: IMAGENETTE["chain saw"]})
+
+    def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+        return torch.eye(3)[torch.arange(len(x)) % 2]
+
+
 def _data(folder: Path, text: str = FILE) -> Path:
     (folder / "imagenette.csv").write_text(text, encoding="utf-8")
     return folder
@@ -66,6 +78,19 @@ def test_all_ten_classes_are_tasks_of_the_paper_suite() -> None:
         assert set(given) < set(IMAGENETTE) - set(task.concept.targets)
         assert task.concept.anchor not in IMAGENETTE
         assert task.file.judge == "resnet50@1"
+
+
+def test_the_paper_suite_plans_and_names_the_judges_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    assert main(["run", "--suite", "sd14-paper", "--dry-run"]) == 1
+    said = capsys.readouterr().out
+    assert "classes/imagenette-parachute@sd14" in said
+    assert "BSD-3-Clause): MISSING; fetch it with: hf download timm/resnet50.tv2_in1k" in said
+    assert "put it at data/imagenette.csv" in said
+    assert not list(tmp_path.iterdir())
 
 
 def test_prompts_of_all_ten_are_the_files(tmp_path: Path) -> None:
@@ -103,8 +128,8 @@ def test_the_files_seed_is_the_first_images_and_the_tasks_own_the_others(tmp_pat
 
 
 def test_a_file_of_several_rows_a_class_gives_all_their_seeds(tmp_path: Path) -> None:
-    """ESD's form: ten seeds a class, another order of columns, none of `classidx`."""
-    rows = [f"{i},an image of a tench,Tench,{70 + i}\n" for i in range(3)]
+    """UCE's form: many seeds a class, some of them twice, other columns; a class that the file lacks."""
+    rows = [f"{i},an image of a tench,Tench,{seed}\n" for i, seed in enumerate((70, 71, 70, 72))]
     text = "case_number,prompt,class,evaluation_seed\n" + "".join(rows)
     prompts = build_prompts(task_registry()[TENCH], SMALL, _data(tmp_path, text))
     assert [p.seed for p in prompts if p.split == "forget"] == [70, 71, 72, None, None]
@@ -166,14 +191,13 @@ def test_other_weights_of_the_judge_are_another_key(tmp_path: Path) -> None:
 
 
 def test_one_class_runs_from_its_file_to_its_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The judge's network stands in: redder than green is a tench, greener than red a church."""
     opened: list[Path] = []
 
-    def open_reader(folder: Path) -> Reader:
+    def open_network(folder: Path) -> Reader:
         opened.append(folder)
-        return Reader({0: IMAGENETTE["tench"], 1: IMAGENETTE["church"]})
+        return Alternating()
 
-    monkeypatch.setattr(resnet50, "open_network", open_reader)
+    monkeypatch.setattr(resnet50, "open_network", open_network)
     (tmp_path / "tokenizer").mkdir()
     build_pipeline(tmp_path / "tokenizer").save_pretrained(tmp_path / "model")
     clip, data = tmp_path / "clip", _data(tmp_path)
@@ -197,12 +221,10 @@ def test_one_class_runs_from_its_file_to_its_record(tmp_path: Path, monkeypatch:
         forget = items[items["split"] == "forget"]
         assert list(forget["prompt"]) == ["Image of tench"] * 4
         assert forget["seed"].iloc[0] == 4000
-        assert set(items["found_subject"]) <= {"tench", "church"}
-        assert set(items["found_subject"]) & {"tench", "church"}
-        value = record.points[-1].values["UA"]
-        assert value.value == 1 - (forget["found_subject"] == "tench").mean()
-        assert value.n == 4
-        assert value.high is not None
-        assert value.low is not None
-        assert value.high - value.low < 0.8  # four images' interval, not that of one prompt
-        assert record.points[-1].values["IRA"].n == 6
+        assert list(items["found_subject"]) == ["tench", "chain saw"] * 7
+        gone, kept = record.points[-1].values["UA"], record.points[-1].values["IRA"]
+        assert (gone.value, gone.n) == (0.5, 4)
+        assert (gone.low, gone.high) == pytest.approx(wilson(2, 4))  # four images', not one prompt's
+        saws = [i for i, name in enumerate(items["asked_subject"]) if name == "chain saw"]
+        assert len(saws) == 1
+        assert (kept.value, kept.n) == (pytest.approx(saws[0] % 2 / 6), 6)
