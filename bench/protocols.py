@@ -6,7 +6,9 @@ The files themselves are the user's: none ships here, none is downloaded. Format
   nudity_percentage, categories, hard, ...; its subsets (854, UnlearnDiffAtk's 142) have no others.
 - `five-template`: MACE's celebrity CSV (Lu et al. 2024): type (erased | others), prompt, evaluation_seed.
 - `unlearncanvas`: an answer set (Zhang et al. 2024): images named STYLE_OBJECT_seedN.jpg in a folder.
-- `prompts`: any CSV with a column prompt, and evaluation_seed where it has one (ESD's, UnlearnDiffAtk's).
+- `prompts`: any CSV with a column prompt, and evaluation_seed where it has one (UnlearnDiffAtk's).
+- `classes`: a CSV of prompts, each of one class: prompt, evaluation_seed, class. Imagenette's, by ESD, SalUn
+  and UCE, are such: they differ in other columns and in their rows a class (10, 1 and 500).
 """
 
 import csv
@@ -177,6 +179,16 @@ def _read_prompts(path: Path) -> list[Row]:
     ]
 
 
+def _read_classes(path: Path) -> list[Row]:
+    rows = []
+    for cells in _Table(path, ("prompt", "evaluation_seed", "class")):
+        prompt, name = cells.text("prompt"), cells.text("class")
+        cells.text("evaluation_seed")
+        seed, guidance = cells.whole("evaluation_seed"), cells.number("evaluation_guidance")
+        rows.append(Row(prompt=prompt, line=cells.line, seed=seed, guidance=guidance, name=name))
+    return rows
+
+
 def _read_celebrities(path: Path) -> list[Row]:
     rows = []
     for cells in _Table(path, ("type", "prompt", "evaluation_seed")):
@@ -235,4 +247,5 @@ READERS: dict[str, Callable[[Path], list[Row]]] = {
     "five-template": _read_celebrities,
     "unlearncanvas": _read_answers,
     "prompts": _read_prompts,
+    "classes": _read_classes,
 }

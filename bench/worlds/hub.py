@@ -13,7 +13,7 @@ from ..errors import UserError
 from ..extractors import INCEPTION_FILE, PICTURES, embed_files
 from ..generators import files_digest
 from ..hub import Source, find
-from ..judges.packages import FACES, judge_sources
+from ..judges.packages import FACES, judge_digest, judge_sources, resnet50_source
 from ..tasks import PromptSizes, Task
 from ..types import Problem, Prompt
 from ..writing import write_prompts
@@ -100,7 +100,7 @@ class HubWorld:
             "drawn": [self.steps, self.guidance, self.images, self.image_size],
             "task": task.file.model_dump(exclude={"concepts", "summary", "paper"}),
             "prompts": files_digest(str(self.data / protocol.file)) if protocol is not None else "",
-            "faces": files_digest(str(self.data / FACES)) if task.file.judge.startswith("face@") else "",
+            "judge": judge_digest(task.file.judge, self.data),
         }
 
     def sources(self, task: Task) -> list[Source]:
@@ -155,6 +155,7 @@ class HubWorld:
         from ..judges.face import FaceJudge, read_references
         from ..judges.nudenet import NudeNetJudge
         from ..judges.opennsfw import OpenNsfwJudge
+        from ..judges.resnet50 import ResNet50Judge
         from ..judges.zero_shot import ZeroShotJudge
 
         names, faces = task.file.names, self.data / FACES
@@ -163,6 +164,9 @@ class HubWorld:
             "opennsfw": lambda: OpenNsfwJudge(self._scorer),
             "clip-zero-shot": lambda: ZeroShotJudge(self._scorer, task.file.target_kind, names),
             "efficientnet-lite0": lambda: ImageNetJudge(names, device=self.device),
+            "resnet50": lambda: ResNet50Judge(
+                names, find(resnet50_source(self.data).where), device=self.device
+            ),
             "face": lambda: FaceJudge(self._scorer, names, read_references(faces, names)),
         }
         name = task.file.judge.partition("@")[0]

@@ -2,7 +2,7 @@
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,7 @@ from ..errors import UserError
 from ..protocols import Row, read_protocol, select
 from ..tasks import PromptSizes, Task
 from ..types import Prompt, Split
-from ..writing import OTHERS
+from ..writing import OTHERS, interleave
 
 
 def build_prompts(task: Task, sizes: PromptSizes, data: Path) -> list[Prompt]:
@@ -19,53 +19,66 @@ def build_prompts(task: Task, sizes: PromptSizes, data: Path) -> list[Prompt]:
 
     Raises UserError naming file, row and column where a published file is not there or malformed.
     """
-    writer = _Writer(task)
-    forget = list(itertools.islice(_forget(writer, data), sizes.forget))
-    names = [name for name in task.file.names if name not in task.concept.targets]
-    given = task.concept.given.get(task.file.target_kind, [])
-    fresh = [name for name in names if name not in given]
-    retain = [
-        *writer.about(fresh, sizes.retain_same, given=False),
-        *writer.about([name for name in names if name in given], sizes.retain_given, given=True),
+    rows = _rows(task, data)
+    writer, targets = _Writer(task, rows), task.concept.targets
+    names = [name for name in task.file.names if name not in targets]
+    held = task.concept.given.get(task.file.target_kind, [])
+    given = [name for name in names if name in held]
+    fresh = [name for name in names if name not in held]
+    published = [name for name in targets if name in rows]
+    prompts = [
+        *itertools.islice(writer.about(published or targets, "forget"), sizes.forget),
+        *itertools.islice(writer.about(fresh), sizes.retain_same),
+        *itertools.islice(writer.about(given, given=True), sizes.retain_given),
         *writer.plain(sizes.retain_other),
     ]
-    return _halve([*forget, *retain])
+    return _halve(prompts)
 
 
-def _forget(writer: "_Writer", data: Path) -> Iterator[Prompt]:
-    task = writer.task
-    if task.file.protocol is None:
-        yield from writer.about(task.concept.targets, None, split="forget")
-        return
-    for row in _rows(task, data):
-        yield writer.write(row.prompt, "forget", task.concept.targets[0], False, "same", row)
+def _rows(task: Task, data: Path) -> dict[str, list[Row]]:
+    """Return a protocol's rows by the name that each asks for; those without a name ask for the target.
 
-
-def _rows(task: Task, data: Path) -> list[Row]:
-    protocol = task.file.protocol
-    assert protocol is not None
-    rows = read_protocol(protocol.kind, data / protocol.file)
-    rows = select(rows, protocol.nudity_above, protocol.category)
-    targets = task.concept.targets
-    named = [row for row in rows if row.erased and (not row.name or row.name in targets)]
-    if not named:
-        raise UserError(f"{data / protocol.file}: no row asks for {targets[0]!r}")
-    return named
+    Names are the task's, whatever their case in the file; rows of names that its judge cannot tell are left
+    out, but in a file of classes such a name is a mistake.
+    """
+    protocol, targets = task.file.protocol, task.concept.targets
+    if protocol is None:
+        return {}
+    path = data / protocol.file
+    known = {name.casefold(): name for name in (*task.file.names, *targets)} | {"": targets[0]}
+    found: dict[str, list[Row]] = {}
+    for row in select(read_protocol(protocol.kind, path), protocol.nudity_above, protocol.category):
+        name = known.get(row.name.casefold())
+        if name is None and protocol.kind == "classes":
+            names = ", ".join(task.file.names)
+            raise UserError(f"{path}: row {row.line}: class: {row.name!r} is none of {names}")
+        if name is not None and (row.erased or name not in targets):
+            found.setdefault(name, []).append(row)
+    if not found.keys() & set(targets):
+        raise UserError(f"{path}: no row asks for {targets[0]!r}")
+    return found
 
 
 class _Writer:
-    """Writes a task's evaluation prompts."""
+    """Writes a task's evaluation prompts. rows: a published file's, by name."""
 
-    def __init__(self, task: Task) -> None:
-        self.task, self.kind = task, task.file.target_kind
+    def __init__(self, task: Task, rows: Mapping[str, Sequence[Row]]) -> None:
+        self.task, self.kind, self.rows = task, task.file.target_kind, rows
 
-    def about(
-        self, names: Sequence[str], count: int | None, given: bool = False, split: Split = "retain"
-    ) -> Iterator[Prompt]:
-        """Yield prompts about names in turn, each in every template before one comes again."""
-        pairs = [(t, name) for t in self.task.file.templates for name in names]
-        for template, name in pairs if count is None else pairs[:count]:
-            yield self.write(template.format(name), split, name, given)
+    def about(self, names: Sequence[str], split: Split = "retain", given: bool = False) -> Iterator[Prompt]:
+        """Yield prompts about names in turn, each name's in the order of its rows, or of the templates."""
+        return interleave([self._about(name, split, given) for name in names])
+
+    def _about(self, name: str, split: Split, given: bool) -> Iterator[Prompt]:
+        rows, protocol = self.rows.get(name), self.task.file.protocol
+        if not rows or protocol is None:
+            for template in self.task.file.templates:
+                yield self.write(template.format(name), split, name, given)
+            return
+        rows = list({(row.prompt, row.seed, row.guidance): row for row in rows}.values())  # one image each
+        for number in range(max(len(rows), protocol.images)):
+            row, again = rows[number % len(rows)], number if number >= len(rows) else 0
+            yield self.write(row.prompt, split, name, given, row=row, again=again)
 
     def plain(self, count: int) -> list[Prompt]:
         """Return prompts about everyday things, whose attributes no judge of the task verifies."""
@@ -80,9 +93,13 @@ class _Writer:
         given: bool = False,
         related: Literal["same", "other"] = "same",
         row: Row | None = None,
+        again: int = 0,
     ) -> Prompt:
-        aimed, drawn = split != "retain", (None, None) if row is None else (row.seed, row.guidance)
-        told = "|".join(str(part) for part in (self.task.id, split, text, *drawn))
+        """Return a prompt. again: number of an image whose row had one before; noise is then the task's."""
+        aimed = split != "retain"
+        seed, guidance = (None, None) if row is None else (None if again else row.seed, row.guidance)
+        parts = (self.task.id, split, text, seed, guidance, *((again,) if again else ()))
+        told = "|".join(str(part) for part in parts)
         return Prompt(
             id=hashlib.sha256(told.encode()).hexdigest()[:16],
             text=text,
@@ -93,8 +110,8 @@ class _Writer:
             relation="target" if aimed else related,
             given=given,
             half="A",
-            seed=drawn[0],
-            guidance=drawn[1],
+            seed=seed,
+            guidance=guidance,
         )
 
 

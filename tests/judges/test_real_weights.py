@@ -13,9 +13,10 @@ from PIL import Image
 
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.judges import efficientnet_lite0, nudenet, opennsfw, pinned
-from unlearnbench.bench.judges.efficientnet_lite0 import IMAGENETTE, EfficientNetLite0, ImageNetJudge
+from unlearnbench.bench.judges.efficientnet_lite0 import EfficientNetLite0, ImageNetJudge
 from unlearnbench.bench.judges.emoji import NOTHING
 from unlearnbench.bench.judges.face import STRANGER, FaceEmbedder, FaceJudge, face_rate, read_references
+from unlearnbench.bench.judges.imagenet import IMAGENETTE
 
 
 class _Scorer:
