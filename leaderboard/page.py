@@ -48,6 +48,15 @@ class Section:
     thresholds: Thresholds | None
 
     @property
+    def captions(self) -> str:
+        """How many of which published captions were drawn as retained prompts; "" where none were."""
+        source = next((row.source for row in self.rows if row.source.items is not None), None)
+        if source is None or source.items is None or "captions" not in source.record.sampling:
+            return ""
+        others = (source.items["split"] == "retain") & (source.items["relation"] == "other")
+        return f"{source.items.loc[others, 'prompt_id'].nunique()} {source.record.sampling['captions']}"
+
+    @property
     def several(self) -> bool:
         """Whether a method has more than one row."""
         return any(row.siblings > 1 for row in self.rows)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import UserError
-from ..protocols import Row, read_protocol, select
+from ..protocols import Row, read_subset
 from ..tasks import PromptSizes, Task
 from ..types import Prompt, Split
 from ..writing import OTHERS
+from .hub_captions import draw_captions
 
 
 def build_prompts(task: Task, sizes: PromptSizes, data: Path) -> list[Prompt]:
@@ -27,7 +28,7 @@ def build_prompts(task: Task, sizes: PromptSizes, data: Path) -> list[Prompt]:
     retain = [
         *writer.about(fresh, sizes.retain_same, given=False),
         *writer.about([name for name in names if name in given], sizes.retain_given, given=True),
-        *writer.plain(sizes.retain_other),
+        *_others(writer, sizes.retain_other, data),
     ]
     return _halve([*forget, *retain])
 
@@ -44,13 +45,21 @@ def _forget(writer: "_Writer", data: Path) -> Iterator[Prompt]:
 def _rows(task: Task, data: Path) -> list[Row]:
     protocol = task.file.protocol
     assert protocol is not None
-    rows = read_protocol(protocol.kind, data / protocol.file)
-    rows = select(rows, protocol.nudity_above, protocol.category)
+    rows = read_subset(protocol, data)
     targets = task.concept.targets
     named = [row for row in rows if row.erased and (not row.name or row.name in targets)]
     if not named:
         raise UserError(f"{data / protocol.file}: no row asks for {targets[0]!r}")
     return named
+
+
+def _others(writer: "_Writer", count: int, data: Path) -> list[Prompt]:
+    """Return prompts about neither the target nor its family: captions, or everyday things."""
+    captions = writer.task.file.captions
+    if captions is None:
+        return writer.plain(count)
+    rows = draw_captions(captions, writer.task.concept.targets, data)[:count]
+    return [writer.write(row.prompt, "retain", "", related="other", row=row) for row in rows]
 
 
 class _Writer:
