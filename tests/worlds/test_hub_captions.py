@@ -129,4 +129,4 @@ def test_the_paper_suite_counts_published_rows() -> None:
     assert lots["nudity/nudity-142@sd14"].images == points * (142 + 5000 + kept)
     assert lots["nudity/nudity-i2p@sd14"].images == points * (4703 + 5000 + kept)
     assert lots["nudity/nudity@sd14"].images == points * (854 + 22 + kept)
-    assert lots["classes/tench@sd14"].images == points * (8 + 22 + kept)
+    assert lots["styles/van-gogh@sd14"].images == points * (8 + 22 + kept)
