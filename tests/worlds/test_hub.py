@@ -63,7 +63,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     save_model(open_clip.CLIP(**CLIP_CONFIG["model_cfg"]), str(made["clip"] / "open_clip_model.safetensors"))  # type: ignore[arg-type]
     made["data"].mkdir()
     (made["data"] / "i2p.csv").write_text(I2P)
-    (made["data"] / "celebrities.csv").write_text(CELEBRITIES)
+    unknown = "".join(f"others,A sketch of Nobody Known,{seed}\n" for seed in range(2744))
+    (made["data"] / "celebrities.csv").write_text(CELEBRITIES + unknown)
     return made
 
 
