@@ -11,6 +11,7 @@ from .points import PointManifest
 from .records import Cost, MethodInfo, PointInfo, Record, TaskInfo
 from .scoring import Ask
 from .store import content_key
+from .tasks import Task
 from .types import Value, not_scored
 
 DIGITS, LOG_DIGITS = 7, 5
@@ -103,6 +104,12 @@ def describe_task(cell: Cell, world: Any) -> TaskInfo:
         version=file.version,
         targets=concept.targets,
     )
+
+
+def name_captions(task: Task) -> dict[str, str]:
+    """Return what a record's sampling says of the retained prompts where they are published captions."""
+    captions = task.file.captions
+    return {} if captions is None else {"captions": captions.name}
 
 
 def describe_method(cell: Cell) -> MethodInfo:

@@ -7,6 +7,7 @@ from typing import Any
 from .hub import Source
 from .plan import Cell
 from .tasks import Task
+from .writing import OTHERS
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,24 @@ def _steps_and_points(cell: Cell) -> tuple[int, int]:
 
 def _images(cell: Cell) -> int:
     sizes = cell.suite.sizes
-    retain = sizes.retain_same + sizes.retain_other + sizes.retain_given
+    retain = sizes.retain_same + _most_others(cell.task, sizes.retain_other) + sizes.retain_given
     indirect = sizes.indirect if cell.task.concept.indirect else 0
-    return sizes.forget * sizes.forget_samples + retain + indirect
+    return _most_forget(cell.task, sizes.forget) * sizes.forget_samples + retain + indirect
+
+
+def _most_forget(task: Task, asked: int) -> int:
+    """Return how many forget prompts there can be: a published file's rows, or what the templates give."""
+    if task.file.protocol is not None:
+        return min(asked, task.file.protocol.rows or task.file.protocol.images or asked)
+    templates = task.file.templates  # embedded worlds have their own elsewhere
+    return min(asked, len(templates) * len(task.concept.targets)) if templates else asked
+
+
+def _most_others(task: Task, asked: int) -> int:
+    """Return how many prompts about other things there can be: captions, or the templates' few."""
+    if task.file.captions is not None:
+        return min(asked, task.file.captions.rows or asked)
+    return min(asked, sum(len(things) for things in OTHERS.values())) if task.file.names else asked
 
 
 def needs(tasks: Sequence[Task], worlds: Mapping[str, Any]) -> list[Source]:

@@ -12,12 +12,15 @@ The files themselves are the user's: none ships here, none is downloaded. Format
 """
 
 import csv
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .errors import UserError
+from .tasks import Protocol
 
 CELEBRITY_TEMPLATES = (
     "A portrait of {}",
@@ -32,7 +35,7 @@ ANSWER = re.compile(r"(?P<style>[A-Za-z_]+)_(?P<object>[A-Za-z]+)_seed(?P<seed>\
 
 @dataclass(frozen=True)
 class Row:
-    """One prompt of a published file. line: where it stands, counted from 1 with the heading.
+    """One prompt of a published file. line: on which it begins, counted from 1 with the heading.
 
     seed, guidance: those that the protocol draws it with, None where the file has none. name: the celebrity
     or class; style: of an answer set. erased: whether the protocol counts it as a prompt of the target.
@@ -63,16 +66,41 @@ def read_protocol(kind: str, path: Path) -> list[Row]:
     return rows
 
 
-def select(rows: Sequence[Row], nudity_above: float | None = None, category: str = "") -> list[Row]:
+def read_subset(protocol: Protocol, data: Path) -> list[Row]:
+    """Return the rows that a protocol means of its file in a folder.
+
+    Raises UserError naming file, row and column, or the number of rows where it is not the published one.
+    """
+    path = data / protocol.file
+    rows = select(read_protocol(protocol.kind, path), protocol.nudity_above, protocol.category, path)
+    if protocol.rows is not None and len(rows) != protocol.rows:
+        above = protocol.nudity_above
+        chosen = [] if above is None else [f"nudity_percentage > {above:g}"]
+        chosen += [f"category {protocol.category}"] if protocol.category else []
+        what = " with " + ", ".join(chosen) if chosen else ""
+        raise UserError(
+            f"{path}: {len(rows)} rows{what}, the published file has {protocol.rows}: numbers on another "
+            "selection could not be compared; supply the whole file"
+        )
+    return rows
+
+
+def select(
+    rows: Sequence[Row], nudity_above: float | None = None, category: str = "", path: Path | None = None
+) -> list[Row]:
     """Return the rows of a named subset of I2P: nudity above so many percent, and of a category.
 
-    Raises UserError where a row lacks what is asked for: a filter must not drop it in silence.
+    path: the file, for messages. Raises UserError where a row lacks what is asked for: a filter must not drop
+    it in silence.
     """
     kept = []
+    where = "" if path is None else f"{path}: "
     for row in rows:
         if nudity_above is not None:
             if row.nudity is None:
-                raise UserError(f"row {row.line}: nudity_percentage: empty, so the subset cannot be told")
+                raise UserError(
+                    f"{where}row {row.line}: nudity_percentage: is empty, so the subset cannot be told"
+                )
             if row.nudity <= nudity_above:
                 continue
         if category and category not in row.categories:
@@ -90,13 +118,22 @@ class _Table:
             with path.open(encoding="utf-8-sig", newline="") as file:
                 reader = csv.reader(file, strict=True)
                 self.heading = [name.strip() for name in next(reader, [])]
-                self.rows = [(reader.line_num, cells) for cells in reader if any(c.strip() for c in cells)]
+                self.rows = list(self._read(reader))
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise UserError(f"{path}: not readable as a CSV file: {error}") from None
         lacking = [name for name in needed if name not in self.heading]
         if lacking:
             there = ", ".join(self.heading) or "none"
             raise UserError(f"{path}: row 1: no column {lacking[0]!r}; its columns: {there}")
+
+    @staticmethod
+    def _read(reader: Any) -> Iterator[tuple[int, list[str]]]:
+        """Yield rows that are not blank, with the line on which each begins: cells may hold line breaks."""
+        line = reader.line_num + 1
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                yield line, cells
+            line = reader.line_num + 1
 
     def __iter__(self) -> Iterator["_Cells"]:
         for line, cells in self.rows:
@@ -127,10 +164,12 @@ class _Cells:
         if not value:
             return None
         try:
-            return kind(value)
+            number = kind(value)
         except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
             self.fail(column, f"is {value!r}, not a number")
-        return None
+        return number
 
     def whole(self, column: str) -> int | None:
         """Return a whole number such as a seed; pandas wrote some of them as `1234.0`."""

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from .asks import list_asks
-from .assemble import describe_cell, describe_point, round_log
+from .assemble import describe_cell, describe_point, name_captions, round_log
 from .environment import describe_environment
 from .generators import Sampling
 from .items import has_rows
@@ -258,7 +258,8 @@ class Runner:
             update={
                 "key": key,
                 "status": "failed" if "error" in measured else "ok",
-                "sampling": {**vars(holder.sampling), "dtype": str(holder.dtype), "noise": cell.row.noise},
+                "sampling": {**vars(holder.sampling), "dtype": str(holder.dtype), "noise": cell.row.noise}
+                | name_captions(cell.task),
                 "metrics": {entry.name: entry.version for entry in self.metrics.values()},
                 "seconds": round(time.monotonic() - started, 3),
                 "environment": describe_environment(self.device, self.threads),

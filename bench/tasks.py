@@ -31,17 +31,33 @@ class ConceptSpec(BaseModel):
 class Protocol(BaseModel):
     """A published prompt file that the user supplies. kind: its format (`bench/protocols.py`).
 
-    file: its name in the user's data folder. nudity_above, category: the subset of I2P that is meant. images:
-    least number for each name; where it has fewer rows, they come again with noise of the task's own.
+    file: its name in the user's data folder. source: where it was published. nudity_above, category: the
+    subset of I2P that is meant. rows: how many rows that subset was published with; a file that gives
+    another number is refused. images: least number for each name; where it has fewer rows, they come again
+    with noise of the task's own.
     """
 
     model_config = STRICT
     kind: str
     file: str
+    source: str = ""
     nudity_above: float | None = None
     category: str = ""
     images: int = Field(default=0, ge=0)
+    rows: int | None = Field(default=None, ge=1)
     licence: str = ""
+
+
+class Captions(Protocol):
+    """A published file of captions, of which retained prompts are drawn at random, each with its own seed.
+
+    name: what they are called in records and on pages. avoid: words that none of them may hold, beside those
+    of the targets' names.
+    """
+
+    kind: Literal["prompts"] = "prompts"
+    name: str = Field(min_length=1)
+    avoid: list[str] = []
 
 
 class TaskFile(BaseModel):
@@ -49,7 +65,8 @@ class TaskFile(BaseModel):
 
     also: further worlds with the same task. names: all that the judge tells apart. templates: of evaluation
     prompts, `{}` for a name. wording: which of `bench/writing.py`'s templates the methods' data come from.
-    protocol: the published prompts of the target, in place of the templates'.
+    protocol: the published prompts of the target, in place of the templates'. captions: published captions,
+    in place of the templates' prompts about everyday things.
     """
 
     model_config = STRICT
@@ -65,6 +82,7 @@ class TaskFile(BaseModel):
     templates: list[str] = []
     wording: Literal["object", "person", "style"] = "object"
     protocol: Protocol | None = None
+    captions: Captions | None = None
     concepts: list[ConceptSpec] = Field(min_length=1)
 
 

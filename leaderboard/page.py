@@ -23,6 +23,7 @@ from .gallery import Gallery, Locate, gather, inline_sheet, name_point
 from .load import Loaded, load_together
 from .plots import Look, Series, assign_looks, make_series, name_looks, name_series, scatter, swatch, undrawn
 from .rank import CAUTION, Row, by_task, differences, rows
+from .reported import Reported, reported_for
 from .standing import name_entry
 from .templating import open_environment, read_template
 from .thresholds import Thresholds, make_thresholds
@@ -46,6 +47,16 @@ class Section:
     gallery: Gallery | None
     curves: tuple[Panel, ...]
     thresholds: Thresholds | None
+    reported: tuple[Reported, ...]
+
+    @property
+    def captions(self) -> str:
+        """How many of which published captions were drawn as retained prompts; "" where none were."""
+        source = next((row.source for row in self.rows if row.source.items is not None), None)
+        if source is None or source.items is None or "captions" not in source.record.sampling:
+            return ""
+        others = (source.items["split"] == "retain") & (source.items["relation"] == "other")
+        return f"{source.items.loc[others, 'prompt_id'].nunique()} {source.record.sampling['captions']}"
 
     @property
     def several(self) -> bool:
@@ -180,6 +191,7 @@ def _make_section(
         gallery=gather(task_rows, locate),
         curves=tuple(curve_panels(task_rows, looks)),
         thresholds=make_thresholds(task_rows, looks),
+        reported=reported_for(task_rows[0].task),
     )
 
 

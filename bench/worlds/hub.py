@@ -95,21 +95,24 @@ class HubWorld:
 
     def inputs(self, task: Task) -> dict[str, Any]:
         """Return what prompts and problems depend on beside the world's files and the concept."""
-        protocol = task.file.protocol
+        published = [named for named in (task.file.protocol, task.file.captions) if named is not None]
         return {
             "drawn": [self.steps, self.guidance, self.images, self.image_size],
             "task": task.file.model_dump(exclude={"concepts", "summary", "paper"}),
-            "prompts": files_digest(str(self.data / protocol.file)) if protocol is not None else "",
+            "prompts": [files_digest(str(self.data / named.file)) for named in published],
             "judge": judge_digest(task.file.judge, self.data),
         }
 
     def sources(self, task: Task) -> list[Source]:
         """Return what a task needs and this project does not ship."""
         needed = [self.source, self.clip]
-        protocol = task.file.protocol
+        protocol, captions = task.file.protocol, task.file.captions
         if protocol is not None:
-            where = str(self.data / protocol.file)
-            needed.append(Source(f"prompts: {protocol.kind}", where, protocol.licence, hub=False))
+            what = f"prompts: {protocol.source or protocol.kind}"
+            needed.append(Source(what, str(self.data / protocol.file), protocol.licence, hub=False))
+        if captions is not None:
+            what = f"captions: {captions.source or captions.name}"
+            needed.append(Source(what, str(self.data / captions.file), captions.licence, hub=False))
         return needed + judge_sources(task.file.judge, self.data)
 
     def prompts(self, task: Task, sizes: PromptSizes) -> list[Prompt]:

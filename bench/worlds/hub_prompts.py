@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import UserError
-from ..protocols import Row, read_protocol, select
+from ..protocols import Row, read_subset
 from ..tasks import PromptSizes, Task
 from ..types import Prompt, Split
 from ..writing import OTHERS, interleave
+from .hub_captions import draw_captions
 
 
 def build_prompts(task: Task, sizes: PromptSizes, data: Path) -> list[Prompt]:
@@ -30,7 +31,7 @@ def build_prompts(task: Task, sizes: PromptSizes, data: Path) -> list[Prompt]:
         *itertools.islice(writer.about(published or targets, "forget"), sizes.forget),
         *itertools.islice(writer.about(fresh), sizes.retain_same),
         *itertools.islice(writer.about(given, given=True), sizes.retain_given),
-        *writer.plain(sizes.retain_other),
+        *_others(writer, sizes.retain_other, data),
     ]
     return _halve(prompts)
 
@@ -47,7 +48,7 @@ def _rows(task: Task, data: Path) -> dict[str, list[Row]]:
     path = data / protocol.file
     known = {name.casefold(): name for name in (*task.file.names, *targets)} | {"": targets[0]}
     found: dict[str, list[Row]] = {}
-    for row in select(read_protocol(protocol.kind, path), protocol.nudity_above, protocol.category):
+    for row in read_subset(protocol, data):
         name = known.get(row.name.casefold())
         if name is None and protocol.kind == "classes":
             names = ", ".join(task.file.names)
@@ -57,6 +58,15 @@ def _rows(task: Task, data: Path) -> dict[str, list[Row]]:
     if not found.keys() & set(targets):
         raise UserError(f"{path}: no row asks for {targets[0]!r}")
     return found
+
+
+def _others(writer: "_Writer", count: int, data: Path) -> list[Prompt]:
+    """Return prompts about neither the target nor its family: captions, or everyday things."""
+    captions = writer.task.file.captions
+    if captions is None:
+        return writer.plain(count)
+    rows = draw_captions(captions, writer.task.concept.targets, data)[:count]
+    return [writer.write(row.prompt, "retain", "", related="other", row=row) for row in rows]
 
 
 class _Writer:

@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.protocols import CELEBRITY_TEMPLATES, answer_prompt, find_name, read_protocol, select
+from unlearnbench.bench.protocols import (
+    CELEBRITY_TEMPLATES,
+    answer_prompt,
+    find_name,
+    read_protocol,
+    read_subset,
+    select,
+)
+from unlearnbench.bench.tasks import Protocol
 
 # The columns of the published files; the rows are our own.
 I2P_HEADING = (
@@ -21,6 +29,13 @@ CELEBRITIES = """type,prompt,evaluation_seed
 erased,A portrait of Ada Lovelace,1
 erased,Ada Lovelace in an official photo,2
 others,An image capturing Alan Turing at a public event,1
+"""
+# ESD's captions of MS-COCO: quotes, and line breaks inside them
+COCO = """image_id,source,prompt,evaluation_seed
+000000000001,coco-30k,"A man with a sign, ""stop"".",91541
+000000000002,coco-30k,"Two cups on a table
+",65493
+000000000003,coco-30k,A red bus,17038
 """
 
 
@@ -46,7 +61,7 @@ def test_subsets_are_by_strict_comparison_and_category(tmp_path: Path) -> None:
     assert [row.line for row in select(rows, nudity_above=55)] == []  # "> 50" excludes its bound
     assert [row.line for row in select(rows, category="violence")] == [3]
     bare = read_protocol("i2p", _write(tmp_path, "prompt,sd_seed\na room,1\n"))
-    with pytest.raises(UserError, match=r"row 2: nudity_percentage: empty"):
+    with pytest.raises(UserError, match=r"row 2: nudity_percentage: is empty"):
         select(bare, nudity_above=0)
 
 
@@ -57,6 +72,42 @@ def test_a_byte_order_mark_and_blank_lines_do_no_harm(tmp_path: Path) -> None:
         ("a room", 5),
         ("a hall", 6),
     ]
+
+
+def test_a_caption_may_be_quoted_and_broken_over_lines(tmp_path: Path) -> None:
+    rows = read_protocol("prompts", _write(tmp_path, COCO))
+    assert [(row.prompt, row.line, row.seed) for row in rows] == [
+        ('A man with a sign, "stop".', 2, 91541),
+        ("Two cups on a table", 3, 65493),
+        ("A red bus", 5, 17038),
+    ]
+
+
+def test_unlearndiffatks_columns_give_seed_and_guidance(tmp_path: Path) -> None:
+    heading = I2P_HEADING.replace("sd_seed", "evaluation_seed").replace(
+        "sd_guidance_scale", "evaluation_guidance"
+    )
+    text = f"Unnamed: 0,{heading},case_number\n"
+    text += '21," a hall, at night ",self-harm,1,60.0,0.0,60.0,60.0,0.04,url,932309623,13,512,512,sd,21\n'
+    [row] = read_protocol("i2p", _write(tmp_path, text))
+    assert (row.prompt, row.seed, row.guidance, row.nudity) == ("a hall, at night", 932309623, 13.0, 0.0)
+
+
+def test_another_number_of_rows_than_the_published_is_refused(tmp_path: Path) -> None:
+    path = _write(tmp_path, I2P)
+    named = Protocol(kind="i2p", file="file.csv", nudity_above=0.0, rows=2)
+    assert [row.line for row in read_subset(named, tmp_path)] == [2, 4]
+    for rows, category, what in ((854, "", ""), (1, "violence", ", category violence")):
+        other = named.model_copy(update={"rows": rows, "category": category})
+        with pytest.raises(UserError) as caught:
+            read_subset(other, tmp_path)
+        found = 2 if rows == 854 else 0
+        said = f"{path}: {found} rows with nudity_percentage > 0{what}, the published file has {rows}: "
+        assert str(caught.value).startswith(said)
+        assert "\n" not in str(caught.value)
+    path.write_text(I2P.replace(",0.0,0.1", ",,0.1"), encoding="utf-8")
+    with pytest.raises(UserError, match=rf"{path}: row 3: nudity_percentage: is empty"):
+        read_subset(named, tmp_path)
 
 
 def test_a_celebrity_prompt_gives_its_name_and_side(tmp_path: Path) -> None:
@@ -86,12 +137,15 @@ def test_an_answer_set_is_read_from_its_file_names(tmp_path: Path) -> None:
     [
         ("i2p", "text,sd_seed\na,1\n", r"row 1: no column 'prompt'; its columns: text, sd_seed"),
         ("i2p", I2P.replace("2219455841", "many"), r"row 2: sd_seed: is 'many', not a number"),
+        ("i2p", I2P.replace("2219455841", "inf"), r"row 2: sd_seed: is 'inf', not a number"),
         ("i2p", I2P.replace("2219455841", "1.5"), r"row 2: sd_seed: is '1\.5', not a whole number"),
         ("i2p", I2P.replace("12.5", "125"), r"row 2: nudity_percentage: is 125\.0, not a percentage"),
         ("i2p", I2P.replace("a market at noon", " "), r"row 3: prompt: is empty"),
         ("i2p", I2P.replace("a market at noon", "a market, at noon"), r"row 3: 15 cells for 14 columns"),
         ("i2p", I2P_HEADING + "\n", "no rows in it"),
         ("prompts", 'prompt\n"never closed\n', "not readable as a CSV file"),
+        ("prompts", COCO.replace("17038", "often"), r"row 5: evaluation_seed: is 'often', not a number"),
+        ("prompts", COCO.replace("A red bus,", "A red, long bus,"), r"row 5: 5 cells for 4 columns"),
         ("five-template", CELEBRITIES.replace("others", "other"), r"row 4: type: is 'other'"),
         (
             "five-template",

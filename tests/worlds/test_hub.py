@@ -42,7 +42,7 @@ CLIP_CONFIG = {
     "preprocess_cfg": {"mean": [0.48, 0.46, 0.41], "std": [0.27, 0.26, 0.28]},
 }
 I2P = "prompt,sd_seed,sd_guidance_scale,nudity_percentage\n" + "".join(
-    f"a person number {i},{1000 + i},7.0,{i}.0\n" for i in range(8)
+    f"a person number {i},{1000 + i},7.0,{10.0 if 1 <= i <= 854 else 0.0}\n" for i in range(4703)
 )
 CELEBRITIES = "type,prompt,evaluation_seed\n" + "".join(
     f"{kind},A portrait of {name},{seed}\n"
@@ -63,7 +63,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     save_model(open_clip.CLIP(**CLIP_CONFIG["model_cfg"]), str(made["clip"] / "open_clip_model.safetensors"))  # type: ignore[arg-type]
     made["data"].mkdir()
     (made["data"] / "i2p.csv").write_text(I2P)
-    (made["data"] / "celebrities.csv").write_text(CELEBRITIES)
+    unknown = "".join(f"others,A sketch of Nobody Known,{seed}\n" for seed in range(2744))
+    (made["data"] / "celebrities.csv").write_text(CELEBRITIES + unknown)
     return made
 
 
@@ -142,7 +143,9 @@ def test_the_whole_pilot_runs_on_a_tiny_model(
     suite = tmp_path / "pilot.toml"
     text = (suites_folder() / "sd14-pilot.toml").read_text(encoding="utf-8")
     small = text.replace("steps = 100, checkpoints = [50, 100]", "steps = 2, checkpoints = [1, 2]")
-    suite.write_text(small.replace("batch = 8", "batch = 2"), encoding="utf-8")
+    suite.write_text(
+        small.replace("batch = 8", "batch = 2").replace("forget = 24", "forget = 7"), encoding="utf-8"
+    )
     out, store = tmp_path / "records", tmp_path / "store"
     small_set = ["--sampling-steps", "2", "--training-images", "4", "--threads", "1"]
     command = [
@@ -182,6 +185,34 @@ def test_the_whole_pilot_runs_on_a_tiny_model(
     assert image_digest(decode_png(png)) == forget["image_sha256"].iloc[0]
     assert origin.find_image(kept, *asked) is None
     assert main(command) == 0  # and the second run draws nothing
+
+
+def test_a_record_and_its_page_say_how_many_captions_were_retained(
+    places: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nudenet, "open_detector", _Detector)
+    rows = [f"{i:012},coco-30k,a thing number {i},{i}\n" for i in range(30000)]
+    (tmp_path / "coco.csv").write_text("image_id,source,prompt,evaluation_seed\n" + "".join(rows))
+    chosen = "".join(f"a person number {i},{i},7.0\n" for i in range(142))
+    (tmp_path / "i2p-142.csv").write_text("prompt,evaluation_seed,evaluation_guidance\n" + chosen)
+    suite, out = tmp_path / "suite.toml", tmp_path / "records"
+    suite.write_text(
+        'name = "captioned"\ntasks = ["nudity/nudity-142@sd14"]\n[sizes]\nforget = 3\nforget_samples = 1\n'
+        'retain_other = 5\n[[methods]]\nname = "none"\n'
+    )
+    where = _places({**places, "data": tmp_path})
+    command = ["run", "--suite", str(suite), *where, "--sampling-steps", "1", "--threads", "1"]
+    assert main([*command, "--out", str(out), "--store", str(tmp_path / "store")]) == 0
+    [path] = out.glob("*.json")
+    record = read_record(path)
+    assert record.sampling["captions"] == "COCO captions"
+    assert (record.points[0].values["AS"].n, record.points[0].values["AS"].value is not None) == (5, True)
+    items = read_items(path, record)
+    assert items is not None
+    retained = items[items["split"] == "retain"]
+    assert [int(text.split()[-1]) for text in retained["prompt"]] == list(retained["seed"])
+    page = (out / "leaderboard" / "index.html").read_text(encoding="utf-8")
+    assert "<span>retained: 5 COCO captions</span>" in page
 
 
 def test_prompts_come_from_the_published_file_and_never_ask_for_the_target_elsewhere(world: Any) -> None:

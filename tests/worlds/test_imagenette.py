@@ -166,6 +166,9 @@ def test_rows_of_other_celebrities_are_asked_to_remain(tmp_path: Path) -> None:
     known = CELEBRITIES + "others,A sketch of Nobody Known,9\nothers,A portrait of Adam Driver,9\n"
     (tmp_path / "celebrities.csv").write_text(known, encoding="utf-8")
     task = task_registry()["celebrities/adam-driver@sd14"]
+    assert task.file.protocol is not None
+    short = task.file.protocol.model_copy(update={"rows": None})
+    task = replace(task, file=task.file.model_copy(update={"protocol": short}))
     prompts = build_prompts(task, PromptSizes(), tmp_path)
     amy = [p for p in prompts if p.asked.get("subject") == "Amy Adams"]
     assert [(p.text, p.seed) for p in amy] == [("A portrait of Amy Adams", seed) for seed in range(3)]
