@@ -33,7 +33,8 @@ CAPTURING = "transformers.utils.output_capturing"
 
 @dataclass
 class Generator:
-    """A pipeline ready to draw. weights: digest of every weight; delta: digest of a point's changes."""
+    """A pipeline ready to draw. weights: digest of every weight, and of what else the pipeline is set to; delta:
+    digest of a point's changes."""
 
     pipeline: Any
     sampling: Sampling

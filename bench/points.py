@@ -27,6 +27,7 @@ from .generators import (
 )
 from .memory import MemoryMeter
 from .progress import show_progress
+from .settings import settings_digest
 from .store import Store
 from .types import Problem
 
@@ -115,8 +116,10 @@ class ModelHolder:
 
     @cached_property
     def weights(self) -> str:
+        """Digest of the model as it was opened: its weights, and what it is set to beside them."""
         self.reset()
-        return weights_digest(self.pipeline)
+        parts = weights_digest(self.pipeline) + settings_digest(self.pipeline)
+        return hashlib.sha256(parts.encode()).hexdigest()
 
     def reset(self) -> None:
         """Set the denoiser to the base weights."""

@@ -10,9 +10,11 @@ from rich.console import Console
 from unlearnbench.bench.cli import main
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.records import TaskInfo
+from unlearnbench.bench.stats.frontier import measure_frontier
 from unlearnbench.leaderboard.board import Result, collect, duel, summarise
 from unlearnbench.leaderboard.declared import read_groups
 from unlearnbench.leaderboard.load import load
+from unlearnbench.leaderboard.standing import tied_methods
 from unlearnbench.leaderboard.terminal import make_board_table, make_duel_table
 
 from .synthetic import CONFIG, write
@@ -169,3 +171,17 @@ def test_tables_render(tmp_path: Path) -> None:
     text = console.export_text()
     assert "0.500" in text
     assert "+0.100" in text
+
+
+def test_more_concepts_than_can_be_enumerated_are_compared_too() -> None:
+    frontier = measure_frontier([[0.9, 1.0]] * 2, [[0.9, 0.8]] * 2)
+    better = measure_frontier([[0.9, 1.0]] * 2, [[0.95, 0.85]] * 2)
+    results = [
+        Result(method, f"classes/{k}@emoji", (0,), 2, found)
+        for method, found in (("balanced", better), ("gradient_sum", frontier))
+        for k in range(23)
+    ]
+    [found] = duel(results)
+    assert found.comparison.n == 23
+    assert found.comparison.p < 1e-4
+    assert tied_methods(results)["balanced"] == ["balanced"]
