@@ -6,7 +6,7 @@ from typing import Any
 
 from .hub import Source
 from .plan import Cell
-from .tasks import Task
+from .tasks import Task, samples_of
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,13 @@ def _steps_and_points(cell: Cell) -> tuple[int, int]:
 
 
 def _images(cell: Cell) -> int:
-    sizes = cell.suite.sizes
+    sizes, file = cell.suite.sizes, cell.task.file
+    prompts = sizes.forget
+    if file.templates and file.protocol is None:
+        prompts = min(prompts, len(file.templates) * len(cell.task.concept.targets))
     retain = sizes.retain_same + sizes.retain_other + sizes.retain_given
     indirect = sizes.indirect if cell.task.concept.indirect else 0
-    return sizes.forget * sizes.forget_samples + retain + indirect
+    return prompts * samples_of(cell.task, "forget", sizes) + retain + indirect
 
 
 def needs(tasks: Sequence[Task], worlds: Mapping[str, Any]) -> list[Source]:
