@@ -10,6 +10,7 @@ The files themselves are the user's: none ships here, none is downloaded. Format
 """
 
 import csv
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -125,13 +126,18 @@ class _Cells:
         if not value:
             return None
         try:
-            return kind(value)
+            number = kind(value)
         except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
             self.fail(column, f"is {value!r}, not a number")
-        return None
+        return number
 
     def whole(self, column: str) -> int | None:
         """Return a whole number such as a seed; pandas wrote some of them as `1234.0`."""
+        text = self.values.get(column, "").strip()
+        if text.isdecimal():  # not by way of a float, which holds 53 bits
+            return int(text)
         value = self.number(column)
         if value is not None and (value != int(value) or value < 0):
             self.fail(column, f"is {self.values[column]!r}, not a whole number from 0 up")

@@ -172,7 +172,8 @@ class Runner:
         where = (world.id, model)
         if where not in self._holders:
             sampling = Sampling(world.steps, world.guidance, world.pixels, world.pixels)
-            self._holders[where] = open_holder(model, world.pipeline_folder, sampling, self.device)
+            frozen = not hasattr(world, "placed")  # no place of the user's, but files that ship or were made
+            self._holders[where] = open_holder(model, world.pipeline_folder, sampling, self.device, frozen)
         return self._holders[where]
 
     def _manifest(self, cell: Cell, world: Any) -> Manifest:

@@ -38,9 +38,9 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
 def sign_flip(differences: ArrayLike) -> float:
     """Return the two-sided p of a mean of zero when each difference's sign is as likely as the other.
 
-    differences: (n,). The share of sign patterns whose |sum| is at least the observed one (Fisher 1935): of all
-    2^n up to n = 40, so that the least p is 2^(1-n); beyond, of patterns drawn with a fixed seed, the observed
-    one among them.
+    differences: (n,). The share of sign patterns whose |sum| is at least the observed one (Fisher 1935): of
+    all 2^n up to n = 40, so that the least p is 2^(1-n); beyond, of patterns drawn with a fixed seed, the
+    observed one among them.
     """
     numbers = _finite(differences, 1)
     # by symmetry as many patterns lie below the negative of the bound as above the bound

@@ -14,7 +14,7 @@ import torch
 from unlearnbench.bench.cli import main
 from unlearnbench.bench.cli_commands import registry
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.generators import Sampling, open_pipeline
+from unlearnbench.bench.generators import Sampling, load_lora, open_pipeline
 from unlearnbench.bench.outside import _once, kind_of, load_function, model_digest, name_models
 from unlearnbench.bench.plan import Cell
 from unlearnbench.bench.points import ModelHolder
@@ -78,6 +78,19 @@ def test_a_folder_and_loras_are_points_of_one_frontier(
     assert own[1] == own[0]  # a LoRA of zeros changes no image
     assert own[2] != own[0]
     assert own[3] == own[2]  # the file alone is the folder's
+
+
+def test_a_lora_that_fits_in_part_is_refused(base: Path, tmp_path: Path) -> None:
+    """diffusers loads what fits and warns of the rest: a model that nobody trained would be measured."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(_lora(base, tmp_path / "whole", 1.0) / "pytorch_lora_weights.safetensors")
+    mixed = {n.replace("up_blocks.0", "up_blocks.9"): tensor for n, tensor in tensors.items()}
+    assert mixed.keys() != tensors.keys()
+    assert mixed.keys() & tensors.keys()
+    save_file(mixed, tmp_path / "mixed.safetensors")
+    with pytest.raises(UserError, match=r"mixed\.safetensors: .* of its tensors"):
+        load_lora(open_pipeline(base, "cpu"), str(tmp_path / "mixed.safetensors"))
 
 
 def test_a_lora_of_another_alpha_is_another_model(base: Path, tmp_path: Path) -> None:

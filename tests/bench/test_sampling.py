@@ -185,7 +185,7 @@ def test_a_batch_is_smaller_where_images_are_large(device: str, side: int, image
 
 
 def test_a_safety_checker_blackens_no_image(tmp_path: Path) -> None:
-    """Stable Diffusion 1's folders carry one: a base that draws nudity would be measured as one that does not."""
+    """Stable Diffusion 1's folders carry one: a base that draws nudity was measured as one that does not."""
     tokens, folder = tmp_path / "tokens", tmp_path / "model"
     tokens.mkdir()
     pipeline = build_pipeline(tokens)
