@@ -12,6 +12,7 @@ from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.records import TaskInfo
 from unlearnbench.bench.stats.frontier import measure_frontier
 from unlearnbench.leaderboard.board import Result, collect, duel, summarise
+from unlearnbench.leaderboard.board_page import make_board
 from unlearnbench.leaderboard.declared import read_groups
 from unlearnbench.leaderboard.load import load
 from unlearnbench.leaderboard.standing import tied_methods
@@ -185,3 +186,15 @@ def test_more_concepts_than_can_be_enumerated_are_compared_too() -> None:
     assert found.comparison.n == 23
     assert found.comparison.p < 1e-4
     assert tied_methods(results)["balanced"] == ["balanced"]
+
+
+def test_no_number_is_of_two_worlds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photographs = _task("tench").model_copy(update={"id": "classes/tench@sd14", "world": "sd14@1"})
+    for task in (_task("fox"), _task("owl"), photographs):
+        _write(tmp_path, "balanced", concept=task.concept, task=task)
+        _write(tmp_path, "gradient_sum", concept=task.concept, task=task)
+    assert make_board(load(tmp_path), {}, {}) is None
+    assert main(["compare", str(tmp_path)]) == 2
+    assert "records of emoji@1 and sd14@1: no AVA is of two worlds" in capsys.readouterr().err
+    assert main(["leaderboard", str(tmp_path), "--out", str(tmp_path / "page")]) == 0
+    assert "AVA" not in capsys.readouterr().out
