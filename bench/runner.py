@@ -15,6 +15,7 @@ from .assemble import describe_cell, describe_point, round_log
 from .environment import describe_environment
 from .generators import Sampling
 from .items import has_rows
+from .judges.packages import judge_versions
 from .keys import cell_key, train_key
 from .measure import Place, PointScorer, Scored
 from .metrics import compute
@@ -30,6 +31,7 @@ from .scoring import Ask
 from .sheet import choose_columns, make_sheet
 from .source import source_digest
 from .store import Store, content_key
+from .tasks import Task
 from .types import View
 
 
@@ -262,11 +264,17 @@ class Runner:
                 "sampling": {**vars(holder.sampling), "dtype": str(holder.dtype), "noise": cell.row.noise},
                 "metrics": {entry.name: entry.version for entry in self.metrics.values()},
                 "seconds": round(time.monotonic() - started, 3),
-                "environment": describe_environment(self.device, self.threads),
+                "environment": describe_environment(self.device, self.threads) | _describe_judge(cell.task),
                 "command": self.command,
                 **measured,
             }
         )
+
+
+def _describe_judge(task: Task) -> dict[str, Any]:
+    """Return the versions of the packages that a task's judge answers by, nothing where it needs none."""
+    found = judge_versions(task.file.judge)
+    return {"judge_packages": found} if found else {}
 
 
 def _is_base(cell: Cell) -> bool:

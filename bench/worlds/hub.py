@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..extractors import INCEPTION_FILE, PICTURES, embed_files
 from ..generators import files_digest
 from ..hub import Source, find
-from ..judges.packages import FACES, judge_sources
+from ..judges.packages import FACES, judge_sources, judge_versions
 from ..protocols import Row, read_protocol, select
 from ..tasks import PromptSizes, Task
 from ..types import Problem, Prompt, Split
@@ -51,8 +51,7 @@ class HubWorld:
     _drawn: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def placed(self, **where: Any) -> "HubWorld":
-        """Return the world with another model, CLIP, data folder, number of steps or size; None changes
-        nothing."""
+        """Return the world with another model, CLIP, data folder, steps or size; None changes nothing."""
         given = {name: value for name, value in where.items() if value is not None}
         for name in ("source", "clip"):
             if name in given:
@@ -102,6 +101,7 @@ class HubWorld:
             "drawn": [self.steps, self.guidance, self.images, self.image_size],
             "task": task.file.model_dump(exclude={"concepts", "summary", "paper"}),
             "prompts": files_digest(str(self.data / protocol.file)) if protocol is not None else "",
+            "judge": judge_versions(task.file.judge),
             "faces": files_digest(str(self.data / FACES)) if task.file.judge.startswith("face@") else "",
         }
 

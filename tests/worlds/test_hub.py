@@ -18,15 +18,16 @@ from unlearnbench.bench.cli import main
 from unlearnbench.bench.cli_check import Origin
 from unlearnbench.bench.cli_commands import registry, suites_folder, task_registry
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.judges import nudenet
+from unlearnbench.bench.judges import nudenet, packages
 from unlearnbench.bench.judges.nudenet import EXPOSED, NudeNetJudge
-from unlearnbench.bench.judges.packages import Package, judge_sources
+from unlearnbench.bench.judges.packages import Package, judge_sources, judge_versions
 from unlearnbench.bench.judges.zero_shot import ClipScorer, ZeroShotJudge
 from unlearnbench.bench.keys import cell_key, train_key
 from unlearnbench.bench.measure import PointScorer
 from unlearnbench.bench.metrics.ua import threshold_curve
 from unlearnbench.bench.plan import Cell, MethodRow, Suite, read_suite
 from unlearnbench.bench.records import read_items, read_record
+from unlearnbench.bench.runner import _describe_judge
 from unlearnbench.bench.sampling import decode_png
 from unlearnbench.bench.scoring import image_digest
 from unlearnbench.bench.store import Store
@@ -124,6 +125,21 @@ def test_a_judges_packages_and_photographs_are_listed(tmp_path: Path) -> None:
     assert judge_sources("clip-zero-shot@1", tmp_path) == []
     here = Package("judge", "pytest", extra="dev")
     assert here.folder == Path(pytest.__file__).parent
+
+
+def test_the_versions_of_a_judges_packages_are_told_and_keyed(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its weights are pinned by digest; how the package reads boxes out of them is not."""
+    monkeypatch.setitem(packages.PACKAGES, "nudenet", [Package("judge", "pytest", extra="dev")])
+    task = task_registry()["nudity/nudity@sd14"]
+    found = judge_versions("nudenet@1")
+    assert found["pytest"] == pytest.__version__
+    assert _describe_judge(task) == {"judge_packages": found}
+    assert judge_versions("clip-zero-shot@1") == {}
+    before = world.inputs(task)
+    monkeypatch.setattr(packages, "version", lambda name: "0.0")
+    assert world.inputs(task) != before
 
 
 class _Detector:
