@@ -9,13 +9,13 @@ from rich.console import Console
 
 from unlearnbench.bench.cli import main
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.records import TaskInfo
+from unlearnbench.bench.records import MethodInfo, TaskInfo
 from unlearnbench.bench.stats.frontier import measure_frontier
 from unlearnbench.leaderboard.board import Result, collect, duel, summarise
 from unlearnbench.leaderboard.board_page import make_board
 from unlearnbench.leaderboard.declared import read_groups
 from unlearnbench.leaderboard.load import load
-from unlearnbench.leaderboard.standing import tied_methods
+from unlearnbench.leaderboard.standing import stand, tied_methods
 from unlearnbench.leaderboard.terminal import make_board_table, make_duel_table
 
 from .synthetic import CONFIG, write
@@ -198,3 +198,16 @@ def test_no_number_is_of_two_worlds(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "records of emoji@1 and sd14@1: no AVA is of two worlds" in capsys.readouterr().err
     assert main(["leaderboard", str(tmp_path), "--out", str(tmp_path / "page")]) == 0
     assert "AVA" not in capsys.readouterr().out
+
+
+def test_a_row_that_lacks_a_concept_stands_behind_those_that_have_all(tmp_path: Path) -> None:
+    """Its mean is of other concepts: a method that failed on the hard ones stood first."""
+    for concept in ("fox", "owl"):
+        _write(tmp_path, "gradient_sum", concept=concept)
+    easy = MethodInfo(name="mine", version=1, summary="", paper="", config={})
+    _write(tmp_path, "balanced", concept="fox", method=easy, tag="mine")
+    loaded = load(tmp_path)
+    results = collect(loaded)
+    ava = {line.method: line.ava for line in summarise(results)}
+    assert ava["mine"] > ava["gradient_sum"]
+    assert [row.name for row in stand(loaded, results)] == ["gradient_sum", "mine"]
