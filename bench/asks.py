@@ -4,7 +4,7 @@ from typing import Any
 
 from .sampling import noise_seed
 from .scoring import Ask
-from .tasks import PromptSizes, Task
+from .tasks import PromptSizes, Task, samples_of
 from .types import Prompt
 
 
@@ -13,7 +13,7 @@ def list_asks(world: Any, task: Task, sizes: PromptSizes, noise: int) -> list[As
     return [
         Ask(prompt, sample, seed_of(task, prompt, sample, noise))
         for prompt in world.prompts(task, sizes)
-        for sample in range(sizes.forget_samples if prompt.split == "forget" else 1)
+        for sample in range(samples_of(task, prompt.split, sizes))
     ]
 
 

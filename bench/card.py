@@ -1,5 +1,6 @@
 """The card of an unlearned model: what was done to it, and how to measure what that did."""
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,15 +19,27 @@ Weights before: `{before}…`, after: `{after}…` (sha256).
 **Nothing here says that the concept is gone or that the rest still works.** Measure it:
 
 ```
-unlearnbench evaluate --model THIS_FOLDER --task {task}
+{command}
 ```
 """
 NO_TASK = "FAMILY/CONCEPT@WORLD"
 """Stands where no task of the concept is known."""
 
 
-def write_card(done: Mapping[str, Any]) -> str:
-    """Return the card of an unlearned model as Markdown. done: the content of `unlearning.json`."""
+def write_command(model: str, base: str, task: str) -> str:
+    """Return the command that measures a model. base: the model that it was made from; "" = the world's own.
+
+    Without it a LoRA would be put on the base of the task's world, and differences taken to that.
+    """
+    beside = f" --base-model {shlex.quote(base)}" if base else ""
+    return f"unlearnbench evaluate --model {shlex.quote(model)}{beside} --task {task or NO_TASK}"
+
+
+def write_card(done: Mapping[str, Any], own_base: bool = False) -> str:
+    """Return the card of an unlearned model as Markdown. done: the content of `unlearning.json`.
+
+    own_base: the base model is no embedded world's, so that it must be named to measure what was made of it.
+    """
     return CARD.format(
         base_model=done["base_model"],
         concept=done["concept"],
@@ -37,5 +50,5 @@ def write_card(done: Mapping[str, Any]) -> str:
         settings="\n".join(f"| {name} | {value} |" for name, value in done["config"].items()),
         before=done["weights_before"][:16],
         after=done["weights_after"][:16],
-        task=done["task"] or NO_TASK,
+        command=write_command("THIS_FOLDER", done["base_model"] if own_base else "", done["task"]),
     )

@@ -11,11 +11,15 @@ from .errors import UserError
 
 def compare_methods(options: argparse.Namespace) -> int:
     """Print every method's AVA and its paired difference to a rival."""
-    from ..leaderboard.board import collect, duel, summarise
+    from ..leaderboard.board import collect, duel, list_worlds, summarise
     from ..leaderboard.load import load_together
     from ..leaderboard.terminal import make_board_table, make_duel_table
 
-    results = collect(load_together(options.records))
+    loaded = load_together(options.records)
+    worlds = list_worlds(loaded)
+    if len(worlds) > 1:
+        raise UserError(f"compare: records of {' and '.join(worlds)}: no AVA is of two worlds; compare each")
+    results = collect(loaded)
     methods = sorted({row.method for row in results})
     if options.rival not in methods:
         raise UserError(f"--rival {options.rival}: no records of it; methods: {', '.join(methods) or 'none'}")
@@ -86,12 +90,12 @@ def build_page(folders: Sequence[Path], out: Path | None) -> Path:
 
 def _tables(loaded: Sequence[Any]) -> list[Any]:
     """Return the board's tables where there are several concepts, else the task's own."""
-    from ..leaderboard.board import collect, duel, summarise
+    from ..leaderboard.board import collect, duel, list_worlds, summarise
     from ..leaderboard.rank import rows
     from ..leaderboard.terminal import make_board_table, make_duel_table, make_result_tables
 
     results = collect(loaded)
-    if len({row.task for row in results}) < 2:
+    if len({row.task for row in results}) < 2 or len(list_worlds(loaded)) > 1:
         return make_result_tables(rows(loaded))
     duels = duel(results)
     return [make_board_table(summarise(results)), *([make_duel_table(duels)] if duels else [])]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .card import NO_TASK
+from .card import write_command
 from .cli_commands import check_counts, choose_device, registry, set_threads, task_registry
 from .errors import UserError
 from .hub import locate
@@ -52,9 +52,8 @@ def unlearn_concept(options: argparse.Namespace) -> int:
     device = choose_device(options.device)
     order = place(order)
     out = unlearn_model(order, options.out, device, lambda line: print(line, file=sys.stderr))
-    task = order.task or NO_TASK
     print(f"unlearned: {out}")
-    print(f"measure it: unlearnbench evaluate --model {out} --task {task}")
+    print(f"measure it: {write_command(str(out), order.base, order.task)}")
     if not order.task:
         print(f"no task asks for {options.concept!r} yet: tasks/README.md says how to add one")
     return 0
@@ -82,7 +81,7 @@ def place(order: Any) -> Any:
     """
     world = find_world(order.model)
     if world is None:
-        return replace(order, task=find_task(order.concept, _guess_world(order.model)))
+        return replace(order, task=find_task(order.concept, _guess_world(order.model)), base=order.model)
     order = replace(
         order,
         model=str(world.pipeline_folder),

@@ -6,7 +6,7 @@ from typing import Any
 
 from .hub import Source
 from .plan import Cell
-from .tasks import Task
+from .tasks import Task, samples_of
 from .writing import OTHERS
 
 
@@ -55,7 +55,8 @@ def _images(cell: Cell) -> int:
     sizes = cell.suite.sizes
     retain = sizes.retain_same + _most_others(cell.task, sizes.retain_other) + sizes.retain_given
     indirect = sizes.indirect if cell.task.concept.indirect else 0
-    return _most_forget(cell.task, sizes.forget) * sizes.forget_samples + retain + indirect
+    drawn = _most_forget(cell.task, sizes.forget) * samples_of(cell.task, "forget", sizes)
+    return drawn + retain + indirect
 
 
 def _most_forget(task: Task, asked: int) -> int:

@@ -64,6 +64,7 @@ def cell_key(cell: Cell, world: Any, metrics: Registry[Entry], device: str, thre
         {
             "train": train_key(cell, world, device, threads),
             "task": [cell.task.id, cell.task.file.version, cell.task.concept.model_dump()],
+            "suite_targets": sorted(cell.task.suite_targets),  # shown by no retain prompt
             "sizes": cell.suite.sizes.model_dump(),
             "drawn": [cell.suite.unscored_below, cell.row.shown],
             "noise": [cell.row.noise, NOISE_VERSION],

@@ -15,13 +15,11 @@ import numpy as np
 import torch
 
 from .errors import UserError
-from .generators import Sampling, check_model, files_digest
+from .generators import LORA_FILE, Sampling, check_model, files_digest
 from .hub import find, is_hub_id
 from .points import ModelHolder
 
 Kind = Literal["pipeline", "lora", "function"]
-LORA_FILE = "pytorch_lora_weights.safetensors"
-"""Name under which diffusers and peft-based trainers save a LoRA."""
 
 
 def kind_of(model: str) -> Kind:
@@ -56,13 +54,15 @@ def check_there(model: str) -> None:
         find(model)
 
 
-def open_holder(model: str, base: Path, sampling: Sampling, device: str) -> "ModelHolder | FunctionHolder":
+def open_holder(
+    model: str, base: Path, sampling: Sampling, device: str, frozen: bool = False
+) -> "ModelHolder | FunctionHolder":
     """Return what opens a model when something must be drawn; base: the pipeline that a LoRA changes.
 
-    An empty `model` is the base itself.
+    An empty `model` is the base itself; frozen: as in ModelHolder, of the base.
     """
     if not model:
-        return ModelHolder(str(base), sampling, device)
+        return ModelHolder(str(base), sampling, device, frozen=frozen)
     kind = kind_of(model)
     if kind == "function":
         return FunctionHolder(model, sampling)

@@ -27,6 +27,7 @@ from .generators import (
 )
 from .memory import MemoryMeter
 from .progress import show_progress
+from .settings import settings_digest
 from .store import Store
 from .types import Problem
 
@@ -84,7 +85,8 @@ def clean_log(log: Mapping[str, Any]) -> dict[str, list[float | None]]:
 class ModelHolder:
     """A base model that is opened when first needed, and set to one point at a time.
 
-    lora: a LoRA's file or folder that is loaded into it.
+    lora: a LoRA's file or folder that is loaded into it. frozen: the model is a world's own, whose version
+    names all that it is set to; of any other the fingerprint tells that too, for a folder may be mended.
     """
 
     model: str
@@ -92,6 +94,7 @@ class ModelHolder:
     device: str
     dtype: torch.dtype = torch.float32
     lora: str = ""
+    frozen: bool = False
     current: str = ""
     opened: bool = field(default=False, init=False)
 
@@ -115,8 +118,12 @@ class ModelHolder:
 
     @cached_property
     def weights(self) -> str:
+        """Digest of the model as it was opened: its weights and, unless frozen, what else it is set to."""
         self.reset()
-        return weights_digest(self.pipeline)
+        weights = weights_digest(self.pipeline)
+        if self.frozen:
+            return weights
+        return hashlib.sha256((weights + settings_digest(self.pipeline)).encode()).hexdigest()
 
     def reset(self) -> None:
         """Set the denoiser to the base weights."""

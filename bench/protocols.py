@@ -173,6 +173,9 @@ class _Cells:
 
     def whole(self, column: str) -> int | None:
         """Return a whole number such as a seed; pandas wrote some of them as `1234.0`."""
+        text = self.values.get(column, "").strip()
+        if text.isdecimal():  # not by way of a float, which holds 53 bits
+            return int(text)
         value = self.number(column)
         if value is not None and (value != int(value) or value < 0):
             self.fail(column, f"is {self.values[column]!r}, not a whole number from 0 up")

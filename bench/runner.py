@@ -15,6 +15,7 @@ from .assemble import describe_cell, describe_point, name_captions, round_log
 from .environment import describe_environment
 from .generators import Sampling
 from .items import has_rows
+from .judges.packages import judge_versions
 from .keys import cell_key, pool_key, train_key
 from .measure import Place, PointScorer, Scored
 from .metrics import compute
@@ -29,6 +30,7 @@ from .registry import Entry, Registry
 from .scoring import Ask
 from .sheet import choose_columns, make_sheet
 from .store import Store, content_key
+from .tasks import Task
 from .types import View
 
 
@@ -172,7 +174,8 @@ class Runner:
         where = (world.id, model)
         if where not in self._holders:
             sampling = Sampling(world.steps, world.guidance, world.pixels, world.pixels)
-            self._holders[where] = open_holder(model, world.pipeline_folder, sampling, self.device)
+            frozen = not hasattr(world, "placed")  # no place of the user's, but files that ship or were made
+            self._holders[where] = open_holder(model, world.pipeline_folder, sampling, self.device, frozen)
         return self._holders[where]
 
     def _manifest(self, cell: Cell, world: Any) -> Manifest:
@@ -262,11 +265,17 @@ class Runner:
                 | name_captions(cell.task),
                 "metrics": {entry.name: entry.version for entry in self.metrics.values()},
                 "seconds": round(time.monotonic() - started, 3),
-                "environment": describe_environment(self.device, self.threads),
+                "environment": describe_environment(self.device, self.threads) | _describe_judge(cell.task),
                 "command": self.command,
                 **measured,
             }
         )
+
+
+def _describe_judge(task: Task) -> dict[str, Any]:
+    """Return the versions of the packages that a task's judge answers by, nothing where it needs none."""
+    found = judge_versions(task.file.judge)
+    return {"judge_packages": found} if found else {}
 
 
 def _is_base(cell: Cell) -> bool:

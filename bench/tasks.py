@@ -109,6 +109,11 @@ class Task:
     """All targets of the world (of every family, tuning included): no retain prompt shows one."""
 
 
+def samples_of(task: Task, split: str, sizes: PromptSizes) -> int:
+    """Return how many images a prompt is drawn: of a published file one, from the seed that it gives."""
+    return sizes.forget_samples if split == "forget" and task.file.protocol is None else 1
+
+
 def read_task_files(folders: list[Path]) -> list[TaskFile]:
     """Read every task TOML under the folders; raises UserError naming file and key."""
     paths = [

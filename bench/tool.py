@@ -45,6 +45,7 @@ class Order:
     image_size: int | None = None
     seed: int = 0
     task: str = ""  # that measures it, for the card
+    base: str = ""  # model that it is measured beside, where that is no embedded world's own
 
 
 def unlearn_model(
@@ -246,4 +247,4 @@ def _write_beside(
         "environment": describe_environment(device, torch.get_num_threads()),
     }
     out.joinpath("unlearning.json").write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
-    out.joinpath("README.md").write_text(write_card(done), encoding="utf-8")
+    out.joinpath("README.md").write_text(write_card(done, bool(order.base)), encoding="utf-8")

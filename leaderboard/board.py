@@ -56,6 +56,11 @@ class Duel:
     detectable: float
 
 
+def list_worlds(loaded: Iterable[Loaded]) -> list[str]:
+    """Return the worlds of the evaluated concepts: an AVA over two of them would be of nothing."""
+    return sorted({entry.record.task.world for entry in loaded if entry.record.task.role == "evaluated"})
+
+
 def collect(loaded: Iterable[Loaded]) -> list[Result]:
     """Return every method's result on every evaluated concept, by method and task.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from ..bench.pool import KD
 from ..bench.types import Value, missing
-from .board import FEWEST_CONCEPTS, Duel, duel, measure
+from .board import FEWEST_CONCEPTS, Duel, duel, list_worlds, measure
 from .columns import COLUMNS, Column
 from .comparison import Comparison, compare_images
 from .declared import read_groups
@@ -49,11 +49,12 @@ class Board:
 
 
 def make_board(loaded: Sequence[Loaded], looks: Mapping[str, Look], pooled: PooledValues) -> Board | None:
-    """Return the board of these records, None where no method was measured on two evaluated concepts."""
+    """Return the board of these records, None where no method was measured on two evaluated concepts of one
+    world, or the records are of several worlds."""
     groups = read_groups(loaded)
     results = [measure(group) for group in groups]
     tasks = {row.task for row in results}
-    if len(tasks) < 2:
+    if len(tasks) < 2 or len(list_worlds(loaded)) > 1:
         return None
     standings = [with_pooled(row, pooled) for row in stand(loaded, results)]
     duels = duel(results)

@@ -44,7 +44,10 @@ def name_entry(record: Record) -> str:
 
 
 def stand(loaded: Sequence[Loaded], results: Sequence[Result]) -> list[Standing]:
-    """Return the board's rows: references, noise floor, then methods by AVA; nothing ranks the first two."""
+    """Return the board's rows: references, noise floor, then methods by AVA; nothing ranks the first two.
+
+    A method that lacks some of the concepts stands behind those that have them all: its mean is of others.
+    """
     evaluated = [e for e in loaded if e.record.source == "measured" and e.record.task.role == "evaluated"]
     ties = tied_methods(results)
     lines = {line.method: line for line in summarise(results)}
@@ -52,13 +55,15 @@ def stand(loaded: Sequence[Loaded], results: Sequence[Result]) -> list[Standing]
     for entry in evaluated:
         grouped.setdefault(name_entry(entry.record), []).append(entry)
     rows = [_stand(name, entries, lines, ties) for name, entries in grouped.items()]
-    return sorted(rows, key=_order)
+    concepts = len({row.task for row in results})
+    return sorted(rows, key=lambda row: _order(row, concepts))
 
 
-def _order(row: Standing) -> tuple[int, float, str]:
+def _order(row: Standing, concepts: int) -> tuple[int, bool, float, str]:
     place = ("reference", "noise floor", "method").index(row.role)
-    ava = row.line.ava if row.line is not None and row.line.concepts else -1.0
-    return (place, -ava, row.name)
+    found = row.line.concepts if row.line is not None else 0
+    ava = row.line.ava if row.line is not None and found else -1.0
+    return (place, found < concepts, -ava, row.name)
 
 
 def _stand(

@@ -17,7 +17,7 @@ from .rank import Row
 
 MARKS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Thresholds of the table. At 0 every detection counts, however unsure."""
-GRID = np.linspace(0, 1, 101)
+GRID = np.arange(101) / 100  # the very numbers that `.57` and the like are, as linspace's are not
 """Thresholds of the chart and of the file."""
 
 

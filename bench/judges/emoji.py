@@ -32,6 +32,10 @@ COLOUR_TOLERANCE = 40.0
 """Greatest distance (Euclidean, of 8-bit sRGB) between a border and the colour that it counts as."""
 
 
+SCORE_DIGITS = 6
+"""Decimals of a judge's scores: item rows keep no more, and both must be on one side of a threshold."""
+
+
 @dataclass(frozen=True)
 class Verdicts:
     """What a judge says of n images. found: columns subject, style, background; features: (n, d) float32.

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .emoji import NOTHING, Verdicts, verdicts_of
+from .emoji import NOTHING, SCORE_DIGITS, Verdicts, verdicts_of
 from .nudenet import TARGET
 from .pinned import package_file
 
@@ -33,7 +33,7 @@ class OpenNsfwJudge:
 
     def judge(self, images: np.ndarray) -> Verdicts:
         """Judge (n, H, W, 3) uint8 images: `nudity` or `nothing known`."""
-        scores = self.scores(images)
+        scores = self.scores(images).round(SCORE_DIGITS)
         answers = [TARGET if score >= THRESHOLD else NOTHING for score in scores]
         return verdicts_of("subject", answers, self.scorer.embed_images(images), scores)
 

@@ -1,6 +1,7 @@
 """What judges need beside the world: packages that carry their weights, and photographs of the user's."""
 
 from dataclasses import dataclass, replace
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 from ..generators import files_digest
@@ -46,6 +47,19 @@ PACKAGES = {
     "resnet50": [TIMM],
 }
 """By the judge's name; bench/judges/README.md tells what was found about the licences."""
+
+
+RUNTIMES = {"nudenet": ("onnxruntime", "cv2"), "opennsfw": ("onnxruntime",)}
+"""By the judge's name: import names of what its package reads and judges images with."""
+
+
+def judge_versions(judge: str) -> dict[str, str]:
+    """Return the versions of the installed packages that a judge (`name@version`) answers by: its weights are
+    pinned, but not what is made of them."""
+    name = judge.partition("@")[0]
+    wanted = [*(package.where for package in PACKAGES.get(name, [])), *RUNTIMES.get(name, ())]
+    known = packages_distributions() if wanted else {}
+    return {found: version(found) for where in wanted for found in sorted(set(known.get(where, [])))}
 
 
 def judge_sources(judge: str, data: Path) -> list[Source]:

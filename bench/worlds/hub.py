@@ -13,7 +13,7 @@ from ..errors import UserError
 from ..extractors import INCEPTION_FILE, PICTURES, embed_files
 from ..generators import files_digest
 from ..hub import Source, find
-from ..judges.packages import FACES, judge_digest, judge_sources, resnet50_source
+from ..judges.packages import FACES, judge_digest, judge_sources, judge_versions, resnet50_source
 from ..tasks import PromptSizes, Task
 from ..types import Problem, Prompt
 from ..writing import write_prompts
@@ -49,8 +49,7 @@ class HubWorld:
     _drawn: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def placed(self, **where: Any) -> "HubWorld":
-        """Return the world with another model, CLIP, data folder, number of steps or size; None changes
-        nothing."""
+        """Return the world with another model, CLIP, data folder, steps or size; None changes nothing."""
         given = {name: value for name, value in where.items() if value is not None}
         for name in ("source", "clip"):
             if name in given:
@@ -100,7 +99,7 @@ class HubWorld:
             "drawn": [self.steps, self.guidance, self.images, self.image_size],
             "task": task.file.model_dump(exclude={"concepts", "summary", "paper"}),
             "prompts": [files_digest(str(self.data / named.file)) for named in published],
-            "judge": judge_digest(task.file.judge, self.data),
+            "judge": [judge_versions(task.file.judge), judge_digest(task.file.judge, self.data)],
         }
 
     def sources(self, task: Task) -> list[Source]:

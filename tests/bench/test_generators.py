@@ -17,9 +17,17 @@ from unlearnbench.bench.generators import (
     relative_distance,
     weights_digest,
 )
+from unlearnbench.bench.points import ModelHolder
 from unlearnbench.bench.sampling import Request, draw_batch
 
 from ..methods.families import build_family
+
+CHANGES = {
+    "vae/config.json": ('"scaling_factor": ', '"scaling_factor": 1'),
+    "text_encoder/config.json": ('"quick_gelu"', '"gelu"'),
+    "tokenizer/tokenizer_config.json": ('"model_max_length": ', '"model_max_length": 1'),
+}
+"""File -> a text in it and what another model has there instead; no weight changes by it."""
 
 
 @pytest.fixture
@@ -75,3 +83,18 @@ def test_drawing_leaves_the_fingerprint_and_a_methods_hook_changes_it(tmp_path: 
     assert generator.fingerprint == before
     pipeline.unet.register_forward_hook(lambda module, inputs, output: None)
     assert generator.fingerprint != before
+
+
+@pytest.mark.parametrize("file", CHANGES)
+def test_equal_weights_under_other_settings_are_another_model(folder: Path, file: str) -> None:
+    """Mended in place, a folder was measured again, on the images that it drew before."""
+
+    def fingerprint() -> str:
+        return ModelHolder(str(folder), Sampling(1, 2.0, 32, 32), "cpu").fingerprint
+
+    before, place = fingerprint(), folder / file
+    assert fingerprint() == before
+    text = place.read_text(encoding="utf-8")
+    assert CHANGES[file][0] in text
+    place.write_text(text.replace(*CHANGES[file]), encoding="utf-8")
+    assert fingerprint() != before

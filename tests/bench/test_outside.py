@@ -14,13 +14,13 @@ import torch
 from unlearnbench.bench.cli import main
 from unlearnbench.bench.cli_commands import registry
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.generators import Sampling, open_pipeline
+from unlearnbench.bench.generators import Sampling, load_lora, open_pipeline
 from unlearnbench.bench.outside import _once, kind_of, load_function, model_digest, name_models
 from unlearnbench.bench.plan import Cell
 from unlearnbench.bench.points import ModelHolder
 from unlearnbench.bench.records import read_items, read_record
 from unlearnbench.bench.runner import Runner
-from unlearnbench.bench.sampling import Drawing, Request
+from unlearnbench.bench.sampling import Drawing, Request, draw_batch
 from unlearnbench.bench.store import Store
 
 from ..conftest import SMALL
@@ -31,19 +31,21 @@ def base() -> Path:
     return Path(registry("worlds")["tiny"].load()().pipeline_folder)
 
 
-def _lora(base: Path, folder: Path, scale: float) -> Path:
-    """Save a LoRA of the tiny world's UNet; scale 0: it changes nothing."""
+def _lora(base: Path, folder: Path, scale: float, alpha: int = 2) -> Path:
+    """Save a LoRA of the tiny world's UNet, of rank 2; scale 0: it changes nothing."""
     from diffusers import StableDiffusionPipeline
     from peft import LoraConfig
     from peft.utils import get_peft_model_state_dict
 
     pipeline = open_pipeline(base, "cpu")
     torch.manual_seed(0)
-    pipeline.unet.add_adapter(LoraConfig(r=2, target_modules=["to_q", "to_v"], init_lora_weights="gaussian"))
+    parts = {"r": 2, "lora_alpha": alpha, "target_modules": ["to_q", "to_v"]}
+    pipeline.unet.add_adapter(LoraConfig(**parts, init_lora_weights="gaussian"))
     for name, tensor in pipeline.unet.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(tensor, std=scale)
-    StableDiffusionPipeline.save_lora_weights(str(folder), get_peft_model_state_dict(pipeline.unet))
+    state = get_peft_model_state_dict(pipeline.unet)
+    StableDiffusionPipeline.save_lora_weights(str(folder), state, unet_lora_adapter_metadata=parts)
     return folder
 
 
@@ -76,6 +78,28 @@ def test_a_folder_and_loras_are_points_of_one_frontier(
     assert own[1] == own[0]  # a LoRA of zeros changes no image
     assert own[2] != own[0]
     assert own[3] == own[2]  # the file alone is the folder's
+
+
+def test_a_lora_that_fits_in_part_is_refused(base: Path, tmp_path: Path) -> None:
+    """diffusers loads what fits and warns of the rest: a model that nobody trained would be measured."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(_lora(base, tmp_path / "whole", 1.0) / "pytorch_lora_weights.safetensors")
+    mixed = {n.replace("up_blocks.0", "up_blocks.9"): tensor for n, tensor in tensors.items()}
+    assert mixed.keys() != tensors.keys()
+    assert mixed.keys() & tensors.keys()
+    save_file(mixed, tmp_path / "mixed.safetensors")
+    with pytest.raises(UserError, match=r"mixed\.safetensors: .* of its tensors"):
+        load_lora(open_pipeline(base, "cpu"), str(tmp_path / "mixed.safetensors"))
+
+
+def test_a_lora_of_another_alpha_is_another_model(base: Path, tmp_path: Path) -> None:
+    """Its tensors are the same, but not what they add."""
+    loras = [_lora(base, tmp_path / f"alpha-{alpha}", 1.0, alpha) for alpha in (2, 1)]
+    holders = [ModelHolder(str(base), Sampling(1, 2.0, 32, 32), "cpu", lora=str(lora)) for lora in loras]
+    images = [draw_batch(holder.generator("", None), [Request("a cat face", 0)]) for holder in holders]
+    assert (images[0] != images[1]).any()
+    assert holders[0].fingerprint != holders[1].fingerprint
 
 
 def test_a_model_that_moved_is_drawn_where_it_lies_now(

@@ -173,3 +173,20 @@ def test_other_mistakes_are_named(tmp_path: Path) -> None:
     (tmp_path / "cat.jpg").write_bytes(b"")
     with pytest.raises(UserError, match=r"cat\.jpg: row 1: name: not of the form"):
         read_protocol("unlearncanvas", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [("sd_guidance_scale", "nan"), ("sd_guidance_scale", "inf"), ("sd_seed", "nan"), ("sd_seed", "-1")],
+)
+def test_what_no_image_can_be_drawn_with_is_named(tmp_path: Path, column: str, cell: str) -> None:
+    path = tmp_path / "i2p.csv"
+    path.write_text(f"prompt,{column}\na person,{cell}\n", encoding="utf-8")
+    with pytest.raises(UserError, match=rf"row 2: {column}: is "):
+        read_protocol("i2p", path)
+
+
+def test_a_long_seed_is_read_to_its_last_digit(tmp_path: Path) -> None:
+    path = tmp_path / "i2p.csv"
+    path.write_text("prompt,sd_seed\na person,9007199254740993\n", encoding="utf-8")
+    assert read_protocol("i2p", path)[0].seed == 2**53 + 1

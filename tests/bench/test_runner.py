@@ -156,6 +156,15 @@ def test_metric_versions_are_part_of_the_key(make_runner: Callable[..., Runner],
     assert runner.cell_key(cell) != before
 
 
+def test_a_new_target_of_the_world_changes_the_keys_of_references_too(
+    make_runner: Callable[..., Runner], make_cell: Any
+) -> None:
+    """No retain prompt shows a target of any task: with another one the prompts are others."""
+    runner, cell = make_runner(), make_cell()
+    task = replace(cell.task, suite_targets=cell.task.suite_targets | {"robot"})
+    assert runner.cell_key(replace(cell, task=task)) != runner.cell_key(cell)
+
+
 def test_fd_is_pooled_over_concepts_from_the_shown_points(
     make_runner: Callable[..., Runner],
     make_cell: Any,

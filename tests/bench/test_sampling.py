@@ -7,19 +7,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+from transformers import CLIPConfig, CLIPImageProcessor
 
 from unlearnbench.bench import sampling as module
-from unlearnbench.bench.generators import Sampling
+from unlearnbench.bench.generators import Generator, Sampling, open_pipeline
 from unlearnbench.bench.sampling import (
     Drawing,
     Request,
     decode_png,
+    draw_batch,
     encode_png,
     image_key,
     micro_batch,
     noise_seed,
 )
 from unlearnbench.bench.store import Store
+
+from ..methods.tiny import build_pipeline
 
 SETTINGS = Sampling(steps=4, guidance=2.0, height=8, width=8)
 
@@ -177,3 +182,30 @@ def test_a_broken_run_draws_the_same_batches(tmp_path: Path, monkeypatch: pytest
 )
 def test_a_batch_is_smaller_where_images_are_large(device: str, side: int, images: int) -> None:
     assert micro_batch(device, Sampling(2, 1.0, side, side)) == images
+
+
+def test_a_safety_checker_blackens_no_image(tmp_path: Path) -> None:
+    """Stable Diffusion 1's folders carry one: a base that draws nudity was measured as one that does not."""
+    tokens, folder = tmp_path / "tokens", tmp_path / "model"
+    tokens.mkdir()
+    pipeline = build_pipeline(tokens)
+    pipeline.set_progress_bar_config(disable=True)
+    small = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    sight = small | {"image_size": 16, "patch_size": 8}
+    checker = StableDiffusionSafetyChecker(CLIPConfig(text_config=small, vision_config=sight))
+    checker.concept_embeds_weights.data.fill_(-2)  # no image is as unlike a concept as that: all are flagged
+    pipeline.register_modules(
+        safety_checker=checker,
+        feature_extractor=CLIPImageProcessor(
+            size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}
+        ),
+    )
+    pipeline.register_to_config(requires_safety_checker=True)
+    pipeline.save_pretrained(folder)
+    opened = open_pipeline(folder, "cpu")
+    generator = Generator(opened, Sampling(1, 2.0, 16, 16), "")
+    before = generator.fingerprint
+    assert not opened("a cat", num_inference_steps=1, height=16, width=16, output_type="np").images.any()
+    assert draw_batch(generator, [Request("a cat", 0)]).any()
+    assert opened.safety_checker is not None  # what is saved of it is whole
+    assert generator.fingerprint == before

@@ -9,6 +9,7 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 
+from unlearnbench.bench.card import write_command
 from unlearnbench.bench.cli import main
 from unlearnbench.bench.cli_commands import registry, task_registry
 from unlearnbench.bench.cli_unlearn import find_task, place, read_settings
@@ -186,6 +187,17 @@ def test_a_task_of_another_kind_of_model_is_never_suggested(base: Path, tmp_path
     assert place(Order(str(model), "dog")).task == ""
     assert place(Order(str(model), "church")).task == "classes/church@sdxl"
     assert place(Order("nobody/here", "church")).task == ""
+
+
+def test_a_model_of_ones_own_is_measured_beside_its_own_base(tmp_path: Path) -> None:
+    """A LoRA of Stable Diffusion 1.4 was to be put on 1.5, which the task's world has for its base."""
+    model = tmp_path / "a model"
+    model.mkdir()
+    (model / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    order = place(Order(str(model), "church"))
+    command = write_command("out", order.base, order.task)
+    assert command == (f"unlearnbench evaluate --model out --base-model '{model}' --task classes/church@sd15")
+    assert place(Order("tiny", "cat face")).base == ""
 
 
 @pytest.mark.parametrize("model", ["tiny", "folder"])

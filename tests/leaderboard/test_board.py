@@ -9,10 +9,13 @@ from rich.console import Console
 
 from unlearnbench.bench.cli import main
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.records import TaskInfo
+from unlearnbench.bench.records import MethodInfo, TaskInfo
+from unlearnbench.bench.stats.frontier import measure_frontier
 from unlearnbench.leaderboard.board import Result, collect, duel, summarise
+from unlearnbench.leaderboard.board_page import make_board
 from unlearnbench.leaderboard.declared import read_groups
 from unlearnbench.leaderboard.load import load
+from unlearnbench.leaderboard.standing import stand, tied_methods
 from unlearnbench.leaderboard.terminal import make_board_table, make_duel_table
 
 from .synthetic import CONFIG, write
@@ -169,3 +172,42 @@ def test_tables_render(tmp_path: Path) -> None:
     text = console.export_text()
     assert "0.500" in text
     assert "+0.100" in text
+
+
+def test_more_concepts_than_can_be_enumerated_are_compared_too() -> None:
+    frontier = measure_frontier([[0.9, 1.0]] * 2, [[0.9, 0.8]] * 2)
+    better = measure_frontier([[0.9, 1.0]] * 2, [[0.95, 0.85]] * 2)
+    results = [
+        Result(method, f"classes/{k}@emoji", (0,), 2, found)
+        for method, found in (("balanced", better), ("gradient_sum", frontier))
+        for k in range(23)
+    ]
+    [found] = duel(results)
+    assert found.comparison.n == 23
+    assert found.comparison.p < 1e-4
+    assert tied_methods(results)["balanced"] == ["balanced"]
+
+
+def test_no_number_is_of_two_worlds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photographs = _task("tench").model_copy(update={"id": "classes/tench@sd14", "world": "sd14@1"})
+    for task in (_task("fox"), _task("owl"), photographs):
+        _write(tmp_path, "balanced", concept=task.concept, task=task)
+        _write(tmp_path, "gradient_sum", concept=task.concept, task=task)
+    assert make_board(load(tmp_path), {}, {}) is None
+    assert main(["compare", str(tmp_path)]) == 2
+    assert "records of emoji@1 and sd14@1: no AVA is of two worlds" in capsys.readouterr().err
+    assert main(["leaderboard", str(tmp_path), "--out", str(tmp_path / "page")]) == 0
+    assert "AVA" not in capsys.readouterr().out
+
+
+def test_a_row_that_lacks_a_concept_stands_behind_those_that_have_all(tmp_path: Path) -> None:
+    """Its mean is of other concepts: a method that failed on the hard ones stood first."""
+    for concept in ("fox", "owl"):
+        _write(tmp_path, "gradient_sum", concept=concept)
+    easy = MethodInfo(name="mine", version=1, summary="", paper="", config={})
+    _write(tmp_path, "balanced", concept="fox", method=easy, tag="mine")
+    loaded = load(tmp_path)
+    results = collect(loaded)
+    ava = {line.method: line.ava for line in summarise(results)}
+    assert ava["mine"] > ava["gradient_sum"]
+    assert [row.name for row in stand(loaded, results)] == ["gradient_sum", "mine"]

@@ -49,6 +49,20 @@ def test_counts_are_those_of_the_rows(found: list[Row]) -> None:
         assert line.cells[over.marks.index(0.6)][0] == int(forget["target_found"].sum())
 
 
+def test_a_score_at_a_threshold_is_flagged_in_file_and_table_alike(found: list[Row]) -> None:
+    row = next(row for row in found if row.label == "balanced")
+    items = row.source.items
+    assert items is not None
+    scores = np.resize(np.arange(101) / 100, len(items))
+    items["target_score"] = np.where(items["split"] == "retain", np.nan, scores)
+    text = thresholds.to_csv([row])
+    assert text is not None
+    over = thresholds.make_thresholds([row], assign_looks(found))
+    assert over is not None
+    told = {float(line["threshold"]): int(line["flagged"]) for line in csv.DictReader(io.StringIO(text))}
+    assert [told[mark] for mark in over.marks] == [flagged for flagged, _ in over.lines[0].cells]
+
+
 def test_a_judge_that_failed_has_no_curve(found: list[Row]) -> None:
     row = next(row for row in found if row.label == "balanced")
     items = row.source.items

@@ -13,19 +13,21 @@ import open_clip
 import pytest
 from safetensors.torch import save_model
 
+from unlearnbench.bench.asks import list_asks
 from unlearnbench.bench.cli import main
 from unlearnbench.bench.cli_check import Origin
 from unlearnbench.bench.cli_commands import registry, suites_folder, task_registry
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.judges import nudenet
+from unlearnbench.bench.judges import nudenet, packages
 from unlearnbench.bench.judges.nudenet import EXPOSED, NudeNetJudge
-from unlearnbench.bench.judges.packages import Package, judge_sources
+from unlearnbench.bench.judges.packages import Package, judge_sources, judge_versions
 from unlearnbench.bench.judges.zero_shot import ClipScorer, ZeroShotJudge
 from unlearnbench.bench.keys import cell_key, train_key
 from unlearnbench.bench.measure import PointScorer
 from unlearnbench.bench.metrics.ua import threshold_curve
-from unlearnbench.bench.plan import Cell, MethodRow, Suite
+from unlearnbench.bench.plan import Cell, MethodRow, Suite, read_suite
 from unlearnbench.bench.records import read_items, read_record
+from unlearnbench.bench.runner import _describe_judge
 from unlearnbench.bench.sampling import decode_png
 from unlearnbench.bench.scoring import image_digest
 from unlearnbench.bench.store import Store
@@ -124,6 +126,21 @@ def test_a_judges_packages_and_photographs_are_listed(tmp_path: Path) -> None:
     assert judge_sources("clip-zero-shot@1", tmp_path) == []
     here = Package("judge", "pytest", extra="dev")
     assert here.folder == Path(pytest.__file__).parent
+
+
+def test_the_versions_of_a_judges_packages_are_told_and_keyed(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its weights are pinned by digest; how the package reads boxes out of them is not."""
+    monkeypatch.setitem(packages.PACKAGES, "nudenet", [Package("judge", "pytest", extra="dev")])
+    task = task_registry()["nudity/nudity@sd14"]
+    found = judge_versions("nudenet@1")
+    assert found["pytest"] == pytest.__version__
+    assert _describe_judge(task) == {"judge_packages": found}
+    assert judge_versions("clip-zero-shot@1") == {}
+    before = world.inputs(task)
+    monkeypatch.setattr(packages, "version", lambda name: "0.0")
+    assert world.inputs(task) != before
 
 
 class _Detector:
@@ -226,6 +243,23 @@ def test_prompts_come_from_the_published_file_and_never_ask_for_the_target_elsew
     given = [p for p in prompts if p.given]
     assert given
     assert all(p.asked["subject"] in ("Amy Adams", "Andrew Garfield", "Anne Hathaway") for p in given)
+
+
+def test_the_paper_suite_draws_as_many_images_of_a_target_as_the_published_protocols(world: Any) -> None:
+    """Eight templates, each drawn once, gave a class eight images; Imagenette's protocols draw 500."""
+    suite = read_suite(suites_folder() / "sd14-paper.toml")
+    tasks = task_registry()
+    forget = {
+        name: [a for a in list_asks(world, tasks[name], suite.sizes, 0) if a.prompt.split == "forget"]
+        for name in suite.tasks
+    }
+    for name, asks in forget.items():
+        assert len({(ask.prompt.text, ask.seed) for ask in asks}) == len(asks)
+        if tasks[name].file.protocol is None:
+            assert 480 <= len(asks) <= 520
+    # a published prompt is drawn once, from the seed that its file gives
+    assert sorted(ask.seed for ask in forget["nudity/nudity@sd14"]) == list(range(1001, 1008))
+    assert sorted(ask.seed for ask in forget["celebrities/adam-driver@sd14"]) == [0, 1, 2]
 
 
 def test_training_prompts_and_evaluation_prompts_do_not_overlap(world: Any) -> None:

@@ -1,0 +1,53 @@
+"""What a pipeline is set to beside its weights: configurations, tokenizers, the scales of LoRAs."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+ASIDE = ("scheduler", "safety_checker", "feature_extractor", "image_encoder")
+"""Components that are named elsewhere (the scheduler), or that no image drawn from a prompt depends on."""
+SAVED = ("architectures", "dtype", "torch_dtype", "transformers_version", "requires_safety_checker")
+"""Keys of configurations that tell how something was saved; precision shows in the weights."""
+
+
+def settings_digest(pipeline: Any) -> str:
+    """Return the sha256 over all that tells two pipelines of equal weights and one scheduler apart."""
+    parts = {name: part for name, part in pipeline.components.items() if name not in ASIDE}
+    own = {key: value for key, value in dict(pipeline.config).items() if key not in pipeline.components}
+    found = {"pipeline": _kept(own)} | {name: _describe(part) for name, part in parts.items()}
+    return hashlib.sha256(json.dumps(found, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _describe(part: Any) -> Any:
+    """Return what a component is set to, as JSON; None where there is none."""
+    if isinstance(part, torch.nn.Module):
+        config = getattr(part, "config", {})
+        plain = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+        return {"config": _kept(plain), "scales": _scales(part)}
+    return _describe_tokenizer(part) if hasattr(part, "get_vocab") else type(part).__name__
+
+
+def _describe_tokenizer(tokenizer: Any) -> dict[str, Any]:
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    rules = {} if fast is None else json.loads(fast.to_str())
+    # a call leaves its own padding and truncation there
+    rules = {key: value for key, value in rules.items() if key not in ("padding", "truncation")}
+    return {
+        "vocabulary": tokenizer.get_vocab(),
+        "rules": rules,
+        "longest": tokenizer.model_max_length,
+        "special": {name: str(token) for name, token in tokenizer.special_tokens_map.items()},
+    }
+
+
+def _kept(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if not key.startswith("_") and key not in SAVED}
+
+
+def _scales(module: torch.nn.Module) -> dict[str, Any]:
+    """Return by what factor each adapted layer adds its LoRAs: alpha over rank, no part of the weights."""
+    layers = [(name, layer) for name, layer in module.named_modules() if hasattr(layer, "lora_A")]
+    return {name: dict(layer.scaling) for name, layer in layers if isinstance(layer.scaling, dict)}
