@@ -171,7 +171,8 @@ class Runner:
     def _holder(self, world: Any, model: str = "") -> Any:
         where = (world.id, model)
         if where not in self._holders:
-            sampling = Sampling(world.steps, world.guidance, world.pixels, world.pixels)
+            scheduler = getattr(world, "scheduler", "")
+            sampling = Sampling(world.steps, world.guidance, world.pixels, world.pixels, scheduler=scheduler)
             self._holders[where] = open_holder(model, world.pipeline_folder, sampling, self.device)
         return self._holders[where]
 
@@ -258,7 +259,7 @@ class Runner:
             update={
                 "key": key,
                 "status": "failed" if "error" in measured else "ok",
-                "sampling": {**vars(holder.sampling), "dtype": str(holder.dtype), "noise": cell.row.noise},
+                "sampling": {**holder.sampling.stated(), "dtype": str(holder.dtype), "noise": cell.row.noise},
                 "metrics": {entry.name: entry.version for entry in self.metrics.values()},
                 "seconds": round(time.monotonic() - started, 3),
                 "environment": describe_environment(self.device, self.threads),

@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import UserError
 from ..hub import Source
 from .pinned import find_package, how_to_install
 
+CANVAS = "unlearncanvas"
+"""Folder of the user's data with UnlearnCanvas' classifiers: `style` and `object`."""
 FACES = "faces"
 """Folder of the user's data with a folder of photographs for each name."""
 
@@ -48,4 +51,25 @@ def judge_sources(judge: str, data: Path) -> list[Source]:
         found.append(
             Source("judge: a folder of photographs for each name", str(data / FACES), "yours", hub=False)
         )
+    if name == CANVAS:
+        licence = "its README says MIT, no licence file"
+        for part in ("style", "object"):
+            where = str(choose_file(data / CANVAS, part))
+            found.append(Source(f"judge: UnlearnCanvas' {part} classifier", where, licence, hub=False))
     return found
+
+
+def choose_file(folder: Path, name: str) -> Path:
+    """Return the file of weights of a name: the .safetensors where it is there, else the .pth."""
+    safe = folder / f"{name}.safetensors"
+    return safe if safe.is_file() else folder / f"{name}.pth"
+
+
+def find_weights(folder: Path, name: str) -> Path:
+    """Return the file of weights of a name; raises UserError where there is none."""
+    path = choose_file(folder, name)
+    if not path.is_file():
+        raise UserError(
+            f"{path}: no such file (nor {name}.safetensors): the classifier is the user's to supply"
+        )
+    return path

@@ -29,7 +29,7 @@ def build_prompts(task: Task, sizes: PromptSizes, data: Path) -> list[Prompt]:
         *writer.about([name for name in names if name in given], sizes.retain_given, given=True),
         *writer.plain(sizes.retain_other),
     ]
-    return _halve([*forget, *retain])
+    return halve([*forget, *retain])
 
 
 def _forget(writer: "_Writer", data: Path) -> Iterator[Prompt]:
@@ -98,7 +98,7 @@ class _Writer:
         )
 
 
-def _halve(prompts: Sequence[Prompt]) -> list[Prompt]:
+def halve(prompts: Sequence[Prompt]) -> list[Prompt]:
     """Give every second prompt of a split, in order of its hash, to half B."""
     halves: dict[str, Literal["A", "B"]] = {}
     for split in dict.fromkeys(prompt.split for prompt in prompts):
