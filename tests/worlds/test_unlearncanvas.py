@@ -262,6 +262,7 @@ def test_cells_of_both_families_run_on_a_tiny_model(
         ("steps = 100, checkpoints = [50, 100]", "steps = 1, checkpoints = [1]"), ("batch = 8", "batch = 2"),
         ('"styles/mosaic@unlearncanvas", ', ""), ("forget = 20", "forget = 5"),
         ("retain_same = 45", "retain_same = 6"), ("retain_given = 10", "retain_given = 2"),
+        ("unlearncanvas-pilot", "canvas-small"),
     ):  # fmt: skip
         assert long in text
         text = text.replace(long, short)
@@ -291,3 +292,4 @@ def test_cells_of_both_families_run_on_a_tiny_model(
         other = "style" if record.task.family == "classes" else "subject"
         hits = (fresh[f"asked_{other}"] == fresh[f"found_{other}"]).mean()
         assert values["CRA"].value == pytest.approx(hits, abs=1e-6)
+    assert main(["validate", str(out)]) == 0  # its prompts are the task's, told from the rows alone
