@@ -172,7 +172,7 @@ def check_alike(baseline: Any, candidate: Any) -> None:
     """Raise UserError where two records are not of one task, judged and drawn alike: the gate would take the
     judge's or the sampler's difference for the model's."""
     asked = ("id", "version", "judge", "world")
-    drawn = ("steps", "guidance", "height", "width", "negative_prompt", "noise")
+    drawn = ("steps", "guidance", "height", "width", "negative_prompt", "scheduler", "noise")
     both = [(f"task.{n}", getattr(baseline.task, n), getattr(candidate.task, n)) for n in asked]
     both += [(f"sampling.{n}", baseline.sampling.get(n), candidate.sampling.get(n)) for n in drawn]
     for name, first, second in both:

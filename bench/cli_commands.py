@@ -50,17 +50,15 @@ def open_folder_world(folder: Path) -> Any:
 def _plugin_task_files() -> list[Any]:
     import importlib.util
 
-    from .config import build, read_toml
     from .registry import build_registry
-    from .tasks import TaskFile
+    from .tasks import read_task_file
 
     found = []
     for entry in build_registry("tasks", lambda: iter(())).values():
         spec = importlib.util.find_spec(entry.module)
         if spec is None or spec.origin is None or not entry.file:
             raise UserError(f"task plug-in {entry.name!r} of {entry.distribution}: REGISTER names no `file`")
-        path = Path(spec.origin).with_name(entry.file)
-        found.append(build(TaskFile, read_toml(path), str(path)))
+        found.append(read_task_file(Path(spec.origin).with_name(entry.file)))
     return found
 
 

@@ -96,7 +96,7 @@ def infer_sizes(items: pd.DataFrame, indirect: int) -> PromptSizes:
     return PromptSizes(
         forget=prompts,
         forget_samples=samples,
-        retain_same=int((fresh["relation"] == "same").sum()),
+        retain_same=int(fresh["relation"].isin(["same", "crossed"]).sum()),
         retain_other=int((fresh["relation"] == "other").sum()),
         retain_given=len(given),
         indirect=asked or indirect,

@@ -20,13 +20,21 @@ from .hub import find
 
 @dataclass(frozen=True)
 class Sampling:
-    """Settings of the pipeline's call; a part of every fingerprint and record."""
+    """Settings of the pipeline's call; a part of every fingerprint and record.
+
+    scheduler: of `bench/schedulers.py`, set when the pipeline is opened; "" = the one that its folder names.
+    """
 
     steps: int
     guidance: float
     height: int
     width: int
     negative_prompt: str = ""
+    scheduler: str = ""
+
+    def stated(self) -> dict[str, Any]:
+        """Return the settings as fingerprints and records hold them: a folder's own scheduler goes unsaid."""
+        return {name: value for name, value in vars(self).items() if name != "scheduler" or value}
 
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
@@ -58,7 +66,7 @@ class Generator:
             "delta": self.delta,
             "pipeline": type(self.pipeline).__name__,
             "scheduler": [type(self.pipeline.scheduler).__name__, scheduler],
-            "sampling": vars(self.sampling),
+            "sampling": self.sampling.stated(),
             "hooks": hook_names(self.pipeline),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,6 +1,6 @@
 """Where weights lie on this machine: a folder of the user's, or the hub's cache. Nothing is downloaded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import UserError
@@ -11,12 +11,14 @@ class Source:
     """Something that a task needs and this project does not ship.
 
     where: a local folder, or a hub id `owner/name` (`hub`: whether it can be one). licence: "" = unknown.
+    how: what brings it here, where that is neither the hub nor a place that this project names.
     """
 
     what: str
     where: str
     licence: str = ""
     hub: bool = True
+    how: str = field(default="", kw_only=True)
 
     @property
     def folder(self) -> Path | None:
@@ -30,6 +32,8 @@ class Source:
         """What brings it here."""
         if self.hub and is_hub_id(self.where):
             return f"fetch it with: hf download {self.where}"
+        if self.how:
+            return self.how
         return f"put it at {self.where}"
 
 

@@ -27,6 +27,7 @@ from .generators import (
 )
 from .memory import MemoryMeter
 from .progress import show_progress
+from .schedulers import set_scheduler
 from .settings import settings_digest
 from .store import Store
 from .types import Problem
@@ -102,6 +103,7 @@ class ModelHolder:
     def pipeline(self) -> Any:
         self.opened = True
         pipeline = open_pipeline(self.model, self.device, self.dtype)
+        set_scheduler(pipeline, self.sampling.scheduler)
         if self.lora:
             load_lora(pipeline, self.lora)
         return pipeline

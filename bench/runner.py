@@ -173,7 +173,8 @@ class Runner:
     def _holder(self, world: Any, model: str = "") -> Any:
         where = (world.id, model)
         if where not in self._holders:
-            sampling = Sampling(world.steps, world.guidance, world.pixels, world.pixels)
+            scheduler = getattr(world, "scheduler", "")
+            sampling = Sampling(world.steps, world.guidance, world.pixels, world.pixels, scheduler=scheduler)
             frozen = not hasattr(world, "placed")  # no place of the user's, but files that ship or were made
             self._holders[where] = open_holder(model, world.pipeline_folder, sampling, self.device, frozen)
         return self._holders[where]
@@ -261,7 +262,7 @@ class Runner:
             update={
                 "key": key,
                 "status": "failed" if "error" in measured else "ok",
-                "sampling": {**vars(holder.sampling), "dtype": str(holder.dtype), "noise": cell.row.noise}
+                "sampling": {**holder.sampling.stated(), "dtype": str(holder.dtype), "noise": cell.row.noise}
                 | name_captions(cell.task),
                 "metrics": {entry.name: entry.version for entry in self.metrics.values()},
                 "seconds": round(time.monotonic() - started, 3),

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from .config import STRICT, build, read_toml
+from .errors import UserError
 from .registry import Registry
 
 
@@ -60,13 +61,30 @@ class Captions(Protocol):
     avoid: list[str] = []
 
 
+class Crossed(BaseModel):
+    """Prompts that name one of a task's names and one of another kind: every pair is asked with every seed.
+
+    kind, names: of the others. template: with a place for each kind, `{subject}` and `{style}`; an underscore
+    of a name is a space there. seeds: of the images' noise. called: what training prompts call a name
+    that the model was taught by another one.
+    """
+
+    model_config = STRICT
+    kind: Literal["subject", "style"]
+    names: list[str] = Field(min_length=1)
+    template: str
+    seeds: list[int] = Field(min_length=1)
+    called: dict[str, str] = {}
+
+
 class TaskFile(BaseModel):
     """A family in a world. Real models' tasks say more than embedded ones'.
 
     also: further worlds with the same task. names: all that the judge tells apart. templates: of evaluation
     prompts, `{}` for a name. wording: which of `bench/writing.py`'s templates the methods' data come from.
     protocol: the published prompts of the target, in place of the templates'. captions: published captions,
-    in place of the templates' prompts about everyday things.
+    in place of the templates' prompts about everyday things. crossed: in place of all three.
+    In a file, a table `each` holds what its concepts say alike.
     """
 
     model_config = STRICT
@@ -83,6 +101,7 @@ class TaskFile(BaseModel):
     wording: Literal["object", "person", "style"] = "object"
     protocol: Protocol | None = None
     captions: Captions | None = None
+    crossed: Crossed | None = None
     concepts: list[ConceptSpec] = Field(min_length=1)
 
 
@@ -119,7 +138,18 @@ def read_task_files(folders: list[Path]) -> list[TaskFile]:
     paths = [
         path for folder in folders for path in sorted(folder.glob("*/*.toml")) if folder.name != "suites"
     ]
-    return [build(TaskFile, read_toml(p), str(p)) for p in paths if p.parent.name != "suites"]
+    return [read_task_file(p) for p in paths if p.parent.name != "suites"]
+
+
+def read_task_file(path: Path) -> TaskFile:
+    """Read a task TOML, what `each` says given to every concept; raises UserError naming file and key."""
+    values = read_toml(path)
+    each, concepts = values.pop("each", {}), values.get("concepts", [])
+    if not isinstance(each, dict):
+        raise UserError(f"{path}: each: must be a table (got {each!r:.60})")
+    if each and isinstance(concepts, list):
+        values["concepts"] = [each | own if isinstance(own, dict) else own for own in concepts]
+    return build(TaskFile, values, str(path))
 
 
 def build_tasks(task_files: list[TaskFile]) -> Registry[Task]:

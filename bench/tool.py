@@ -22,6 +22,7 @@ from .points import count_steps
 from .progress import show_progress
 from .registry import builtin_registry
 from .sampling import Request, draw_batch, micro_batch
+from .schedulers import set_scheduler
 from .types import Problem, TrainingSet
 from .writing import Kind, Wording, replace_all, write_prompts
 
@@ -94,12 +95,13 @@ def _word(order: Order) -> Wording:
 
 
 def draw_sets(
-    model: str, wording: Wording, steps: int, guidance: float, side: int, device: str = "cpu"
+    model: str, wording: Wording, sampling: Sampling, device: str = "cpu"
 ) -> tuple[TrainingSet, TrainingSet]:
     """Return a forget and a retain set whose images a model in a folder drew itself."""
     pipeline = open_pipeline(model, device)
+    set_scheduler(pipeline, sampling.scheduler)
     with _hushed():
-        return _sets(pipeline, Sampling(steps, guidance, side, side), wording, 0)
+        return _sets(pipeline, sampling, wording, 0)
 
 
 def _sets(pipeline: Any, sampling: Sampling, wording: Wording, seed: int) -> tuple[TrainingSet, TrainingSet]:
@@ -239,7 +241,7 @@ def _write_beside(
         "method": order.method,
         "config": json.loads(config.model_dump_json()),
         "data": {"forget": len(wording.forget), "retain": len(wording.retain), "drawn_by": "the base model"},
-        "sampling": vars(sampling),
+        "sampling": sampling.stated(),
         "seed": order.seed,
         "weights_before": digests[0],
         "weights_after": digests[1],

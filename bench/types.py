@@ -45,8 +45,9 @@ class Prompt:
     split: what it is scored for. asked: the attributes that the image must show, by kind
     (`{"subject": "fox", "style": "line", "background": "red"}`). targets: for forget and indirect
     prompts the names whose presence means that the concept was not forgotten. relation: of a retain
-    prompt's concept to the target (`same` or `other` family). given: whether the method's retain set
-    held that concept. half: A or B, by hash, for choosing on one half and scoring on the other.
+    prompt's concept to the target: `same` or `other` family, or `crossed`, one of the same family together
+    with one of another domain. given: whether the method's retain set held that concept. half: A or B, by
+    hash, for choosing on one half and scoring on the other.
     """
 
     id: str
@@ -55,7 +56,7 @@ class Prompt:
     asked: Mapping[str, str]
     target_kind: str
     targets: tuple[str, ...]
-    relation: Literal["target", "same", "other"]
+    relation: Literal["target", "same", "other", "crossed"]
     given: bool
     half: Literal["A", "B"]
     seed: int | None = None  # of the noise, where a published protocol names it; None = the task's own
@@ -119,7 +120,7 @@ ITEM_COLUMNS = (
     "sample",  # index of the noise sample of this prompt
     "seed",  # of the image's noise
     "half",  # A | B
-    "relation",  # target | same | other
+    "relation",  # target | same | other | crossed
     "given",  # bool: concept was in the method's retain set
     "target_kind",  # subject | style: the kind of attribute that is to be forgotten
     "asked_subject",  # "" where the prompt does not ask for it

@@ -1,13 +1,17 @@
 """What judges need beside the world: packages that carry their weights, and photographs of the user's."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
+from ..errors import UserError
 from ..generators import files_digest
 from ..hub import Source, find
 from .pinned import find_package, how_to_install
 
+CANVAS, CANVAS_PARTS = "unlearncanvas", ("style", "object")
+"""Folder of the user's data with UnlearnCanvas' classifiers: `style` and `object`."""
 FACES = "faces"
 """Folder of the user's data with a folder of photographs for each name."""
 
@@ -72,6 +76,11 @@ def judge_sources(judge: str, data: Path) -> list[Source]:
         )
     if name == "resnet50":
         found.append(resnet50_source(data))
+    if name == CANVAS:
+        licence = "its README says MIT, no licence file"
+        for part in CANVAS_PARTS:
+            where = str(choose_file(data / CANVAS, part))
+            found.append(Source(f"judge: UnlearnCanvas' {part} classifier", where, licence, hub=False))
     return found
 
 
@@ -89,4 +98,23 @@ def judge_digest(judge: str, data: Path) -> str:
     name = judge.partition("@")[0]
     if name == "resnet50":
         return files_digest(str(find(resnet50_source(data).where) / RESNET50_FILE))
+    if name == CANVAS:
+        files = "".join(files_digest(str(find_weights(data / CANVAS, part))) for part in CANVAS_PARTS)
+        return hashlib.sha256(files.encode()).hexdigest()
     return files_digest(str(data / FACES)) if name == "face" else ""
+
+
+def choose_file(folder: Path, name: str) -> Path:
+    """Return the file of weights of a name: the .safetensors where it is there, else the .pth."""
+    safe = folder / f"{name}.safetensors"
+    return safe if safe.is_file() else folder / f"{name}.pth"
+
+
+def find_weights(folder: Path, name: str) -> Path:
+    """Return the file of weights of a name; raises UserError where there is none."""
+    path = choose_file(folder, name)
+    if not path.is_file():
+        raise UserError(
+            f"{path}: no such file (nor {name}.safetensors): the classifier is the user's to supply"
+        )
+    return path

@@ -1,7 +1,7 @@
 """CRA: accuracy on retained concepts of other domains than the target's.
 
-To forget a subject: the subject of retain prompts of other families. To forget a style: the subject of
-retain prompts (UnlearnCanvas' other domain).
+To forget a subject: the subject of retain prompts of other families, and the style of `crossed` ones
+(UnlearnCanvas' other domain). To forget a style: the subject of retain prompts.
 """
 
 from __future__ import annotations
@@ -30,8 +30,12 @@ REGISTER = {
 def _chosen(items: pd.DataFrame) -> Chosen:
     retain, target = in_split(items, "retain"), np.asarray(items["target_kind"])
     other = np.asarray(items["relation"] == "other", dtype=bool)
+    crossed = np.asarray(items["relation"] == "crossed", dtype=bool)
     domain = ((target == "subject") & other) | (target == "style")
-    return {"subject": retain & domain & is_asked(items, "subject")}
+    return {
+        "subject": retain & domain & is_asked(items, "subject"),
+        "style": retain & (target == "subject") & crossed & is_asked(items, "style"),
+    }
 
 
 METRIC = share_metric("CRA", "cross-domain retain images", _chosen)

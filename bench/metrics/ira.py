@@ -29,7 +29,7 @@ REGISTER = {
 
 def _chosen(items: pd.DataFrame) -> Chosen:
     retain, target = in_split(items, "retain"), np.asarray(items["target_kind"])
-    same = np.asarray(items["relation"] == "same", dtype=bool)
+    same = np.asarray(items["relation"].isin(["same", "crossed"]), dtype=bool)
     return {
         "subject": retain & (target == "subject") & same & is_asked(items, "subject"),
         "style": retain & (target == "style") & is_asked(items, "style"),

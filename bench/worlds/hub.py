@@ -11,12 +11,13 @@ import numpy as np
 
 from ..errors import UserError
 from ..extractors import INCEPTION_FILE, PICTURES, embed_files
-from ..generators import files_digest
+from ..generators import Sampling, files_digest
 from ..hub import Source, find
-from ..judges.packages import FACES, judge_digest, judge_sources, judge_versions, resnet50_source
+from ..judges.packages import CANVAS, FACES, judge_digest, judge_sources, judge_versions, resnet50_source
 from ..tasks import PromptSizes, Task
 from ..types import Problem, Prompt
 from ..writing import write_prompts
+from .crossed import cross_prompts, write_crossed
 from .hub_prompts import build_prompts
 
 CLIP = Source("judge and alignment score: open_clip ViT-B-32", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K")
@@ -32,7 +33,8 @@ class HubWorld:
     say; image_size: the side that somebody asked for instead.
 
     clip: where the judge's CLIP lies. data: folder of the user's published prompt files. images: how many
-    a training set holds. device: where those are drawn and CLIP runs.
+    a training set holds. device: where those are drawn and CLIP runs. scheduler: of `bench/schedulers.py`,
+    whatever the model's folder names; "" = the folder's own.
     """
 
     name: str
@@ -46,6 +48,7 @@ class HubWorld:
     images: int = TRAINING_IMAGES
     image_size: int | None = None
     device: str = "cpu"
+    scheduler: str = ""
     _drawn: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def placed(self, **where: Any) -> "HubWorld":
@@ -62,6 +65,8 @@ class HubWorld:
 
     @cached_property
     def pipeline_folder(self) -> Path:
+        if self.source.how and self.source.folder is None:
+            raise UserError(f"{self.source.where}: {self.source.what}: not here; {self.source.remedy}")
         return find(self.source.where)
 
     @cached_property
@@ -96,7 +101,7 @@ class HubWorld:
         """Return what prompts and problems depend on beside the world's files and the concept."""
         published = [named for named in (task.file.protocol, task.file.captions) if named is not None]
         return {
-            "drawn": [self.steps, self.guidance, self.images, self.image_size],
+            "drawn": [self.steps, self.guidance, self.images, self.image_size, self.scheduler],
             "task": task.file.model_dump(exclude={"concepts", "summary", "paper"}),
             "prompts": [files_digest(str(self.data / named.file)) for named in published],
             "judge": [judge_versions(task.file.judge), judge_digest(task.file.judge, self.data)],
@@ -115,7 +120,10 @@ class HubWorld:
         return needed + judge_sources(task.file.judge, self.data)
 
     def prompts(self, task: Task, sizes: PromptSizes) -> list[Prompt]:
-        """Return the evaluation prompts: the published file's where the task names one, else of templates."""
+        """Return the evaluation prompts: the published file's where the task names one, else of templates or,
+        where the task crosses two kinds of names, every pair's."""
+        if task.file.crossed is not None:
+            return cross_prompts(task, sizes)
         return build_prompts(task, sizes, self.data)
 
     def problem(self, task: Task, data: Literal["diverse", "narrow"], seed: int) -> Problem:
@@ -128,11 +136,13 @@ class HubWorld:
             raise UserError(f"{self.name}: data: {data!r} is the embedded worlds' alone")
         concept = task.concept
         asked = {prompt.text for prompt in self.prompts(task, EVERY)}
-        wording = write_prompts(concept.targets[0], task.file.wording, self.images, concept.anchor, asked)
+        if task.file.crossed is not None:
+            wording = write_crossed(task, self.images, asked)
+        else:
+            wording = write_prompts(concept.targets[0], task.file.wording, self.images, concept.anchor, asked)
         if task.id not in self._drawn:
-            self._drawn[task.id] = draw_sets(
-                str(self.pipeline_folder), wording, self.steps, self.guidance, self.pixels, self.device
-            )
+            sampling = Sampling(self.steps, self.guidance, self.pixels, self.pixels, scheduler=self.scheduler)
+            self._drawn[task.id] = draw_sets(str(self.pipeline_folder), wording, sampling, self.device)
         forget, retain = self._drawn[task.id]
         return Problem(
             task=task.id,
@@ -150,6 +160,13 @@ class HubWorld:
         from ..judges.zero_shot import ClipScorer
 
         return ClipScorer(find(self.clip.where), self.device)
+
+    @cached_property
+    def _canvas(self) -> Any:
+        """UnlearnCanvas' classifiers, opened once for both of its families."""
+        from ..judges.unlearncanvas import open_judge
+
+        return open_judge(self.data / CANVAS, self._scorer, self.device)
 
     def open_judge(self, task: Task) -> Any:
         """Return the judge that the task names."""
@@ -169,6 +186,7 @@ class HubWorld:
             "resnet50": lambda: ResNet50Judge(
                 names, find(resnet50_source(self.data).where), device=self.device
             ),
+            CANVAS: lambda: self._canvas.knowing(task.file),
             "face": lambda: FaceJudge(self._scorer, names, read_references(faces, names)),
         }
         name = task.file.judge.partition("@")[0]

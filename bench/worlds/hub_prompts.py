@@ -33,7 +33,7 @@ def build_prompts(task: Task, sizes: PromptSizes, data: Path) -> list[Prompt]:
         *itertools.islice(writer.about(given, given=True), sizes.retain_given),
         *_others(writer, sizes.retain_other, data),
     ]
-    return _halve(prompts)
+    return halve(prompts)
 
 
 def _rows(task: Task, data: Path) -> dict[str, list[Row]]:
@@ -125,7 +125,7 @@ class _Writer:
         )
 
 
-def _halve(prompts: Sequence[Prompt]) -> list[Prompt]:
+def halve(prompts: Sequence[Prompt]) -> list[Prompt]:
     """Give every second prompt of a split, in order of its hash, to half B."""
     halves: dict[str, Literal["A", "B"]] = {}
     for split in dict.fromkeys(prompt.split for prompt in prompts):
