@@ -18,7 +18,8 @@ def compare_methods(options: argparse.Namespace) -> int:
     loaded = load_together(options.records)
     worlds = list_worlds(loaded)
     if len(worlds) > 1:
-        raise UserError(f"compare: records of {' and '.join(worlds)}: no AVA is of two worlds; compare each")
+        said = f"compare: records of {' and '.join(worlds)}"
+        raise UserError(f"{said}: no AVA is of two worlds or base models; compare each")
     results = collect(loaded)
     methods = sorted({row.method for row in results})
     if options.rival not in methods:

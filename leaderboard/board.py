@@ -6,6 +6,7 @@ from itertools import groupby
 
 import numpy as np
 
+from ..bench.errors import UserError
 from ..bench.stats.compare import Comparison, compare, detectable_difference, holm, t_interval
 from ..bench.stats.frontier import LEVELS, Frontier, measure_frontier
 from .declared import Group, read_groups
@@ -14,6 +15,8 @@ from .load import Loaded
 FEWEST_CONCEPTS = 6
 """With fewer concepts no sign-flip test can reach .05: 2^(1-5) = .0625. Such a board ranks nothing."""
 
+UNKNOWN = "not recorded"
+"""The base model of a task without a record of `none`, where other tasks do not tell it either."""
 PRIMARY, RIVAL = "balanced", "gradient_sum"
 """The one comparison stated beforehand; every other is exploratory."""
 
@@ -57,8 +60,39 @@ class Duel:
 
 
 def list_worlds(loaded: Iterable[Loaded]) -> list[str]:
-    """Return the worlds of the evaluated concepts: an AVA over two of them would be of nothing."""
-    return sorted({entry.record.task.world for entry in loaded if entry.record.task.role == "evaluated"})
+    """Return the worlds of the evaluated concepts, with their base model where it is not the same for all: an
+    AVA over two of either would be of nothing."""
+    counted = [entry for entry in loaded if entry.record.task.role == "evaluated"]
+    bases = find_bases(counted)
+    places = {(entry.record.task.world, bases[entry.record.task.id]) for entry in counted}
+    worlds = [world for world, _ in places]
+    return sorted(w if worlds.count(w) == 1 else f"{w} (base model {base})" for w, base in places)
+
+
+def find_bases(entries: Iterable[Loaded]) -> dict[str, str]:
+    """Return the base model's short fingerprint by task: that of what drew the images of `none`.
+
+    A task without that record takes its world's, where all other tasks agree. What a claim calls the base
+    model is not looked at. Raises UserError where a task's records of `none` are of two models: which of
+    them a method was run on is not told.
+    """
+    found: dict[str, str] = {}
+    worlds = {}
+    for record in (entry.record for entry in entries):
+        worlds[record.task.id] = record.task.world
+        untouched = record.method.reference and record.method.name == "none"
+        if untouched and record.source == "measured" and record.points:
+            base = record.points[0].fingerprint[:12]
+            if found.setdefault(record.task.id, base) != base:
+                raise UserError(
+                    f"{record.task.id}: `none` is of two base models, {found[record.task.id]} and {base}; "
+                    "keep their records in folders apart, and compare each"
+                )
+    known: dict[str, set[str]] = {}
+    for task, base in found.items():
+        known.setdefault(worlds[task], set()).add(base)
+    alone = {world: next(iter(bases)) for world, bases in known.items() if len(bases) == 1}
+    return {task: found.get(task, alone.get(world, UNKNOWN)) for task, world in worlds.items()}
 
 
 def collect(loaded: Iterable[Loaded]) -> list[Result]:

@@ -7,7 +7,7 @@ from itertools import groupby
 from markupsafe import Markup
 
 from ..bench.records import PointInfo
-from .board import FEWEST_CONCEPTS, Duel, Line, Result, duel, measure, summarise
+from .board import FEWEST_CONCEPTS, Duel, Line, Result, duel, find_bases, measure, summarise
 from .board_page import PooledValues, with_pooled
 from .columns import Column, columns_for
 from .declared import Group, read_groups
@@ -15,8 +15,6 @@ from .frontiers import make_point, mean_series
 from .load import Loaded
 from .plots import Look, Series, scatter
 from .standing import Standing, name_entry, stand
-
-UNKNOWN = "not recorded"
 
 
 @dataclass(frozen=True)
@@ -64,33 +62,13 @@ class Scope:
 def divide(loaded: Sequence[Loaded]) -> list[Part]:
     """Return the evaluated records by world and base model: nothing is ever averaged over two of either."""
     counted = [entry for entry in loaded if entry.record.task.role == "evaluated"]
-    bases = _find_bases(counted)
+    bases = find_bases(counted)
 
     def place(entry: Loaded) -> tuple[str, str]:
         return entry.record.task.world, bases[entry.record.task.id]
 
     ordered = sorted(counted, key=place)
     return [_make_part(world, base, list(found)) for (world, base), found in groupby(ordered, key=place)]
-
-
-def _find_bases(entries: Sequence[Loaded]) -> dict[str, str]:
-    """Return the base model's short fingerprint by task: that of what drew the images of `none`.
-
-    A task without that record takes its world's, where all other tasks agree. What a claim calls the base
-    model is not looked at.
-    """
-    found: dict[str, str] = {}
-    worlds = {entry.record.task.id: entry.record.task.world for entry in entries}
-    for entry in entries:
-        record = entry.record
-        untouched = record.method.reference and record.method.name == "none"
-        if untouched and record.source == "measured" and record.points:
-            found[record.task.id] = record.points[0].fingerprint[:12]
-    known: dict[str, set[str]] = {}
-    for task, base in found.items():
-        known.setdefault(worlds[task], set()).add(base)
-    alone = {world: next(iter(bases)) for world, bases in known.items() if len(bases) == 1}
-    return {task: found.get(task, alone.get(world, UNKNOWN)) for task, world in worlds.items()}
 
 
 def _make_part(world: str, base: str, entries: list[Loaded]) -> Part:

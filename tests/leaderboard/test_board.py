@@ -18,7 +18,7 @@ from unlearnbench.leaderboard.load import load
 from unlearnbench.leaderboard.standing import stand, tied_methods
 from unlearnbench.leaderboard.terminal import make_board_table, make_duel_table
 
-from .synthetic import CONFIG, write
+from .synthetic import CONFIG, make_record, write
 
 LEVELS = (0.80, 0.825, 0.85, 0.875, 0.90, 0.925, 0.95)
 
@@ -198,6 +198,26 @@ def test_no_number_is_of_two_worlds(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "records of emoji@1 and sd14@1: no AVA is of two worlds" in capsys.readouterr().err
     assert main(["leaderboard", str(tmp_path), "--out", str(tmp_path / "page")]) == 0
     assert "AVA" not in capsys.readouterr().out
+
+
+def test_no_number_is_of_two_base_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is known of a base is what drew the images of `none`."""
+    points = make_record("none")[0].points
+    for concept, mark in (("fox", "a"), ("owl", "b")):
+        base = [point.model_copy(update={"fingerprint": mark * 64}) for point in points]
+        _write(tmp_path, "none", concept=concept, points=base)
+        for method in ("balanced", "gradient_sum"):
+            _write(tmp_path, method, concept=concept)
+    assert make_board(load(tmp_path), {}, {}) is None
+    assert main(["compare", str(tmp_path)]) == 2
+    assert (
+        "emoji@1 (base model aaaaaaaaaaaa) and emoji@1 (base model bbbbbbbbbbbb)" in capsys.readouterr().err
+    )
+    _write(tmp_path, "none", concept="owl", seed=1)
+    assert main(["compare", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "owl" in said
+    assert "`none` is of two base models" in said
 
 
 def test_a_row_that_lacks_a_concept_stands_behind_those_that_have_all(tmp_path: Path) -> None:
