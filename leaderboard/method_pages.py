@@ -18,7 +18,7 @@ from .page import flatten
 from .plots import COLORS, Look
 from .rank import Role, find_role
 from .scopes import Part, prefer_measured, rows_of
-from .standing import average_values, shown_point
+from .standing import average_values, count_configs, shown_point
 from .svg import SHAPES
 
 ARXIV = re.compile(r"arXiv[:\s]*(\d{4}\.\d{4,5})", re.IGNORECASE)
@@ -179,7 +179,7 @@ def _family_look(families: Sequence[str], family: str) -> Look:
 
 def _logs(entries: Sequence[Loaded], families: Sequence[str]) -> list[Log]:
     """Return a log a concept: of the record whose point is shown, at its lowest training seed."""
-    configs = len({content_key(entry.record.method.config) for entry in entries})
+    configs = count_configs(entries)
     chosen: dict[str, Loaded] = {}
     for entry in sorted(entries, key=lambda e: (e.record.seed, e.name)):
         if any(entry.record.log.values()) and shown_point(entry, configs) is not None:

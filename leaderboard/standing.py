@@ -113,10 +113,20 @@ def shown_point(entry: Loaded, configs: int) -> PointInfo | None:
     return points[choose(entry).position]
 
 
+def count_configs(entries: Sequence[Loaded]) -> int:
+    """Return how many configurations were declared for a row.
+
+    Of a reference none: what `retrain` leaves out hangs on the task, subjects on some and styles on others.
+    """
+    if all(entry.record.method.reference for entry in entries):
+        return 1
+    return len({content_key(entry.record.method.config) for entry in entries})
+
+
 def shown_points(entries: Iterable[Loaded]) -> list[tuple[Loaded, PointInfo]]:
     """Return the shown points of a method's records."""
     found = list(entries)
-    configs = len({content_key(entry.record.method.config) for entry in found})
+    configs = count_configs(found)
     pairs = [(entry, shown_point(entry, configs)) for entry in found]
     return [(entry, point) for entry, point in pairs if point is not None]
 

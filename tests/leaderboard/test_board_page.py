@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from unlearnbench.bench.pool import KD, Pooled, write_pooled
-from unlearnbench.bench.records import write_record
+from unlearnbench.bench.records import read_items, read_record, write_record
 from unlearnbench.bench.types import Value
 from unlearnbench.leaderboard.board import collect
 from unlearnbench.leaderboard.board_page import make_board
@@ -198,3 +198,27 @@ def test_what_is_pooled_stands_in_its_own_column_and_beside_no_mean(folder: Path
     assert "KD_<wbr>efficientnet_<wbr>lite0<span" in text
     assert "FD and KD_efficientnet_lite0, where there is a number, pool the retain images" in text
     assert "FD, where there is a number, pools the" in render_board(without, looks, pages, 1, Beside())
+
+
+def test_a_reference_is_shown_whatever_its_tasks_left_out(tmp_path: Path) -> None:
+    """`retrain` leaves out subjects on some tasks and styles on others, and so showed no point at all."""
+    for concept, without in (("ant", "cat face"), ("elk", "line")):
+        _write(tmp_path, concept, "none")
+        for path in tmp_path.glob(f"{concept}-none-0.json"):
+            record = read_record(path)
+            method = record.method.model_copy(update={"name": "retrain", "config": {"without": [without]}})
+            retrained = record.model_copy(
+                update={"method": method, "cell": f"{concept}-retrain", "sheet": []}
+            )
+            write_record(retrained, read_items(path, record), None, tmp_path)
+    rows_found = {row.name: row for row in stand(load(tmp_path), [])}
+    assert rows_found["retrain"].concepts == 2
+    assert rows_found["retrain"].values["VA"].value == rows_found["none"].values["VA"].value is not None
+    for concept in ("ant", "elk"):  # a method of two configurations has a point only where one was chosen
+        record, items, _ = make_record("balanced", cell=f"{concept}-x")
+        method = record.method.model_copy(update={"config": {"lam": concept}})
+        task = read_record(tmp_path / f"{concept}-none-0.json").task
+        changed = record.model_copy(update={"method": method, "task": task, "sheet": []})
+        write_record(changed, items, None, tmp_path)
+    rows_found = {row.name: row for row in stand(load(tmp_path), [])}
+    assert rows_found["balanced"].values["VA"].missing == "no point was chosen to be shown"
