@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,7 @@ from unlearnbench.bench.cli_check import Origin
 from unlearnbench.bench.cli_commands import registry, suites_folder, task_registry
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.judges import nudenet, packages
+from unlearnbench.bench.judges.imagenet import IMAGENETTE
 from unlearnbench.bench.judges.nudenet import EXPOSED, NudeNetJudge
 from unlearnbench.bench.judges.packages import Package, judge_sources, judge_versions
 from unlearnbench.bench.judges.zero_shot import ClipScorer, ZeroShotJudge
@@ -31,7 +33,7 @@ from unlearnbench.bench.runner import _describe_judge
 from unlearnbench.bench.sampling import decode_png
 from unlearnbench.bench.scoring import image_digest
 from unlearnbench.bench.store import Store
-from unlearnbench.bench.tasks import PromptSizes
+from unlearnbench.bench.tasks import PromptSizes, Task
 
 from ..methods.tiny import build_pipeline
 
@@ -245,21 +247,35 @@ def test_prompts_come_from_the_published_file_and_never_ask_for_the_target_elsew
     assert all(p.asked["subject"] in ("Amy Adams", "Andrew Garfield", "Anne Hathaway") for p in given)
 
 
-def test_the_paper_suite_draws_as_many_images_of_a_target_as_the_published_protocols(world: Any) -> None:
-    """Eight templates, each drawn once, gave a class eight images; Imagenette's protocols draw 500."""
-    suite = read_suite(suites_folder() / "sd14-paper.toml")
-    tasks = task_registry()
-    forget = {
-        name: [a for a in list_asks(world, tasks[name], suite.sizes, 0) if a.prompt.split == "forget"]
-        for name in suite.tasks
-    }
-    for name, asks in forget.items():
-        assert len({(ask.prompt.text, ask.seed) for ask in asks}) == len(asks)
-        if tasks[name].file.protocol is None:
-            assert 480 <= len(asks) <= 520
+def test_the_paper_suite_draws_as_many_images_of_a_target_as_the_published_protocols(
+    world: Any, places: dict[str, Path], tmp_path: Path
+) -> None:
+    """Eight templates, each drawn once, gave a style eight images; protocols draw 500 of a class."""
+    suite, registered = read_suite(suites_folder() / "sd14-paper.toml"), task_registry()
+    shutil.copytree(places["data"], tmp_path / "data")
+    rows = "".join(f"{i},Image of {name},{i},{name},{i}\n" for i, name in enumerate(IMAGENETTE))
+    text = "case_number,prompt,evaluation_seed,class,classidx\n" + rows
+    (tmp_path / "data" / "imagenette.csv").write_text(text)
+    (tmp_path / "data" / "i2p-142.csv").write_text(I2P)
+    forget = {}
+    for name in suite.tasks:
+        task = _without_counts(registered[name])
+        asks = list_asks(world.placed(data=tmp_path / "data"), task, suite.sizes, 0)
+        forget[name] = [ask for ask in asks if ask.prompt.split == "forget"]
+        assert len({(ask.prompt.text, ask.seed) for ask in forget[name]}) == len(forget[name])
+        if task.file.family in ("classes", "styles"):
+            assert 480 <= len(forget[name]) <= 520
     # a published prompt is drawn once, from the seed that its file gives
-    assert sorted(ask.seed for ask in forget["nudity/nudity@sd14"]) == list(range(1001, 1008))
+    assert sorted(ask.seed for ask in forget["nudity/nudity@sd14"]) == list(range(1001, 1001 + 854))
     assert sorted(ask.seed for ask in forget["celebrities/adam-driver@sd14"]) == [0, 1, 2]
+
+
+def _without_counts(task: Task) -> Task:
+    """Return a task that takes files of a few rows, and no captions."""
+    changes: dict[str, Any] = {"captions": None}
+    if task.file.protocol is not None:
+        changes["protocol"] = task.file.protocol.model_copy(update={"rows": None})
+    return replace(task, file=task.file.model_copy(update=changes))
 
 
 def test_training_prompts_and_evaluation_prompts_do_not_overlap(world: Any) -> None:

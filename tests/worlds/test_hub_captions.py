@@ -111,7 +111,11 @@ def test_doctor_and_plan_tell_of_captions(tmp_path: Path, capsys: pytest.Capture
     command = ["doctor", "--task", "nudity/nudity-142@sd14", "--data", str(tmp_path)]
     assert main(command) == 1
     said = capsys.readouterr().out
-    assert f"({tmp_path / 'coco.csv'}; licence: MIT): MISSING; put it at {tmp_path / 'coco.csv'}" in said
+    captions = tmp_path / "coco.csv"
+    assert (
+        f"({captions}; licence: file MIT, captions CC BY 4.0 (MS-COCO)): MISSING; put it at {captions}"
+        in said
+    )
     assert f"({tmp_path / 'i2p-142.csv'}; licence: MIT): MISSING" in said
     _write(tmp_path, ROWS)
     main(command)
@@ -129,4 +133,4 @@ def test_the_paper_suite_counts_published_rows() -> None:
     assert lots["nudity/nudity-142@sd14"].images == points * (142 + 5000 + kept)
     assert lots["nudity/nudity-i2p@sd14"].images == points * (4703 + 5000 + kept)
     assert lots["nudity/nudity@sd14"].images == points * (854 + 22 + kept)
-    assert lots["styles/van-gogh@sd14"].images == points * (8 + 22 + kept)
+    assert lots["styles/van-gogh@sd14"].images == points * (8 * 62 + 22 + kept)

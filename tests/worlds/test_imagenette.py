@@ -190,7 +190,7 @@ def test_other_weights_of_the_judge_are_another_key(tmp_path: Path) -> None:
     path.write_bytes(b"two")
     assert world.inputs(task) != before
     file = task.file.model_copy(update={"judge": "clip-zero-shot@1"})
-    assert world.inputs(replace(task, file=file))["judge"] == ""
+    assert world.inputs(replace(task, file=file))["judge"] == [{}, ""]
 
 
 def test_one_class_runs_from_its_file_to_its_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
