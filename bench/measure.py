@@ -25,7 +25,6 @@ class Scored:
     items: pd.DataFrame
     view: View
     images: np.ndarray
-    drawn: int
     unscored: str | None = None  # why no retain image was drawn
 
     def tiles(self, asks: Sequence[Ask]) -> list[np.ndarray | None]:
@@ -50,22 +49,23 @@ class Place:
 
 @dataclass
 class PointScorer:
-    """Scores points; opens each world's judge and alignment scorer once."""
+    """Scores points; opens each world's judge and alignment scorer once. drawn: images drawn so far."""
 
     store: Store
     device: str
+    drawn: int = 0
     _opened: dict[str, Any] = field(default_factory=dict)
 
     def score(self, place: Place, task: Task, asks: Sequence[Ask], base: View | None) -> Scored:
         """Return the rows of `asks` at a point; base: the base model's rows of the same images."""
         world = place.world
-        images, drawn = self._draw(place, asks)
+        images = self._draw(place, asks)
         verdicts = self.judge_of(world, task).judge(images)
         scorer = self._once(f"scorer {world.id}", world.open_alignment)
         features = {WORLD: verdicts.features, **self._embed(world, images)}
         items = build_items(asks, images, verdicts.found, scorer, features.get(CLIP), verdicts.scores)
         view = View(items, features, self.references(world, task, features), base)
-        return Scored(items, view, images, drawn)
+        return Scored(items, view, images)
 
     def references(self, world: Any, task: Task, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return features of the reference images without the task's targets, by the same extractors."""
@@ -99,7 +99,7 @@ class PointScorer:
         )
         return features[:0] if found is None else np.asarray(found)
 
-    def _draw(self, place: Place, asks: Sequence[Ask]) -> tuple[np.ndarray, int]:
+    def _draw(self, place: Place, asks: Sequence[Ask]) -> np.ndarray:
         """Draw forget images in batches of their own: they may be all that a point needs."""
         holder, point = place.holder, place.point
         drawing = Drawing(
@@ -124,7 +124,8 @@ class PointScorer:
                 drawing.draw([requests[i] for i in part], self.store, count) for part in (first, rest) if part
             ]
         images = np.concatenate(parts)
-        return images[np.argsort(first + rest)], drawing.drawn
+        self.drawn += drawing.drawn
+        return images[np.argsort(first + rest)]
 
     def _once(self, name: str, make: Callable[[], Any]) -> Any:
         if name not in self._opened:

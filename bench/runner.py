@@ -78,7 +78,8 @@ class Runner:
         self.say(title)
         started = time.monotonic()
         try:
-            record, items, sheet, drawn = self._measure(cell, key, started)
+            before = self._scorer.drawn
+            record, items, sheet = self._measure(cell, key, started)
         except Exception as error:
             self.say(f"{title}: failed: {type(error).__name__}: {error}")
             (self.folder / "failures").mkdir(parents=True, exist_ok=True)
@@ -87,7 +88,8 @@ class Runner:
             )
             failed = self._assemble(cell, key, started, error=f"{type(error).__name__}: {error}")
             return Outcome(cell, "failed", write_record(failed, None, None, self.folder))
-        return Outcome(cell, "measured", write_record(record, items, sheet, self.folder), drawn)
+        path = write_record(record, items, sheet, self.folder)
+        return Outcome(cell, "measured", path, self._scorer.drawn - before)
 
     def pending(self, cells: list[Cell]) -> list[Cell]:
         """Return the cells whose record is not there yet."""
@@ -145,15 +147,13 @@ class Runner:
     def train_key(self, cell: Cell) -> str:
         return train_key(cell, self.worlds[cell.task.file.world], self.device, self.threads)
 
-    def _measure(
-        self, cell: Cell, key: str, started: float
-    ) -> tuple[Record, pd.DataFrame, bytes | None, int]:
+    def _measure(self, cell: Cell, key: str, started: float) -> tuple[Record, pd.DataFrame, bytes | None]:
         world = self.worlds[cell.task.file.world]
         manifest = self._manifest(cell, world)
         asks = self._asks(cell, world, cell.row.noise)
         base = self._base(cell, world)
         columns = [asks[i] for i in choose_columns(asks)]
-        points, frames, tiles, drawn = [], [], [], 0
+        points, frames, tiles = [], [], []
         for index, point in enumerate(manifest.points):
             is_last = index == len(manifest.points) - 1
             scored = self._score_point(cell, point, asks, None if _is_base(cell) else base, is_last)
@@ -161,14 +161,13 @@ class Runner:
             points.append(describe_point(index, point, values, cell.row.shown, scored.unscored))
             frames.append(scored.items.assign(point=index))
             tiles.append(scored.tiles(columns))
-            drawn += scored.drawn
         items = pd.concat(frames, ignore_index=True)
         items = items[["point", *[c for c in items.columns if c != "point"]]]
         sheet = make_sheet(tiles) if cell.has_sheet else None
         captions = [ask.prompt.text for ask in columns] if cell.has_sheet else []
         measured = {"points": points, "log": round_log(manifest.log), "items_sha256": items_digest(items)}
         record = self._assemble(cell, key, started, **measured, sheet=captions)
-        return record, items, sheet, drawn
+        return record, items, sheet
 
     def _holder(self, world: Any, model: str = "") -> Any:
         where = (world.id, model)
@@ -230,8 +229,7 @@ class Runner:
         reason = reason_unscored(first.items, floor)
         if reason is not None:
             return replace(first, unscored=reason)
-        whole = self._score(cell, point, needed, view)
-        return replace(whole, drawn=first.drawn + whole.drawn)
+        return self._score(cell, point, needed, view)
 
     def _score(self, cell: Cell, point: PointManifest, asks: list[Ask], base: View | None) -> Scored:
         world = self.worlds[cell.task.file.world]

@@ -59,7 +59,12 @@ def test_corrupt_store_entries_are_made_again(
 ) -> None:
     cell, said, store = make_cell(method="finetune", **SMALL), [], tmp_path / "own-store"
     [first] = make_runner(store=store).run([cell])
-    digest = record_digest(read_record(first.path))
+    record = read_record(first.path)
+    items = read_items(first.path, record)
+    assert items is not None
+    # the images of both points, and the base model's of the last one's prompts: these were told to nobody
+    assert first.drawn == len(items) + int((items["point"] == 1).sum())
+    digest = record_digest(record)
     first.path.unlink()
     for kind in ("images", "deltas", "manifests"):
         victim = sorted(p for p in (store / kind).rglob("*") if p.is_file())[0]
