@@ -122,9 +122,11 @@ def _digest_files(place: str, state: tuple[tuple[str, int, int, int], ...]) -> s
 
 
 def _state(place: str) -> tuple[tuple[str, int, int, int], ...]:
-    """Return name, inode, size and time of writing of each of a model's files."""
+    """Return name, inode, size and time of writing of each of a model's files; none of no place."""
+    if not place:  # as a path it would be the current folder, whole
+        return ()
     root = Path(place)
-    files = sorted(root.rglob("*")) if root.is_dir() else [root] if place else []
+    files = sorted(root.rglob("*")) if root.is_dir() else [root]
     found = [(str(path), path.stat()) for path in files if path.is_file()]
     return tuple((name, state.st_ino, state.st_size, state.st_mtime_ns) for name, state in found)
 

@@ -250,3 +250,10 @@ def test_a_hub_id_is_its_snapshot_here(tmp_path: Path, monkeypatch: pytest.Monke
     first = model_digest("owner/name")
     (snapshot / "weights").write_bytes(b"two!")
     assert first != model_digest("owner/name")
+
+
+def test_no_model_is_no_folder_to_walk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The digest of a world's own base walked through the current folder, for seconds at every key."""
+    before = model_digest("")
+    monkeypatch.setattr(Path, "rglob", lambda *_: pytest.fail("walked through a folder"))
+    assert model_digest("") == before
