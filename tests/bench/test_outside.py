@@ -40,6 +40,7 @@ def _lora(base: Path, folder: Path, scale: float, alpha: int = 2) -> Path:
     pipeline = open_pipeline(base, "cpu")
     torch.manual_seed(0)
     parts = {"r": 2, "lora_alpha": alpha, "target_modules": ["to_q", "to_v"]}
+    parts |= {"rank_pattern": {}, "alpha_pattern": {}}  # diffusers 0.36 asks for them
     pipeline.unet.add_adapter(LoraConfig(**parts, init_lora_weights="gaussian"))
     for name, tensor in pipeline.unet.named_parameters():
         if "lora_B" in name:
