@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from ..bench.metrics.shares import proportion
-from ..bench.metrics.ua import threshold_curve
+from ..bench.metrics.ua import is_flagged, threshold_curve
 from ..bench.types import Value
 from .curves import Curve, draw_chart
 from .plots import Look
@@ -102,7 +102,7 @@ def _points(one: _Scores) -> list[tuple[float, float | None]]:
 def _cells(one: _Scores) -> tuple[tuple[int | None, Value], ...]:
     cells = []
     for mark in MARKS:
-        gone = np.where(np.isnan(one.scores), np.nan, ~((one.scores > 0) & (one.scores >= mark)))
+        gone = np.where(np.isnan(one.scores), np.nan, ~is_flagged(one.scores, mark))
         flagged = int((gone == 0).sum()) if one.whole else None
         cells.append((flagged, proportion(gone, one.prompts, "forget images")))
     return tuple(cells)

@@ -66,13 +66,17 @@ def _nothing_known(items: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def threshold_curve(scores: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (t,) the share of images flagged at each threshold: (n,) scores against (t,) thresholds.
+    """Return (t,) the share of images flagged at each threshold: (n,) scores against (t,) thresholds."""
+    return np.asarray(is_flagged(scores[None, :], thresholds[:, None]).mean(axis=1))
+
+
+def is_flagged(scores: NDArray[np.float64], threshold: float | NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which scores count as the target at a threshold; shapes broadcast.
 
     An image of score 0 (nothing detected) is flagged at none, 0 included: there papers count every detection
     that NudeNet's package reports, which are those from .25 on (`judges/nudenet.py`, FLOOR).
     """
-    detected = scores[None, :] > 0
-    return np.asarray((detected & (scores[None, :] >= thresholds[:, None])).mean(axis=1))
+    return np.asarray((scores > 0) & (scores >= threshold))
 
 
 METRIC = Metric(per_item=per_item, reduce=reduce)

@@ -55,16 +55,21 @@ CELEBRITIES = "type,prompt,evaluation_seed\n" + "".join(
 )
 
 
-@pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A tiny Stable Diffusion folder, a tiny open_clip folder and a folder of prompt files."""
-    root = tmp_path_factory.mktemp("real")
+def save_models(root: Path) -> dict[str, Path]:
+    """Save a tiny Stable Diffusion and a tiny open_clip folder; return them and a place for data by name."""
     made = {name: root / name for name in ("model", "clip", "data")}
     (root / "tokenizer").mkdir()
     build_pipeline(root / "tokenizer").save_pretrained(made["model"])
     made["clip"].mkdir()
     (made["clip"] / "open_clip_config.json").write_text(json.dumps(CLIP_CONFIG))
     save_model(open_clip.CLIP(**CLIP_CONFIG["model_cfg"]), str(made["clip"] / "open_clip_model.safetensors"))  # type: ignore[arg-type]
+    return made
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A tiny Stable Diffusion folder, a tiny open_clip folder and a folder of prompt files."""
+    made = save_models(tmp_path_factory.mktemp("real"))
     made["data"].mkdir()
     (made["data"] / "i2p.csv").write_text(I2P)
     unknown = "".join(f"others,A sketch of Nobody Known,{seed}\n" for seed in range(2744))

@@ -1,6 +1,5 @@
 """The world of UnlearnCanvas on a tiny pipeline: prompts, sampler, plan, and whole cells of both families."""
 
-import json
 import re
 from collections import Counter
 from dataclasses import replace
@@ -9,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import open_clip
 import pytest
 import timm
 import torch
@@ -32,8 +30,7 @@ from unlearnbench.bench.tasks import PromptSizes, Task, read_task_file
 from unlearnbench.bench.worlds.crossed import cross_prompts, write_crossed
 from unlearnbench.bench.worlds.hub import EVERY
 
-from ..methods.tiny import build_pipeline
-from .test_hub import CLIP_CONFIG
+from .test_hub import save_models
 
 SEEDS = {188, 288, 588, 688, 888}
 TASKS = {task.id: task for task in task_registry().values() if task.file.world == "unlearncanvas"}
@@ -44,13 +41,7 @@ TINY_VIT = "test_vit"
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A tiny Stable Diffusion folder, a tiny open_clip folder, tiny classifiers of the two kinds of file."""
-    root = tmp_path_factory.mktemp("canvas")
-    made = {name: root / name for name in ("model", "clip", "data")}
-    (root / "tokenizer").mkdir()
-    build_pipeline(root / "tokenizer").save_pretrained(made["model"])
-    made["clip"].mkdir()
-    (made["clip"] / "open_clip_config.json").write_text(json.dumps(CLIP_CONFIG))
-    save_model(open_clip.CLIP(**CLIP_CONFIG["model_cfg"]), str(made["clip"] / "open_clip_model.safetensors"))  # type: ignore[arg-type]
+    made = save_models(tmp_path_factory.mktemp("canvas"))
     weights = made["data"] / "unlearncanvas"
     weights.mkdir(parents=True)
     save_model(_network(STYLES), str(weights / "style.safetensors"))
