@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -273,3 +274,24 @@ def files_digest(model: str) -> str:
                 str(path.relative_to(model)).encode() + hashlib.file_digest(file, "sha256").digest()
             )
     return digest.hexdigest()
+
+
+def known_digest(place: str) -> str:
+    """Return `files_digest` of a place, its files read once and again when one of them was written since: a
+    process may judge many models that lie at one path in turn, and weights of gigabytes are in every key."""
+    return _digest_files(place, _state(place))
+
+
+@cache
+def _digest_files(place: str, state: tuple[tuple[str, int, int, int], ...]) -> str:
+    return files_digest(place)
+
+
+def _state(place: str) -> tuple[tuple[str, int, int, int], ...]:
+    """Return name, inode, size and time of writing of each of a model's files; none of no place."""
+    if not place:  # as a path it would be the current folder, whole
+        return ()
+    root = Path(place)
+    files = sorted(root.rglob("*")) if root.is_dir() else [root]
+    found = [(str(path), path.stat()) for path in files if path.is_file()]
+    return tuple((name, state.st_ino, state.st_size, state.st_mtime_ns) for name, state in found)

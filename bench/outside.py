@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from .errors import UserError
-from .generators import LORA_FILE, Sampling, check_model, files_digest
+from .generators import LORA_FILE, Sampling, check_model, known_digest
 from .hub import find, is_hub_id
 from .points import ModelHolder
 
@@ -106,29 +106,12 @@ def model_digest(model: str) -> str:
         known = getattr(load_function(model), "fingerprint", None)
         return _once(model) if known is None else hashlib.sha256(f"{model}|{known}".encode()).hexdigest()
     place = str(find(model)) if model else ""
-    return _digest_files(place, _state(place))
+    return known_digest(place)
 
 
 @cache
 def _once(model: str) -> str:
     return hashlib.sha256(f"{model}|{uuid4().hex}".encode()).hexdigest()
-
-
-@cache
-def _digest_files(place: str, state: tuple[tuple[str, int, int, int], ...]) -> str:
-    """Read the files once, and again when one of them was written since: a process may judge many models
-    that lie at one path in turn."""
-    return files_digest(place)
-
-
-def _state(place: str) -> tuple[tuple[str, int, int, int], ...]:
-    """Return name, inode, size and time of writing of each of a model's files; none of no place."""
-    if not place:  # as a path it would be the current folder, whole
-        return ()
-    root = Path(place)
-    files = sorted(root.rglob("*")) if root.is_dir() else [root]
-    found = [(str(path), path.stat()) for path in files if path.is_file()]
-    return tuple((name, state.st_ino, state.st_size, state.st_mtime_ns) for name, state in found)
 
 
 def load_function(name: str) -> Callable[..., Any]:

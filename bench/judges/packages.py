@@ -6,7 +6,7 @@ from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 from ..errors import UserError
-from ..generators import files_digest
+from ..generators import known_digest
 from ..hub import Source, find
 from .pinned import find_package, how_to_install
 
@@ -97,11 +97,11 @@ def judge_digest(judge: str, data: Path) -> str:
     """
     name = judge.partition("@")[0]
     if name == "resnet50":
-        return files_digest(str(find(resnet50_source(data).where) / RESNET50_FILE))
+        return known_digest(str(find(resnet50_source(data).where) / RESNET50_FILE))
     if name == CANVAS:
-        files = "".join(files_digest(str(find_weights(data / CANVAS, part))) for part in CANVAS_PARTS)
+        files = "".join(known_digest(str(find_weights(data / CANVAS, part))) for part in CANVAS_PARTS)
         return hashlib.sha256(files.encode()).hexdigest()
-    return files_digest(str(data / FACES)) if name == "face" else ""
+    return known_digest(str(data / FACES)) if name == "face" else ""
 
 
 def choose_file(folder: Path, name: str) -> Path:

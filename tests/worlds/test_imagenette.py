@@ -11,12 +11,14 @@ import pytest
 import torch
 from safetensors.torch import save_model
 
+from unlearnbench.bench import generators
 from unlearnbench.bench.asks import list_asks
 from unlearnbench.bench.cli import main
 from unlearnbench.bench.cli_commands import registry, suites_folder, task_registry
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.judges import resnet50
 from unlearnbench.bench.judges.imagenet import IMAGENETTE
+from unlearnbench.bench.judges.packages import judge_digest
 from unlearnbench.bench.plan import read_suite
 from unlearnbench.bench.records import read_items, read_record
 from unlearnbench.bench.stats.intervals import wilson
@@ -180,7 +182,7 @@ def test_rows_of_other_celebrities_are_asked_to_remain(tmp_path: Path) -> None:
     assert {p.seed for p in anne} == {None}
 
 
-def test_other_weights_of_the_judge_are_another_key(tmp_path: Path) -> None:
+def test_other_weights_of_the_judge_are_another_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = task_registry()[TENCH]
     world = registry("worlds")["sd14"].load()().placed(data=_data(tmp_path))
     path = tmp_path / "resnet50" / resnet50.RESNET50_FILE
@@ -189,6 +191,9 @@ def test_other_weights_of_the_judge_are_another_key(tmp_path: Path) -> None:
     before = world.inputs(task)
     path.write_bytes(b"two")
     assert world.inputs(task) != before
+    monkeypatch.setattr(generators, "files_digest", lambda place: pytest.fail(f"{place} was read again"))
+    judge_digest(task.file.judge, tmp_path)  # weights of gigabytes are in every key of a run
+    monkeypatch.undo()
     file = task.file.model_copy(update={"judge": "clip-zero-shot@1"})
     assert world.inputs(replace(task, file=file))["judge"] == [{}, ""]
 
