@@ -7,22 +7,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from .config import read_json
 from .errors import UserError
 from .items import find_file, read_rows, write_items
-from .types import ITEM_COLUMNS, Value, not_scored
+from .types import ITEM_COLUMNS, RecordPart, Value, not_scored
 
 VOLATILE = ("key", "created", "seconds", "environment", "command", "commit")
 """Fields of a record that may differ between two runs of the same cell; `digest` leaves them out."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TaskInfo(_Part):
+class TaskInfo(RecordPart):
     id: str  # family/concept@world
     family: str
     concept: str
@@ -34,7 +30,7 @@ class TaskInfo(_Part):
     targets: list[str]
 
 
-class MethodInfo(_Part):
+class MethodInfo(RecordPart):
     name: str
     version: int
     summary: str
@@ -43,7 +39,7 @@ class MethodInfo(_Part):
     reference: bool = False  # `none`, `retrain`: not a method but a model that the world supplies
 
 
-class Cost(_Part):
+class Cost(RecordPart):
     """seconds: training up to this point, without scoring. memory_bytes: peak resident set (CPU) or
     allocated device memory. parameters: trained. delta_bytes: size of the saved difference. distance: L2 norm
     of the update over that of the denoiser's weights."""
@@ -55,7 +51,7 @@ class Cost(_Part):
     distance: float | None = None
 
 
-class PointInfo(_Part):
+class PointInfo(RecordPart):
     """One saved point. label: `120` steps, or what the method calls it. values: metric name -> Value.
 
     shown: chosen on the tuning concepts to stand for its method. unscored: why no retain image was drawn of
@@ -88,7 +84,7 @@ class PointInfo(_Part):
         return rest | {"values": dict(sorted((values | told).items()))}
 
 
-class Record(_Part):
+class Record(RecordPart):
     """One cell, measured. Its item rows are in `<stem>.parquet` or, with those of the whole folder, in
     `items.parquet`; its contact sheet is in `<stem>.webp`."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,10 +17,32 @@ Direction = Literal["up", "down"]
 Split = Literal["forget", "retain", "indirect"]
 
 
-class Value(BaseModel):
-    """A measured number with its interval; what could not be measured has a reason instead, never 0."""
+LATER: dict[str, Any] = {"later": True}
+"""`json_schema_extra` of a record's field that was added after records had been published."""
+
+
+class RecordPart(BaseModel):
+    """Base of everything in a record. A field marked LATER is left out of files and digests at its default.
+
+    Without this a new field would change the digest of every published record. Declare one as
+    `name: T = Field(default, json_schema_extra=LATER)`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_serializer(mode="wrap")
+    def _leave_out_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        for name, info in type(self).model_fields.items():
+            is_later = info.json_schema_extra == LATER
+            if is_later and getattr(self, name) == info.get_default(call_default_factory=True):
+                content.pop(name, None)
+        return content
+
+
+class Value(RecordPart):
+    """A measured number with its interval; what could not be measured has a reason instead, never 0."""
+
     value: float | None
     low: float | None = None
     high: float | None = None
