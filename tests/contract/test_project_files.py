@@ -1,0 +1,59 @@
+"""The files that a hosting service and citing tools read agree with the project."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def _read(path: Path) -> dict[Any, Any]:
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert isinstance(content, dict), path
+    return content
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_starts_with_read_rights_and_runs_real_steps(path: Path) -> None:
+    content = _read(path)
+    assert content["permissions"]["contents"] == "read"
+    assert content[True]  # YAML 1.1 reads the key `on` as true
+    for job in content["jobs"].values():
+        assert job["steps"]
+        assert all(step.get("uses") or step.get("run") for step in job["steps"])
+
+
+def test_the_three_workflows_are_there() -> None:
+    assert [path.stem for path in WORKFLOWS] == ["ci", "release", "site"]
+    assert "bash .ci/run" in (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("[!c]*.yml")), ids=lambda p: p.stem
+)
+def test_an_issue_template_asks_for_something(path: Path) -> None:
+    content = _read(path)
+    assert {"name", "description", "body"} <= content.keys()
+    assert any(
+        part.get("validations", {}).get("required") for part in content["body"] if "id" in part
+    ) or any(
+        option["required"]
+        for part in content["body"]
+        if part["type"] == "checkboxes"
+        for option in part["attributes"]["options"]
+    )
+
+
+def test_the_citation_names_the_version_that_is_packaged() -> None:
+    assert _read(ROOT / "CITATION.cff")["version"] == VERSION
+
+
+def test_the_changelog_tells_of_the_version_that_is_packaged() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert "## Unreleased" in text
+    assert f"## {VERSION}" in text
