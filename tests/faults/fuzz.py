@@ -38,6 +38,7 @@ except ImportError:  # run as a script
 
 KINDS: dict[str, fuzz_kinds.Case] = {
     "models": fuzz_kinds.models,
+    "loras": fuzz_kinds.loras,
     "records": fuzz_records.records,
     "claims": fuzz_records.claims,
     "stores": fuzz_records.stores,

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 Damage = tuple[str, str]
-"""What was done, and what must follow: `same` numbers, `refused`, or `any` (right, refused or missing)."""
+"""What was done, and what must follow: `whole` (right, for nothing was damaged), `same` (right or refused),
+`refused`, `finite` (values that are not finite are never a number), or `any` (right, refused or missing)."""
 ODD: list[Any] = [
     None,
     True,
@@ -154,6 +155,7 @@ def damage_toml(tree: dict[str, Any], path: Path, rng: random.Random, names: tup
         text = to_toml(tree)
         what, data, must = rng.choice(
             (
+                ("as it is", text.encode(), "whole"),
                 ("CRLF", text.replace("\n", "\r\n").encode(), "same"),
                 ("UTF-16", text.encode("utf-16"), "refused"),
                 ("latin-1", ("# für\n" + text).encode("latin-1"), "refused"),

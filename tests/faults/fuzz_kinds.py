@@ -14,13 +14,13 @@ import pandas as pd
 
 try:
     from .fuzz_call import Done, WrongError, call, check_untouched, guarded, snapshot
-    from .fuzz_damage import damage_bytes, damage_toml, damage_tree, differing, write_json
-    from .fuzz_tensors import damage_model
+    from .fuzz_damage import damage_toml
+    from .fuzz_tensors import TENSOR_WAYS, damage_model
     from .fuzz_world import POLICY, SUITE, TASK, World, read_json
 except ImportError:  # run as a script
     from fuzz_call import Done, WrongError, call, check_untouched, guarded, snapshot
     from fuzz_damage import damage_toml
-    from fuzz_tensors import damage_model
+    from fuzz_tensors import TENSOR_WAYS, damage_model
     from fuzz_world import POLICY, SUITE, TASK, World, read_json
 
 State = tuple[str, str]
@@ -33,7 +33,9 @@ def refusal(done: Done) -> State | None:
 
 
 def need(required: str, state: State) -> State:
-    """Return the state; raises WrongError where the damage had to be refused and the input was taken."""
+    """Return the state; raises WrongError where damage that matters was taken, or whole input was refused."""
+    if required == "whole" and state[0] != "right":
+        raise WrongError("BAD refusal", f"whole input: {state[1]}")
     if required == "refused" and state[0] == "right":
         raise WrongError("BAD accepted", f"taken as whole: {state[1]}")
     return state
@@ -41,26 +43,37 @@ def need(required: str, state: State) -> State:
 
 def models(world: World, folder: Path, rng: random.Random, told: list[str]) -> State:
     """Check a damaged model on a store that holds the whole one's images, and on an empty store."""
-    model = folder / "model"
-    shutil.copytree(world.model, model)
-    what, required = damage_model(model, rng)
+    shutil.copytree(world.model, folder / "model")
+    what, required = damage_model(folder / "model", rng)
     told.append(what)
-    before = snapshot(folder)
+    return _judge_model(world, folder, "model", required)
+
+
+def loras(world: World, folder: Path, rng: random.Random, told: list[str]) -> State:
+    """The same of a LoRA."""
+    shutil.copytree(world.lora, folder / "lora")
+    what, required = damage_model(folder / "lora", rng, TENSOR_WAYS)
+    told.append(what)
+    return _judge_model(world, folder, "lora", required)
+
+
+def _judge_model(world: World, folder: Path, name: str, required: str) -> State:
+    model, before = folder / name, snapshot(folder)
     shutil.copytree(world.store, folder / "warm")
     warm = _measure(world, model, folder / "warm", folder / "with-store")
     cold = _measure(world, model, folder / "cold", folder / "without")
     check_untouched(before, folder)
     if isinstance(warm, tuple) and isinstance(cold, tuple):
-        return cold
+        return need(required, cold)
     if isinstance(warm, tuple) or isinstance(cold, tuple) or warm["images"] != cold["images"]:
         raise WrongError(
             "BAD number", "a store of the whole model's images gives other results than an empty one"
         )
-    whole = _read_candidate(world.folder / "check")
+    whole = _read_candidate(world.folder / f"check-{name}")
     equal = whole["images"] == cold["images"]
     if not equal and whole["fingerprint"] == cold["fingerprint"]:
         raise WrongError("BAD number", "other images under the same fingerprint")
-    if not equal and required == "same":
+    if not equal and required in ("same", "whole"):
         raise WrongError("BAD number", "harmless damage changed the images")
     if required == "finite" and not equal and cold["UA"] is not None:
         raise WrongError("BAD number", f"weights that are not finite give UA {cold['UA']}")
@@ -97,8 +110,8 @@ def policies(world: World, folder: Path, rng: random.Random, told: list[str]) ->
     done = call(*world.check(world.candidate, folder / "store", folder / "out", path))
     check_untouched(before, folder)
     if done.code == 3:
-        return refusal(done) or ("refused", done.err)
-    if required == "same" and done.code:
+        return need(required, refusal(done) or ("refused", done.err))
+    if required in ("same", "whole") and done.code:
         raise WrongError("BAD number", f"harmless damage changed the verdict to {done.code}")
     return need(required, ("right", f"status {done.code}"))
 
@@ -109,7 +122,7 @@ def suites(world: World, folder: Path, rng: random.Random, told: list[str]) -> S
     what, required = damage_toml(SUITE, path, rng, ("tasks",))
     told.append(what)
     done = call("run", "--suite", path, "--dry-run")
-    return refusal(done) or need(required, ("right", f"status {done.code}"))
+    return need(required, refusal(done) or ("right", f"status {done.code}"))
 
 
 def tasks(world: World, folder: Path, rng: random.Random, told: list[str]) -> State:

@@ -1,4 +1,4 @@
-"""Damaged records, claims and stores: what the commands that read them say, and what a repeated run leaves."""
+"""Damaged records, claims and stores: what the commands that read them say, and what a run makes of them."""
 
 import random
 import shutil
@@ -46,7 +46,8 @@ def add_notes(folder: Path) -> None:
 
 def records(world: World, folder: Path, rng: random.Random, told: list[str]) -> State:
     """Validate a damaged record and make a board of it."""
-    shutil.copytree(world.records, folder / "records")
+    source = rng.choice((world.records, world.packed))
+    shutil.copytree(source, folder / "records")
     add_notes(folder / "records" / "mine")
     path = rng.choice(sorted(p for p in (folder / "records").iterdir() if p.is_file()))
     told.append(f"{path.suffix} {_damage_record_file(path, rng)}")
@@ -55,14 +56,18 @@ def records(world: World, folder: Path, rng: random.Random, told: list[str]) -> 
     board = call("leaderboard", folder / "records", "--out", folder / "board")
     call("compare", folder / "records")
     check_untouched(before, folder)
+    if done.code and told[0].endswith("nothing"):
+        raise WrongError("BAD number", f"a whole record is refused: {done.out[-300:]}")
     if done.code:
         return _said(done)
-    state = _believed(world.records / path.name, path)
+    state = _believed(source / path.name, path)
     return (state[0], f"{state[1]}; board: {board.code}")
 
 
 def _damage_record_file(path: Path, rng: random.Random) -> str:
-    if rng.random() < 0.1:
+    if (chance := rng.random()) < 0.15:
+        if chance < 0.05:
+            return "nothing"
         path.unlink()
         return "removed"
     if path.suffix == ".json" and rng.random() < 0.8:
@@ -212,6 +217,8 @@ def claims(world: World, folder: Path, rng: random.Random, told: list[str]) -> S
     before = snapshot(folder)
     done = call("validate", claim)
     check_untouched(before, folder)
+    if done.code and "nothing" in told[0]:
+        raise WrongError("BAD number", f"a whole claim is refused: {done.out[-300:]}")
     if done.code:
         return _said(done)
     return _believed_claim(world.claim, claim)
@@ -220,7 +227,9 @@ def claims(world: World, folder: Path, rng: random.Random, told: list[str]) -> S
 def _damage_claim(parts: list[tuple[str, bytes]], rng: random.Random, folder: Path) -> str:
     at = rng.randrange(len(parts))
     name, data = parts[at]
-    how = rng.choice(("name", "twice", "drop", "extra", "bytes", "json"))
+    how = rng.choice(("nothing", "name", "twice", "drop", "extra", "bytes", "json"))
+    if how == "nothing":
+        return how
     if how == "name":
         parts[at] = (rng.choice(("../" + name, "/" + name, "sub/" + name, name.upper(), "a\\b", "")), data)
     elif how == "twice":

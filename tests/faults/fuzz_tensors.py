@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 try:
@@ -17,15 +18,26 @@ except ImportError:  # run as a script
     from fuzz_damage import ODD, Damage, damage_bytes, damage_tree, flip, write_json
 
 
-def damage_model(folder: Path, rng: random.Random) -> Damage:
-    """Damage a model folder in one of many ways; return what was done and what must follow."""
-    how = rng.choice(list(WAYS))
+def damage_model(folder: Path, rng: random.Random, ways: tuple[str, ...] = ()) -> Damage:
+    """Damage a model folder in one of the ways, or of all; return what was done and what must follow."""
+    how = rng.choice(ways or tuple(WAYS))
     what, must = WAYS[how](folder, rng)
     return f"{how}: {what}", must
 
 
 def _files(folder: Path, suffix: str = "") -> list[Path]:
     return sorted(p for p in folder.rglob(f"*{suffix}") if p.is_file())
+
+
+def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Write tensors in the place of a file's own, with that file's metadata."""
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    save_file(tensors, path, metadata)
+
+
+def _nothing(folder: Path, rng: random.Random) -> Damage:
+    return "nothing", "whole"
 
 
 def _bytes(folder: Path, rng: random.Random) -> Damage:
@@ -95,7 +107,7 @@ def _not_finite(folder: Path, rng: random.Random) -> Damage:
     name = rng.choice([n for n, t in sorted(tensors.items()) if t.is_floating_point()])
     flat = tensors[name].flatten()
     flat[rng.randrange(len(flat)) if rng.random() < 0.5 else slice(None)] = rng.choice((math.nan, math.inf))
-    save_file(tensors | {name: flat.reshape(tensors[name].shape)}, path, {"format": "pt"})
+    _save(tensors | {name: flat.reshape(tensors[name].shape)}, path)
     return f"{path.relative_to(folder)} {name}", "finite"
 
 
@@ -126,7 +138,7 @@ def _change_names(folder: Path, rng: random.Random, change: Callable, drop: bool
     changed = change(tensors, name)
     if drop:
         changed = {key: tensor for key, tensor in changed.items() if key != name}
-    save_file(changed, path, {"format": "pt"})
+    _save(changed, path)
     return f"{path.relative_to(folder)} {name}", "refused"
 
 
@@ -137,7 +149,7 @@ def _cast(folder: Path, rng: random.Random) -> Damage:
     names = sorted(n for n, t in tensors.items() if t.is_floating_point())
     if rng.random() < 0.5:
         names = [rng.choice(names)]
-    save_file(tensors | {n: tensors[n].to(dtype) for n in names}, path, {"format": "pt"})
+    _save(tensors | {n: tensors[n].to(dtype) for n in names}, path)
     return f"{path.relative_to(folder)} {dtype} {len(names)}", "any"
 
 
@@ -164,11 +176,12 @@ def _swap(folder: Path, rng: random.Random) -> Damage:
     name = rng.choice(sorted(tensors))
     like = [n for n in sorted(tensors) if n != name and tensors[n].shape == tensors[name].shape]
     other = rng.choice(like or [name])
-    save_file(tensors | {name: tensors[other].clone(), other: tensors[name].clone()}, path, {"format": "pt"})
+    _save(tensors | {name: tensors[other].clone(), other: tensors[name].clone()}, path)
     return f"{path.relative_to(folder)} {name} {other}", "any"
 
 
 WAYS: dict[str, Callable[[Path, random.Random], Damage]] = {
+    "nothing": _nothing,
     "bytes": _bytes,
     "payload": _payload,
     "header": _header,
@@ -185,3 +198,8 @@ WAYS: dict[str, Callable[[Path, random.Random], Damage]] = {
     "link": _link,
     "swapped tensors": _swap,
 }
+TENSOR_WAYS = (
+    *("nothing", "bytes", "payload", "header", "not finite", "renamed tensor"),
+    *("removed tensor", "extra tensor", "shape", "dtype", "swapped tensors"),
+)
+"""Ways to damage a file of tensors on its own."""

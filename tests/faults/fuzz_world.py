@@ -68,7 +68,7 @@ class World:
         self.folder = folder
         self.suite, self.policy = folder / "suite.toml", folder / "policy.toml"
         self.records, self.store, self.model = folder / "records", folder / "store", folder / "model"
-        self.claim = folder / "claim.zip"
+        self.claim, self.lora, self.packed = folder / "claim.zip", folder / "lora", folder / "packed"
 
     @property
     def baseline(self) -> Path:
@@ -95,8 +95,13 @@ class World:
         shutil.copytree(registry("worlds")["tiny"].load()().pipeline_folder, self.model)
         must(call(*self.run(self.records, self.store)))
         shutil.rmtree(self.records / "leaderboard", ignore_errors=True)
-        must(call(*self.check(self.model, self.store, self.folder / "check")))
+        make_lora(self.model, self.lora)
+        for model in (self.model, self.lora):
+            must(call(*self.check(model, self.store, self.folder / f"check-{model.name}")))
         must(call("validate", self.records))
+        shutil.copytree(self.records, self.packed)
+        must(call("pack", self.packed))
+        must(call("validate", self.packed))
         must(call("submit", self.candidate, "--out", self.claim))
         must(call("validate", self.claim))
         return self
@@ -122,6 +127,25 @@ class World:
         arguments = ["check", "--baseline", self.baseline, "--candidate", candidate]
         arguments += ["--policy", policy or self.policy, "--out", out, "--store", store]
         return [*arguments, "--threads", 1, "--device", "cpu"]
+
+
+def make_lora(model: Path, folder: Path) -> None:
+    """Save a LoRA of the model's UNet, of rank 2, that changes its images."""
+    import torch
+    from diffusers import StableDiffusionPipeline
+    from peft import LoraConfig
+    from peft.utils import get_peft_model_state_dict
+
+    pipeline = StableDiffusionPipeline.from_pretrained(model, local_files_only=True)
+    parts: dict[str, Any] = {"r": 2, "lora_alpha": 2, "target_modules": ["to_q", "to_v"]}
+    parts |= {"rank_pattern": {}, "alpha_pattern": {}}
+    torch.manual_seed(0)
+    pipeline.unet.add_adapter(LoraConfig(**parts, init_lora_weights="gaussian"))
+    for name, tensor in pipeline.unet.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(tensor, std=1.0)
+    state = get_peft_model_state_dict(pipeline.unet)
+    StableDiffusionPipeline.save_lora_weights(str(folder), state, unet_lora_adapter_metadata=parts)
 
 
 def must(done: Any) -> Any:
