@@ -46,7 +46,7 @@ def test_sum_of_stages(benchmark: Any, make_runner: Any, make_cell: Any, tmp_pat
 
         def score(*ignored: Any) -> None:
             store = Store(tmp_path / "stages" / str(next(turn)))
-            drawing = Drawing(str(next(turn)), sampling, "torch.float32", "cpu", lambda: generator)
+            drawing = Drawing(generator.fingerprint, sampling, "torch.float32", "cpu", lambda: generator)
             images = drawing.draw([Request(a.prompt.text, a.seed) for a in asks], store, lambda n: None)
             build_items(asks, images, judge.judge(images).found, scorer)
 
