@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field
 
 from .config import STRICT, build
 from .errors import UserError
+from .files import replace_file
 from .items import write_items
 from .records import Record, read_items, read_record, record_digest, write_record
 from .untrusted import FILE_NAME, LIMITS, MOST_ROWS, TABLE, read_untrusted_items, read_untrusted_json
@@ -70,16 +71,18 @@ def pack(paths: Sequence[Path], target: Path) -> Submission:
             contents |= files
     submission = Submission(unlearnbench=version("unlearnbench"), records=packed)
     text = json.dumps(submission.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
-    partial = target.with_name(target.name + ".tmp")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(partial, "w") as file:
-        for name, content in {MANIFEST: text.encode(), **dict(sorted(contents.items()))}.items():
+    whole = {MANIFEST: text.encode(), **dict(sorted(contents.items()))}
+    replace_file(target, lambda scratch: _write_zip(whole, scratch))
+    return submission
+
+
+def _write_zip(contents: dict[str, bytes], target: Path) -> None:
+    with zipfile.ZipFile(target, "w") as file:
+        for name, content in contents.items():
             entry = zipfile.ZipInfo(name, EPOCH)
             entry.external_attr = (stat.S_IFREG | 0o644) << 16
             entry.create_system = 3
             file.writestr(entry, content)
-    partial.replace(target)
-    return submission
 
 
 def _pack_one(path: Path, scratch: Path) -> tuple[Packed, dict[str, bytes]]:

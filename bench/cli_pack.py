@@ -1,15 +1,16 @@
 """What `pack` does: the item rows of a folder's records go into one table, from which nothing is lost."""
 
 import argparse
-import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 import pyarrow as pa
 
 from .errors import UserError
+from .files import write_file
 from .items import Stamp, Table, fill_types, open_table, stamp, take_rows, to_arrow, write_table
 from .records import Record, items_digest, read_items, read_record
 from .statements import list_records
@@ -38,14 +39,13 @@ def pack_folder(options: argparse.Namespace) -> int:
     chosen = _choose(found)
     if not chosen:
         raise UserError(f"{folder}: no record in it has item rows to pack")
-    scratch = target.with_name(f"{TABLE}.tmp")
-    try:
+    with TemporaryDirectory() as place:
+        scratch = Path(place) / TABLE
         write_table({rows.record.cell: rows.table for rows in chosen}, scratch)
         _verify(scratch, chosen)
-        if not target.exists() or target.read_bytes() != scratch.read_bytes():
-            _replace(scratch, target)
-    finally:
-        scratch.unlink(missing_ok=True)
+        content = scratch.read_bytes()
+    if not target.exists() or target.read_bytes() != content:
+        write_file(target, content)
     for rows in chosen:
         if rows.own is not None and stamp(rows.own[0]) == rows.own[1]:  # not written anew meanwhile
             rows.own[0].unlink()
@@ -109,14 +109,7 @@ def _verify(scratch: Path, chosen: list[Rows]) -> None:
     for rows in chosen:
         again = take_rows(table, rows.record.cell)
         if items_digest(again) != rows.record.items_sha256 or not again.equals(rows.items):
-            raise UserError(f"{scratch}: does not give {rows.record.cell}'s rows back; nothing was packed")
-
-
-def _replace(scratch: Path, target: Path) -> None:
-    """Move a table to its place once it is on the disk: the files that it stands for are deleted next."""
-    with scratch.open("rb") as file:
-        os.fsync(file.fileno())
-    scratch.replace(target)
+            raise UserError(f"the table does not give {rows.record.cell}'s rows back; nothing was packed")
 
 
 def _count_bytes(folder: Path) -> int:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ from pydantic import Field, model_validator
 
 from .config import read_json
 from .errors import UserError
+from .files import replace_file, write_file
 from .items import find_file, read_rows, write_items
 from .types import ITEM_COLUMNS, RecordPart, Value, not_scored
 
@@ -139,13 +139,12 @@ def items_digest(items: pd.DataFrame) -> str:
 
 def write_record(record: Record, items: pd.DataFrame | None, sheet: bytes | None, folder: Path) -> Path:
     """Write the files of a record atomically, the JSON last; return its path."""
-    folder.mkdir(parents=True, exist_ok=True)
     if items is not None:
-        _replace(folder / f"{record.cell}.parquet", lambda p: write_items(items, p))
+        replace_file(folder / f"{record.cell}.parquet", lambda p: write_items(items, p))
     if sheet is not None:
-        _replace(folder / f"{record.cell}.webp", lambda p: p.write_bytes(sheet))
+        write_file(folder / f"{record.cell}.webp", sheet)
     text = _json_by_field(_shorten(record.model_dump(mode="json")))
-    return _replace(folder / f"{record.cell}.json", lambda p: p.write_text(text, encoding="utf-8"))
+    return write_file(folder / f"{record.cell}.json", text)
 
 
 def _shorten(content: dict[str, Any]) -> dict[str, Any]:
@@ -175,17 +174,10 @@ def copy_record(path: Path, folder: Path) -> None:
     """Copy a record's files (CELL.json and what lies beside it), its item rows into a file of their own."""
     items = read_items(path, read_record(path))
     if items is not None:
-        _replace(folder / f"{path.stem}.parquet", lambda p: write_items(items, p))
+        replace_file(folder / f"{path.stem}.parquet", lambda p: write_items(items, p))
     for file in (path.with_suffix(".webp"), path):
         if file.exists():
-            shutil.copy2(file, folder)
-
-
-def _replace(path: Path, write: Any) -> Path:
-    scratch = path.with_name(path.name + ".tmp")
-    write(scratch)
-    scratch.replace(path)
-    return path
+            write_file(folder / file.name, file.read_bytes())
 
 
 def read_record(path: Path) -> Record:

@@ -1,13 +1,13 @@
 """The seal at the end of an audit report: a digest, or an ed25519 signature, over every byte before it."""
 
 import hashlib
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ..bench.errors import UserError
+from ..bench.files import create_file
 
 PURPOSE = b"unlearnbench audit report 1\n"
 """Stands before the signed bytes: a signature made for anything else is none of a report's."""
@@ -136,22 +136,13 @@ def write_key(path: Path) -> Path:
         there = path if path.exists() else public
         raise UserError(f"--new-key {there}: is there already, and a key is never overwritten; name another")
     private = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
-    _create(path, private, 0o600)
-    _create(
+    create_file(path, private, 0o600)
+    create_file(
         public,
         key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo),
         0o644,
     )
     return public
-
-
-def _create(path: Path, content: bytes, mode: int) -> None:
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be made: {error.strerror}") from None
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
 
 
 def read_key(path: Path, private: bool) -> Any:
