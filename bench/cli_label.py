@@ -9,7 +9,7 @@ from typing import Any
 
 from .answers import PERSON, SCRIPT, AnswerLog, open_log
 from .errors import UserError
-from .store import Store, content_key, default_folder
+from .store import Store, content_key, default_folder, locate_store
 
 TYPES = {
     "index.html": ("label.html.j2", "text/html; charset=utf-8"),
@@ -73,6 +73,7 @@ def _gather(options: argparse.Namespace) -> list[Any]:
 
 def _finder(chosen: Any, folder: Path) -> Callable[[str, int, float | None], bytes | None]:
     """Return what finds a point's images in the store; where there is none, torch is not even imported."""
+    folder = locate_store(folder)
     if not (folder / "images").is_dir():
         return lambda prompt, seed, guidance: None
     from .cli_check import Origin
