@@ -22,6 +22,7 @@ from .errors import UserError
 from .files import replace_file
 from .items import write_items
 from .records import Record, read_items, read_record, record_digest, write_record
+from .sealed import read_sheet
 from .untrusted import FILE_NAME, LIMITS, MOST_ROWS, TABLE, read_untrusted_items, read_untrusted_json
 
 MANIFEST = "submission.json"
@@ -88,14 +89,15 @@ def _write_zip(contents: dict[str, bytes], target: Path) -> None:
 def _pack_one(path: Path, scratch: Path) -> tuple[Packed, dict[str, bytes]]:
     record = read_record(path).model_copy(update={"source": "reported"})
     items = read_items(path, record)
-    written = write_record(record, None, None, scratch)
+    sheet = read_sheet(path, record) if record.sheet else None
+    written = write_record(record, None, sheet, scratch, seal=True)
     contents = {path.name: written.read_bytes()}
     if items is not None:
         rows = scratch / f"{path.stem}.parquet"  # written anew: the same bytes out of a table of many records
         write_items(items, rows)
         contents[rows.name] = rows.read_bytes()
-    if record.sheet:
-        contents[f"{path.stem}.webp"] = path.with_suffix(".webp").read_bytes()
+    if sheet is not None:
+        contents[f"{path.stem}.webp"] = sheet
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     images, digest = _images(items)
     return Packed(
