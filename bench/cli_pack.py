@@ -13,7 +13,7 @@ from .errors import UserError
 from .files import write_file
 from .items import Stamp, Table, fill_types, open_table, stamp, take_rows, to_arrow, write_table
 from .records import Record, items_digest, read_items, read_record
-from .sealed import SUMS, read_sheet, sha256
+from .sealed import SHEET, SUMS, read_sheet, sha256
 from .statements import CLAIMED, list_records
 from .untrusted import TABLE
 
@@ -37,7 +37,7 @@ def pack_folder(options: argparse.Namespace) -> int:
     folder: Path = options.folder
     found, target = read_folder(folder), folder / TABLE
     before = _count_bytes(folder)
-    chosen = _choose(found)
+    chosen, listed = _choose(found), list_sheets(folder)
     if not chosen:
         raise UserError(f"{folder}: no record in it has item rows to pack")
     with TemporaryDirectory() as place:
@@ -50,34 +50,35 @@ def pack_folder(options: argparse.Namespace) -> int:
     for rows in chosen:
         if rows.own is not None and stamp(rows.own[0]) == rows.own[1]:  # not written anew meanwhile
             rows.own[0].unlink()
-    listed = write_sums(folder)
+    write_sums(folder, listed)
     apart = sorted({rows.record.cell for rows in found} - {rows.record.cell for rows in chosen})
     for cell in apart:
         print(f"left as it is: {cell}.parquet: its columns are not of the types that the table has")
     if listed:
-        print(f"{folder / SUMS}: the digests of {listed} files of records that do not carry their own")
+        print(f"{folder / SUMS}: the digests of {len(listed)} contact sheets")
     print(f"{target}: the item rows of {len(chosen)} records; {before:,} -> {_count_bytes(folder):,} bytes")
     return 0
 
 
-def write_sums(folder: Path) -> int:
-    """List the files of records that carry no digest of their own, and return their number.
+def list_sheets(folder: Path) -> dict[str, str]:
+    """Return the digests, by file name, of the contact sheets of records that do not carry them themselves.
 
-    Raises UserError where a file is not the one that was listed before.
+    Raises UserError where a sheet is damaged, or not the one that was listed before.
     """
     found: dict[str, str] = {}
     for home in (folder, folder / CLAIMED):
         for path in list_records(home):
             record = read_record(path)
-            if record.content_sha256:
-                continue
-            named = {path: path.read_bytes()}
-            if record.sheet:
-                named[path.with_suffix(".webp")] = read_sheet(path, record)
-            found |= {file.relative_to(folder).as_posix(): sha256(content) for file, content in named.items()}
+            sheet = read_sheet(path, record) if record.sheet else None
+            if sheet is not None and SHEET not in record.files:
+                found[path.with_suffix(".webp").relative_to(folder).as_posix()] = sha256(sheet)
+    return found
+
+
+def write_sums(folder: Path, found: dict[str, str]) -> None:
+    """Write the list of the digests of a folder's sheets, where there are any."""
     if found:
         write_file(folder / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(found.items())))
-    return len(found)
 
 
 def read_folder(folder: Path) -> list[Rows]:

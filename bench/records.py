@@ -12,7 +12,7 @@ from .config import read_json
 from .errors import UserError
 from .files import replace_file, write_file
 from .items import find_file, read_rows, write_items
-from .sealed import SEAL, SHEET, check_content, check_listed, content_digest, sha256
+from .sealed import SEAL, SHEET, check_content, content_digest, sha256
 from .types import ITEM_COLUMNS, LATER, RecordPart, Value, not_scored
 
 VOLATILE = ("key", "created", "seconds", "environment", "command", "commit", "files", "content_sha256")
@@ -199,8 +199,6 @@ def read_record(path: Path) -> Record:
     record = read_json(Record, path, "no such record")
     if record.content_sha256:
         check_content(path, path.read_text(encoding="utf-8"))
-    else:
-        check_listed(path, path.read_bytes())
     return record
 
 

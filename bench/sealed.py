@@ -1,7 +1,7 @@
 """Is a record's file as it was written, and is its contact sheet its own? Digests of both, and their checks.
 
-A record that is written today carries both digests. Those of records that were published before stand in the
-SHA256SUMS of their folder, which `pack` writes.
+A record that is written today carries both digests. The sheets of records that were published before are
+listed in the SHA256SUMS of their folder, which `pack` writes.
 """
 
 import hashlib
@@ -78,13 +78,6 @@ def listed_digest(file: Path, claimed: str = "claimed") -> str | None:
     if folder.name == claimed and (folder.parent / SUMS).exists():
         folder, name = folder.parent, f"{claimed}/{name}"
     return read_sums(folder).get(name)
-
-
-def check_listed(path: Path, content: bytes) -> None:
-    """Raise UserError where a file is not the one that its folder's SHA256SUMS lists."""
-    listed = listed_digest(path)
-    if listed is not None and listed != sha256(content):
-        raise UserError(f"{path}: is not the file that {SUMS} lists (digest differs); {MENDED}")
 
 
 def bound_sheet(path: Path, record: "Record") -> str | None:
