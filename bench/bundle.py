@@ -9,6 +9,7 @@ import stat
 import tempfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -126,6 +127,7 @@ def unpack(path: Path, folder: Path) -> list[Path]:
         raise UserError(f"{path}: not a readable submission: {error}") from None
     submission = build(Submission, read_untrusted_json(folder / MANIFEST), f"{path}: {MANIFEST}")
     (folder / MANIFEST).unlink()
+    _refuse_twice(path, submission)
     named = {name for packed in submission.records for name in packed.files}
     there = {entry.filename for entry in entries} - {MANIFEST}
     if named != there:
@@ -136,8 +138,18 @@ def unpack(path: Path, folder: Path) -> list[Path]:
     return [_check_packed(path, folder, packed) for packed in submission.records]
 
 
+def _refuse_twice(path: Path, submission: Submission) -> None:
+    """Raise UserError where a manifest names a record or a file twice, whatever the case of its letters."""
+    cells = [packed.cell.lower() for packed in submission.records]
+    files = [name.lower() for packed in submission.records for name in packed.files]
+    for names in (cells, files):
+        if twice := sorted(name for name in set(names) if names.count(name) > 1):
+            raise UserError(f"{path}: {MANIFEST}: names {twice[0][:80]!a} twice")
+
+
 def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
     names = [entry.filename for entry in entries]
+    counts = Counter(name.lower() for name in names)
     if len(names) > MOST_FILES or sum(entry.file_size for entry in entries) > MOST_BYTES:
         raise UserError(f"{path}: unpacks to more than {MOST_FILES:,} files or {MOST_BYTES:,} bytes")
     if MANIFEST not in names:
@@ -148,7 +160,7 @@ def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> list[zipfile.Z
             raise UserError(
                 f"{path}: {ascii(name)[:80]}: no name of a record's file; nothing lies in folders"
             )
-        if names.count(name) > 1:
+        if counts[name.lower()] > 1:
             raise UserError(f"{path}: {name}: is there twice")
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
             raise UserError(f"{path}: {name}: is a link or no ordinary file")

@@ -13,6 +13,10 @@ PURPOSE = b"unlearnbench audit report 1\n"
 """Stands before the signed bytes: a signature made for anything else is none of a report's."""
 OPENING = b'<section class="seal"'
 UNSIGNED = "none"
+PRIME = 2**255 - 19
+_EIGHT = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+SMALL_ORDER = (0, 1, PRIME - 1, _EIGHT, PRIME - _EIGHT)
+"""The y of the eight points of ed25519 whose order divides 8."""
 NEED = "needs the package cryptography; install it with: pip install 'unlearnbench[audit]'"
 _SIGNED = """<section class="seal" id="seal">
 <h2>Seal</h2>
@@ -91,7 +95,9 @@ def verify(content: bytes) -> Verdict:
     if not public:
         return Verdict("unsigned")
     if not _holds(public, signature, body):
-        return Verdict("changed", "its signature does not hold", public)
+        weak = is_weak(bytes.fromhex(public))
+        why = "its public key is of small order" if weak else "its signature does not hold"
+        return Verdict("changed", why, public)
     return Verdict("signed", public=public)
 
 
@@ -99,12 +105,24 @@ def _holds(public: str, signature: str, body: bytes) -> bool:
     ed25519 = _ed25519()
     from cryptography.exceptions import InvalidSignature
 
+    if is_weak(bytes.fromhex(public)):
+        return False
     try:
         key = ed25519.Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))
         key.verify(bytes.fromhex(signature), PURPOSE + body)
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+def is_weak(public: bytes) -> bool:
+    """Return whether a raw public key is nobody's: a point of small order, or a second form of another point.
+
+    A signature that holds for every message can be written for a point of small order (Chalkias et al. 2020,
+    "Taming the many EdDSAs"). The sign bit does not matter.
+    """
+    y = int.from_bytes(public, "little") & ((1 << 255) - 1)
+    return y >= PRIME or y in SMALL_ORDER
 
 
 def _ed25519() -> Any:
@@ -162,6 +180,8 @@ def read_key(path: Path, private: bool) -> Any:
     except (ValueError, UnsupportedAlgorithm):
         raise UserError(f"{path}: no {kind} key in PEM; make a pair with: audit --new-key KEY.pem") from None
     wanted = ed25519.Ed25519PrivateKey if private else ed25519.Ed25519PublicKey
+    if isinstance(key, wanted) and not private and is_weak(key.public_bytes_raw()):
+        raise UserError(f"{path}: a key of small order: anybody can sign for it; ask the signer for another")
     if not isinstance(key, wanted):
         raise UserError(f"{path}: not an ed25519 key; make one with: unlearnbench audit --new-key KEY.pem")
     return key

@@ -7,9 +7,11 @@ import io
 import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from unlearnbench.bench.answers import open_log
 from unlearnbench.bench.cli import main
 from unlearnbench.bench.cli_submit import make_known
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.label_server import Labelling, LabelServer
+from unlearnbench.bench.label_server import MOST_CONNECTIONS, Labelling, LabelServer
 from unlearnbench.bench.records import items_digest, write_record
 from unlearnbench.bench.scoring import image_digest
 from unlearnbench.bench.sheet import choose_columns
@@ -244,6 +246,43 @@ def test_the_server_tells_nothing_without_its_token(server: LabelServer) -> None
     assert _ask_server(server, f"{path}finish", {"x": 1})[0] == 400
     assert _ask_server(server, f"{path}answer", {"image": 0, "reply": "x" * 5000})[0] == 400
     assert server.labelling.log.replies == []
+
+
+def test_another_pages_requests_are_refused(server: LabelServer) -> None:
+    path, own = urlsplit(server.url).path, f"127.0.0.1:{server.server_port}"
+    body = json.dumps({"image": 0, "reply": "yes"})
+    for origin, status in (("http://evil.example", 404), ("null", 404), (f"http://{own}", 200)):
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=5)
+        connection.request("POST", f"{path}answer", body, {"Host": own, "Origin": origin})
+        assert connection.getresponse().status == status, origin
+    assert len(server.labelling.log.replies) == 1
+
+
+@pytest.mark.parametrize("text", ["[" * 4000, '{"image":' * 450, "{" * 4000, "\xff", "1e999", "NaN"])
+def test_odd_json_is_a_bad_request(server: LabelServer, text: str) -> None:
+    path = urlsplit(server.url).path
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=5)
+    connection.request("POST", f"{path}answer", text.encode("latin-1"))
+    assert connection.getresponse().status == 400
+
+
+def test_idle_connections_are_few_and_end(server: LabelServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unlearnbench.bench.label_server.REQUEST_SECONDS", 1.0)
+    before = threading.active_count()
+    idle = []
+    for _ in range(400):
+        connection = socket.create_connection(("127.0.0.1", server.server_port), timeout=5)
+        connection.sendall(b"GET ")
+        idle.append(connection)
+    time.sleep(0.2)
+    assert threading.active_count() - before <= MOST_CONNECTIONS
+    end = time.monotonic() + 10
+    while time.monotonic() < end and threading.active_count() > before:
+        time.sleep(0.1)
+    assert threading.active_count() == before, "what sends nothing is closed"
+    assert _ask_server(server, urlsplit(server.url).path) == (200, b"page")
+    for connection in idle:
+        connection.close()
 
 
 def test_only_the_pages_own_keys_are_a_persons(server: LabelServer) -> None:
