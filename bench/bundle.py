@@ -9,6 +9,7 @@ import stat
 import tempfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -19,8 +20,10 @@ from pydantic import BaseModel, Field
 
 from .config import STRICT, build
 from .errors import UserError
+from .files import replace_file
 from .items import write_items
 from .records import Record, read_items, read_record, record_digest, write_record
+from .sealed import read_sheet
 from .untrusted import FILE_NAME, LIMITS, MOST_ROWS, TABLE, read_untrusted_items, read_untrusted_json
 
 MANIFEST = "submission.json"
@@ -70,29 +73,32 @@ def pack(paths: Sequence[Path], target: Path) -> Submission:
             contents |= files
     submission = Submission(unlearnbench=version("unlearnbench"), records=packed)
     text = json.dumps(submission.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
-    partial = target.with_name(target.name + ".tmp")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(partial, "w") as file:
-        for name, content in {MANIFEST: text.encode(), **dict(sorted(contents.items()))}.items():
+    whole = {MANIFEST: text.encode(), **dict(sorted(contents.items()))}
+    replace_file(target, lambda scratch: _write_zip(whole, scratch))
+    return submission
+
+
+def _write_zip(contents: dict[str, bytes], target: Path) -> None:
+    with zipfile.ZipFile(target, "w") as file:
+        for name, content in contents.items():
             entry = zipfile.ZipInfo(name, EPOCH)
             entry.external_attr = (stat.S_IFREG | 0o644) << 16
             entry.create_system = 3
             file.writestr(entry, content)
-    partial.replace(target)
-    return submission
 
 
 def _pack_one(path: Path, scratch: Path) -> tuple[Packed, dict[str, bytes]]:
     record = read_record(path).model_copy(update={"source": "reported"})
     items = read_items(path, record)
-    written = write_record(record, None, None, scratch)
+    sheet = read_sheet(path, record) if record.sheet else None
+    written = write_record(record, None, sheet, scratch, seal=True)
     contents = {path.name: written.read_bytes()}
     if items is not None:
         rows = scratch / f"{path.stem}.parquet"  # written anew: the same bytes out of a table of many records
         write_items(items, rows)
         contents[rows.name] = rows.read_bytes()
-    if record.sheet:
-        contents[f"{path.stem}.webp"] = path.with_suffix(".webp").read_bytes()
+    if sheet is not None:
+        contents[f"{path.stem}.webp"] = sheet
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     images, digest = _images(items)
     return Packed(
@@ -121,6 +127,7 @@ def unpack(path: Path, folder: Path) -> list[Path]:
         raise UserError(f"{path}: not a readable submission: {error}") from None
     submission = build(Submission, read_untrusted_json(folder / MANIFEST), f"{path}: {MANIFEST}")
     (folder / MANIFEST).unlink()
+    _refuse_twice(path, submission)
     named = {name for packed in submission.records for name in packed.files}
     there = {entry.filename for entry in entries} - {MANIFEST}
     if named != there:
@@ -131,8 +138,18 @@ def unpack(path: Path, folder: Path) -> list[Path]:
     return [_check_packed(path, folder, packed) for packed in submission.records]
 
 
+def _refuse_twice(path: Path, submission: Submission) -> None:
+    """Raise UserError where a manifest names a record or a file twice, whatever the case of its letters."""
+    cells = [packed.cell.lower() for packed in submission.records]
+    files = [name.lower() for packed in submission.records for name in packed.files]
+    for names in (cells, files):
+        if twice := sorted(name for name in set(names) if names.count(name) > 1):
+            raise UserError(f"{path}: {MANIFEST}: names {twice[0][:80]!a} twice")
+
+
 def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
     names = [entry.filename for entry in entries]
+    counts = Counter(name.lower() for name in names)
     if len(names) > MOST_FILES or sum(entry.file_size for entry in entries) > MOST_BYTES:
         raise UserError(f"{path}: unpacks to more than {MOST_FILES:,} files or {MOST_BYTES:,} bytes")
     if MANIFEST not in names:
@@ -143,7 +160,7 @@ def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> list[zipfile.Z
             raise UserError(
                 f"{path}: {ascii(name)[:80]}: no name of a record's file; nothing lies in folders"
             )
-        if names.count(name) > 1:
+        if counts[name.lower()] > 1:
             raise UserError(f"{path}: {name}: is there twice")
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
             raise UserError(f"{path}: {name}: is a link or no ordinary file")

@@ -1,7 +1,9 @@
 """The command line: joins registries, runner and leaderboard; nothing else does."""
 
 import argparse
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -11,6 +13,8 @@ from .cli_submit_options import add_submissions
 from .errors import UserError
 
 USAGE_ERROR = 2
+RESUMED = ("run", "evaluate", "check", "rerun", "pretrain", "label", "pack")
+"""Commands that keep what they did: called again they go on."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -229,10 +233,25 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: what is under way is tidied up as after SIGINT."""
+
+
+def _listen() -> None:
+    """Let SIGTERM end this process as SIGINT does, so that scratch files go; in its main thread only."""
+
+    def end(*_: object) -> None:
+        raise Terminated
+
+    if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGTERM"):
+        signal.signal(signal.SIGTERM, end)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; a user's mistake is one line on stderr and status 2."""
     options = read_options(arguments)
     try:
+        _listen()
         module, _, function = options.run.partition(".")
         # imported here, once the options are known to be good: some import torch
         command: Callable[[argparse.Namespace], int] = getattr(
@@ -242,9 +261,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"unlearnbench: {error}", file=sys.stderr)
         return USAGE_ERROR
-    except KeyboardInterrupt:
-        print("unlearnbench: interrupted; the same command goes on where this one stopped", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as interrupt:
+        ended = isinstance(interrupt, Terminated)
+        goes_on = "goes on where this one stopped" if options.command in RESUMED else "starts over"
+        how = "ended" if ended else "interrupted"
+        print(f"unlearnbench: {how}; the same command {goes_on}", file=sys.stderr)
+        return 143 if ended else 130
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Any
 
 from .cli_commands import open_console, suites_folder
 from .errors import UserError
+from .files import write_file
 
 
 def compare_methods(options: argparse.Namespace) -> int:
@@ -53,7 +54,7 @@ def choose_configurations(options: argparse.Namespace) -> int:
         raise UserError(f"--suite {options.suite}: takes no choice; name a suite with `tuned` methods")
     choice = choose(load(options.records), rows)
     path = options.out or suites_folder() / suite.choice
-    path.write_text(choice.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    write_file(path, choice.model_dump_json(indent=1) + "\n")
     Console().print(make_choice_table(choice))
     print(f"chosen: {path}")
     return 0

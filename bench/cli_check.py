@@ -188,14 +188,15 @@ def _candidate(options: argparse.Namespace, policy: Any, baseline: Origin) -> tu
     if path.suffix == ".json":
         return read_side(path, options.candidate_point)
     from .expected import noise_of
-    from .outside import check_there, short_name
+    from .names import name_model
+    from .outside import check_there
     from .plan import Cell, MethodRow, Suite
 
     check_there(options.candidate)
     task = task_registry(options.world_folder)[record.task.id]
     if task.file.judge != record.task.judge:
         raise UserError(f"baseline: judged by {record.task.judge}, this version judges by {task.file.judge}")
-    name = short_name(options.candidate)
+    name = name_model(options.candidate)
     row = MethodRow(name=name, config={"model": name}, noise=noise_of(record))
     suite = Suite(name="check", tasks=[task.id], methods=[row], sizes=policy.sizes)
     cell = Cell(suite, task, row, None, 0, (options.candidate,))

@@ -226,13 +226,14 @@ def check_configs(cells: list[Any]) -> None:
 
 def run_suite(options: argparse.Namespace) -> int:
     """Run a suite, print its table, make its page."""
-    from .jobs import run_parts, take_part
+    from .jobs import end_with_parent, run_parts, take_part
     from .needed import check_floor
     from .plan import find_references, find_suite, plan_cells, take_choice
 
     suite = narrow_suite(take_choice(find_suite(options.suite, suites_folder()), suites_folder()), options)
     check_floor(suite)
     if options.part:
+        end_with_parent()
         suite = take_part(suite, options.part)
     tasks = task_registry(options.world_folder)
     cells = plan_cells(suite, tasks, registry("methods"))

@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from .cli_commands import finish, make_runner, registry, task_registry
 from .errors import UserError
@@ -11,7 +12,8 @@ from .tasks import complete_name
 
 def evaluate_models(options: argparse.Namespace) -> int:
     """Score models as they are: one point each, all of them one row of the board."""
-    from .outside import check_there, name_models, short_name
+    from .names import check_name, name_model
+    from .outside import check_there, name_models
     from .plan import REFERENCES, Cell, MethodRow, Suite
 
     task = task_registry(options.world_folder)[complete_name(options.task)]
@@ -21,8 +23,8 @@ def evaluate_models(options: argparse.Namespace) -> int:
     for model in models:
         check_there(model)
     name_models(models)
-    names = [short_name(model) for model in models]
-    name = options.name or names[0]
+    names = [name_model(model) for model in models]
+    name = names[0] if options.name is None else check_name("--name", options.name)
     if name in REFERENCES or name in registry("methods"):
         raise UserError(f"--name {name}: is a method of this package; give your models another name")
     folder = options.out or Path("runs") / "evaluate"
@@ -34,4 +36,26 @@ def evaluate_models(options: argparse.Namespace) -> int:
         Cell(suite, task, MethodRow(name="none"), None, 0),
         Cell(suite, task, row, None, options.seed, models),
     ]
+    _refuse_another(runner, cells[1])
     return finish(runner.run(cells), folder)
+
+
+def _refuse_another(runner: Any, cell: Any) -> None:
+    """Raise UserError where the cell's record is there already, measured on other models of this name."""
+    from .outside import kind_of
+    from .records import read_record
+
+    path = runner.folder / f"{cell.stem}.json"
+    if any(kind_of(model) == "function" for model in cell.models) or not path.exists():
+        return  # what a function says of itself may change with every process
+    try:
+        record = read_record(path)
+    except UserError:  # damaged: it is measured again
+        return
+    world = runner.worlds[cell.task.file.world]
+    found = [runner._holder(world, model).fingerprint for model in cell.models]
+    if record.status == "ok" and [point.fingerprint for point in record.points] != found:
+        raise UserError(
+            f"{path}: holds the numbers of another model of the name {cell.row.name}; give --name or another "
+            "--out, or delete it"
+        )

@@ -17,6 +17,7 @@ import torch
 from .errors import UserError
 from .generators import LORA_FILE, Sampling, check_model, known_digest
 from .hub import find, is_hub_id
+from .names import name_model
 from .points import ModelHolder
 
 Kind = Literal["pipeline", "lora", "function"]
@@ -78,22 +79,13 @@ def name_models(models: Sequence[str]) -> list[tuple[int, str, str]]:
     """
     if len(models) <= 1:
         return [(0, "", model) for model in models or ("",)]
-    labels = [short_name(model) for model in models]
+    labels = [name_model(model) for model in models]
     for label in labels:
         if labels.count(label) > 1:
             raise UserError(
                 f"--points: two are named {label!r}; rename one, their rows could not be told apart"
             )
     return [(i, label, model) for i, (label, model) in enumerate(zip(labels, models, strict=True), start=1)]
-
-
-def short_name(model: str) -> str:
-    """Return a model's name without its place: the last folder, file stem, or module.function.
-
-    It becomes a part of file names, where a colon cannot stand.
-    """
-    name = Path(model).stem if model.endswith(".safetensors") else Path(model).name
-    return name.replace(":", ".")
 
 
 def model_digest(model: str) -> str:

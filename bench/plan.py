@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from .choice import Choice, read_choice, rows_of
 from .config import STRICT, build, read_toml
 from .errors import UserError
+from .names import file_part
 from .registry import Entry, Registry
 from .store import content_key
 from .tasks import PromptSizes, Task, complete_name
@@ -48,7 +49,7 @@ class Suite(BaseModel):
     """
 
     model_config = STRICT
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=100)
     summary: str = ""
     tasks: list[str] = Field(min_length=1)
     methods: list[MethodRow] = Field(min_length=1)
@@ -92,7 +93,8 @@ class Cell:
         """File name of the record: task, method, seed and a short digest of what else tells cells apart."""
         rest = content_key({"config": self.row.config, "noise": self.row.noise, "data": self.suite.data})[:6]
         task = self.task.id.replace("/", "-").replace("@", "-")
-        return f"{task}.{self.row.name}.{rest}.s{self.seed}"
+        name = file_part(self.row.name) if self.models else self.row.name
+        return f"{task}.{name}.{rest}.s{self.seed}"
 
 
 def seeds_of(suite: Suite, row: MethodRow) -> list[int]:

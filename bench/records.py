@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,10 +10,12 @@ from pydantic import Field, model_validator
 
 from .config import read_json
 from .errors import UserError
+from .files import replace_file, write_file
 from .items import find_file, read_rows, write_items
-from .types import ITEM_COLUMNS, RecordPart, Value, not_scored
+from .sealed import SEAL, SHEET, check_content, content_digest, sha256
+from .types import ITEM_COLUMNS, LATER, RecordPart, Value, not_scored
 
-VOLATILE = ("key", "created", "seconds", "environment", "command", "commit")
+VOLATILE = ("key", "created", "seconds", "environment", "command", "commit", "files", "content_sha256")
 """Fields of a record that may differ between two runs of the same cell; `digest` leaves them out."""
 
 
@@ -113,6 +114,8 @@ class Record(RecordPart):
     environment: dict[str, Any]  # versions, device, threads, platform
     command: str
     commit: str | None
+    files: dict[str, str] = Field(default_factory=dict, json_schema_extra=LATER)  # suffix -> sha256
+    content_sha256: str = Field("", json_schema_extra=LATER)  # of all other fields, as `sealed.py` reckons it
 
 
 def name_row(method: str, data: str, noise: int, reference: bool) -> str:
@@ -137,15 +140,25 @@ def items_digest(items: pd.DataFrame) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def write_record(record: Record, items: pd.DataFrame | None, sheet: bytes | None, folder: Path) -> Path:
-    """Write the files of a record atomically, the JSON last; return its path."""
-    folder.mkdir(parents=True, exist_ok=True)
+def write_record(
+    record: Record, items: pd.DataFrame | None, sheet: bytes | None, folder: Path, seal: bool = False
+) -> Path:
+    """Write the files of a record atomically, the JSON last; return its path.
+
+    seal: the JSON carries the digests of the sheet and of itself; one that was sealed before always does.
+    """
+    seal = seal or bool(record.content_sha256)
+    if seal and sheet is not None:
+        record = record.model_copy(update={"files": {**record.files, SHEET: sha256(sheet)}})
     if items is not None:
-        _replace(folder / f"{record.cell}.parquet", lambda p: write_items(items, p))
+        replace_file(folder / f"{record.cell}.parquet", lambda p: write_items(items, p))
     if sheet is not None:
-        _replace(folder / f"{record.cell}.webp", lambda p: p.write_bytes(sheet))
-    text = _json_by_field(_shorten(record.model_dump(mode="json")))
-    return _replace(folder / f"{record.cell}.json", lambda p: p.write_text(text, encoding="utf-8"))
+        write_file(folder / f"{record.cell}.webp", sheet)
+    content = _shorten(record.model_dump(mode="json"))
+    if seal:
+        content[SEAL] = content_digest(json.loads(_json_by_field(content)))
+    text = _json_by_field(content)
+    return write_file(folder / f"{record.cell}.json", text)
 
 
 def _shorten(content: dict[str, Any]) -> dict[str, Any]:
@@ -175,22 +188,18 @@ def copy_record(path: Path, folder: Path) -> None:
     """Copy a record's files (CELL.json and what lies beside it), its item rows into a file of their own."""
     items = read_items(path, read_record(path))
     if items is not None:
-        _replace(folder / f"{path.stem}.parquet", lambda p: write_items(items, p))
+        replace_file(folder / f"{path.stem}.parquet", lambda p: write_items(items, p))
     for file in (path.with_suffix(".webp"), path):
         if file.exists():
-            shutil.copy2(file, folder)
-
-
-def _replace(path: Path, write: Any) -> Path:
-    scratch = path.with_name(path.name + ".tmp")
-    write(scratch)
-    scratch.replace(path)
-    return path
+            write_file(folder / file.name, file.read_bytes())
 
 
 def read_record(path: Path) -> Record:
-    """Return a validated record; raises UserError naming file and field."""
-    return read_json(Record, path, "no such record")
+    """Return a validated record; raises UserError naming file and field, also where it was changed since."""
+    record = read_json(Record, path, "no such record")
+    if record.content_sha256:
+        check_content(path, path.read_text(encoding="utf-8"))
+    return record
 
 
 def read_items(path: Path, record: Record) -> pd.DataFrame | None:

@@ -3,13 +3,15 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from .errors import UserError
 from .expected import Expectations, guess_sizes, noise_of
-from .outside import check_there, short_name
+from .names import name_model
+from .outside import check_there
 from .plan import REFERENCES, Cell, MethodRow, Suite
 from .records import Record
 from .registry import Entry, Registry
@@ -94,7 +96,7 @@ def _models(record: Record, models: Sequence[str]) -> tuple[str, ...]:
         if models:
             raise UserError(f"--model: {record.cell} was made by a method; it takes no model")
         return ()
-    if [short_name(model) for model in models] != named:
+    if [name_model(model) for model in models] != named and [Path(model).name for model in models] != named:
         raise UserError(
             f"--model: give the models that the record names, in order: {', '.join(map(str, named))}"
         )

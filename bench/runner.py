@@ -14,7 +14,6 @@ from .asks import list_asks
 from .assemble import describe_cell, describe_point, name_captions, round_log
 from .environment import describe_environment
 from .generators import Sampling
-from .items import has_rows
 from .judges.packages import judge_versions
 from .keys import cell_key, pool_key, train_key
 from .measure import Place, PointScorer, Scored
@@ -32,6 +31,7 @@ from .sheet import choose_columns, make_sheet
 from .store import Store, content_key
 from .tasks import Task
 from .types import View
+from .whole import check_whole
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ class Runner:
                 traceback.format_exc(), encoding="utf-8"
             )
             failed = self._assemble(cell, key, started, error=f"{type(error).__name__}: {error}")
-            return Outcome(cell, "failed", write_record(failed, None, None, self.folder))
-        path = write_record(record, items, sheet, self.folder)
+            return Outcome(cell, "failed", write_record(failed, None, None, self.folder, seal=True))
+        path = write_record(record, items, sheet, self.folder, seal=True)
         return Outcome(cell, "measured", path, self._scorer.drawn - before)
 
     def pending(self, cells: list[Cell]) -> list[Cell]:
@@ -135,11 +135,13 @@ class Runner:
             return False
         try:
             record = read_record(path)
+            if record.key != key or record.status != "ok":
+                return False
+            check_whole(path, record)
         except Exception as error:
             self.say(f"{error}; measured again")
-            path.unlink()
             return False
-        return record.key == key and record.status == "ok" and has_rows(path, record.cell)
+        return True
 
     def cell_key(self, cell: Cell) -> str:
         return cell_key(cell, self.worlds[cell.task.file.world], self.metrics, self.device, self.threads)

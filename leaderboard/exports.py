@@ -12,6 +12,8 @@ from . import thresholds
 from .columns import ARROWS, COSTS, Column, columns_for, write_interval, write_value
 from .rank import CAUTION, Row, by_task
 
+EXPORT = "leaderboard.parquet"
+"""File of every record's numbers; a listing that names it is one of this package."""
 _FIXED = ("task", "method", "role", "seed", "status", "error", "point", "step", "reached", "choice")
 _ORIGIN = ("interval", "source", "record", "digest", "commit", "command")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

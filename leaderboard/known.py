@@ -9,6 +9,7 @@ from typing import Any
 from ..bench.config import build
 from ..bench.errors import UserError
 from ..bench.expected import Expectations, noise_of
+from ..bench.names import file_part
 from ..bench.plan import REFERENCES, MethodRow, Suite
 from ..bench.records import Record
 from ..bench.registry import Entry, Registry
@@ -169,6 +170,8 @@ def _complain_of_stem(record: Record, rows: list[MethodRow]) -> Iterator[str]:
     same = {"noise": noise_of(record), "data": record.data}
     digests = [content_key({"config": config, **same})[:6] for config in configs]
     first, last = f"{task}.{method.name}.", f".s{record.seed}"
+    if is_evaluated(record) and not record.cell.startswith(first):
+        first = f"{task}.{file_part(method.name)}."
     middle = record.cell.removeprefix(first).removesuffix(last)
     named = record.cell == first + middle + last and re.fullmatch(r"[0-9a-f]{6}", middle)
     if not named or (digests and middle not in digests):

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from ..bench.config import STRICT, read_json
 from ..bench.errors import UserError
+from ..bench.files import create_file
 from ..bench.metrics.shares import proportion
 from ..bench.stats.agreement import Errors, cohen_kappa, count_errors, rogan_gladen
 from ..bench.stats.intervals import effective_size
@@ -106,11 +107,7 @@ def read_labels(path: Path) -> Labels:
 def write_labels(labels: Labels, path: Path) -> Path:
     """Write labels, never over others; raises UserError where the file is there."""
     text = json.dumps(labels.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False)
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text + "\n")
-    except FileExistsError:
-        raise UserError(f"{path}: is there already; labels are never overwritten") from None
+    create_file(path, f"{text}\n".encode())
     return path
 
 

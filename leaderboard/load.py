@@ -1,6 +1,5 @@
 """Read a folder of records whole: every file is checked, and one broken file stops the reading."""
 
-import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from ..bench.errors import UserError
 from ..bench.items import find_file
 from ..bench.records import Record, read_items, read_record, record_digest
+from ..bench.sealed import read_sheet
 from ..bench.statements import (
     CLAIMED,
     Attacked,
@@ -135,7 +134,8 @@ def load_one(path: Path) -> Loaded:
     for field, complaint in _complaints(path, record):
         raise UserError(f"{path}: {field}: {complaint}")
     items = _read_items(path, record)
-    return Loaded(path.name, record, items, _read_sheet(path, record), record_digest(record))
+    sheet = read_sheet(path, record) if record.sheet else None
+    return Loaded(path.name, record, items, sheet, record_digest(record))
 
 
 def statements_about(path: Path, loaded: Loaded) -> tuple[Any, ...]:
@@ -194,22 +194,3 @@ def _read_items(path: Path, record: Record) -> pd.DataFrame | None:
     if unknown:
         raise UserError(f"{find_file(path)}: point: {unknown[0]} is not the index of a point in {path.name}")
     return items
-
-
-def _read_sheet(path: Path, record: Record) -> bytes | None:
-    """Return the contact sheet: one row a point, one column an entry of `record.sheet`, square tiles."""
-    if not record.sheet:
-        return None
-    file = path.with_suffix(".webp")
-    try:
-        content = file.read_bytes()
-        with Image.open(io.BytesIO(content), formats=["WEBP"]) as image:
-            width, height = image.size
-    except FileNotFoundError:
-        raise UserError(f"{file}: missing, though {path.name} lists a sheet") from None
-    except (OSError, UnidentifiedImageError):
-        raise UserError(f"{file}: not a readable webp image") from None
-    columns, rows = len(record.sheet), len(record.points)
-    if width * rows != height * columns:
-        raise UserError(f"{file}: sheet: {width} x {height} px is not {rows} rows of {columns} square tiles")
-    return content

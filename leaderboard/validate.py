@@ -1,6 +1,5 @@
 """Is a record what it says? Everything that can be checked without drawing an image again is checked."""
 
-import io
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,17 +9,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-from PIL import Image
 
 from ..bench.config import build
 from ..bench.errors import UserError
 from ..bench.expected import Expected, complain_of_coverage, guess_sizes, noise_of
 from ..bench.items import Stamp, find_file, stamp
 from ..bench.records import Record
+from ..bench.sealed import SHEET, SUMS, bound_sheet
 from ..bench.statements import CLAIMED
 from ..bench.untrusted import (
     MOST_ROWS,
-    SHEET_PIXELS,
     TABLE,
     TEXTS,
     check_size,
@@ -63,6 +61,7 @@ def validate(path: Path, known: Known) -> list[Check]:
         return [Check("files", "failed", str(error))]
     record = entry.record
     checks = [_conclude("files", chain(_complain_of_gaps(record), complain_of_metrics(record)))]
+    checks += _check_binding(path, record)
     checks.append(_conclude("names", chain(_complain_of_names(record), _complain_of_places(record))))
     if checks[-1].state == "failed":
         return checks
@@ -93,7 +92,7 @@ def _read(path: Path) -> Loaded:
     if record.items_sha256 is not None:
         _check_rows(find_file(path))
     if record.sheet:
-        _check_sheet(path.with_suffix(".webp"))
+        check_size(path.with_suffix(".webp"))
     return load_one(path)
 
 
@@ -129,15 +128,17 @@ def _complain_of_gaps(record: Record) -> Iterator[str]:
         yield "points: there are some, though the run failed"
 
 
-def _check_sheet(path: Path) -> None:
-    check_size(path)
-    try:
-        with Image.open(io.BytesIO(path.read_bytes()), formats=["WEBP"]) as image:
-            if image.width * image.height > SHEET_PIXELS:
-                raise UserError(f"{path}: {image.width} x {image.height} px; at most {SHEET_PIXELS:,} pixels")
-            image.load()
-    except (OSError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: not a readable webp image: {error}") from None
+def _check_binding(path: Path, record: Record) -> list[Check]:
+    """Return what is to be said of a contact sheet to which no digest is known; nothing where one is.
+
+    A digest that differs ended the reading. Where a folder lists its files, the sheet must be among them.
+    """
+    if not record.sheet or bound_sheet(path, record) is not None:
+        return []
+    folder = path.parent.parent if path.parent.name == CLAIMED else path.parent
+    state: State = "failed" if (folder / SUMS).exists() else "unchecked"
+    text = f"sheet: neither the record nor {SUMS} holds its digest; `unlearnbench pack` lists it"
+    return [Check("sheet", state, text)]
 
 
 def _complain_of_names(record: Record) -> Iterator[str]:
@@ -156,6 +157,9 @@ def _complain_of_names(record: Record) -> Iterator[str]:
             yield f"{where}: {complaint}"
     digests = {"key": record.key, "prompts_sha256": record.prompts_sha256, "choice": record.choice,
                "items_sha256": record.items_sha256}  # fmt: skip
+    digests |= {f"files.{name}": digest for name, digest in record.files.items()}
+    if record.files.keys() - {SHEET}:
+        yield f"files: {ascii(max(record.files.keys() - {SHEET}))[:60]}: a record lists its {SHEET} alone"
     try:
         noise_of(record)
     except UserError as error:
