@@ -15,7 +15,7 @@ PERIOD = 0.01
 
 
 class MemoryMeter:
-    """Measures from `with meter:` on how far memory rises above what was in use then; `paused` parts do not count.
+    """Measures how far memory rises above what was in use when `with meter:` began, `paused` parts left out.
 
     On a CPU a thread reads the resident memory of the process; unused memory is first given back to the
     system, as far as the C library can, so that what ran before does not hide a rise. On CUDA the allocator

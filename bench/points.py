@@ -217,7 +217,9 @@ class PointSaver:
         changed = load(payload)
         lost = [n for n, t in changed.items() if t.is_floating_point() and not torch.isfinite(t).all()]
         if lost:
-            fault = FloatingPointError(f"training diverged: {lost[0]} is not finite at the point of step {step}")
+            fault = FloatingPointError(
+                f"training diverged: {lost[0]} is not finite at the point of step {step}"
+            )
             self.watch.refuse(fault)
         delta = hashlib.sha256(payload).hexdigest()  # by content: equal weights share their images
         self.store.put("deltas", delta, payload)

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from .config import read_json
 from .errors import UserError
 from .items import find_file, read_rows, write_items
-from .types import ITEM_COLUMNS, RecordPart, Value, not_scored
+from .types import ITEM_COLUMNS, LATER, RecordPart, Value, not_scored
 
 VOLATILE = ("key", "created", "seconds", "environment", "command", "commit")
 """Fields of a record that may differ between two runs of the same cell; `digest` leaves them out."""
@@ -40,15 +40,24 @@ class MethodInfo(RecordPart):
 
 
 class Cost(RecordPart):
-    """seconds: training up to this point, without scoring. memory_bytes: peak resident set (CPU) or
-    allocated device memory. parameters: trained. delta_bytes: size of the saved difference. distance: L2 norm
-    of the update over that of the denoiser's weights."""
+    """seconds: training up to this point, without scoring. memory_bytes: peak resident memory (CPU) or
+    allocated device memory; memory_of: `training`, how far it rose above what was in use at the start; in
+    older records of the whole `process`, from its own start. parameters: trained. delta_bytes: size of the
+    saved difference. distance: L2 norm of the update over that of the denoiser's weights."""
 
     seconds: float | None
     memory_bytes: int | None
     parameters: int
     delta_bytes: int | None
     distance: float | None = None
+    memory_of: Literal["process", "training"] = Field("process", json_schema_extra=LATER)
+
+    def read(self, name: str) -> float | None:
+        """Return a cost of training, None where it is not recorded: a whole process's memory is none."""
+        if name == "memory_bytes" and self.memory_of != "training":
+            return None
+        number: float | None = getattr(self, name)
+        return number
 
 
 class PointInfo(RecordPart):
@@ -127,6 +136,7 @@ def record_digest(record: Record) -> str:
     for point in content["points"]:
         point["cost"].pop("seconds")
         point["cost"].pop("memory_bytes")
+        point["cost"].pop("memory_of", None)
     canonical = json.dumps(content, sort_keys=True, allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -139,12 +149,13 @@ def items_digest(items: pd.DataFrame) -> str:
 
 def write_record(record: Record, items: pd.DataFrame | None, sheet: bytes | None, folder: Path) -> Path:
     """Write the files of a record atomically, the JSON last; return its path."""
+    # before any file is replaced: a record that cannot be written leaves what is there
+    text = _json_by_field(_shorten(record.model_dump(mode="json")))
     folder.mkdir(parents=True, exist_ok=True)
     if items is not None:
         _replace(folder / f"{record.cell}.parquet", lambda p: write_items(items, p))
     if sheet is not None:
         _replace(folder / f"{record.cell}.webp", lambda p: p.write_bytes(sheet))
-    text = _json_by_field(_shorten(record.model_dump(mode="json")))
     return _replace(folder / f"{record.cell}.json", lambda p: p.write_text(text, encoding="utf-8"))
 
 

@@ -1,4 +1,4 @@
-"""A time limit for a piece of work: an exception in the main thread, and a watchdog for what does not take it."""
+"""A time limit for a piece of work: an exception in the main thread, and a watchdog behind it."""
 
 import math
 import signal
@@ -18,7 +18,7 @@ _shields = threading.local()
 
 
 class TimeIsUp(BaseException):
-    """The limit has passed. Not an Exception: a method that catches those would take it for one of its own."""
+    """The limit has passed. Not an Exception: a method may catch those as its own."""
 
 
 def check_limit(seconds: float | None) -> None:

@@ -2,17 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from ..errors import UserError, is_own
 from ..generators import denoiser_name
 from ..time_limit import TimeIsUp, shielded
 from .patches import Patches
 from .process import keep_process
 from .state import find_changes, read_state
-
-PACKAGE = str(Path(__file__).resolve().parents[2])
 
 
 class Watch:
@@ -38,9 +35,9 @@ class Watch:
 
     def _error(self, changes: list[str], when: str) -> UserError:
         return UserError(
-            f"method {self.method}: {when} it had changed {'; '.join(changes[:4])}, which it does not declare "
-            f"(REGISTER: trains): a point holds the weights of the {self.denoiser} alone; change nothing else, "
-            "or put it back before save"
+            f"method {self.method}: {when} it had changed {'; '.join(changes[:4])}, which it does not "
+            f"declare (REGISTER: trains): a point holds the weights of the {self.denoiser} alone; change "
+            "nothing else, or put it back before save"
         )
 
     def put_back(self) -> None:
@@ -63,19 +60,11 @@ def guarded(pipeline: Any, method: str, seed: int) -> Iterator[Watch]:
     except BaseException as error:
         with shielded():
             watch.patches.put_back()
-        if isinstance(error, Exception | KeyboardInterrupt | TimeIsUp) or _is_own(error):
-            raise watch.fault or error
+        if isinstance(error, Exception | KeyboardInterrupt | TimeIsUp) or is_own(error):
+            raise watch.fault or error from None
         raise RuntimeError(f"method {method}: ended with {type(error).__name__}({error})") from error
     with shielded():
         watch.put_back()
     if watch.fault is not None:
         raise watch.fault
     watch.check("when it ended")
-
-
-def _is_own(error: BaseException) -> bool:
-    """Return whether this package raised an exception itself, as the handler of a signal does."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and trace.tb_frame.f_code.co_filename.startswith(PACKAGE)

@@ -1,4 +1,4 @@
-"""Functions of libraries that a method put others in the place of: such a patch would reach every later cell."""
+"""Functions of libraries that a method replaced: such a patch would reach every later cell."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -15,8 +15,12 @@ MODULES = ("builtins", "torch", "numpy", "random", "PIL.Image", "safetensors.tor
 PACKAGES = ("unlearnbench.", "diffusers.", "transformers.", "torch.nn.", "torch.optim.")
 
 
+PLAIN = (str, int, float, bool, bytes, tuple, list, dict, set, frozenset, ModuleType)
+"""Types of data, which no plug-in makes."""
+
+
 class Patches:
-    """What the functions of the libraries and of a pipeline's classes are, to be compared and put back later."""
+    """The functions of the libraries and of a pipeline's classes, to be compared and put back later."""
 
     def __init__(self, pipeline: Any) -> None:
         self.modules = dict(_watched_modules())
@@ -26,7 +30,9 @@ class Patches:
     def find(self) -> list[str]:
         """Return the names of what has been replaced, as `module.function`."""
         found = [name for name, module in self.modules.items() if sys.modules.get(name) is not module]
-        return found + [f"{_name(owner)}.{n}" for owner, before in self.before for n in _replaced(owner, before)]
+        return found + [
+            f"{_name(owner)}.{n}" for owner, before in self.before for n in _replaced(owner, before)
+        ]
 
     def put_back(self) -> list[str]:
         """Set everything back as it was; return the names of what had been replaced."""
@@ -102,14 +108,14 @@ def find_foreign(files: Iterable[Path]) -> list[str]:
 
 
 def _source_of(value: Any) -> str | None:
-    """Return the file that a function, a class or an object's class comes from, None where Python has none."""
+    """Return the file that a function, a class or an object's class comes from, None where there is none."""
+    if value is None or type(value) in PLAIN:
+        return None
     if isinstance(value, property):
         value = value.fget
     elif isinstance(value, staticmethod | classmethod | MethodType):
         value = value.__func__
     if isinstance(value, FunctionType):
         return value.__code__.co_filename
-    if isinstance(value, ModuleType):
-        return None
     kind = value if isinstance(value, type) else type(value)
     return getattr(sys.modules.get(kind.__module__), "__file__", None)

@@ -134,7 +134,9 @@ def _attribute(owner: Any, name: str) -> Setting:
 
 
 def _signal_setting(number: Any) -> Setting:
-    return Setting(str(number), lambda: signal.getsignal(number), lambda handler: signal.signal(number, handler))
+    return Setting(
+        str(number), lambda: signal.getsignal(number), lambda handler: signal.signal(number, handler)
+    )
 
 
 def _autocast_setting(kind: str) -> Setting:

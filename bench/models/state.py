@@ -34,13 +34,13 @@ HARMLESS = {
 SCHEDULE = ("betas", "alphas", "alphas_cumprod", "final_alpha_cumprod", "one", "init_noise_sigma")
 """Attributes of a scheduler that its configuration fixes; the others are the state of the last drawing."""
 DATA = "the attribute "
-"""How data that stands on a module is named; such an attribute that a method adds changes nothing by itself."""
+"""How data on a module is named; one more such attribute changes nothing by itself."""
 DEPTH = 8
 """Levels of nested objects that are described; what lies deeper is compared by identity."""
 
 
 class Same:
-    """Compares equal to another `Same` of the identical object; keeps it alive, so that its id stays its own."""
+    """Compares equal to another `Same` of the identical object."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -134,7 +134,7 @@ def _is_adapter(name: str) -> bool:
 
 
 def _lost_adapters(network: nn.Module) -> bool:
-    """Return whether adapters act in a way that a saved point would not hold: `plain_state` adds one, by name."""
+    """Return whether adapters act otherwise than as the one that `plain_state` adds to a point's weights."""
     layers: list[Any] = [layer for layer in network.modules() if hasattr(layer, "get_delta_weight")]
     return has_lora(network) and not all(_is_plain_adapter(layer) for layer in layers)
 
