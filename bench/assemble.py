@@ -56,6 +56,7 @@ def describe_point(
     cost = Cost(
         seconds=point.seconds,
         memory_bytes=point.memory,
+        memory_of="process" if point.memory is None else "training",
         parameters=point.parameters,
         delta_bytes=point.bytes,
         distance=point.distance,

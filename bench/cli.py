@@ -92,6 +92,16 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     _add_machine(parser)
 
 
+def _add_time_limit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cell-timeout",
+        type=float,
+        metavar="SECONDS",
+        help="a cell that takes longer has failed (default: none)",
+    )
+    parser.add_argument("--abandoned", action="append", help=argparse.SUPPRESS)  # cells that never ended
+
+
 def _add_places(parser: argparse.ArgumentParser, base: str) -> None:
     """Where the parts of a real model's world lie; embedded worlds have all of them."""
     parser.add_argument(base, dest="base_model", help="the base model: a diffusers folder or hub id")
@@ -116,6 +126,7 @@ def _add_run(commands: Any) -> None:
     _add_places(run, "--model")
     run.add_argument("--publish", action="store_true", help="also copy the records to results/")
     _add_output(run)
+    _add_time_limit(run)
     run.set_defaults(run="cli_commands.run_suite")
 
 
@@ -132,6 +143,7 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument("--seed", type=int, default=0, help="number of the training run (default 0)")
     _add_places(evaluate, "--base-model")
     _add_output(evaluate)
+    _add_time_limit(evaluate)
     evaluate.set_defaults(run="cli_evaluate.evaluate_models")
 
 
@@ -230,6 +242,7 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Return parsed options; `arguments` of it are the words themselves, which records name as command."""
     options = build_parser().parse_args(arguments)
     options.arguments = list(sys.argv[1:] if arguments is None else arguments)
+    options.is_program = arguments is None
     return options
 
 

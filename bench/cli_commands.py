@@ -3,12 +3,13 @@
 import argparse
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from .draws import DrawingTasks, seed_in
 from .errors import UserError
-from .registry import Entry, Registry, builtin_registry, package_folder
+from .registry import KINDS, Entry, Registry, builtin_registry, package_folder
 from .tasks import build_tasks, complete_name, read_task_files
 
 FAILED = 1
@@ -30,14 +31,25 @@ def task_registry(world_folder: Path | None = None) -> DrawingTasks:
     """Return the registry of tasks: the package's TOML files, those of plug-ins and of a made world.
 
     Those that a seed draws are found in it by name.
-    The folder's own tasks count where its world has no others.
+    The folder's own tasks count where its world has no others. A plug-in's file that does not read, or that
+    names a task that is there already, is in `broken`.
     """
-    files = read_task_files([package_folder("unlearnbench.tasks")]) + _plugin_task_files()
+    files = read_task_files([package_folder("unlearnbench.tasks")])
+    plugins, broken = _plugin_task_files()
+    for name, file in plugins:
+        try:
+            build_tasks([*files, file])
+        except UserError as error:
+            broken[name] = f"task plug-in {name!r}: {error}"
+        else:
+            files.append(file)
     if world_folder is not None:
         own = open_folder_world(world_folder).task_file()
         if own.world not in {world for file in files for world in (file.world, *file.also)}:
             files.append(own)
-    return DrawingTasks(build_tasks(files), files, lambda name: registry("worlds")[name].load()())
+    tasks = DrawingTasks(build_tasks(files), files, lambda name: registry("worlds")[name].load()())
+    tasks.broken.update(broken)
+    return tasks
 
 
 def open_folder_world(folder: Path) -> Any:
@@ -47,19 +59,33 @@ def open_folder_world(folder: Path) -> Any:
     return open_folder(folder)
 
 
-def _plugin_task_files() -> list[Any]:
+def _plugin_task_files() -> tuple[list[tuple[str, Any]], dict[str, str]]:
+    """Return the task files of plug-ins by name, and why others are broken."""
     import importlib.util
 
     from .registry import build_registry
     from .tasks import read_task_file
 
-    found = []
-    for entry in build_registry("tasks", lambda: iter(())).values():
+    entries = build_registry("tasks", lambda: iter(()))
+    found, broken = [], dict(entries.broken)
+    for entry in entries.values():
         spec = importlib.util.find_spec(entry.module)
-        if spec is None or spec.origin is None or not entry.file:
-            raise UserError(f"task plug-in {entry.name!r} of {entry.distribution}: REGISTER names no `file`")
-        found.append(read_task_file(Path(spec.origin).with_name(entry.file)))
-    return found
+        assert spec is not None  # its REGISTER was read from there
+        assert spec.origin is not None
+        try:
+            found.append((entry.name, read_task_file(Path(spec.origin).with_name(entry.file))))
+        except (UserError, OSError, ValueError) as error:
+            broken[entry.name] = f"task plug-in {entry.name!r} of {entry.distribution}: {error}"
+    return found, broken
+
+
+def list_broken(kinds: Iterable[str] = KINDS) -> list[str]:
+    """Return one line for each plug-in of some kinds that cannot be used, and why."""
+    lines = []
+    for kind in kinds:
+        entries: Registry[Any] = task_registry() if kind == "tasks" else registry(kind)
+        lines += [f"broken {kind.rstrip('s')}: {reason}" for reason in entries.broken.values()]
+    return lines
 
 
 def suites_folder() -> Path:
@@ -83,10 +109,11 @@ def show_list(options: argparse.Namespace) -> int:
     if options.kind and options.kind not in kinds:
         raise UserError(f"nothing named {options.kind!r} to list; kinds: {', '.join(kinds)}")
     console = Console()
-    for table in make_tables(
-        [options.kind] if options.kind else list(kinds), task_registry, registry, suites_folder()
-    ):
+    wanted = [options.kind] if options.kind else list(kinds)
+    for table in make_tables(wanted, task_registry, registry, suites_folder()):
         console.print(table)
+    for line in list_broken(kind for kind in wanted if kind in KINDS):
+        print(line)
     return 0
 
 
@@ -126,9 +153,11 @@ def set_threads(wanted: int | None, jobs: int = 1) -> int:
 
 def make_runner(options: argparse.Namespace, folder: Path, worlds: set[str]) -> Any:
     """Return a Runner over the opened worlds and all metrics."""
-    from .jobs import without_option
     from .runner import Runner
     from .store import Store, default_folder
+    from .time_limit import check_limit
+
+    check_limit(getattr(options, "cell_timeout", None))
 
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
@@ -142,9 +171,39 @@ def make_runner(options: argparse.Namespace, folder: Path, worlds: set[str]) -> 
         threads=set_threads(options.threads, getattr(options, "jobs", 1)),
         worlds=opened,
         metrics=registry("metrics"),
-        command="unlearnbench " + " ".join(quote_all(without_option(options.arguments, "--part"))),
+        command="unlearnbench " + " ".join(quote_all(_told(options.arguments))),
         say=say,
+        cell_timeout=getattr(options, "cell_timeout", None),
+        restart=restarting(options),
+        abandoned=frozenset(getattr(options, "abandoned", None) or ()),
     )
+
+
+def _told(arguments: list[str]) -> list[str]:
+    """Return a command line without the options that processes give each other."""
+    from .jobs import without_option
+
+    return without_option(without_option(arguments, "--part"), "--abandoned")
+
+
+def restarting(options: argparse.Namespace) -> Any:
+    """Return what goes on in a new process without a cell, by its stem; None where this process is another's.
+
+    It takes this process's place: what started it waits for the same one.
+    """
+    if not getattr(options, "is_program", False):
+        return None
+
+    def restart(stem: str) -> None:
+        from .time_limit import stop_alarm
+
+        stop_alarm()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        module = ["-m", f"{__package__}.cli"]
+        os.execv(sys.executable, [sys.executable, *module, *options.arguments, "--abandoned", stem])
+
+    return restart
 
 
 def open_worlds(names: set[str], options: argparse.Namespace, device: str = "cpu") -> dict[str, Any]:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from .cli_commands import FAILED, open_console, open_worlds, task_registry
+from .cli_commands import FAILED, list_broken, open_console, open_worlds, task_registry
 from .dry_run import count_lots, needs
 from .hub import Source
 from .tasks import complete_name
@@ -56,4 +56,6 @@ def check_task(options: argparse.Namespace) -> int:
     known = task_registry(options.world_folder)
     tasks = [known[complete_name(name)] for name in options.task]
     worlds = open_worlds({task.file.world for task in tasks}, options)
+    for line in list_broken():
+        print(line)
     return show_needs(needs(tasks, worlds))

@@ -112,11 +112,11 @@ def find_world(model: str) -> Any | None:
     if model in worlds and not place.exists():
         return worlds[model].load()()
     for name in worlds if place.exists() else ():
-        world = worlds[name].load()()
         try:
+            world = worlds[name].load()()
             if world.pipeline_folder.resolve() == place.resolve():
                 return world
-        except UserError:  # that world's weights are not on this machine
+        except UserError:  # that world's weights are not on this machine, or its plug-in is broken
             continue
     from .worlds.images.world import world_of_pipeline
 

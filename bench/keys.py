@@ -9,8 +9,8 @@ from .metrics.features import LITE0
 from .outside import model_digest
 from .plan import Cell
 from .registry import Entry, Registry
-from .sampling import NOISE_VERSION
-from .source import source_digest
+from .sampling import DRAWING_VERSION, NOISE_VERSION
+from .source import ROOT, source_digest
 from .store import content_key
 
 SCORING_MODULES = (
@@ -31,6 +31,7 @@ OPENING_MODULE = "unlearnbench.bench.outside"
 def train_key(cell: Cell, world: Any, device: str, threads: int) -> str:
     """Return the key of a cell's training: config, problem, world, libraries, and the source that trains."""
     fields: dict[str, Any] = {
+        "drawing": DRAWING_VERSION,
         "world": world.digest,
         "device": device,
         "threads": threads,
@@ -45,11 +46,18 @@ def train_key(cell: Cell, world: Any, device: str, threads: int) -> str:
             "config": cell.row.config,
             "seed": cell.seed,
             "data": cell.suite.data,
-            "source": source_digest(cell.entry.module, world.problem_module),
+            "source": source_digest(cell.entry.module, *world_modules(world)),
         }
     else:
         fields["source"] = source_digest(OPENING_MODULE)
     return content_key(fields)
+
+
+def world_modules(world: Any) -> list[str]:
+    """Return the modules that make a world's prompts and problems; of a third party's world also its own,
+    which opens its judge."""
+    own = type(world).__module__
+    return [world.problem_module, *([] if own.partition(".")[0] == ROOT else [own])]
 
 
 def models_digest(models: Sequence[str]) -> str:
@@ -71,7 +79,7 @@ def cell_key(cell: Cell, world: Any, metrics: Registry[Entry], device: str, thre
             "metrics": {entry.name: entry.version for entry in metrics.values()},
             "extractors": find_extractors(world) | {"reference": getattr(world, "reference_key", None)},
             "scoring": source_digest(
-                *SCORING_MODULES, world.problem_module, *(e.module for e in metrics.values())
+                *SCORING_MODULES, *world_modules(world), *(e.module for e in metrics.values())
             ),
         }
     )

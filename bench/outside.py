@@ -17,6 +17,7 @@ import torch
 from .errors import UserError
 from .generators import LORA_FILE, Sampling, check_model, known_digest
 from .hub import find, is_hub_id
+from .models.process import keep_process
 from .names import name_model
 from .points import ModelHolder
 
@@ -143,6 +144,9 @@ class FunctionHolder:
         parts = [model_digest(self.model), str(self.sampling.height), str(self.sampling.width)]
         return hashlib.sha256("|".join(parts).encode()).hexdigest()
 
+    def close(self) -> None:
+        """Nothing is held."""
+
     def generator(self, delta: str, payload: bytes | None) -> "FunctionGenerator":
         function = load_function(self.model)
         return FunctionGenerator(_FunctionPipeline(self.model, function), self.sampling, self.fingerprint)
@@ -167,7 +171,8 @@ class _FunctionPipeline:
     def __call__(
         self, prompt: Sequence[str], generator: Sequence[torch.Generator], height: int, width: int, **_: Any
     ) -> SimpleNamespace:
-        images = self.function(list(prompt), [source.initial_seed() for source in generator])
+        with keep_process():
+            images = self.function(list(prompt), [source.initial_seed() for source in generator])
         stack = [np.asarray(image) for image in images]
         for image in stack:
             if image.shape != (height, width, 3) or image.dtype != np.uint8:

@@ -41,15 +41,24 @@ class MethodInfo(RecordPart):
 
 
 class Cost(RecordPart):
-    """seconds: training up to this point, without scoring. memory_bytes: peak resident set (CPU) or
-    allocated device memory. parameters: trained. delta_bytes: size of the saved difference. distance: L2 norm
-    of the update over that of the denoiser's weights."""
+    """seconds: training up to this point, without scoring. memory_bytes: peak resident memory (CPU) or
+    allocated device memory; memory_of: `training`, how far it rose above what was in use at the start; in
+    older records of the whole `process`, from its own start. parameters: trained. delta_bytes: size of the
+    saved difference. distance: L2 norm of the update over that of the denoiser's weights."""
 
     seconds: float | None
     memory_bytes: int | None
     parameters: int
     delta_bytes: int | None
     distance: float | None = None
+    memory_of: Literal["process", "training"] = Field("process", json_schema_extra=LATER)
+
+    def read(self, name: str) -> float | None:
+        """Return a cost of training, None where it is not recorded: a whole process's memory is none."""
+        if name == "memory_bytes" and self.memory_of != "training":
+            return None
+        number: float | None = getattr(self, name)
+        return number
 
 
 class PointInfo(RecordPart):
@@ -130,6 +139,7 @@ def record_digest(record: Record) -> str:
     for point in content["points"]:
         point["cost"].pop("seconds")
         point["cost"].pop("memory_bytes")
+        point["cost"].pop("memory_of", None)
     canonical = json.dumps(content, sort_keys=True, allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -150,14 +160,15 @@ def write_record(
     seal = seal or bool(record.content_sha256)
     if seal and sheet is not None:
         record = record.model_copy(update={"files": {**record.files, SHEET: sha256(sheet)}})
-    if items is not None:
-        replace_file(folder / f"{record.cell}.parquet", lambda p: write_items(items, p))
-    if sheet is not None:
-        write_file(folder / f"{record.cell}.webp", sheet)
+    # before any file is replaced: a record that cannot be written leaves what is there
     content = _shorten(record.model_dump(mode="json"))
     if seal:
         content[SEAL] = content_digest(json.loads(_json_by_field(content)))
     text = _json_by_field(content)
+    if items is not None:
+        replace_file(folder / f"{record.cell}.parquet", lambda p: write_items(items, p))
+    if sheet is not None:
+        write_file(folder / f"{record.cell}.webp", sheet)
     return write_file(folder / f"{record.cell}.json", text)
 
 

@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +13,14 @@ import pandas as pd
 from .asks import list_asks
 from .assemble import describe_cell, describe_point, name_captions, round_log
 from .environment import describe_environment
+from .errors import UserError
+from .files import write_file
 from .generators import Sampling
 from .judges.packages import judge_versions
 from .keys import cell_key, pool_key, train_key
 from .measure import Place, PointScorer, Scored
 from .metrics import compute
+from .models.patches import find_foreign
 from .needed import forget_asks, is_asked, reason_unscored
 from .outside import name_models, open_holder
 from .plan import Cell
@@ -28,8 +31,10 @@ from .records import Record, items_digest, name_row, read_record, write_record
 from .registry import Entry, Registry
 from .scoring import Ask
 from .sheet import choose_columns, make_sheet
+from .source import ROOT, source_files
 from .store import Store, content_key
 from .tasks import Task
+from .time_limit import TimeIsUp, limit_time
 from .types import View
 from .whole import check_whole
 
@@ -46,7 +51,11 @@ class Outcome:
 
 @dataclass
 class Runner:
-    """Runs cells one after the other. worlds: name -> opened world."""
+    """Runs cells one after the other. worlds: name -> opened world.
+
+    cell_timeout: seconds that a cell may take; None = any. restart: goes on in a new process without a cell,
+    named by its stem, that could not be stopped (`abandoned` there); None = no such process can be started.
+    """
 
     store: Store
     folder: Path
@@ -56,6 +65,10 @@ class Runner:
     metrics: Registry[Entry]
     command: str
     say: Callable[[str], None]
+    cell_timeout: float | None = None
+    restart: Callable[[str], None] | None = None
+    abandoned: frozenset[str] = frozenset()
+    _plugins: set[str] = field(default_factory=set)
     _holders: dict[tuple[str, str], Any] = field(default_factory=dict)
     _bases: dict[str, Scored] = field(default_factory=dict)
 
@@ -65,6 +78,7 @@ class Runner:
 
     def run(self, cells: list[Cell]) -> list[Outcome]:
         """Run every cell; one that fails is recorded as failed and the others go on."""
+        self._plugins |= plugin_modules(cells, self.metrics)
         outcomes = []
         for number, cell in enumerate(cells, 1):
             title = f"[{number}/{len(cells)}] {cell.task.id} {cell.row.name} seed {cell.seed}"
@@ -72,24 +86,50 @@ class Runner:
         return outcomes
 
     def _run_cell(self, cell: Cell, title: str) -> Outcome:
-        key, path = self.cell_key(cell), self.folder / f"{cell.stem}.json"
-        if self._is_done(path, key):
-            return Outcome(cell, "unchanged", path)
-        self.say(title)
-        started = time.monotonic()
+        path = self.folder / f"{cell.stem}.json"
+        if cell.stem in self.abandoned:  # its record was written before this process took over
+            return Outcome(cell, "failed", path)
+        started, key = time.monotonic(), ""
         try:
+            key = self.cell_key(cell)
+            if self._is_done(path, key):
+                return Outcome(cell, "unchanged", path)
+            self.say(title)
             before = self._scorer.drawn
-            record, items, sheet = self._measure(cell, key, started)
-        except Exception as error:
-            self.say(f"{title}: failed: {type(error).__name__}: {error}")
-            (self.folder / "failures").mkdir(parents=True, exist_ok=True)
-            (self.folder / "failures" / f"{cell.stem}.txt").write_text(
-                traceback.format_exc(), encoding="utf-8"
-            )
-            failed = self._assemble(cell, key, started, error=f"{type(error).__name__}: {error}")
-            return Outcome(cell, "failed", write_record(failed, None, None, self.folder, seal=True))
-        path = write_record(record, items, sheet, self.folder, seal=True)
+            with limit_time(self.cell_timeout, lambda: self._abandon(cell, title, key, started)):
+                check_libraries(self._plugins)
+                record, items, sheet = self._measure(cell, key, started)
+            write_record(record, items, sheet, self.folder, seal=True)
+        except (Exception, TimeIsUp) as error:
+            return self._fail(cell, title, key, started, error)
+        self._failure(cell).unlink(missing_ok=True)
         return Outcome(cell, "measured", path, self._scorer.drawn - before)
+
+    def _failure(self, cell: Cell) -> Path:
+        return self.folder / "failures" / f"{cell.stem}.txt"
+
+    def _fail(self, cell: Cell, title: str, key: str, started: float, error: BaseException) -> Outcome:
+        """Say and write why a cell failed; a good record of it that is there stays."""
+        path, told = self.folder / f"{cell.stem}.json", f"{type(error).__name__}: {error}"
+        self.say(f"{title}: failed: {told}")
+        trace = "".join(traceback.format_exception(error))
+        try:
+            write_file(self._failure(cell), trace)
+            if has_good(path):
+                self.say(f"{title}: the record from before stays: {path}")
+            else:
+                failed = self._assemble(cell, key, started, error=told)
+                write_record(failed, None, None, self.folder, seal=True)
+        except Exception as second:  # the next cell may still be measured
+            self.say(f"{title}: its record cannot be written: {type(second).__name__}: {second}")
+        return Outcome(cell, "failed", path)
+
+    def _abandon(self, cell: Cell, title: str, key: str, started: float) -> None:
+        """Record a cell that does not end though its time is up, and go on without it in a new process."""
+        error = TimeIsUp(f"took longer than {self.cell_timeout:g} s, and could not be stopped")
+        self._fail(cell, title, key, started, error)
+        if self.restart is not None:
+            self.restart(cell.stem)
 
     def pending(self, cells: list[Cell]) -> list[Cell]:
         """Return the cells whose record is not there yet."""
@@ -199,10 +239,10 @@ class Runner:
         assert cell.entry is not None
         config = cell.build_config()
         problem = world.problem(cell.task, cell.suite.data, cell.seed)
-        unlearn = cell.entry.load()
-        return train_points(
-            self._holder(world), self.store, key, problem, unlearn, config, f"  {cell.row.name}: training"
-        )
+        for holder in self._holders.values():
+            holder.close()  # one model at a time in the device's memory
+        title = f"  {cell.row.name}: training"
+        return train_points(self._holder(world), self.store, key, problem, cell.entry, config, title)
 
     def _asks(self, cell: Cell, world: Any, noise: int) -> list[Ask]:
         return list_asks(world, cell.task, cell.suite.sizes, noise)
@@ -277,6 +317,32 @@ def _describe_judge(task: Task) -> dict[str, Any]:
     """Return the versions of the packages that a task's judge answers by, nothing where it needs none."""
     found = judge_versions(task.file.judge)
     return {"judge_packages": found} if found else {}
+
+
+def has_good(path: Path) -> bool:
+    """Return whether a record of something measured is there."""
+    try:
+        return path.exists() and read_record(path).status == "ok"
+    except UserError:
+        return False
+
+
+def plugin_modules(cells: Sequence[Cell], metrics: Registry[Entry]) -> set[str]:
+    """Return the modules of third parties that a run imports."""
+    entries = [*metrics.values(), *(cell.entry for cell in cells if cell.entry is not None)]
+    return {entry.module for entry in entries if entry.module.partition(".")[0] != ROOT}
+
+
+def check_libraries(plugins: Iterable[str]) -> None:
+    """Raise UserError where a plug-in replaced functions of the libraries when it was imported: they would
+    draw, judge and score the cells of others too."""
+    files = [file for module in plugins for file in source_files(module).values()]
+    foreign = find_foreign(files) if files else []
+    if foreign:
+        raise UserError(
+            f"a plug-in among {', '.join(sorted(plugins))} replaced {', '.join(foreign[:3])} when it was "
+            "imported; nothing is measured with it: mend it, or leave it out (--skip)"
+        )
 
 
 def _is_base(cell: Cell) -> bool:

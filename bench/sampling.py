@@ -18,6 +18,8 @@ from .store import Store, content_key
 
 NOISE_VERSION = 1
 """Bump when the derivation of an image's noise changes."""
+DRAWING_VERSION = 2
+"""Bump when stored images and trainings must not be taken any more. 2: each is of a pipeline opened anew."""
 MICRO_BATCH = {"cpu": 24, "cuda": 96, "mps": 24}
 """Images of a batch at most, by kind of device."""
 PIXELS = {"cpu": 24 * 128**2, "cuda": 16 * 512**2, "mps": 4 * 512**2}
@@ -67,6 +69,7 @@ def image_key(fingerprint: str, sampling: Sampling, dtype: str, device: str, req
             "dtype": dtype,
             "device": device,
             "noise_version": NOISE_VERSION,
+            "drawing_version": DRAWING_VERSION,
             "libraries": {name: version(name) for name in ("torch", "diffusers", "transformers")},
         }
     )

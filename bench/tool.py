@@ -18,6 +18,7 @@ from .config import build
 from .environment import describe_environment
 from .errors import UserError
 from .generators import Generator, Sampling, denoiser_name, open_pipeline, trainable_module, weights_digest
+from .models.guard import guarded
 from .points import count_steps
 from .progress import show_progress
 from .registry import builtin_registry
@@ -206,7 +207,8 @@ def _train(
             state = get_peft_model_state_dict(module)
             adapters.update({name: tensor.detach().cpu().clone() for name, tensor in state.items()})
 
-    with count_steps(f"{title}: training", int(getattr(config, "steps", 1))):
+    steps = int(getattr(config, "steps", 1))
+    with count_steps(f"{title}: training", steps), guarded(pipeline, title, problem.seed):
         unlearn(pipeline, problem, config, save)
     return adapters, kept
 

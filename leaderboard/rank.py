@@ -178,7 +178,7 @@ def _values(record: Record, items: pd.DataFrame | None, choice: Choice) -> dict[
         scored = score_half(record, items, choice.position, "B")
         values.update({name: scored[name] for name in HALVED if name in scored})
     for name in COSTS:
-        number = getattr(point.cost, name)
+        number = point.cost.read(name)
         values[name] = missing("not recorded") if number is None else Value(value=float(number))
     return values
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
@@ -176,7 +175,7 @@ def _clip(name: str, end: float | None) -> float | None:
 def _read(name: str, point: PointInfo) -> tuple[float | None, int, str]:
     """Return (number, images, reason why there is none)."""
     if name in COSTS:
-        cost: Any = getattr(point.cost, name)
+        cost = point.cost.read(name)
         return (None, 0, "not recorded") if cost is None else (float(cost), 0, "")
     value = point.values.get(name) or missing("not measured in this record")
     return value.value, value.n, value.missing or ""
