@@ -15,8 +15,10 @@ import numpy as np
 import torch
 
 from .errors import UserError
-from .generators import LORA_FILE, Sampling, check_model, known_digest
+from .generators import LORA_FILE, Sampling, check_model
 from .hub import find, is_hub_id
+from .models.digests import known_digest
+from .models.layout import INDEX
 from .points import ModelHolder
 
 Kind = Literal["pipeline", "lora", "function"]
@@ -30,6 +32,10 @@ def kind_of(model: str) -> Kind:
             raise UserError(f"{model}: not a .safetensors file: only a LoRA may be a file of its own")
         return "lora"
     if path.is_dir():
+        if (path / INDEX).exists() and (path / LORA_FILE).exists():
+            raise UserError(
+                f"{model}: holds a pipeline and a LoRA; which is meant cannot be told: move one of them away"
+            )
         if (path / LORA_FILE).is_file():
             return "lora"
         check_model(path)
@@ -51,7 +57,8 @@ def check_there(model: str) -> None:
     if kind == "function":
         load_function(model)
     elif kind == "pipeline":
-        find(model)
+        check_model(find(model))
+    model_digest(model)  # links that cannot be followed
 
 
 def open_holder(

@@ -6,8 +6,8 @@ from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 from ..errors import UserError
-from ..generators import known_digest
 from ..hub import Source, find
+from ..models.digests import known_digest
 from .pinned import find_package, how_to_install
 
 CANVAS, CANVAS_PARTS = "unlearncanvas", ("style", "object")

@@ -11,9 +11,10 @@ import numpy as np
 
 from ..errors import UserError
 from ..extractors import INCEPTION_FILE, PICTURES, embed_files
-from ..generators import Sampling, files_digest
+from ..generators import Sampling
 from ..hub import Source, find
 from ..judges.packages import CANVAS, FACES, judge_digest, judge_sources, judge_versions, resnet50_source
+from ..models.digests import files_digest, list_files
 from ..tasks import PromptSizes, Task
 from ..types import Problem, Prompt
 from ..writing import write_prompts
@@ -203,7 +204,8 @@ class HubWorld:
     @cached_property
     def _reference_files(self) -> list[Path]:
         folder = self.data / "reference"
-        return sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
+        files = list_files(folder) if folder.is_dir() else []
+        return [path for path in files if path.suffix.lower() in PICTURES]
 
     @cached_property
     def reference_key(self) -> str | None:
