@@ -3,14 +3,12 @@
 import hashlib
 import json
 import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import load, save
 
 from .adapters import plain_state
@@ -39,10 +37,6 @@ class Sampling:
         return {name: value for name, value in vars(self).items() if name != "scheduler" or value}
 
 
-LORA_FILE = "pytorch_lora_weights.safetensors"
-"""Name under which diffusers and peft-based trainers save a LoRA."""
-LORA_TENSOR = re.compile(r"lora[._](A|B|down|up)\b")
-"""In the name of either matrix of a LoRA, however it was saved, and of its parameter in a pipeline."""
 CAPTURING = "transformers.utils.output_capturing"
 """Module of the hooks by which transformers 5 copies hidden states out of a network."""
 
@@ -127,40 +121,6 @@ def open_pipeline(model: str | Path, device: str, dtype: torch.dtype = torch.flo
         if any(tensor.dtype != dtype for tensor in part.parameters()):
             part.to(dtype)
     return pipeline.to(device)
-
-
-def load_lora(pipeline: Any, lora: str) -> None:
-    """Load a LoRA into a pipeline; raises UserError where it does not fit, or peft is not installed."""
-    from diffusers.utils import is_peft_available
-
-    if not is_peft_available():
-        raise UserError(f"{lora}: a LoRA needs peft; install it with: pip install 'unlearnbench[lora]'")
-    path = Path(lora)
-    where = {"weight_name": path.name} if path.is_file() else {}
-    before = weights_digest(pipeline)
-    try:
-        pipeline.load_lora_weights(str(path.parent if path.is_file() else path), **where)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise UserError(f"{lora}: does not load as a LoRA: {str(error).splitlines()[0]}") from None
-    if weights_digest(pipeline) == before:
-        raise UserError(f"{lora}: no weight of it belongs to this pipeline: not a LoRA of this base model")
-    _check_whole(pipeline, path, lora)
-
-
-def _check_whole(pipeline: Any, path: Path, lora: str) -> None:
-    """Raise UserError where diffusers left tensors of a LoRA out, as it does with a warning.
-
-    It may split a tensor among layers, so there may be more of them in the pipeline than in the file.
-    """
-    with safe_open(path if path.is_file() else path / LORA_FILE, "pt") as file:
-        theirs = sum(LORA_TENSOR.search(name) is not None for name in file.keys())  # noqa: SIM118
-    names = [name for part in network_parts(pipeline).values() for name, _ in part.named_parameters()]
-    loaded = sum(LORA_TENSOR.search(name) is not None for name in names)
-    if loaded < theirs:
-        raise UserError(
-            f"{lora}: {theirs - loaded} of its tensors belong to no layer of this pipeline: "
-            "not a LoRA of this base model"
-        )
 
 
 def quiet_libraries() -> None:

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 
 from .errors import UserError
-from .generators import LORA_FILE, Sampling, check_model
+from .generators import Sampling, check_model
 from .hub import find, is_hub_id
 from .models.digests import known_digest
 from .models.layout import INDEX
+from .models.lora import LORA_FILE, check_lora
 from .points import ModelHolder
 
 Kind = Literal["pipeline", "lora", "function"]
@@ -58,6 +59,8 @@ def check_there(model: str) -> None:
         load_function(model)
     elif kind == "pipeline":
         check_model(find(model))
+    elif kind == "lora":
+        check_lora(model)
     model_digest(model)  # links that cannot be followed
 
 

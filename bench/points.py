@@ -19,13 +19,13 @@ from .generators import (
     Sampling,
     apply_delta,
     delta_bytes,
-    load_lora,
     open_pipeline,
     relative_distance,
     trainable_module,
     weights_digest,
 )
 from .memory import MemoryMeter
+from .models.lora import load_lora
 from .progress import show_progress
 from .schedulers import set_scheduler
 from .settings import settings_digest

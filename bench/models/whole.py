@@ -1,6 +1,8 @@
 """Opens the networks of a diffusers folder, and refuses one that did not come whole out of its files."""
 
+import logging
 import re
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 
 from ..errors import UserError
 from .layout import Layout, read_config
@@ -86,6 +89,17 @@ def read_names(path: Path) -> dict[str, tuple[int, ...]]:
     except (SafetensorError, OSError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise UserError(f"{path}: not a whole safetensors file: {first}; fetch it again") from None
+
+
+def check_archive(path: Path) -> None:
+    """Raise UserError where a file of weights (.safetensors, or a torch file as a ZIP archive) is cut off."""
+    if path.suffix == ".safetensors":
+        read_names(path)
+        return
+    with path.open("rb") as file:
+        head = file.read(2)
+    if not head or (head == b"PK" and not zipfile.is_zipfile(path)):
+        raise UserError(f"{path}: not a whole torch file: its end is missing; fetch it again")
 
 
 def check_files(layout: Layout) -> None:
@@ -179,6 +193,30 @@ def check_loaded(folder: Path, network: torch.nn.Module, info: Mapping[str, Any]
         raise UserError(f"{where}: {unset[0]} was not read from its file")
 
 
+def load_whole(network: torch.nn.Module, path: Path) -> None:
+    """Set a network to the tensors of a safetensors file, in float32.
+
+    Raises UserError where the file is not whole, or its names and shapes are not the network's. Counters of
+    batches may be left out: they decide nothing when a network is evaluated.
+    """
+    read_names(path)
+    tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
+    lacking = sorted(
+        name
+        for name in network.state_dict().keys() - tensors.keys()
+        if not name.endswith("num_batches_tracked")
+    )
+    unused = sorted(tensors.keys() - network.state_dict().keys())
+    if lacking or unused:
+        name, where = (lacking[0], "the file") if lacking else (unused[0], "the network")
+        raise UserError(f"{path}: {name}: not in {where}: not this network's weights; fetch the file again")
+    try:
+        network.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:
+        faults = [line.strip() for line in str(error).splitlines()[1:]]
+        raise UserError(f"{path}: not this network's weights: {faults[0]:.200}") from None
+
+
 def _tell(names: Any) -> list[str]:
     return sorted(name for name in names if not LEFTOVERS.search(name))
 
@@ -198,10 +236,14 @@ def quiet() -> Iterator[None]:
 
     libraries: Sequence[Any] = (diffusers.utils.logging, transformers.utils.logging)
     before = [library.get_verbosity() for library in libraries]
+    root = logging.getLogger()  # where open_clip writes
+    level = root.level
     for library in libraries:
         library.set_verbosity_error()
+    root.setLevel(max(level, logging.ERROR))
     try:
         yield
     finally:
+        root.setLevel(level)
         for library, level in zip(libraries, before, strict=True):
             library.set_verbosity(level)

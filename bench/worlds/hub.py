@@ -11,10 +11,12 @@ import numpy as np
 
 from ..errors import UserError
 from ..extractors import INCEPTION_FILE, PICTURES, embed_files
-from ..generators import Sampling
-from ..hub import Source, find
+from ..generators import Sampling, check_model
+from ..hub import Source, check_sources, find
 from ..judges.packages import CANVAS, FACES, judge_digest, judge_sources, judge_versions, resnet50_source
+from ..models.clip import check_clip
 from ..models.digests import files_digest, list_files
+from ..models.whole import check_archive
 from ..tasks import PromptSizes, Task
 from ..types import Problem, Prompt
 from ..writing import write_prompts
@@ -72,7 +74,11 @@ class HubWorld:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over the files of the model and of the judge's CLIP."""
+        """sha256 over the files of the model and of the judge's CLIP, both found whole."""
+        check_model(self.pipeline_folder)
+        check_clip(find(self.clip.where))
+        if self.inception is not None:
+            check_archive(self.inception)
         files = files_digest(str(self.pipeline_folder)) + files_digest(str(find(self.clip.where)))
         return hashlib.sha256(files.encode()).hexdigest()
 
@@ -100,6 +106,7 @@ class HubWorld:
 
     def inputs(self, task: Task) -> dict[str, Any]:
         """Return what prompts and problems depend on beside the world's files and the concept."""
+        check_sources(judge_sources(task.file.judge, self.data))
         published = [named for named in (task.file.protocol, task.file.captions) if named is not None]
         return {
             "drawn": [self.steps, self.guidance, self.images, self.image_size, self.scheduler],
@@ -110,7 +117,7 @@ class HubWorld:
 
     def sources(self, task: Task) -> list[Source]:
         """Return what a task needs and this project does not ship."""
-        needed = [self.source, self.clip]
+        needed = [replace(self.source, check=check_model), replace(self.clip, check=check_clip)]
         protocol, captions = task.file.protocol, task.file.captions
         if protocol is not None:
             what = f"prompts: {protocol.source or protocol.kind}"

@@ -1,6 +1,7 @@
 """Model folders in every state that people have them: each opens whole and right, or is refused in a line."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ UNET = "unet/diffusion_pytorch_model.safetensors"
 TEXT = "text_encoder/model.safetensors"
 VAE = "vae/diffusion_pytorch_model.safetensors"
 
-Change = Callable[[Path], None]
+Change = Callable[[Path], Any]
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +92,12 @@ def _add_adapter(folder: Path) -> None:
     save_file({"spm.weight": torch.zeros(3)}, folder / "unet" / "adapter.safetensors")
 
 
+def _double_variants(folder: Path) -> None:
+    _rename(folder / UNET, "fp16")
+    fp16 = folder / UNET.replace("model.", "model.fp16.")
+    shutil.copy(fp16, fp16.with_name(fp16.name.replace("fp16", "ema")))
+
+
 REFUSED: dict[str, tuple[Change, str]] = {
     "unet extra keys": (
         lambda f: _edit(f / UNET, lambda t: t.update({"foo.bar": torch.zeros(3)})),
@@ -122,26 +129,18 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "unet truncated": (lambda f: _cut(f / UNET), r"unet/diffusion_pytorch_model\.safetensors: not a whole"),
     "vae truncated": (lambda f: _cut(f / VAE), r"vae/diffusion_pytorch_model\.safetensors: not a whole"),
     "text encoder truncated": (lambda f: _cut(f / TEXT), r"model\.safetensors: not a whole"),
-    "unet empty": (lambda f: (f / UNET).write_bytes(b"") and None, "not a whole safetensors file"),
+    "unet empty": (lambda f: (f / UNET).write_bytes(b""), "not a whole safetensors file"),
     "unet no weights": (lambda f: (f / UNET).unlink(), "unet: .* is missing: the folder has no weights"),
     "text encoder no weights": (lambda f: (f / TEXT).unlink(), "text_encoder: .* no weights"),
     "pickles only": (_pickled, r"unet: diffusion_pytorch_model\.bin: weights are opened from \.safetensors"),
-    "checker named but missing": (_name_checker, r"(safety_checker|feature_extractor)/ is missing; .*\[null, null\]"),
-    "adapter beside the unet": (_add_adapter, r"adapter\.safetensors: weights that nothing opens"),
-    "two variants": (
-        lambda f: (
-            (
-                _rename(f / UNET, "fp16"),
-                shutil.copy(
-                    f / UNET.replace("model.", "model.fp16."), f / UNET.replace("model.", "model.ema.")
-                ),
-            )  # noqa: E501
-            and None
-        ),
-        "has the variants ema, fp16 of its weights",
+    "checker named but missing": (
+        _name_checker,
+        r"(safety_checker|feature_extractor)/ is missing; .*\[null, null\]",
     ),
+    "adapter beside the unet": (_add_adapter, r"adapter\.safetensors: weights that nothing opens"),
+    "two variants": (_double_variants, "has the variants ema, fp16 of its weights"),
     "adapter config": (
-        lambda f: (f / "text_encoder/adapter_config.json").write_text("{}") and None,
+        lambda f: (f / "text_encoder/adapter_config.json").write_text("{}"),
         r"text_encoder/adapter_config\.json: a LoRA inside a component",
     ),
     "no unet config": (lambda f: (f / "unet/config.json").unlink(), r"unet/config\.json: is missing"),
@@ -169,9 +168,19 @@ def test_a_folder_that_does_not_open_whole_is_refused(folder: Path, state: str) 
     change, said = REFUSED[state]
     change(folder)
     with pytest.raises(UserError, match=said) as raised:
-        check_there(str(folder))
         open_pipeline(folder, "cpu")
     assert "\n" not in str(raised.value)
+    assert str(folder) in str(raised.value)
+
+
+EARLY = sorted(REFUSED.keys() - {state for state in REFUSED if re.search("keys|other", state)})
+
+
+@pytest.mark.parametrize("state", EARLY)
+def test_what_the_files_alone_tell_is_refused_before_anything_is_opened(folder: Path, state: str) -> None:
+    REFUSED[state][0](folder)
+    with pytest.raises(UserError):
+        check_there(str(folder))
 
 
 def _spread(folder: Path) -> None:
