@@ -31,6 +31,8 @@ ALPHA = re.compile(r"(?P<stem>.+?)(\.lora)?\.alpha")
 Shapes = Mapping[str, tuple[int, ...]]
 METADATA = "lora_adapter_metadata"
 """Key under which diffusers keeps peft's configuration of each network in the file itself."""
+PEFT = "base_model.model."
+"""What peft's save_pretrained puts before each name; which network is meant is not told."""
 ROUNDING = {torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 4e-2}
 """Share of the largest entry by which a row may differ, by the precision that a LoRA is loaded in."""
 
@@ -58,6 +60,11 @@ def check_lora(lora: str | Path) -> None:
         raise UserError(f"{path}: holds no tensor: not a LoRA")
     pairs: dict[str, dict[str, str]] = {}
     for name in sorted(shapes):
+        if name.startswith(PEFT):
+            raise UserError(
+                f"{path}: {name}: peft's own name, which diffusers finds no layer by; save the LoRA with the "
+                "pipeline's save_lora_weights"
+            )
         if match := MATRIX.fullmatch(name):
             side = "down" if match["kind"] in ("A", "down") else "up"
             if pairs.setdefault(match["stem"], {}).setdefault(side, name) != name:
@@ -166,13 +173,8 @@ class _Factors:
     def __init__(self, path: Path) -> None:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get(METADATA)
-        beside = path.parent / "adapter_config.json"
-        self.given: dict[str, Any] = {}
         try:
-            if text:
-                self.given = dict(json.loads(text))
-            elif path.name.startswith("adapter_model") and beside.is_file():
-                self.given = dict(json.loads(beside.read_text(encoding="utf-8")))
+            self.given: dict[str, Any] = dict(json.loads(text)) if text else {}
         except (ValueError, TypeError):
             raise UserError(f"{path}: {METADATA}: not valid JSON") from None
 

@@ -1,7 +1,6 @@
 """Real models as worlds: Stable Diffusion and Flux from a folder or the hub's cache, judged by CLIP."""
 
 import hashlib
-import json
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +15,8 @@ from ..hub import Source, check_sources, find
 from ..judges.packages import CANVAS, FACES, judge_digest, judge_sources, judge_versions, resnet50_source
 from ..models.clip import check_clip
 from ..models.digests import files_digest, list_files
+from ..models.layout import read_config
+from ..models.reading import read_cells
 from ..models.whole import check_archive
 from ..tasks import PromptSizes, Task
 from ..types import Problem, Prompt
@@ -89,8 +90,12 @@ class HubWorld:
         part = next((folder / name for name in ("unet", "transformer") if (folder / name).is_dir()), None)
         if part is None:
             return self.image_size or self.side
-        config = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
-        shrunk = 2 ** (len(config["block_out_channels"]) - 1)
+        blocks = read_config(folder / "vae" / "config.json").get("block_out_channels", [0])
+        if not isinstance(blocks, list) or not blocks:
+            raise UserError(
+                f"{folder / 'vae' / 'config.json'}: block_out_channels: needed: a list of numbers"
+            )
+        shrunk = 2 ** (len(blocks) - 1)
         if self.image_size is not None:
             step = shrunk * (2 if part.name == "transformer" else 1)
             if self.image_size % step:
@@ -98,8 +103,13 @@ class HubWorld:
                     f"--image-size {self.image_size}: {self.name} draws multiples of {step} alone"
                 )
             return self.image_size
-        cells = json.loads((part / "config.json").read_text(encoding="utf-8")).get("sample_size")
-        return int(cells) * shrunk if isinstance(cells, int) else self.side
+        where = part / "config.json"
+        cells = read_cells(read_config(where).get("sample_size"), str(where))
+        if cells is None:
+            return self.side
+        if cells[0] != cells[1]:
+            raise UserError(f"{where}: sample_size: {cells} is no square, as worlds draw; give --image-size")
+        return cells[0] * shrunk
 
     problem_module = __name__
     """What makes prompts and problems: its source is a part of every key."""
