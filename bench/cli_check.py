@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -140,15 +140,17 @@ def read_side(path: Path, point: str | None) -> tuple[Origin, Any]:
 
 
 def compare_weights(options: argparse.Namespace, baseline: Origin) -> Any:
-    """Return how far the candidate's weights lie from those of --baseline-model, or why nobody can say.
+    """Return how far the candidate lies from --baseline-model, in weights and settings, or why nobody knows.
 
     Raises UserError where the baseline's record was not measured on that model.
     """
     import torch
 
+    from .generators import open_pipeline
     from .hub import find
     from .outside import kind_of
     from .points import ModelHolder
+    from .settings import describe_settings, name_differences
     from .weights import largest_change
 
     if not options.baseline_model:
@@ -165,7 +167,9 @@ def compare_weights(options: argparse.Namespace, baseline: Origin) -> Any:
     if baseline.point.fingerprint not in known:
         said = f"--baseline-model {options.baseline_model}"
         raise UserError(f"{said}: not the model that {options.baseline} was measured on")
-    return largest_change(Path(before), Path(after))
+    settings = [describe_settings(open_pipeline(model, "cpu", dtype)) for model in (before, after)]
+    change = largest_change(Path(before), Path(after))
+    return replace(change, settings=tuple(name_differences(*settings)))
 
 
 def check_alike(baseline: Any, candidate: Any) -> None:

@@ -43,9 +43,12 @@ def show_needs(sources: Sequence[Source]) -> int:
     missing = 0
     for source in sources:
         place = source.folder
-        missing += place is None
+        fault = source.fault
+        missing += place is None or bool(fault)
         licence = f"licence: {source.licence}" if source.licence else "licence and size: on its own page"
-        state = f"here: {place}" if place is not None else f"MISSING; {source.remedy}"
+        state = f"MISSING; {source.remedy}" if place is None else f"here: {place}"
+        if fault:
+            state = f"NOT WHOLE; {fault}"
         print(f"{source.what} ({source.where}; {licence}): {state}")
     print(f"{missing} of {len(sources)} missing" if missing else "nothing is missing")
     return FAILED if missing else 0

@@ -1,7 +1,6 @@
 """What `unlearn` does: a model and a concept in, an unlearned model's folder out."""
 
 import argparse
-import json
 import sys
 import tomllib
 from dataclasses import replace
@@ -12,6 +11,7 @@ from .card import write_command
 from .cli_commands import check_counts, choose_device, registry, set_threads, task_registry
 from .errors import UserError
 from .hub import locate
+from .models.layout import INDEX, read_config
 from .writing import KINDS, read_prompts
 
 LIKE = {
@@ -127,7 +127,7 @@ def _guess_world(model: str) -> str:
     """Return the world of real models whose pipelines are of a model's class; "" where it cannot be told."""
     folder = locate(model)
     try:
-        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8")) if folder else {}
-    except (OSError, ValueError):
+        index = read_config(folder / INDEX) if folder else {}
+    except UserError:
         return ""
     return LIKE.get(str(index.get("_class_name")), "")

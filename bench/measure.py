@@ -59,9 +59,10 @@ class PointScorer:
     def score(self, place: Place, task: Task, asks: Sequence[Ask], base: View | None) -> Scored:
         """Return the rows of `asks` at a point; base: the base model's rows of the same images."""
         world = place.world
-        images = self._draw(place, asks)
-        verdicts = self.judge_of(world, task).judge(images)
+        judge = self.judge_of(world, task)  # whatever judges is opened before hours of drawing
         scorer = self._once(f"scorer {world.id}", world.open_alignment)
+        images = self._draw(place, asks)
+        verdicts = judge.judge(images)
         features = {WORLD: verdicts.features, **self._embed(world, images)}
         items = build_items(asks, images, verdicts.found, scorer, features.get(CLIP), verdicts.scores)
         view = View(items, features, self.references(world, task, features), base)

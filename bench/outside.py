@@ -15,8 +15,11 @@ import numpy as np
 import torch
 
 from .errors import UserError
-from .generators import LORA_FILE, Sampling, check_model, known_digest
+from .generators import Sampling, check_model
 from .hub import find, is_hub_id
+from .models.digests import known_digest
+from .models.layout import INDEX
+from .models.lora import LORA_FILE, check_lora
 from .models.process import keep_process
 from .names import name_model
 from .points import ModelHolder
@@ -32,6 +35,10 @@ def kind_of(model: str) -> Kind:
             raise UserError(f"{model}: not a .safetensors file: only a LoRA may be a file of its own")
         return "lora"
     if path.is_dir():
+        if (path / INDEX).exists() and (path / LORA_FILE).exists():
+            raise UserError(
+                f"{model}: holds a pipeline and a LoRA; which is meant cannot be told: move one of them away"
+            )
         if (path / LORA_FILE).is_file():
             return "lora"
         check_model(path)
@@ -53,7 +60,10 @@ def check_there(model: str) -> None:
     if kind == "function":
         load_function(model)
     elif kind == "pipeline":
-        find(model)
+        check_model(find(model))
+    elif kind == "lora":
+        check_lora(model)
+    model_digest(model)  # links that cannot be followed
 
 
 def open_holder(

@@ -20,7 +20,6 @@ from .generators import (
     Sampling,
     apply_delta,
     delta_bytes,
-    load_lora,
     open_pipeline,
     relative_distance,
     trainable_module,
@@ -28,6 +27,7 @@ from .generators import (
 )
 from .memory import MemoryMeter
 from .models.guard import Watch, guarded
+from .models.lora import load_lora
 from .progress import show_progress
 from .registry import Entry
 from .schedulers import set_scheduler

@@ -19,6 +19,8 @@ from .environment import describe_environment
 from .errors import UserError
 from .generators import Generator, Sampling, denoiser_name, open_pipeline, trainable_module, weights_digest
 from .models.guard import guarded
+from .models.reading import count_cut, read_size
+from .objectives import Denoiser
 from .points import count_steps
 from .progress import show_progress
 from .registry import builtin_registry
@@ -69,6 +71,7 @@ def unlearn_model(
             f"{order.method}: needs an anchor; give --anchor, and the concept's name in every prompt"
         )
     pipeline = open_pipeline(order.model, device)
+    Denoiser(pipeline)  # refuses a pipeline whose training loss is not known, before hours of drawing
     before = weights_digest(pipeline)
     sampling = _sampling(pipeline, order)
     with _hushed():
@@ -100,6 +103,7 @@ def draw_sets(
 ) -> tuple[TrainingSet, TrainingSet]:
     """Return a forget and a retain set whose images a model in a folder drew itself."""
     pipeline = open_pipeline(model, device)
+    Denoiser(pipeline)  # as above: by the folder's own scheduler, which is the training's
     set_scheduler(pipeline, sampling.scheduler)
     with _hushed():
         return _sets(pipeline, sampling, wording, 0)
@@ -126,14 +130,6 @@ def _make_problem(pipeline: Any, sampling: Sampling, wording: Wording, order: Or
     )
 
 
-def count_cut(pipeline: Any, prompts: Sequence[str]) -> int:
-    """Return how many prompts are longer than the pipeline's longest text encoder reads."""
-    readers = [getattr(pipeline, f"tokenizer{n}", None) for n in ("", "_2", "_3")]
-    longest = max((r for r in readers if r is not None), key=lambda r: int(r.model_max_length))
-    lengths = [len(ids) for ids in longest(list(prompts)).input_ids]
-    return sum(length > longest.model_max_length for length in lengths)
-
-
 @contextmanager
 def _hushed() -> Iterator[None]:
     """Hold back the libraries' own warning of each prompt that they cut: one line said it for all."""
@@ -154,17 +150,16 @@ def _hushed() -> Iterator[None]:
 def _sampling(pipeline: Any, order: Order) -> Sampling:
     """Return how the model draws: its call's own defaults where nothing is said."""
     call = inspect.signature(type(pipeline).__call__).parameters
-    denoiser: Any = trainable_module(pipeline)
-    cells = getattr(pipeline, "default_sample_size", None) or denoiser.config.sample_size
     step = pipeline.vae_scale_factor * (2 if denoiser_name(pipeline) == "transformer" else 1)
-    side = order.image_size or int(cells * pipeline.vae_scale_factor)
-    if side % step:
-        raise UserError(f"--image-size {side}: this model draws multiples of {step} pixels alone")
+    height, width = (order.image_size,) * 2 if order.image_size else read_size(pipeline, order.model)
+    for side in (height, width):
+        if side % step:
+            raise UserError(f"--image-size {side}: this model draws multiples of {step} pixels alone")
     return Sampling(
         order.steps or call["num_inference_steps"].default,
         call["guidance_scale"].default if order.guidance is None else order.guidance,
-        side,
-        side,
+        height,
+        width,
     )
 
 

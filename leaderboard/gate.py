@@ -19,6 +19,8 @@ from ..bench.types import Value
 from ..bench.weights import Change
 from .policy import WEIGHTS, Policy, Rule, Waiver
 
+SETTINGS_SHOWN = 5
+"""Differences between two models' settings that a finding names."""
 State = Literal["passed", "regressed", "unclear", "waived"]
 SCORES = {
     "UA": ua.METRIC,
@@ -98,10 +100,16 @@ def _judge_weights(rule: Rule, weights: Change | str) -> Finding:
     finding = Finding(rule.text, rule.metric, "unclear")
     if isinstance(weights, str):
         return replace(finding, reason=weights)
-    state: State = "passed" if weights.share <= rule.limit[1] else "regressed"
+    same = weights.share <= rule.limit[1] and not weights.settings
+    state: State = "passed" if same else "regressed"
     reason = f"{weights.differ} of {weights.tensors} tensors differ"
     if weights.differ:
         reason += f", {weights.tensor} the most"
+    if weights.settings:
+        more = (
+            f" and {len(weights.settings) - SETTINGS_SHOWN} more" if weights.settings[SETTINGS_SHOWN:] else ""
+        )
+        reason += f"; {'; '.join(weights.settings[:SETTINGS_SHOWN])}{more}"
     return replace(finding, state=state, value=weights.share, reason=reason)
 
 

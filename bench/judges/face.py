@@ -37,6 +37,7 @@ WEIGHTS = {
         "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
     ),
 }
+PINNED = WEIGHTS
 
 
 class FaceEmbedder:

@@ -1,7 +1,6 @@
 """Real models as worlds: Stable Diffusion and Flux from a folder or the hub's cache, judged by CLIP."""
 
 import hashlib
-import json
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,9 +10,14 @@ import numpy as np
 
 from ..errors import UserError
 from ..extractors import INCEPTION_FILE, PICTURES, embed_files
-from ..generators import Sampling, files_digest
-from ..hub import Source, find
+from ..generators import Sampling, check_model
+from ..hub import Source, check_sources, find
 from ..judges.packages import CANVAS, FACES, judge_digest, judge_sources, judge_versions, resnet50_source
+from ..models.clip import check_clip
+from ..models.digests import files_digest, list_files
+from ..models.layout import read_config
+from ..models.reading import read_cells
+from ..models.whole import check_archive
 from ..tasks import PromptSizes, Task
 from ..types import Problem, Prompt
 from ..writing import write_prompts
@@ -71,7 +75,11 @@ class HubWorld:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over the files of the model and of the judge's CLIP."""
+        """sha256 over the files of the model and of the judge's CLIP, both found whole."""
+        check_model(self.pipeline_folder)
+        check_clip(find(self.clip.where))
+        if self.inception is not None:
+            check_archive(self.inception)
         files = files_digest(str(self.pipeline_folder)) + files_digest(str(find(self.clip.where)))
         return hashlib.sha256(files.encode()).hexdigest()
 
@@ -82,8 +90,12 @@ class HubWorld:
         part = next((folder / name for name in ("unet", "transformer") if (folder / name).is_dir()), None)
         if part is None:
             return self.image_size or self.side
-        config = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
-        shrunk = 2 ** (len(config["block_out_channels"]) - 1)
+        blocks = read_config(folder / "vae" / "config.json").get("block_out_channels", [0])
+        if not isinstance(blocks, list) or not blocks:
+            raise UserError(
+                f"{folder / 'vae' / 'config.json'}: block_out_channels: needed: a list of numbers"
+            )
+        shrunk = 2 ** (len(blocks) - 1)
         if self.image_size is not None:
             step = shrunk * (2 if part.name == "transformer" else 1)
             if self.image_size % step:
@@ -91,14 +103,20 @@ class HubWorld:
                     f"--image-size {self.image_size}: {self.name} draws multiples of {step} alone"
                 )
             return self.image_size
-        cells = json.loads((part / "config.json").read_text(encoding="utf-8")).get("sample_size")
-        return int(cells) * shrunk if isinstance(cells, int) else self.side
+        where = part / "config.json"
+        cells = read_cells(read_config(where).get("sample_size"), str(where))
+        if cells is None:
+            return self.side
+        if cells[0] != cells[1]:
+            raise UserError(f"{where}: sample_size: {cells} is no square, as worlds draw; give --image-size")
+        return cells[0] * shrunk
 
     problem_module = __name__
     """What makes prompts and problems: its source is a part of every key."""
 
     def inputs(self, task: Task) -> dict[str, Any]:
         """Return what prompts and problems depend on beside the world's files and the concept."""
+        check_sources(judge_sources(task.file.judge, self.data))
         published = [named for named in (task.file.protocol, task.file.captions) if named is not None]
         return {
             "drawn": [self.steps, self.guidance, self.images, self.image_size, self.scheduler],
@@ -109,7 +127,7 @@ class HubWorld:
 
     def sources(self, task: Task) -> list[Source]:
         """Return what a task needs and this project does not ship."""
-        needed = [self.source, self.clip]
+        needed = [replace(self.source, check=check_model), replace(self.clip, check=check_clip)]
         protocol, captions = task.file.protocol, task.file.captions
         if protocol is not None:
             what = f"prompts: {protocol.source or protocol.kind}"
@@ -203,7 +221,8 @@ class HubWorld:
     @cached_property
     def _reference_files(self) -> list[Path]:
         folder = self.data / "reference"
-        return sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
+        files = list_files(folder) if folder.is_dir() else []
+        return [path for path in files if path.suffix.lower() in PICTURES]
 
     @cached_property
     def reference_key(self) -> str | None:

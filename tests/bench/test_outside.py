@@ -14,7 +14,8 @@ import torch
 from unlearnbench.bench.cli import main
 from unlearnbench.bench.cli_commands import registry
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.generators import Sampling, load_lora, open_pipeline
+from unlearnbench.bench.generators import Sampling, open_pipeline
+from unlearnbench.bench.models.lora import load_lora
 from unlearnbench.bench.outside import _once, kind_of, load_function, model_digest, name_models
 from unlearnbench.bench.plan import Cell
 from unlearnbench.bench.points import ModelHolder

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...errors import UserError
+from ...models.digests import list_files
 from ..emoji.loop import seeded
 from .idx import PAIRS, find_idx, read_pair
 
@@ -148,7 +149,7 @@ def _read_classes(folder: Path, stems: Sequence[str], pixels: int) -> Part:
     images, labels = [], []
     suffixes = Image.registered_extensions()
     for label, stem in enumerate(stems):
-        for path in sorted((folder / stem).rglob("*")):
+        for path in list_files(folder / stem) if (folder / stem).is_dir() else ():
             if path.suffix.lower() in suffixes:
                 images.append(_fit(_open_image(path), pixels))
                 labels.append(label)
