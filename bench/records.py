@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from .config import read_json
 from .errors import UserError
 from .items import find_file, read_rows, write_items
-from .types import ITEM_COLUMNS, RecordPart, Value, not_scored
+from .types import ITEM_COLUMNS, LATER, RecordPart, Value, not_scored
 
 VOLATILE = ("key", "created", "seconds", "environment", "command", "commit")
 """Fields of a record that may differ between two runs of the same cell; `digest` leaves them out."""
@@ -56,6 +56,7 @@ class PointInfo(RecordPart):
 
     shown: chosen on the tuning concepts to stand for its method. unscored: why no retain image was drawn of
     a point that forgets too little for its alignment to be read; that is neither a failure nor a zero.
+    failed_images: how many images have pixels that are not finite; metrics of sets that hold one are missing.
     """
 
     index: int
@@ -67,6 +68,7 @@ class PointInfo(RecordPart):
     note: str | None = None
     shown: bool = False
     unscored: str | None = None
+    failed_images: int = Field(0, ge=0, json_schema_extra=LATER)
 
     @model_validator(mode="before")
     @classmethod

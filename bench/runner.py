@@ -19,6 +19,7 @@ from .judges.packages import judge_versions
 from .keys import cell_key, pool_key, train_key
 from .measure import Place, PointScorer, Scored
 from .metrics import compute
+from .metrics.rows import describe_failed
 from .needed import forget_asks, is_asked, reason_unscored
 from .outside import name_models, open_holder
 from .plan import Cell
@@ -158,7 +159,10 @@ class Runner:
             is_last = index == len(manifest.points) - 1
             scored = self._score_point(cell, point, asks, None if _is_base(cell) else base, is_last)
             values = compute(self.metrics, scored.view, self.metrics)
-            points.append(describe_point(index, point, values, cell.row.shown, scored.unscored))
+            points.append(
+                describe_point(index, point, values, cell.row.shown, scored.unscored, scored.failed)
+            )
+            self._tell_failed(cell, point, scored)
             frames.append(scored.items.assign(point=index))
             tiles.append(scored.tiles(columns))
         items = pd.concat(frames, ignore_index=True)
@@ -168,6 +172,13 @@ class Runner:
         measured = {"points": points, "log": round_log(manifest.log), "items_sha256": items_digest(items)}
         record = self._assemble(cell, key, started, **measured, sheet=captions)
         return record, items, sheet
+
+    def _tell_failed(self, cell: Cell, point: PointManifest, scored: Scored) -> None:
+        if scored.failed:
+            self.say(
+                f"  {cell.row.name}: {point.label or point.step}: {describe_failed(scored.items)}; "
+                "the values that they belong to are missing"
+            )
 
     def _holder(self, world: Any, model: str = "") -> Any:
         where = (world.id, model)
