@@ -72,7 +72,7 @@ class Origin:
     point: Any
 
     def find_image(self, store: Any, prompt: str, seed: int, guidance: float | None = None) -> bytes | None:
-        """Return an image of the point as PNG; None where this machine's store does not hold it, or it failed."""
+        """Return an image of the point as PNG; None where this store does not hold it, or it failed."""
         from .sampling import Request, image_key
 
         device = self.record.environment.get("device", "cpu")

@@ -131,7 +131,7 @@ def draw_whole(generator: Generator, requests: Sequence[Request], purpose: str) 
 def _decoded(pipeline: Any) -> Iterator[list[np.ndarray]]:
     """Yield a list that gets (n,) bool for each decoded batch: whether all of an image's pixels are finite.
 
-    The pipeline's own output does not tell: it is clamped to [0, 1], so that an overflow looks white or black.
+    The pipeline's own output does not tell: it is clamped to [0, 1], so that overflows look white or black.
     """
     found: list[np.ndarray] = []
     processor = getattr(pipeline, "image_processor", None)

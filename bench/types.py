@@ -154,7 +154,7 @@ ITEM_COLUMNS = (
     "target_found",  # bool | None: the judge found a target (forget and indirect prompts)
     "alignment",  # cosine of image and prompt embeddings (open_clip); NaN where not computed
     "alignment_shuffled",  # cosine of the image with another prompt of its split: chance level
-    "flatness",  # standard deviation of the image's pixels within each channel, averaged, in [0, 1]; NaN: failed
+    "flatness",  # standard deviation of the pixels within each channel, averaged, in [0, 1]; NaN: failed
     "image_sha256",  # of the pixels, the first 128 bits in hex; "" = the image failed: pixels not finite
 )
 OPTIONAL_COLUMNS = (

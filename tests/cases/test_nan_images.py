@@ -1,10 +1,10 @@
-"""Pixels that are not finite are failures: what is measured on them is missing, never black, never forgotten."""
+"""Pixels that are not finite are failures: what is measured on them is missing, never forgotten."""
 
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,14 @@ import torch
 from unlearnbench.bench.cli import main
 from unlearnbench.bench.cli_commands import registry
 from unlearnbench.bench.generators import Generator, Sampling, open_pipeline
-from unlearnbench.bench.records import Record, read_items, read_record, record_digest
+from unlearnbench.bench.records import (
+    Record,
+    items_digest,
+    read_items,
+    read_record,
+    record_digest,
+    write_record,
+)
 from unlearnbench.bench.runner import Runner
 from unlearnbench.bench.sampling import Request, draw_batch
 from unlearnbench.leaderboard.gate import Side, check, verdict
@@ -182,7 +189,7 @@ def test_images_that_fail_on_both_sides_are_no_pairs(
     found = check(
         Policy.model_validate({"name": "t", "rules": [{"metric": metric, "drop_at_most": 0.5}]}),
         *sides,
-        today=__import__("datetime").date(2026, 1, 1),
+        today=date(2026, 1, 1),
     )
     assert verdict(found) == 2
     assert "images have pixels that are not finite" in found[0].reason
@@ -296,8 +303,6 @@ CONTRADICTIONS: dict[str, Callable[[pd.DataFrame, Any], None]] = {
 def test_contradictory_rows_are_refused(
     name: str, make_runner: Callable[..., Runner], make_cell: Any, nan_word: Path, tmp_path: Path, capsys: Any
 ) -> None:
-    from unlearnbench.bench.records import items_digest, write_record
-
     path, record, items = _evaluate(make_runner(folder=tmp_path / "r"), make_cell(), str(nan_word))
     CONTRADICTIONS[name](items, items["image_sha256"] == "")
     forged = record.model_copy(update={"items_sha256": items_digest(items)})
@@ -309,9 +314,7 @@ def test_contradictory_rows_are_refused(
 def test_a_record_that_counts_its_failures_wrongly_is_refused(
     make_runner: Callable[..., Runner], make_cell: Any, nan_word: Path, tmp_path: Path, capsys: Any
 ) -> None:
-    from unlearnbench.bench.records import write_record
-
-    path, record, items = _evaluate(make_runner(folder=tmp_path / "r"), make_cell(), str(nan_word))
+    path, record, _ = _evaluate(make_runner(folder=tmp_path / "r"), make_cell(), str(nan_word))
     points = [record.points[0].model_copy(update={"failed_images": 1})]
     write_record(record.model_copy(update={"points": points}), None, None, path.parent)
     assert main(["validate", str(path.parent)]) == 1
