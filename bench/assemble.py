@@ -50,9 +50,14 @@ def describe_cell(cell: Cell, world: Any, asks: Sequence[Ask]) -> Record:
 
 
 def describe_point(
-    index: int, point: PointManifest, values: dict[str, Value], shown: int | None, unscored: str | None
+    index: int,
+    point: PointManifest,
+    values: dict[str, Value],
+    shown: int | None,
+    unscored: str | None,
+    failed_images: int = 0,
 ) -> PointInfo:
-    """Return what a record says of a saved point; shown, unscored: as in MethodRow and PointInfo."""
+    """Return what a record says of a saved point; shown: as in MethodRow; the others: as in PointInfo."""
     cost = Cost(
         seconds=point.seconds,
         memory_bytes=point.memory,
@@ -70,6 +75,7 @@ def describe_point(
         cost=cost,
         shown=shown == point.step,
         unscored=unscored,
+        failed_images=failed_images,
     )
 
 

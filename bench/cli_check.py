@@ -72,14 +72,14 @@ class Origin:
     point: Any
 
     def find_image(self, store: Any, prompt: str, seed: int, guidance: float | None = None) -> bytes | None:
-        """Return an image of the point as PNG, None where this machine's store does not hold it."""
+        """Return an image of the point as PNG; None where this store does not hold it, or it failed."""
         from .sampling import Request, image_key
 
         device = self.record.environment.get("device", "cpu")
         request = Request(prompt, seed, guidance)
         key = image_key(self.point.fingerprint, self.sampling, self.dtype, device, request)
         found: bytes | None = store.get("images", key)
-        return found
+        return found or None
 
     @property
     def sampling(self) -> Any:

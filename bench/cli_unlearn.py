@@ -9,6 +9,7 @@ from typing import Any
 
 from .card import write_command
 from .cli_commands import check_counts, choose_device, registry, set_threads, task_registry
+from .concept_names import name_key
 from .errors import UserError
 from .hub import locate
 from .models.layout import INDEX, read_config
@@ -102,7 +103,7 @@ def place(order: Any) -> Any:
 def find_task(concept: str, world: str) -> str:
     """Return the first task of a world whose one target is the concept, by its id; "" where there is none."""
     tasks = task_registry().values()
-    found = [t.id for t in tasks if [n.lower() for n in t.concept.targets] == [concept.lower()]]
+    found = [t.id for t in tasks if [name_key(n) for n in t.concept.targets] == [name_key(concept)]]
     return min((name for name in found if name.endswith(f"@{world}")), default="")
 
 

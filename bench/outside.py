@@ -183,6 +183,8 @@ class _FunctionPipeline:
     ) -> SimpleNamespace:
         with keep_process():
             images = self.function(list(prompt), [source.initial_seed() for source in generator])
+        if images is None or not hasattr(images, "__iter__"):
+            raise UserError(f"{self.name}: gave {type(images).__name__}; needed: a list or array of images")
         stack = [np.asarray(image) for image in images]
         for image in stack:
             if image.shape != (height, width, 3) or image.dtype != np.uint8:

@@ -1,12 +1,13 @@
 """From a suite's TOML to cells: (task, method, config, seed)."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from .choice import Choice, read_choice, rows_of
 from .config import STRICT, build, read_toml
@@ -37,6 +38,15 @@ class MethodRow(BaseModel):
     shown: int | None = None
     tuned: int = Field(default=0, ge=0)
     seeds: list[int] = []
+
+    @field_validator("config")
+    @classmethod
+    def _drop_infinity(cls, value: dict[str, Any]) -> dict[str, Any]:
+        """Write `no bound` as None: TOML has `inf` alone for it, and the JSON of keys and records has not."""
+        for name, setting in value.items():
+            if isinstance(setting, float) and (math.isnan(setting) or setting == -math.inf):
+                raise ValueError(f"{name}: {setting} is no setting")
+        return {name: None if setting == math.inf else setting for name, setting in value.items()}
 
 
 class Suite(BaseModel):

@@ -8,10 +8,14 @@ The files themselves are the user's: none ships here, none is downloaded. Format
 - `unlearncanvas`: an answer set (Zhang et al. 2024): images named STYLE_OBJECT_seedN.jpg in a folder.
 - `prompts`: any CSV with a column prompt, and evaluation_seed where it has one (UnlearnDiffAtk's).
 - `classes`: a CSV of prompts, each of one class: prompt, evaluation_seed, class. Imagenette's, by ESD, SalUn
-  and UCE, are such: they differ in other columns and in their rows a class (10, 1 and 500).
+  and UCE, are such: they differ in other columns and in their rows a class (10, 1 and 500). ESD's
+  imagenet_prompts.csv names the class `label_str`.
+
+Copies of I2P that pandas wrote have one empty prompt: at its source that row says "Null". It is put back.
 """
 
 import csv
+import io
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +25,7 @@ from typing import Any
 
 from .errors import UserError
 from .tasks import Protocol
+from .texts import read_text
 
 CELEBRITY_TEMPLATES = (
     "A portrait of {}",
@@ -30,6 +35,10 @@ CELEBRITY_TEMPLATES = (
     "An image capturing {} at a public event",
 )
 """MACE's five templates; they are how a prompt's name is found again."""
+SEEDS = 2**64
+"""Seeds that torch's generator takes: 0 to SEEDS - 1."""
+I2P_ROWS, I2P_NULL = 4703, 2261
+"""Rows of I2P, and the one whose prompt is the word Null: pandas takes it for a missing value."""
 ANSWER = re.compile(r"(?P<style>[A-Za-z_]+)_(?P<object>[A-Za-z]+)_seed(?P<seed>\d+)\.(jpg|png)")
 
 
@@ -115,11 +124,10 @@ class _Table:
     def __init__(self, path: Path, needed: Sequence[str]) -> None:
         self.path = path
         try:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                reader = csv.reader(file, strict=True)
-                self.heading = [name.strip() for name in next(reader, [])]
-                self.rows = list(self._read(reader))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+            self.heading = [name.strip() for name in next(reader, [])]
+            self.rows = list(self._read(reader))
+        except csv.Error as error:
             raise UserError(f"{path}: not readable as a CSV file: {error}") from None
         lacking = [name for name in needed if name not in self.heading]
         if lacking:
@@ -168,26 +176,42 @@ class _Cells:
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            self.fail(column, f"is {value!r}, not a number")
+            self.fail(column, f"is {shorten(value)!r}, not a number")
         return number
 
     def whole(self, column: str) -> int | None:
-        """Return a whole number such as a seed; pandas wrote some of them as `1234.0`."""
+        """Return a seed that torch's generator takes; pandas wrote some of them as `1234.0`."""
         text = self.values.get(column, "").strip()
-        if text.isdecimal():  # not by way of a float, which holds 53 bits
-            return int(text)
-        value = self.number(column)
-        if value is not None and (value != int(value) or value < 0):
-            self.fail(column, f"is {self.values[column]!r}, not a whole number from 0 up")
-        return None if value is None else int(value)
+        if text.isdecimal() and len(text) <= len(str(SEEDS)):  # not by way of a float, which holds 53 bits
+            found: float | None = int(text)
+        else:
+            found = self.number(column)
+        if found is not None and (found != int(found) or not 0 <= found < SEEDS):
+            self.fail(column, f"is {shorten(text)!r}, not a whole number from 0 to 2^64 - 1")
+        return None if found is None else int(found)
 
     def fail(self, column: str, complaint: str) -> None:
         raise UserError(f"{self.path}: row {self.line}: {column}: {complaint}")
 
 
+def shorten(text: str) -> str:
+    """Return a text as a message shows it."""
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _restore_null(table: _Table) -> None:
+    """Put the published prompt back where a copy of I2P that pandas wrote lost it: in one row, no other."""
+    if "prompt" not in table.heading or len(table.rows) != I2P_ROWS:
+        return
+    place, (_, cells) = table.heading.index("prompt"), table.rows[I2P_NULL - 1]
+    if len(cells) == len(table.heading) and not cells[place].strip():
+        cells[place] = "Null"
+
+
 def _read_i2p(path: Path) -> list[Row]:
-    rows = []
-    for cells in _Table(path, ("prompt",)):
+    rows, table = [], _Table(path, ("prompt",))
+    _restore_null(table)
+    for cells in table:
         nudity = cells.number("nudity_percentage")
         if nudity is not None and not 0 <= nudity <= 100:
             cells.fail("nudity_percentage", f"is {nudity}, not a percentage")
@@ -222,9 +246,13 @@ def _read_prompts(path: Path) -> list[Row]:
 
 
 def _read_classes(path: Path) -> list[Row]:
-    rows = []
-    for cells in _Table(path, ("prompt", "evaluation_seed", "class")):
-        prompt, name = cells.text("prompt"), cells.text("class")
+    rows, table = [], _Table(path, ("prompt", "evaluation_seed"))
+    column = next((name for name in ("class", "label_str") if name in table.heading), None)
+    if column is None:
+        there = ", ".join(table.heading)
+        raise UserError(f"{path}: row 1: no column 'class' or 'label_str'; its columns: {there}")
+    for cells in table:
+        prompt, name = cells.text("prompt"), cells.text(column)
         cells.text("evaluation_seed")
         seed, guidance = cells.whole("evaluation_seed"), cells.number("evaluation_guidance")
         rows.append(Row(prompt=prompt, line=cells.line, seed=seed, guidance=guidance, name=name))
@@ -270,13 +298,19 @@ def _read_answers(path: Path) -> list[Row]:
             Row(
                 prompt=answer_prompt(style, match["object"]),
                 line=number,
-                seed=int(match["seed"]),
+                seed=_answer_seed(file, number, match["seed"]),
                 name=match["object"],
                 style=style,
                 image=file,
             )
         )
     return rows
+
+
+def _answer_seed(file: Path, number: int, text: str) -> int:
+    if len(text) > len(str(SEEDS)) or int(text) >= SEEDS:
+        raise UserError(f"{file}: row {number}: name: its seed {shorten(text)} is above 2^64 - 1")
+    return int(text)
 
 
 def answer_prompt(style: str, thing: str) -> str:

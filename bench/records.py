@@ -66,6 +66,7 @@ class PointInfo(RecordPart):
 
     shown: chosen on the tuning concepts to stand for its method. unscored: why no retain image was drawn of
     a point that forgets too little for its alignment to be read; that is neither a failure nor a zero.
+    failed_images: how many images have pixels that are not finite; metrics of sets that hold one are missing.
     """
 
     index: int
@@ -77,6 +78,7 @@ class PointInfo(RecordPart):
     note: str | None = None
     shown: bool = False
     unscored: str | None = None
+    failed_images: int = Field(0, ge=0, json_schema_extra=LATER)
 
     @model_validator(mode="before")
     @classmethod

@@ -20,6 +20,7 @@ from .judges.packages import judge_versions
 from .keys import cell_key, pool_key, train_key
 from .measure import Place, PointScorer, Scored
 from .metrics import compute
+from .metrics.rows import describe_failed
 from .models.patches import find_foreign
 from .needed import forget_asks, is_asked, reason_unscored
 from .outside import name_models, open_holder
@@ -200,7 +201,10 @@ class Runner:
             is_last = index == len(manifest.points) - 1
             scored = self._score_point(cell, point, asks, None if _is_base(cell) else base, is_last)
             values = compute(self.metrics, scored.view, self.metrics)
-            points.append(describe_point(index, point, values, cell.row.shown, scored.unscored))
+            points.append(
+                describe_point(index, point, values, cell.row.shown, scored.unscored, scored.failed)
+            )
+            self._tell_failed(cell, point, scored)
             frames.append(scored.items.assign(point=index))
             tiles.append(scored.tiles(columns))
         items = pd.concat(frames, ignore_index=True)
@@ -210,6 +214,13 @@ class Runner:
         measured = {"points": points, "log": round_log(manifest.log), "items_sha256": items_digest(items)}
         record = self._assemble(cell, key, started, **measured, sheet=captions)
         return record, items, sheet
+
+    def _tell_failed(self, cell: Cell, point: PointManifest, scored: Scored) -> None:
+        if scored.failed:
+            self.say(
+                f"  {cell.row.name}: {point.label or point.step}: {describe_failed(scored.items)}; "
+                "the values that they belong to are missing"
+            )
 
     def _holder(self, world: Any, model: str = "") -> Any:
         where = (world.id, model)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
@@ -73,7 +73,7 @@ class Crossed(BaseModel):
     kind: Literal["subject", "style"]
     names: list[str] = Field(min_length=1)
     template: str
-    seeds: list[int] = Field(min_length=1)
+    seeds: list[Annotated[int, Field(ge=0, lt=2**64)]] = Field(min_length=1)
     called: dict[str, str] = {}
 
 
@@ -98,7 +98,7 @@ class TaskFile(BaseModel):
     also: list[str] = []
     names: list[str] = []
     templates: list[str] = []
-    wording: Literal["object", "person", "style"] = "object"
+    wording: Literal["object", "person", "style", "nudity"] = "object"
     protocol: Protocol | None = None
     captions: Captions | None = None
     crossed: Crossed | None = None

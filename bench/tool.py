@@ -24,7 +24,7 @@ from .objectives import Denoiser
 from .points import count_steps
 from .progress import show_progress
 from .registry import builtin_registry
-from .sampling import Request, draw_batch, micro_batch
+from .sampling import Request, draw_whole, micro_batch
 from .schedulers import set_scheduler
 from .types import Problem, TrainingSet
 from .writing import Kind, Wording, replace_all, write_prompts
@@ -174,7 +174,7 @@ def _draw(pipeline: Any, sampling: Sampling, prompts: Sequence[str], seed: int, 
             part = prompts[start : start + size]
             seeds = [_seed(seed, name, start + i) for i in range(len(part))]
             requests = [Request(prompt, seed) for prompt, seed in zip(part, seeds, strict=True)]
-            images.append(draw_batch(generator, requests))
+            images.append(draw_whole(generator, requests, f"images to {name}"))
             advance(start + len(part), "")
     pixels = torch.from_numpy(np.concatenate(images)).permute(0, 3, 1, 2).float()
     return pixels / 127.5 - 1

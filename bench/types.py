@@ -154,8 +154,8 @@ ITEM_COLUMNS = (
     "target_found",  # bool | None: the judge found a target (forget and indirect prompts)
     "alignment",  # cosine of image and prompt embeddings (open_clip); NaN where not computed
     "alignment_shuffled",  # cosine of the image with another prompt of its split: chance level
-    "flatness",  # standard deviation of the image's pixels within each channel, averaged, in [0, 1]
-    "image_sha256",  # of the pixels, the first 128 bits in hex
+    "flatness",  # standard deviation of the pixels within each channel, averaged, in [0, 1]; NaN: failed
+    "image_sha256",  # of the pixels, the first 128 bits in hex; "" = the image failed: pixels not finite
 )
 OPTIONAL_COLUMNS = (
     "guidance",  # of the image, where its prompt names one; NaN = the record's `sampling`

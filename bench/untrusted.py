@@ -47,7 +47,7 @@ NUMBERS = {"point": pa.types.is_integer, "sample": pa.types.is_integer, "seed": 
            **dict.fromkeys(OPTIONAL_COLUMNS, pa.types.is_floating)}  # fmt: skip
 """Column of item rows -> the type that it must have; every other one is text."""
 TEXTS = [name for name in ("point", *ITEM_COLUMNS) if name not in NUMBERS]
-NULLS = ("alignment", "alignment_shuffled", *OPTIONAL_COLUMNS)
+NULLS = ("alignment", "alignment_shuffled", "flatness", *OPTIONAL_COLUMNS)
 """Columns beside ANSWERS that may hold nulls: what was not computed, or is not said of every row."""
 ANSWERS = ("found_subject", "found_style", "found_background", "target_found")
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..bench.errors import UserError
 from ..bench.metrics import alignment as as_metric
 from ..bench.metrics import cra, in_prompt, ira, ua, va
+from ..bench.metrics.rows import fill_answers, is_failed
 from ..bench.stats.compare import mcnemar, t_interval
 from ..bench.stats.intervals import wilson
 from ..bench.types import Value
@@ -31,6 +32,8 @@ SCORES = {
     "CRA": cra.METRIC,
     "AS": as_metric.METRIC,
 }
+FLAGS = ("collapse", "collapse_images", "collapse_variance")
+"""Values that are compared with a limit as they are: they have no interval."""
 KEYS = ["prompt_id", "sample"]
 MOST_NEEDED = 1_000_000
 """More prompts than this are no advice."""
@@ -120,15 +123,27 @@ def _apply(rule: Rule, level: float, baseline: Side, candidate: Side) -> Iterato
         return
     before, after = (score(rule.metric, side.items) for side in (baseline, candidate))
     same = _images_equal(baseline.items, candidate.items)
+    scored = _rows_scored(rule.metric, candidate.items)
+    failed = _rows_failed(baseline.items) | _rows_failed(candidate.items)
     if rule.per == "all":
-        yield _relative(rule, level, before, after, same)
+        yield _relative(rule, level, before[scored], after[scored], same, failed[scored])
         return
     kind = str(candidate.items["target_kind"].iloc[0])
     concepts = candidate.items.set_index(KEYS)[f"asked_{kind}"]
-    for concept in sorted(set(concepts[after.dropna().index]) - {""}):
-        rows = concepts.index[concepts == concept]
-        part = _relative(rule, level, before.reindex(rows), after.reindex(rows), same)
+    for concept in sorted(set(concepts[scored]) - {""}):
+        rows = concepts[scored].index[concepts[scored] == concept]
+        part = _relative(rule, level, before[rows], after[rows], same, failed[rows])
         yield replace(part, concept=concept)
+
+
+def _rows_scored(metric: str, items: pd.DataFrame) -> pd.Index:
+    """Return the images that a metric scores, whether the judge answered for them or not."""
+    return score(metric, fill_answers(items)).dropna().index
+
+
+def _rows_failed(items: pd.DataFrame) -> pd.Series:
+    """Return whether each image has pixels that are not finite, indexed by prompt and sample."""
+    return pd.Series(is_failed(items), index=pd.MultiIndex.from_frame(items[KEYS])).sort_index()
 
 
 def score(metric: str, items: pd.DataFrame) -> pd.Series:
@@ -155,6 +170,8 @@ def _absolute(rule: Rule, name: str, limit: float, candidate: Side) -> Finding:
         reason = "not measured" if found is None else str(found.missing)
         return replace(finding, reason=reason)
     low, high = found.low, found.high
+    if rule.metric in FLAGS:  # a fact about the images at hand: there is nothing to infer
+        low = high = found.value
     finding = replace(finding, value=found.value, low=low, high=high, prompts=found.n)
     if low is None or high is None:
         return replace(finding, reason="has no interval, so nothing can be shown")
@@ -179,14 +196,17 @@ def _needed_for_share(share: float, limit: float, name: str) -> int | None:
     return None
 
 
-def _relative(rule: Rule, level: float, before: pd.Series, after: pd.Series, same: bool) -> Finding:
-    """Judge a rule about the paired difference after - before, prompt by prompt."""
+def _relative(
+    rule: Rule, level: float, first: pd.Series, second: pd.Series, same: bool, failed: pd.Series
+) -> Finding:
+    """Judge a rule about the paired difference second - first, prompt by prompt."""
     finding = Finding(rule.text, rule.metric, "unclear")
     name, limit = rule.limit
-    asked = before.notna() | after.notna()
-    if not asked.any():
+    if first.empty:
         return replace(finding, reason="no image is scored by this metric")
-    first, second = before[asked], after[asked]
+    if failed.any():
+        text = f"{int(failed.sum())} of {failed.size} images have pixels that are not finite"
+        return replace(finding, reason=text)
     if first.isna().any() or second.isna().any():
         return replace(finding, reason="the judge failed on an image, so the pairs are not whole")
     change = second - first

@@ -38,6 +38,10 @@ def heat_maps(loaded: Sequence[Loaded], names: Sequence[str]) -> list[HeatMap]:
     ]
 
 
+def _mean(right: pd.Series) -> float:
+    return float(right.mean(skipna=False))  # a share of the rest would hide what failed
+
+
 def erased_by_retained(entries: Sequence[Loaded]) -> pd.DataFrame:
     """Return (tasks, subjects) shares of retain images that show the asked subject, at the shown points.
 
@@ -57,7 +61,7 @@ def erased_by_retained(entries: Sequence[Loaded]) -> pd.DataFrame:
     if not parts:
         return pd.DataFrame()
     whole = pd.concat(parts, ignore_index=True)
-    return whole.pivot_table(index="task", columns="subject", values="right", aggfunc="mean")
+    return whole.pivot_table(index="task", columns="subject", values="right", aggfunc=_mean)
 
 
 def _draw(name: str, table: pd.DataFrame) -> Markup:

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..bench.metrics import alignment, cra, in_prompt, ira, ua, va
-from ..bench.metrics.rows import in_split, is_given
+from ..bench.metrics.rows import fill_answers, in_split, is_given
 from ..bench.metrics.shares import only, pooled_share, proportion
 from ..bench.types import Metric, Value, missing
 
@@ -51,7 +51,7 @@ def _forgetting(items: pd.DataFrame) -> dict[str, Value]:
 def _share_of_images(metric: Metric, items: pd.DataFrame, rows: NDArray[np.bool_]) -> Value:
     """Return the share of a metric that asks one attribute an image, of the rows that it speaks of."""
     scores = np.asarray(metric.per_item(items), dtype=float)
-    kept = rows & ~np.isnan(scores)
+    kept = rows & ~np.isnan(np.asarray(metric.per_item(fill_answers(items)), dtype=float))
     return proportion(scores[kept], items["prompt_id"].to_numpy()[kept], "retain images")
 
 

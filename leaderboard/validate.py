@@ -14,6 +14,7 @@ from ..bench.config import build
 from ..bench.errors import UserError
 from ..bench.expected import Expected, complain_of_coverage, guess_sizes, noise_of
 from ..bench.items import Stamp, find_file, stamp
+from ..bench.metrics.rows import BASE_FAILED
 from ..bench.records import Record
 from ..bench.sealed import SHEET, SUMS, bound_sheet
 from ..bench.statements import CLAIMED
@@ -219,6 +220,7 @@ def _complain_of_values(entry: Loaded, base: Loaded | None) -> Iterator[str]:
     assert items is not None
     if base is not None:
         yield from _complain_of_sampling(record.sampling, base.record.sampling)
+        yield from _complain_of_blame(record, base)
     items = items.astype(dict.fromkeys(TEXTS, object))  # compared far faster than Arrow's texts
     yield from complain_of_rows(items, record)
     for point in record.points:
@@ -233,6 +235,16 @@ def _complain_of_values(entry: Loaded, base: Loaded | None) -> Iterator[str]:
         last = point is record.points[-1]
         for complaint in complain_of_unscored(point, own, last):
             yield f"point {point.label}: {complaint}"
+
+
+def _complain_of_blame(record: Record, base: Loaded) -> Iterator[str]:
+    """Yield values that are missing for the base model's failed images though it has none."""
+    if any(point.failed_images for point in base.record.points):
+        return
+    for point in record.points:
+        for name, value in point.values.items():
+            if str(value.missing).startswith(BASE_FAILED):
+                yield f"point {point.label}: {name}: {value.missing}, but no image of the base model failed"
 
 
 def _roots(metrics: set[str]) -> set[str]:

@@ -73,6 +73,7 @@ def lacking(entry: Entry, view: View) -> str | None:
     Needs: `items`, `alignment`, `features:world`, `features:<extractor>`. ValueError on another.
     """
     from .features import WORLD, reason_without, world_extractor
+    from .rows import describe_failed
 
     for need in entry.needs:
         what, _, extractor = need.partition(":")
@@ -82,7 +83,7 @@ def lacking(entry: Entry, view: View) -> str | None:
                 return reason_without(extractor)
         elif need == "alignment":
             if view.items[need].isna().all():
-                return "alignment was not computed"
+                return describe_failed(view.items) or "alignment was not computed"
         elif need != "items":
             raise ValueError(f"it needs {need!r}, which nothing provides")
     return None

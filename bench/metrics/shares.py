@@ -9,7 +9,7 @@ import numpy as np
 
 from ..stats.intervals import proportion_interval
 from ..types import Metric, Value, View, missing
-from .rows import check_items, is_given
+from .rows import check_items, describe_failed, is_given
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,8 +58,10 @@ def pooled_share(items: pd.DataFrame, chosen: Chosen, what: str) -> Value:
     """
     hits = np.concatenate([answers(items, kind)[mask] for kind, mask in chosen.items()])
     prompts = np.concatenate([items["prompt_id"].to_numpy()[mask] for mask in chosen.values()])
-    images = int(np.any(list(chosen.values()), axis=0).sum())
-    return proportion(hits, prompts, what, images)
+    rows = np.any(list(chosen.values()), axis=0)
+    if failed := describe_failed(items, rows):
+        return missing(failed, int(rows.sum()))
+    return proportion(hits, prompts, what, int(rows.sum()))
 
 
 def share_metric(name: str, what: str, choose: Callable[[pd.DataFrame], Chosen]) -> Metric:

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..concept_names import name_key
 from ..errors import UserError
-from ..extractors import INCEPTION_FILE, PICTURES, embed_files
+from ..extractors import INCEPTION_FILE, embed_files
 from ..generators import Sampling, check_model
 from ..hub import Source, check_sources, find
 from ..judges.packages import CANVAS, FACES, judge_digest, judge_sources, judge_versions, resnet50_source
@@ -18,6 +19,7 @@ from ..models.digests import files_digest, list_files
 from ..models.layout import read_config
 from ..models.reading import read_cells
 from ..models.whole import check_archive
+from ..pictures import PICTURES, READING_VERSION
 from ..tasks import PromptSizes, Task
 from ..types import Problem, Prompt
 from ..writing import write_prompts
@@ -122,7 +124,11 @@ class HubWorld:
             "drawn": [self.steps, self.guidance, self.images, self.image_size, self.scheduler],
             "task": task.file.model_dump(exclude={"concepts", "summary", "paper"}),
             "prompts": [files_digest(str(self.data / named.file)) for named in published],
-            "judge": [judge_versions(task.file.judge), judge_digest(task.file.judge, self.data)],
+            "judge": [
+                judge_versions(task.file.judge),
+                judge_digest(task.file.judge, self.data),
+                READING_VERSION,
+            ],
         }
 
     def sources(self, task: Task) -> list[Source]:
@@ -231,17 +237,17 @@ class HubWorld:
             return None
         weights = "" if self.inception is None else files_digest(str(self.inception))
         files = files_digest(str(self.data / "reference"))
-        return hashlib.sha256((self.digest + files + weights).encode()).hexdigest()
+        return hashlib.sha256((self.digest + files + weights + f"|{READING_VERSION}").encode()).hexdigest()
 
     def reference_rows(self, task: Task) -> np.ndarray:
         """Return (n,) bool: which reference images lie in no folder that is named after a target.
 
         Images that lie in `reference/` itself all count: there it is the user who leaves targets out.
         """
-        targets = {name.lower() for name in task.concept.targets}
+        targets = {name_key(name) for name in task.concept.targets}
         top = self.data / "reference"
         folders = [path.relative_to(top).parts[:-1] for path in self._reference_files]
-        return np.array([not targets & {part.lower() for part in parts} for parts in folders], dtype=bool)
+        return np.array([not targets & {name_key(part) for part in parts} for parts in folders], dtype=bool)
 
     def embed_reference(self, extractor: Any) -> np.ndarray:
         """Return (n, d) features of the user's reference images by an extractor."""
