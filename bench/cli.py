@@ -9,6 +9,7 @@ from typing import Any
 
 from .cli_submit_options import add_submissions
 from .errors import UserError
+from .time_limit import check_limit
 
 USAGE_ERROR = 2
 
@@ -246,6 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; a user's mistake is one line on stderr and status 2."""
     options = read_options(arguments)
     try:
+        check_limit(getattr(options, "cell_timeout", None))
         module, _, function = options.run.partition(".")
         # imported here, once the options are known to be good: some import torch
         command: Callable[[argparse.Namespace], int] = getattr(

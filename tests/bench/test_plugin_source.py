@@ -94,7 +94,11 @@ CASES: dict[str, tuple[dict[str, str], str, str]] = {
         "beside.py",
     ),
     "a checkout of another name": (
-        {"single.py": "def f():\n    from lab.tools import X\n", "lab/tools.py": "from . import x\n", "lab/x.py": ""},
+        {
+            "single.py": "def f():\n    from lab.tools import X\n",
+            "lab/tools.py": "from . import x\n",
+            "lab/x.py": "",
+        },
         "single",
         "lab/x.py",
     ),
@@ -139,10 +143,10 @@ def test_what_a_run_leaves_in_a_package_changes_nothing(place: Path) -> None:
     assert source_digest("plug.method") == before
 
 
-def test_installed_libraries_count_by_their_versions(
-    place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _write(place, {"plug/__init__.py": "", "plug/method.py": "import lib\nimport torch, json\n", "lib.py": ""})
+def test_installed_libraries_count_by_their_versions(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write(
+        place, {"plug/__init__.py": "", "plug/method.py": "import lib\nimport torch, json\n", "lib.py": ""}
+    )
     info = place / "lib-1.0.dist-info"
     _write(info, {"METADATA": "Metadata-Version: 2.1\nName: lib\nVersion: 1.0\n", "top_level.txt": "lib\n"})
     _forget()

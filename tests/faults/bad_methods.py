@@ -45,8 +45,7 @@ REFUSED = {
     "module-call": ("torch.nn.Conv2d.forward = lambda self, x: x\n" + NUDGE, "Conv2d.forward"),
     "functional": ("torch.nn.functional.silu = torch.nn.functional.relu\n" + NUDGE, "functional.silu"),
     "own-code": (
-        "import unlearnbench.bench.sampling as sampling\n"
-        "sampling.encode_png = lambda image: b''\n" + NUDGE,
+        "import unlearnbench.bench.sampling as sampling\nsampling.encode_png = lambda image: b''\n" + NUDGE,
         "sampling.encode_png",
     ),
     "scheduler": (
