@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .environment import find_commit
+from .judges.packages import judge_versions
 from .plan import RETRAIN, Cell
 from .points import PointManifest
 from .records import Cost, MethodInfo, PointInfo, Record, TaskInfo
@@ -156,3 +157,9 @@ def describe_method(cell: Cell) -> MethodInfo:
         paper=cell.entry.paper,
         config=full,
     )
+
+
+def describe_judge(task: Task) -> dict[str, Any]:
+    """Return the versions of the packages that a task's judge answers by, nothing where it needs none."""
+    found = judge_versions(task.file.judge)
+    return {"judge_packages": found} if found else {}

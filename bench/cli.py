@@ -11,6 +11,7 @@ from typing import Any
 
 from .cli_submit_options import add_submissions
 from .errors import UserError
+from .time_limit import check_limit
 
 USAGE_ERROR = 2
 RESUMED = ("run", "evaluate", "check", "rerun", "pretrain", "label", "pack")
@@ -265,6 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = read_options(arguments)
     try:
         _listen()
+        check_limit(getattr(options, "cell_timeout", None))
         module, _, function = options.run.partition(".")
         # imported here, once the options are known to be good: some import torch
         command: Callable[[argparse.Namespace], int] = getattr(

@@ -9,6 +9,7 @@ from typing import Any
 
 from .draws import DrawingTasks, seed_in
 from .errors import UserError
+from .plugin_tasks import add_plugin_tasks
 from .registry import KINDS, Entry, Registry, builtin_registry, package_folder
 from .tasks import build_tasks, complete_name, read_task_files
 
@@ -35,14 +36,7 @@ def task_registry(world_folder: Path | None = None) -> DrawingTasks:
     names a task that is there already, is in `broken`.
     """
     files = read_task_files([package_folder("unlearnbench.tasks")])
-    plugins, broken = _plugin_task_files()
-    for name, file in plugins:
-        try:
-            build_tasks([*files, file])
-        except UserError as error:
-            broken[name] = f"task plug-in {name!r}: {error}"
-        else:
-            files.append(file)
+    broken = add_plugin_tasks(files)
     if world_folder is not None:
         own = open_folder_world(world_folder).task_file()
         if own.world not in {world for file in files for world in (file.world, *file.also)}:
@@ -57,26 +51,6 @@ def open_folder_world(folder: Path) -> Any:
     from .worlds.images.world import open_folder
 
     return open_folder(folder)
-
-
-def _plugin_task_files() -> tuple[list[tuple[str, Any]], dict[str, str]]:
-    """Return the task files of plug-ins by name, and why others are broken."""
-    import importlib.util
-
-    from .registry import build_registry
-    from .tasks import read_task_file
-
-    entries = build_registry("tasks", lambda: iter(()))
-    found, broken = [], dict(entries.broken)
-    for entry in entries.values():
-        spec = importlib.util.find_spec(entry.module)
-        assert spec is not None  # its REGISTER was read from there
-        assert spec.origin is not None
-        try:
-            found.append((entry.name, read_task_file(Path(spec.origin).with_name(entry.file))))
-        except (UserError, OSError, ValueError) as error:
-            broken[entry.name] = f"task plug-in {entry.name!r} of {entry.distribution}: {error}"
-    return found, broken
 
 
 def list_broken(kinds: Iterable[str] = KINDS) -> list[str]:
@@ -154,10 +128,8 @@ def set_threads(wanted: int | None, jobs: int = 1) -> int:
 def make_runner(options: argparse.Namespace, folder: Path, worlds: set[str]) -> Any:
     """Return a Runner over the opened worlds and all metrics."""
     from .runner import Runner
+    from .running.restart import restarting, told_arguments
     from .store import Store, default_folder
-    from .time_limit import check_limit
-
-    check_limit(getattr(options, "cell_timeout", None))
 
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
@@ -171,39 +143,12 @@ def make_runner(options: argparse.Namespace, folder: Path, worlds: set[str]) -> 
         threads=set_threads(options.threads, getattr(options, "jobs", 1)),
         worlds=opened,
         metrics=registry("metrics"),
-        command="unlearnbench " + " ".join(quote_all(_told(options.arguments))),
+        command="unlearnbench " + " ".join(quote_all(told_arguments(options.arguments))),
         say=say,
         cell_timeout=getattr(options, "cell_timeout", None),
-        restart=restarting(options),
+        restart=restarting(options.arguments) if getattr(options, "is_program", False) else None,
         abandoned=frozenset(getattr(options, "abandoned", None) or ()),
     )
-
-
-def _told(arguments: list[str]) -> list[str]:
-    """Return a command line without the options that processes give each other."""
-    from .jobs import without_option
-
-    return without_option(without_option(arguments, "--part"), "--abandoned")
-
-
-def restarting(options: argparse.Namespace) -> Any:
-    """Return what goes on in a new process without a cell, by its stem; None where this process is another's.
-
-    It takes this process's place: what started it waits for the same one.
-    """
-    if not getattr(options, "is_program", False):
-        return None
-
-    def restart(stem: str) -> None:
-        from .time_limit import stop_alarm
-
-        stop_alarm()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        module = ["-m", f"{__package__}.cli"]
-        os.execv(sys.executable, [sys.executable, *module, *options.arguments, "--abandoned", stem])
-
-    return restart
 
 
 def open_worlds(names: set[str], options: argparse.Namespace, device: str = "cpu") -> dict[str, Any]:

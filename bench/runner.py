@@ -1,8 +1,7 @@
 """Execute a plan: for each cell train (or find) its points, draw, judge, score, and write one record."""
 
 import time
-import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,17 +10,13 @@ from typing import Any
 import pandas as pd
 
 from .asks import list_asks
-from .assemble import describe_cell, describe_point, name_captions, round_log
+from .assemble import describe_cell, describe_judge, describe_point, name_captions, round_log
 from .environment import describe_environment
-from .errors import UserError
-from .files import write_file
 from .generators import Sampling
-from .judges.packages import judge_versions
 from .keys import cell_key, pool_key, train_key
 from .measure import Place, PointScorer, Scored
 from .metrics import compute
 from .metrics.rows import describe_failed
-from .models.patches import find_foreign
 from .needed import forget_asks, is_asked, reason_unscored
 from .outside import name_models, open_holder
 from .plan import Cell
@@ -30,11 +25,11 @@ from .pool import BASE_ROW, Part, Row, make_pooled, read_pooled, take_part, whol
 from .progress import show_progress
 from .records import Record, items_digest, name_row, read_record, write_record
 from .registry import Entry, Registry
+from .running.failures import Failures
+from .running.plugins import check_libraries, plugin_modules
 from .scoring import Ask
 from .sheet import choose_columns, make_sheet
-from .source import ROOT, source_files
 from .store import Store, content_key
-from .tasks import Task
 from .time_limit import TimeIsUp, limit_time
 from .types import View
 from .whole import check_whole
@@ -103,27 +98,17 @@ class Runner:
             write_record(record, items, sheet, self.folder, seal=True)
         except (Exception, TimeIsUp) as error:
             return self._fail(cell, title, key, started, error)
-        self._failure(cell).unlink(missing_ok=True)
+        self._failures.clear(cell.stem)
         return Outcome(cell, "measured", path, self._scorer.drawn - before)
 
-    def _failure(self, cell: Cell) -> Path:
-        return self.folder / "failures" / f"{cell.stem}.txt"
+    @cached_property
+    def _failures(self) -> Failures:
+        return Failures(self.folder, self.say)
 
     def _fail(self, cell: Cell, title: str, key: str, started: float, error: BaseException) -> Outcome:
-        """Say and write why a cell failed; a good record of it that is there stays."""
-        path, told = self.folder / f"{cell.stem}.json", f"{type(error).__name__}: {error}"
-        self.say(f"{title}: failed: {told}")
-        trace = "".join(traceback.format_exception(error))
-        try:
-            write_file(self._failure(cell), trace)
-            if has_good(path):
-                self.say(f"{title}: the record from before stays: {path}")
-            else:
-                failed = self._assemble(cell, key, started, error=told)
-                write_record(failed, None, None, self.folder, seal=True)
-        except Exception as second:  # the next cell may still be measured
-            self.say(f"{title}: its record cannot be written: {type(second).__name__}: {second}")
-        return Outcome(cell, "failed", path)
+        told = f"{type(error).__name__}: {error}"
+        self._failures.note(cell.stem, title, error, lambda: self._assemble(cell, key, started, error=told))
+        return Outcome(cell, "failed", self.folder / f"{cell.stem}.json")
 
     def _abandon(self, cell: Cell, title: str, key: str, started: float) -> None:
         """Record a cell that does not end though its time is up, and go on without it in a new process."""
@@ -317,42 +302,10 @@ class Runner:
                 | name_captions(cell.task),
                 "metrics": {entry.name: entry.version for entry in self.metrics.values()},
                 "seconds": round(time.monotonic() - started, 3),
-                "environment": describe_environment(self.device, self.threads) | _describe_judge(cell.task),
+                "environment": describe_environment(self.device, self.threads) | describe_judge(cell.task),
                 "command": self.command,
                 **measured,
             }
-        )
-
-
-def _describe_judge(task: Task) -> dict[str, Any]:
-    """Return the versions of the packages that a task's judge answers by, nothing where it needs none."""
-    found = judge_versions(task.file.judge)
-    return {"judge_packages": found} if found else {}
-
-
-def has_good(path: Path) -> bool:
-    """Return whether a record of something measured is there."""
-    try:
-        return path.exists() and read_record(path).status == "ok"
-    except UserError:
-        return False
-
-
-def plugin_modules(cells: Sequence[Cell], metrics: Registry[Entry]) -> set[str]:
-    """Return the modules of third parties that a run imports."""
-    entries = [*metrics.values(), *(cell.entry for cell in cells if cell.entry is not None)]
-    return {entry.module for entry in entries if entry.module.partition(".")[0] != ROOT}
-
-
-def check_libraries(plugins: Iterable[str]) -> None:
-    """Raise UserError where a plug-in replaced functions of the libraries when it was imported: they would
-    draw, judge and score the cells of others too."""
-    files = [file for module in plugins for file in source_files(module).values()]
-    foreign = find_foreign(files) if files else []
-    if foreign:
-        raise UserError(
-            f"a plug-in among {', '.join(sorted(plugins))} replaced {', '.join(foreign[:3])} when it was "
-            "imported; nothing is measured with it: mend it, or leave it out (--skip)"
         )
 
 

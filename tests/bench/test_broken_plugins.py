@@ -80,9 +80,10 @@ def test_broken_methods_stop_no_other(place: Path, capsys: pytest.CaptureFixture
     assert "invalid syntax" in error
 
 
-@pytest.mark.parametrize(
-    "start", ["import sys; sys.exit(3)", "raise ValueError('at import')", "import nothing_there"]
-)
+STARTS = ["import sys; sys.exit(3)", "raise ValueError('at import')", "import nothing_there"]
+
+
+@pytest.mark.parametrize("start", STARTS)
 def test_a_package_that_fails_at_import_stops_no_other(
     place: Path, start: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -110,11 +111,7 @@ TASKS = {
     "no-file": ('REGISTER = {"summary": "x", "file": "nowhere.toml"}\n', "", "nowhere.toml"),
     "not-toml": (GOOD_TASK, "family = ", "not valid TOML"),
     "misspelt": (GOOD_TASK, TASK.replace("target_kind", "targetkind"), "target_kind"),
-    "taken": (
-        GOOD_TASK,
-        TASK.replace('"animals"', '"classes"').replace("dog-face", "cat-face"),
-        "registered twice",
-    ),
+    "taken": (GOOD_TASK, TASK.replace('"animals"', '"classes"').replace("dog-", "cat-"), "registered twice"),
 }
 
 
@@ -127,10 +124,7 @@ def test_broken_tasks_stop_no_other(place: Path) -> None:
     (place / "theirs" / "sound.toml").write_text(TASK)
     tasks = task_registry()
     assert tasks["animals/dog-face@tiny"].concept.targets == ["dog face"]
-    assert (
-        tasks["classes/cat-face@tiny"].concept.anchor
-        == task_registry()["classes/cat-face@tiny"].concept.anchor
-    )
+    assert tasks["classes/cat-face@tiny"].file.version != 0
     for name, (_, _, reason) in TASKS.items():
         assert reason in tasks.broken[name]
     with pytest.raises(UserError, match=r"nowhere\.toml"):

@@ -111,8 +111,6 @@ def _process() -> list[Any]:
         torch.get_float32_matmul_precision(),
         torch.is_autocast_enabled("cpu"),
         float(torch.tensor([1e-39]) * torch.tensor([0.5])),
-        torch.get_rng_state().tolist(),
-        random.getstate(),
         dict(os.environ),
         Path.cwd(),
         list(sys.argv),
