@@ -4,6 +4,7 @@ import argparse
 import sys
 import tomllib
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from .cli_commands import check_counts, choose_device, registry, set_threads, ta
 from .concept_names import name_key
 from .errors import UserError
 from .hub import locate
+from .measuring.training_images import TrainingImages, judge_problem, not_judged
 from .models.layout import INDEX, read_config
+from .types import Problem
 from .writing import KINDS, read_prompts
 
 LIKE = {
@@ -52,12 +55,23 @@ def unlearn_concept(options: argparse.Namespace) -> int:
     set_threads(options.threads)
     device = choose_device(options.device)
     order = place(order)
-    out = unlearn_model(order, options.out, device, lambda line: print(line, file=sys.stderr))
+    look = partial(look_at, order.task) if order.task else None
+    out = unlearn_model(order, options.out, device, lambda line: print(line, file=sys.stderr), look)
     print(f"unlearned: {out}")
     print(f"measure it: {write_command(str(out), order.base, order.task)}")
     if not order.task:
         print(f"no task asks for {options.concept!r} yet: tasks/README.md says how to add one")
     return 0
+
+
+def look_at(name: str, problem: Problem) -> TrainingImages:
+    """Return what a task's judge finds on training images; why it cannot, where it is not here."""
+    task = task_registry()[name]
+    try:
+        judge = registry("worlds")[task.file.world].load()().open_judge(task)
+        return judge_problem(problem, judge, task.file.target_kind, task.concept.targets)
+    except UserError:
+        return not_judged(problem, f"the judge {task.file.judge} of {name} cannot be opened or asked here")
 
 
 def read_settings(given: list[str]) -> dict[str, Any]:

@@ -60,6 +60,19 @@ def world_modules(world: Any) -> list[str]:
     return [world.problem_module, *([] if own.partition(".")[0] == ROOT else [own])]
 
 
+def problem_fields(cell: Cell, world: Any) -> dict[str, Any]:
+    """Return all that decides a cell's training images and how they are judged: no method."""
+    return {
+        "world": world.digest,
+        "inputs": world.inputs(cell.task),
+        "task": [cell.task.id, cell.task.file.judge, cell.task.file.target_kind],
+        "concept": cell.task.concept.model_dump() | {"suite": sorted(cell.task.suite_targets)},
+        "data": cell.suite.data,
+        "seed": cell.seed,
+        "source": source_digest(world.problem_module, "unlearnbench.bench.judges.emoji"),
+    }
+
+
 def models_digest(models: Sequence[str]) -> str:
     """Return the digest of models that somebody else made, in their order."""
     digests = [model_digest(model) for model in models or ("",)]

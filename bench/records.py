@@ -12,6 +12,7 @@ from .config import read_json
 from .errors import UserError
 from .files import replace_file, write_file
 from .items import find_file, read_rows, write_items
+from .measuring.training_images import TrainingImages
 from .sealed import SEAL, SHEET, check_content, content_digest, sha256
 from .types import ITEM_COLUMNS, LATER, RecordPart, Value, not_scored
 
@@ -119,6 +120,7 @@ class Record(RecordPart):
     points: list[PointInfo]
     log: dict[str, list[float | None]]  # training curves: column -> one entry a step
     items_sha256: str | None  # of the canonical item rows
+    training_images: TrainingImages | None = Field(None, json_schema_extra=LATER)
     sheet: list[str] = Field(default_factory=list)  # prompts on the contact sheet, column by column
     created: str
     seconds: float

@@ -13,8 +13,9 @@ from .asks import list_asks
 from .assemble import describe_cell, describe_judge, describe_point, name_captions, round_log
 from .environment import describe_environment
 from .generators import Sampling
-from .keys import cell_key, pool_key, train_key
+from .keys import cell_key, pool_key, problem_fields, train_key
 from .measure import Place, PointScorer, Scored
+from .measuring.training_images import TrainingImages, judge_problem, look_once
 from .metrics import compute
 from .metrics.rows import describe_failed
 from .needed import forget_asks, is_asked, reason_unscored
@@ -31,7 +32,7 @@ from .scoring import Ask
 from .sheet import choose_columns, make_sheet
 from .store import Store, content_key
 from .time_limit import TimeIsUp, limit_time
-from .types import View
+from .types import Problem, View
 from .whole import check_whole
 
 
@@ -196,7 +197,13 @@ class Runner:
         items = items[["point", *[c for c in items.columns if c != "point"]]]
         sheet = make_sheet(tiles) if cell.has_sheet else None
         captions = [ask.prompt.text for ask in columns] if cell.has_sheet else []
-        measured = {"points": points, "log": round_log(manifest.log), "items_sha256": items_digest(items)}
+        measured: dict[str, Any] = {
+            "points": points,
+            "log": round_log(manifest.log),
+            "items_sha256": items_digest(items),
+        }
+        if cell.entry is not None:
+            measured["training_images"] = self._look(cell, world)
         record = self._assemble(cell, key, started, **measured, sheet=captions)
         return record, items, sheet
 
@@ -235,10 +242,22 @@ class Runner:
         assert cell.entry is not None
         config = cell.build_config()
         problem = world.problem(cell.task, cell.suite.data, cell.seed)
+        for line in self._look(cell, world, problem).describe():
+            self.say(f"  {cell.row.name}: {line}")
         for holder in self._holders.values():
             holder.close()  # one model at a time in the device's memory
         title = f"  {cell.row.name}: training"
         return train_points(self._holder(world), self.store, key, problem, cell.entry, config, title)
+
+    def _look(self, cell: Cell, world: Any, problem: Problem | None = None) -> TrainingImages:
+        """Return what a cell's training images show; they are judged once for all methods."""
+
+        def look() -> TrainingImages:
+            given = world.problem(cell.task, cell.suite.data, cell.seed) if problem is None else problem
+            judge, concept = self._scorer.judge_of(world, cell.task), cell.task.concept
+            return judge_problem(given, judge, cell.task.file.target_kind, concept.targets)
+
+        return look_once(self.store, problem_fields(cell, world), look)
 
     def _asks(self, cell: Cell, world: Any, noise: int) -> list[Ask]:
         return list_asks(world, cell.task, cell.suite.sizes, noise)

@@ -18,6 +18,7 @@ from .config import build
 from .environment import describe_environment
 from .errors import UserError
 from .generators import Generator, Sampling, denoiser_name, open_pipeline, trainable_module, weights_digest
+from .measuring.training_images import TrainingImages, not_judged
 from .models.guard import guarded
 from .models.reading import count_cut, read_size
 from .objectives import Denoiser
@@ -53,13 +54,17 @@ class Order:
 
 
 def unlearn_model(
-    order: Order, out: Path, device: str = "cpu", say: Callable[[str], None] = lambda line: None
+    order: Order,
+    out: Path,
+    device: str = "cpu",
+    say: Callable[[str], None] = lambda line: None,
+    look: Callable[[Problem], TrainingImages] | None = None,
 ) -> Path:
     """Unlearn a concept and write the model to a new folder, with its prompts and a card; return the folder.
 
     The model draws the images that it is trained on itself. With `part = "lora"` in the config the folder
-    holds a LoRA alone. say: is told what one should know. Raises UserError, before anything is drawn, where
-    something does not fit.
+    holds a LoRA alone. say: is told what one should know. look: judges the training images; None: nothing can.
+    Raises UserError, before anything is drawn, where something does not fit.
     """
     entry = builtin_registry("methods", "unlearnbench.methods")[order.method]
     config = build(entry.load_config(), order.config, f"method {order.method}")
@@ -80,9 +85,14 @@ def unlearn_model(
             total = len(wording.forget) + len(wording.retain)
             say(f"{cut} of {total} prompts are longer than the model reads: their ends are cut off")
         problem = _make_problem(pipeline, sampling, wording, order)
+        seen = not_judged(problem, "no task asks for this concept") if look is None else look(problem)
+        for line in seen.describe():
+            say(line)
         adapters, log = _train(pipeline, entry.load(), problem, config, order.method)
     _save(pipeline, adapters, out)
-    _write_beside(out, order, wording, sampling, config, log, (before, weights_digest(pipeline)), device)
+    _write_beside(
+        out, order, wording, sampling, config, log, (before, weights_digest(pipeline)), device, seen
+    )
     return out
 
 
@@ -99,14 +109,14 @@ def _word(order: Order) -> Wording:
 
 
 def draw_sets(
-    model: str, wording: Wording, sampling: Sampling, device: str = "cpu"
+    model: str, wording: Wording, sampling: Sampling, device: str = "cpu", seed: int = 0
 ) -> tuple[TrainingSet, TrainingSet]:
-    """Return a forget and a retain set whose images a model in a folder drew itself."""
+    """Return a forget and a retain set whose images a model in a folder drew itself. seed: of their noise."""
     pipeline = open_pipeline(model, device)
     Denoiser(pipeline)  # as above: by the folder's own scheduler, which is the training's
     set_scheduler(pipeline, sampling.scheduler)
     with _hushed():
-        return _sets(pipeline, sampling, wording, 0)
+        return _sets(pipeline, sampling, wording, seed)
 
 
 def _sets(pipeline: Any, sampling: Sampling, wording: Wording, seed: int) -> tuple[TrainingSet, TrainingSet]:
@@ -225,6 +235,7 @@ def _write_beside(
     log: Mapping[str, Any],
     digests: tuple[str, str],
     device: str,
+    seen: TrainingImages,
 ) -> None:
     """Write the prompts (to be read and edited), what was done as JSON, and the card."""
     out.joinpath("forget_prompts.txt").write_text("\n".join(wording.forget) + "\n", encoding="utf-8")
@@ -237,7 +248,7 @@ def _write_beside(
         "base_model": Path(order.model).name if Path(order.model).exists() else order.model,
         "method": order.method,
         "config": json.loads(config.model_dump_json()),
-        "data": {"forget": len(wording.forget), "retain": len(wording.retain), "drawn_by": "the base model"},
+        "data": seen.model_dump() | {"drawn_by": "the base model"},
         "sampling": sampling.stated(),
         "seed": order.seed,
         "weights_before": digests[0],

@@ -55,7 +55,7 @@ class HubWorld:
     image_size: int | None = None
     device: str = "cpu"
     scheduler: str = ""
-    _drawn: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    _drawn: dict[tuple[Any, ...], Any] = field(default_factory=dict, compare=False, repr=False)
 
     def placed(self, **where: Any) -> "HubWorld":
         """Return the world with another model, CLIP, data folder, steps or size; None changes nothing."""
@@ -164,10 +164,13 @@ class HubWorld:
             wording = write_crossed(task, self.images, asked)
         else:
             wording = write_prompts(concept.targets[0], task.file.wording, self.images, concept.anchor, asked)
-        if task.id not in self._drawn:
-            sampling = Sampling(self.steps, self.guidance, self.pixels, self.pixels, scheduler=self.scheduler)
-            self._drawn[task.id] = draw_sets(str(self.pipeline_folder), wording, sampling, self.device)
-        forget, retain = self._drawn[task.id]
+        sampling = Sampling(self.steps, self.guidance, self.pixels, self.pixels, scheduler=self.scheduler)
+        key = (task.id, wording, sampling, seed)
+        if key not in self._drawn:
+            for other in [k for k in self._drawn if k[0] != task.id]:
+                del self._drawn[other]  # sets of a task that is done: some hundred megabytes each
+            self._drawn[key] = draw_sets(str(self.pipeline_folder), wording, sampling, self.device, seed)
+        forget, retain = self._drawn[key]
         return Problem(
             task=task.id,
             concept=concept.name,
