@@ -20,6 +20,7 @@ from .measure import Place, PointScorer, Scored
 from .metrics import compute
 from .needed import forget_asks, is_asked, reason_unscored
 from .outside import name_models, open_holder
+from .places import clean_error
 from .plan import Cell
 from .points import Manifest, PointManifest, reference_point, train_points
 from .pool import BASE_ROW, Part, Row, make_pooled, read_pooled, take_part, whole_row, write_pooled
@@ -86,7 +87,7 @@ class Runner:
             (self.folder / "failures" / f"{cell.stem}.txt").write_text(
                 traceback.format_exc(), encoding="utf-8"
             )
-            failed = self._assemble(cell, key, started, error=f"{type(error).__name__}: {error}")
+            failed = self._assemble(cell, key, started, error=clean_error(f"{type(error).__name__}: {error}"))
             return Outcome(cell, "failed", write_record(failed, None, None, self.folder, seal=True))
         path = write_record(record, items, sheet, self.folder, seal=True)
         return Outcome(cell, "measured", path, self._scorer.drawn - before)
