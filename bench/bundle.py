@@ -29,6 +29,10 @@ from .untrusted import FILE_NAME, LIMITS, MOST_ROWS, TABLE, read_untrusted_items
 MANIFEST = "submission.json"
 MOST_FILES = 3000
 MOST_BYTES = 512 * 2**20
+END_BYTES = 22 + 2**16
+"""Where the end of a zip lies: its last record and a comment behind it."""
+ENTRY_BYTES = 1024
+"""Most bytes of an entry of a zip's directory, on average."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time of every packed file: the earliest that the format knows, so that bytes do not hang on the clock."""
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -118,6 +122,7 @@ def unpack(path: Path, folder: Path) -> list[Path]:
     UserError, naming file and entry, for paths, links, bombs, digests that differ, files nobody named.
     """
     try:
+        _check_directory(path)
         with zipfile.ZipFile(path) as file:
             entries = _check_entries(path, file.infolist())
             for entry in entries:
@@ -136,6 +141,20 @@ def unpack(path: Path, folder: Path) -> list[Path]:
             f"{path}: {odd}: {'named but not packed' if odd in named else 'packed but not named'}"
         )
     return [_check_packed(path, folder, packed) for packed in submission.records]
+
+
+def _check_directory(path: Path) -> None:
+    """Raise UserError, before it is read, where a zip's list of entries is longer than a submission's."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, size - END_BYTES))
+        end = file.read()
+    place = end.rfind(b"PK\x05\x06")
+    if place < 0 or len(end) < place + 22:
+        raise UserError(f"{path}: not a readable submission: File is not a zip file")
+    length = int.from_bytes(end[place + 12 : place + 16], "little")
+    if size > 2 * MOST_BYTES or length > MOST_FILES * ENTRY_BYTES or b"PK\x06\x07" in end[:place][-20:]:
+        raise UserError(f"{path}: unpacks to more than {MOST_FILES:,} files or {MOST_BYTES:,} bytes")
 
 
 def _refuse_twice(path: Path, submission: Submission) -> None:

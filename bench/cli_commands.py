@@ -127,6 +127,7 @@ def set_threads(wanted: int | None, jobs: int = 1) -> int:
 
 def make_runner(options: argparse.Namespace, folder: Path, worlds: set[str]) -> Any:
     """Return a Runner over the opened worlds and all metrics."""
+    from .places import quote_places
     from .runner import Runner
     from .running.restart import restarting, told_arguments
     from .store import Store, default_folder
@@ -143,7 +144,7 @@ def make_runner(options: argparse.Namespace, folder: Path, worlds: set[str]) -> 
         threads=set_threads(options.threads, getattr(options, "jobs", 1)),
         worlds=opened,
         metrics=registry("metrics"),
-        command="unlearnbench " + " ".join(quote_all(told_arguments(options.arguments))),
+        command="unlearnbench " + " ".join(quote_places(told_arguments(options.arguments))),
         say=say,
         cell_timeout=getattr(options, "cell_timeout", None),
         restart=restarting(options.arguments) if getattr(options, "is_program", False) else None,
@@ -178,14 +179,6 @@ def open_worlds(names: set[str], options: argparse.Namespace, device: str = "cpu
             f"{', '.join(sorted(names))}: ships whole; --model, --clip, --data are for real models"
         )
     return opened | real
-
-
-def quote_all(arguments: list[str]) -> list[str]:
-    """Return arguments as a shell reads them; the home folder is `~`: records are published."""
-    import shlex
-
-    home = str(Path.home()) + os.sep
-    return ["~/" + shlex.quote(a[len(home) :]) if a.startswith(home) else shlex.quote(a) for a in arguments]
 
 
 def narrow_suite(suite: Any, options: argparse.Namespace) -> Any:

@@ -13,6 +13,8 @@ from .errors import UserError
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
+MOST_JSON = 64 * 2**20
+"""Bytes of the largest JSON file that is read."""
 STRICT = ConfigDict(extra="forbid", frozen=True)
 """Base configuration of every record read from TOML: unknown keys are errors, values do not change."""
 
@@ -30,6 +32,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 def read_json(kind: type[M], path: Path, absent: str = "no such file") -> M:
     """Return the validated record in a JSON file; raises UserError naming file and field, or `absent`."""
     try:
+        if path.stat().st_size > MOST_JSON:
+            raise UserError(f"{path}: {path.stat().st_size:,} bytes; at most {MOST_JSON:,} are read")
         return kind.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: {absent}") from None

@@ -20,6 +20,7 @@ from .metrics import compute
 from .metrics.rows import describe_failed
 from .needed import forget_asks, is_asked, reason_unscored
 from .outside import name_models, open_holder
+from .places import clean_error
 from .plan import Cell
 from .points import Manifest, PointManifest, reference_point, train_points
 from .pool import BASE_ROW, Part, Row, make_pooled, read_pooled, take_part, whole_row, write_pooled
@@ -107,7 +108,7 @@ class Runner:
         return Failures(self.folder, self.say)
 
     def _fail(self, cell: Cell, title: str, key: str, started: float, error: BaseException) -> Outcome:
-        told = f"{type(error).__name__}: {error}"
+        told = clean_error(f"{type(error).__name__}: {error}")
         self._failures.note(cell.stem, title, error, lambda: self._assemble(cell, key, started, error=told))
         return Outcome(cell, "failed", self.folder / f"{cell.stem}.json")
 

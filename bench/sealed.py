@@ -110,15 +110,30 @@ def read_sheet(path: Path, record: "Record") -> bytes:
     return content
 
 
+def _stated_size(content: bytes) -> tuple[int, int]:
+    """Return the width and height in a WebP's header; ValueError where it is none, or holds a film."""
+    kind = content[12:16]
+    if content[:4] != b"RIFF" or content[8:12] != b"WEBP" or len(content) < 30:
+        raise ValueError("not a WebP header")
+    if kind == b"VP8X":
+        if content[20] & 2:
+            raise ValueError("a film of several pictures")
+        return 1 + int.from_bytes(content[24:27], "little"), 1 + int.from_bytes(content[27:30], "little")
+    if kind == b"VP8 ":
+        return tuple(int.from_bytes(content[i : i + 2], "little") & 0x3FFF for i in (26, 28))  # type: ignore[return-value]
+    if kind == b"VP8L":
+        bits = int.from_bytes(content[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    raise ValueError("not a WebP header")
+
+
 def _check_image(file: Path, content: bytes) -> tuple[int, int]:
     """Return a picture's size once all of it could be read."""
     try:
+        width, height = _stated_size(content)  # a decoder takes memory for the whole picture when it opens it
+        if width * height > SHEET_PIXELS:
+            raise UserError(f"{file}: {width} x {height} px; a sheet has at most {SHEET_PIXELS:,} pixels")
         with Image.open(io.BytesIO(content), formats=["WEBP"]) as image:
-            if image.width * image.height > SHEET_PIXELS:
-                size = f"{image.width} x {image.height} px"
-                raise UserError(f"{file}: {size}; a sheet has at most {SHEET_PIXELS:,} pixels")
-            if getattr(image, "n_frames", 1) != 1:
-                raise UserError(f"{file}: holds {image.n_frames} pictures; a sheet is one")
             image.load()
             return image.size
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError) as error:

@@ -15,6 +15,7 @@ from ..bench.errors import UserError
 from ..bench.expected import Expected, complain_of_coverage, guess_sizes, noise_of
 from ..bench.items import Stamp, find_file, stamp
 from ..bench.metrics.rows import BASE_FAILED
+from ..bench.places import complain_of_places
 from ..bench.records import Record
 from ..bench.sealed import SHEET, SUMS, bound_sheet
 from ..bench.statements import CLAIMED
@@ -181,6 +182,9 @@ def _complain_of_places(record: Record) -> Iterator[str]:
         for where, text in walk_texts(values, part):
             if complaint := complain_of_path(text):
                 yield f"{where}: {complaint}"
+    for where, text in (("command", record.command), ("error", record.error or "")):
+        if complaint := complain_of_places(text):
+            yield f"{where}: {complaint}"
     if LINK.match(method.paper):
         yield f"method.paper: {ascii(method.paper)[:60]} is a link of another kind than https"
 
