@@ -13,8 +13,9 @@ from .errors import UserError
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
-STRICT = ConfigDict(extra="forbid", frozen=True)
-"""Base configuration of every record read from TOML: unknown keys are errors, values do not change."""
+STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+"""Base configuration of every record read from TOML: unknown keys are errors, numbers are finite, values do
+not change."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:

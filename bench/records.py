@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from .config import read_json
 from .errors import UserError
 from .items import find_file, read_rows, write_items
-from .types import ITEM_COLUMNS, RecordPart, Value, not_scored
+from .types import ITEM_COLUMNS, LATER, RecordPart, Value, not_scored
 
 VOLATILE = ("key", "created", "seconds", "environment", "command", "commit")
 """Fields of a record that may differ between two runs of the same cell; `digest` leaves them out."""
@@ -104,6 +104,7 @@ class Record(RecordPart):
     prompts_sha256: str
     metrics: dict[str, int]  # name -> version
     interval: str  # what the intervals speak of: "prompts and noise, one training run"
+    interval_version: Literal[1, 2] = Field(1, json_schema_extra=LATER)  # of the intervals of shares
     points: list[PointInfo]
     log: dict[str, list[float | None]]  # training curves: column -> one entry a step
     items_sha256: str | None  # of the canonical item rows
@@ -113,6 +114,11 @@ class Record(RecordPart):
     environment: dict[str, Any]  # versions, device, threads, platform
     command: str
     commit: str | None
+
+    @property
+    def interval_text(self) -> str:
+        """What the intervals speak of, and the version of those of shares."""
+        return f"{self.interval}; intervals of shares of version {self.interval_version}"
 
 
 def name_row(method: str, data: str, noise: int, reference: bool) -> str:

@@ -45,12 +45,16 @@ def reduce(scores: pd.Series | None, view: View) -> dict[str, Value]:
     gone = np.asarray(per_item(items) if scores is None else scores, dtype=float)
     forget, indirect = in_split(items, "forget"), in_split(items, "indirect")
     prompts = items["prompt_id"].to_numpy()
-    nothing = _nothing_known(items)
+    nothing, version = _nothing_known(items), view.interval_version
+
+    def share(hits: NDArray[np.float64], rows: NDArray[np.bool_], what: str) -> Value:
+        return proportion(hits[rows], prompts[rows], what, version=version)
+
     return {
-        "UA": proportion(gone[forget], prompts[forget], "forget images"),
-        "UA_other": proportion((gone * (1 - nothing))[forget], prompts[forget], "forget images"),
-        "UA_nothing": proportion((gone * nothing)[forget], prompts[forget], "forget images"),
-        "UA_indirect": proportion(gone[indirect], prompts[indirect], "indirect images"),
+        "UA": share(gone, forget, "forget images"),
+        "UA_other": share(gone * (1 - nothing), forget, "forget images"),
+        "UA_nothing": share(gone * nothing, forget, "forget images"),
+        "UA_indirect": share(gone, indirect, "indirect images"),
     }
 
 
