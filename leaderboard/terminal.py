@@ -98,7 +98,7 @@ def make_duel_table(duels: Sequence[Duel]) -> Table:
             f"{found.mean:+.3f}",
             f"{found.low:+.3f}..{found.high:+.3f}",
             f"{found.p:.4f}",
-            "" if row.primary else f"{row.adjusted:.4f}",
+            "" if row.primary or row.adjusted is None else f"{row.adjusted:.4f}",
             f"{row.detectable:.3f}",
         )
     if any(row.comparison.n < FEWEST_CONCEPTS for row in duels):
