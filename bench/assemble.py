@@ -39,6 +39,7 @@ def describe_cell(cell: Cell, world: Any, asks: Sequence[Ask]) -> Record:
         prompts_sha256=content_key({"prompts": prompts}),
         metrics={},
         interval=INTERVAL,
+        interval_version=cell.interval_version,
         points=[],
         log={},
         items_sha256=None,

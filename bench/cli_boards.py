@@ -64,16 +64,19 @@ def show_coverage(options: argparse.Namespace) -> int:
     """Simulate suites of known truth and print how often the intervals hold it."""
     from rich.console import Console
 
-    from ..leaderboard.terminal import make_coverage_table
+    from ..leaderboard.terminal import make_coverage_table, make_share_table
     from .progress import show_progress
     from .stats.coverage import TRUTHS, measure_all
+    from .stats.share_coverage import list_truths, measure_shares
 
     if options.suites < 1:
         raise UserError(f"--suites {options.suites}: must be at least 1")
     names = list(TRUTHS)
     with show_progress("simulated", len(names)) as advance:
         found = measure_all(options.suites, lambda name: advance(names.index(name), name))
-    Console().print(make_coverage_table(found))
+    console = Console()
+    console.print(make_coverage_table(found))
+    console.print(make_share_table(measure_shares(list_truths(), options.suites)))
     return 0
 
 

@@ -120,7 +120,7 @@ def read_side(path: Path, point: str | None) -> tuple[Origin, Any]:
 
     Raises UserError where the record is of a failed run, or was taken back: nothing is judged by it.
     """
-    from ..leaderboard.gate import Side
+    from ..leaderboard.gate import make_side
     from ..leaderboard.load import find_withdrawal, load_one, statements_about
 
     loaded = load_one(path)
@@ -136,7 +136,7 @@ def read_side(path: Path, point: str | None) -> tuple[Origin, Any]:
     chosen = record.points[-1 if point is None else labels.index(point)]
     rows = loaded.items[loaded.items["point"] == chosen.index].reset_index(drop=True)
     name = record.method.name if len(labels) == 1 else f"{record.method.name} {chosen.label}"
-    return Origin(record, chosen), Side(name, dict(chosen.values), rows)
+    return Origin(record, chosen), make_side(name, chosen.values, rows)
 
 
 def compare_weights(options: argparse.Namespace, baseline: Origin) -> Any:

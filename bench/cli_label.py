@@ -10,6 +10,7 @@ from typing import Any
 from .answers import PERSON, SCRIPT, AnswerLog, open_log
 from .errors import UserError
 from .store import Store, content_key, default_folder, locate_store
+from .types import INTERVAL_VERSION
 
 TYPES = {
     "index.html": ("label.html.j2", "text/html; charset=utf-8"),
@@ -135,6 +136,7 @@ def _finish(
         source=SCRIPT if log.scripted else PERSON,
         seed=options.seed,
         asked=options.number,
+        interval_version=INTERVAL_VERSION,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         records=[source.describe() for source in sources],
         methods=summarise(answers, make_groups(sources)),

@@ -87,12 +87,11 @@ def read_rows(folder: Path) -> dict[str, list[Run]]:
     Configurations of which no point is shown, though one of another configuration is, stand for nothing.
     """
     from ..leaderboard.load import load
-    from ..leaderboard.standing import name_entry
 
     found: dict[str, list[Any]] = {}
     for entry in load(folder):
         if entry.record.source == "measured" and entry.record.task.role == "evaluated":
-            found.setdefault(name_entry(entry.record), []).append(entry)
+            found.setdefault(entry.row, []).append(entry)
     if BASE_ROW not in found:
         raise UserError(
             f"{folder}: has no record of `{BASE_ROW}`, whose number of images all rows must have; run it, too"

@@ -15,8 +15,9 @@ M = TypeVar("M", bound=BaseModel)
 
 MOST_JSON = 64 * 2**20
 """Bytes of the largest JSON file that is read."""
-STRICT = ConfigDict(extra="forbid", frozen=True)
-"""Base configuration of every record read from TOML: unknown keys are errors, values do not change."""
+STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+"""Base configuration of every record read from TOML: unknown keys are errors, numbers are finite, values do
+not change."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:

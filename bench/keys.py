@@ -89,6 +89,7 @@ def cell_key(cell: Cell, world: Any, metrics: Registry[Entry], device: str, thre
             "sizes": cell.suite.sizes.model_dump(),
             "drawn": [cell.suite.unscored_below, cell.row.shown],
             "noise": [cell.row.noise, NOISE_VERSION, DRAWING_VERSION],
+            "intervals": cell.interval_version,
             "metrics": {entry.name: entry.version for entry in metrics.values()},
             "extractors": find_extractors(world) | {"reference": getattr(world, "reference_key", None)},
             "scoring": source_digest(

@@ -16,6 +16,7 @@ from .names import file_part
 from .registry import Entry, Registry
 from .store import content_key
 from .tasks import PromptSizes, Task, complete_name
+from .types import INTERVAL_VERSION
 
 RETRAIN = "retrain"
 REFERENCES = ("none", RETRAIN)
@@ -78,6 +79,7 @@ class Cell:
 
     entry: the method (None for a reference and for somebody's models). models: what is evaluated as it is,
     in place of the world's own base: one point each (`bench/outside.py` says what may stand there).
+    interval_version: of the record; a record is repeated with its own.
     """
 
     suite: Suite
@@ -86,6 +88,7 @@ class Cell:
     entry: Entry | None
     seed: int
     models: tuple[str, ...] = ()
+    interval_version: Literal[1, 2] = INTERVAL_VERSION
 
     @property
     def has_sheet(self) -> bool:

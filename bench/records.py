@@ -117,6 +117,7 @@ class Record(RecordPart):
     prompts_sha256: str
     metrics: dict[str, int]  # name -> version
     interval: str  # what the intervals speak of: "prompts and noise, one training run"
+    interval_version: Literal[1, 2] = Field(1, json_schema_extra=LATER)  # of the intervals of shares
     points: list[PointInfo]
     log: dict[str, list[float | None]]  # training curves: column -> one entry a step
     items_sha256: str | None  # of the canonical item rows
@@ -129,6 +130,11 @@ class Record(RecordPart):
     commit: str | None
     files: dict[str, str] = Field(default_factory=dict, json_schema_extra=LATER)  # suffix -> sha256
     content_sha256: str = Field("", json_schema_extra=LATER)  # of all other fields, as `sealed.py` reckons it
+
+    @property
+    def interval_text(self) -> str:
+        """What the intervals speak of, and the version of those of shares."""
+        return f"{self.interval}; intervals of shares of version {self.interval_version}"
 
 
 def name_row(method: str, data: str, noise: int, reference: bool) -> str:

@@ -49,8 +49,10 @@ def find_cell(
     ).model_copy(update={"choice_sha256": record.choice})
     outside = _models(record, models)
     if outside or row.name in REFERENCES:
-        return Cell(plain, task, row, None, record.seed, outside)
-    return Cell(plain, task, _as_in_suite(row, suite, methods), methods[row.name], record.seed)
+        return Cell(plain, task, row, None, record.seed, outside, record.interval_version)
+    row = _as_in_suite(row, suite, methods)
+    version = record.interval_version
+    return Cell(plain, task, row, methods[row.name], record.seed, interval_version=version)
 
 
 def _row(record: Record, items: pd.DataFrame) -> MethodRow:

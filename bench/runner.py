@@ -187,7 +187,8 @@ class Runner:
         for index, point in enumerate(manifest.points):
             is_last = index == len(manifest.points) - 1
             scored = self._score_point(cell, point, asks, None if _is_base(cell) else base, is_last)
-            values = compute(self.metrics, scored.view, self.metrics)
+            view = replace(scored.view, interval_version=cell.interval_version)
+            values = compute(self.metrics, view, self.metrics)
             points.append(
                 describe_point(index, point, values, cell.row.shown, scored.unscored, scored.failed)
             )

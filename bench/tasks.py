@@ -10,6 +10,9 @@ from .config import STRICT, build, read_toml
 from .errors import UserError
 from .registry import Registry
 
+MOST_PROMPTS, MOST_SAMPLES = 100_000, 1_000
+"""Above these a number of prompts, or of noise samples a prompt, is a slip: a run would take years."""
+
 
 class ConceptSpec(BaseModel):
     """One concept to forget.
@@ -109,12 +112,12 @@ class PromptSizes(BaseModel):
     """Numbers of evaluation prompts by split; samples: noise samples a forget prompt."""
 
     model_config = STRICT
-    forget: int = 24
-    forget_samples: int = 2
-    retain_same: int = 36
-    retain_other: int = 36
-    retain_given: int = 24
-    indirect: int = 24
+    forget: int = Field(24, ge=1, le=MOST_PROMPTS)
+    forget_samples: int = Field(2, ge=1, le=MOST_SAMPLES)
+    retain_same: int = Field(36, ge=0, le=MOST_PROMPTS)
+    retain_other: int = Field(36, ge=0, le=MOST_PROMPTS)
+    retain_given: int = Field(24, ge=0, le=MOST_PROMPTS)
+    indirect: int = Field(24, ge=0, le=MOST_PROMPTS)
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,12 @@ SavePoint = Callable[[int, "Mapping[str, Any]"], None]
 `log` maps column names to equally long lists, one entry a training step so far."""
 
 
+INTERVAL_VERSION: Literal[2] = 2
+"""Version of the intervals of shares that new records get. 1: Wilson's at an estimated effective size, which
+could fall when a hit was added; 2: `bench/stats/monotone.py`. A record is read by the version that it
+names."""
+
+
 @dataclass(frozen=True)
 class View:
     """What a metric sees of one point: pure data, no model.
@@ -127,12 +133,14 @@ class View:
     items: one row an image, with the columns of `ITEM_COLUMNS` and some of `OPTIONAL_COLUMNS`. features:
     {extractor: (rows, d)} aligned with items. reference: {extractor: (n, d)} features of the world's
     reference images. base: the same prompts and noise drawn by the base model (None for the base itself).
+    interval_version: of the intervals of shares.
     """
 
     items: pd.DataFrame
     features: Mapping[str, np.ndarray] = field(default_factory=dict)
     reference: Mapping[str, np.ndarray] = field(default_factory=dict)
     base: View | None = None
+    interval_version: int = INTERVAL_VERSION
 
 
 ITEM_COLUMNS = (

@@ -15,7 +15,7 @@ from .rank import CAUTION, Row, by_task
 EXPORT = "leaderboard.parquet"
 """File of every record's numbers; a listing that names it is one of this package."""
 _FIXED = ("task", "method", "role", "seed", "status", "error", "point", "step", "reached", "choice")
-_ORIGIN = ("interval", "source", "record", "digest", "commit", "command")
+_ORIGIN = ("interval", "interval_version", "source", "record", "digest", "commit", "command")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -60,6 +60,7 @@ def _csv_cells(row: Row, columns: Sequence[Column]) -> list[object]:
     return [
         *cells,
         record.interval,
+        record.interval_version,
         record.source,
         row.source.name,
         row.source.digest,
@@ -72,7 +73,7 @@ def to_parquet(rows: Sequence[Row]) -> bytes:
     """Return the CSV's table as Parquet: numbers as 64-bit floats, counts and seeds as integers."""
     columns = columns_for(row.values for row in rows)
     kinds = dict.fromkeys((*_FIXED, *_ORIGIN), pa.string())
-    kinds |= {"seed": pa.int64(), "step": pa.int64(), "reached": pa.bool_()}
+    kinds |= {"seed": pa.int64(), "interval_version": pa.int64(), "step": pa.int64(), "reached": pa.bool_()}
     parts = {"_n": pa.int64(), "_missing": pa.string()}
     names = {f"{column.name}{part}": part for column in columns for part in _parts(column)}
     schema = pa.schema(
@@ -136,7 +137,7 @@ def _notes(rows: Sequence[Row], columns: Sequence[Column]) -> str:
             if value.value is None:
                 reasons.setdefault(str(value.missing), []).append(column.title)
         lines += [f"{row.label}, missing {', '.join(titles)}: {why}" for why, titles in reasons.items()]
-    intervals = sorted({row.source.record.interval for row in rows})
+    intervals = sorted({row.source.record.interval_text for row in rows})
     lines += [f"Intervals: {text}." for text in intervals]
     return "".join(f"- {_escape(line)}\n" for line in lines)
 

@@ -1,7 +1,7 @@
 """Does a candidate keep to a policy? Each rule passes, has regressed, or cannot be told from these images."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from ..bench.errors import UserError
 from ..bench.metrics import alignment as as_metric
 from ..bench.metrics import cra, in_prompt, ira, ua, va
+from ..bench.metrics.differences import bounds_of
 from ..bench.metrics.rows import fill_answers, is_failed
 from ..bench.stats.compare import mcnemar, t_interval
-from ..bench.stats.intervals import wilson
-from ..bench.types import Value
+from ..bench.stats.monotone import exact_interval, mean_interval
+from ..bench.types import INTERVAL_VERSION, Value
 from ..bench.weights import Change
 from .policy import WEIGHTS, Policy, Rule, Waiver
+from .recomputed import SHARES, recompute
 
 SETTINGS_SHOWN = 5
 """Differences between two models' settings that a finding names."""
@@ -46,6 +48,13 @@ class Side:
     name: str
     values: dict[str, Value]
     items: pd.DataFrame
+
+
+def make_side(name: str, values: Mapping[str, Value], items: pd.DataFrame) -> Side:
+    """Return a point as a side: shares that it states are read once more from its rows, by today's
+    intervals."""
+    found = recompute(items, None)
+    return Side(name, {n: found[n] if n in SHARES and n in found else v for n, v in values.items()}, items)
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,7 @@ def check(
             found.append(_judge_weights(rule, weights))
         else:
             found += _apply(rule, policy.level, baseline, candidate)
+    policy.check_concepts([(finding.rule, finding.concept) for finding in found])
     return [_waive(finding, policy.waivers, today) for finding in found]
 
 
@@ -184,12 +194,12 @@ def _absolute(rule: Rule, name: str, limit: float, candidate: Side) -> Finding:
 
 
 def _needed_for_share(share: float, limit: float, name: str) -> int | None:
-    """Return the least n at which the Wilson interval of a share lies on the right side of a limit."""
+    """Return the least n at which the exact interval of a share lies on the right side of a limit."""
     if not 0 <= share <= 1 or not 0 < limit < 1 or share == limit:
         return None
     n = 8
     while n <= MOST_NEEDED:
-        low, high = wilson(share * n, n)
+        low, high = exact_interval(share * n, n)
         if (low >= limit or high < limit) if name == "at_least" else (high <= limit or low > limit):
             return n
         n = math.ceil(n * 1.1)
@@ -209,9 +219,11 @@ def _relative(
         return replace(finding, reason=text)
     if first.isna().any() or second.isna().any():
         return replace(finding, reason="the judge failed on an image, so the pairs are not whole")
-    change = second - first
-    differences = (change.abs() if name == "change_at_most" else change).groupby(level=0).mean().to_numpy()
-    low, high = paired_interval(differences, level, same)
+    is_size = name == "change_at_most"
+    change = (second - first).abs() if is_size else second - first
+    differences = change.groupby(level=0).mean().to_numpy()
+    bounds = bounds_of(rule.metric, first.to_numpy(), change.to_numpy(), is_size)
+    low, high = paired_interval(differences, level, same, bounds)
     mean = float(differences.mean())
     sign = 1.0 if name == "drop_at_most" else -1.0
     margin, worst, best = limit + sign * mean, *sorted((sign * low, sign * high))
@@ -231,17 +243,24 @@ def _relative(
 
 
 def paired_interval(
-    differences: NDArray[np.float64], level: float = 0.95, same_images: bool = False
+    differences: NDArray[np.float64],
+    level: float = 0.95,
+    same_images: bool = False,
+    bounds: tuple[float, float] = (-1.0, 1.0),
+    version: int = INTERVAL_VERSION,
 ) -> tuple[float, float]:
-    """Return the interval of a mean paired difference over prompts. differences: (n,) in [-1, 1].
+    """Return the interval of a mean paired difference over prompts. differences: (n,) within bounds.
 
-    t over prompts. Where no prompt differs, that shows little at small n: the exact bound of an event that
-    did not happen in n prompts (1 - ((1 - level) / 2)^(1/n)) on either side, and nothing only where every
-    image is the same, pixel by pixel.
+    `mean_interval`, which never falls when a prompt gets better, and nothing only where every image is the
+    same, pixel by pixel. Where no prompt differs, that shows little at small n: its bound is that of an event
+    that did not happen in n prompts (1 - ((1 - level) / 2)^(1/n)). version 1, which older statements hold: t
+    over prompts, and that bound where no prompt differs.
     """
     n = len(differences)
     if same_images:
         return 0.0, 0.0
+    if version == 2:
+        return mean_interval(differences, *bounds, level)
     if n < 2 or np.ptp(differences) == 0:
         bound = 1 - ((1 - level) / 2) ** (1 / n)
         centre = float(differences.mean())
@@ -271,14 +290,16 @@ def _mcnemar(first: pd.Series, second: pd.Series) -> float | None:
 
 
 def _waive(finding: Finding, waivers: list[Waiver], today: date) -> Finding:
+    """Return a finding with its waiver, if it has one; one that has expired leaves the verdict as it is."""
     if finding.state == "passed":
         return finding
     for waiver in waivers:
-        if waiver.metric == finding.metric and waiver.concept == finding.concept:
+        if (waiver.rule, waiver.concept) == (finding.rule, finding.concept):
             who = f"waived by {waiver.owner} until {waiver.expires}: {waiver.reason}"
-            if waiver.is_over(today):
-                return replace(finding, state="regressed", reason=f"the waiver has expired ({who})")
-            return replace(finding, state="waived", reason=who)
+            if not waiver.is_over(today):
+                return replace(finding, state="waived", reason=who)
+            both = filter(None, (finding.reason, f"the waiver has expired ({who})"))
+            return replace(finding, reason="; ".join(both))
     return finding
 
 

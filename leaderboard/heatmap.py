@@ -8,7 +8,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from .load import Loaded
-from .standing import name_entry, shown_points
+from .standing import shown_points
 from .svg import canvas, tag
 
 CELL, LEFT, TOP = 13, 150, 96
@@ -25,7 +25,7 @@ class HeatMap:
 
 def heat_maps(loaded: Sequence[Loaded], names: Sequence[str]) -> list[HeatMap]:
     """Return the maps of these rows of the board, all with the same columns; rows without images: none."""
-    tables = {name: erased_by_retained([e for e in loaded if name_entry(e.record) == name]) for name in names}
+    tables = {name: erased_by_retained([e for e in loaded if e.row == name]) for name in names}
     tables = {name: table for name, table in tables.items() if not table.empty}
     subjects = sorted({subject for table in tables.values() for subject in table.columns})
     return [

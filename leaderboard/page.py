@@ -25,7 +25,6 @@ from .load import Loaded, load_together
 from .plots import Look, Series, assign_looks, make_series, name_looks, name_series, scatter, swatch, undrawn
 from .rank import CAUTION, Row, by_task, differences, rows
 from .reported import Reported, reported_for
-from .standing import name_entry
 from .templating import open_environment, read_template
 from .thresholds import Thresholds, make_thresholds
 
@@ -81,7 +80,7 @@ def write_pages(loaded: Sequence[Loaded], folders: Sequence[Path], target_folder
     beside = read_beside(folders, loaded)
     here = {entry.name for entry in loaded}
     found = rows([*loaded, *(entry for entry in beside.claimed if entry.name not in here)])
-    looks = name_looks(assign_looks(found), (name_entry(entry.record) for entry in loaded))
+    looks = name_looks(assign_looks(found), (entry.row for entry in loaded))
     measured = [entry for entry in loaded if entry.record.source == "measured"]
     board = make_board(measured, looks, read_pooled_values(folders))
     contents = to_texts(found)

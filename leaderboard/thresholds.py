@@ -100,9 +100,9 @@ def _points(one: _Scores) -> list[tuple[float, float | None]]:
 
 
 def _cells(one: _Scores) -> tuple[tuple[int | None, Value], ...]:
-    cells = []
+    cells, version = [], one.row.source.record.interval_version
     for mark in MARKS:
         gone = np.where(np.isnan(one.scores), np.nan, ~is_flagged(one.scores, mark))
         flagged = int((gone == 0).sum()) if one.whole else None
-        cells.append((flagged, proportion(gone, one.prompts, "forget images")))
+        cells.append((flagged, proportion(gone, one.prompts, "forget images", version=version)))
     return tuple(cells)

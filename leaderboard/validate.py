@@ -231,7 +231,7 @@ def _complain_of_values(entry: Loaded, base: Loaded | None) -> Iterator[str]:
         own = items[items["point"] == point.index].reset_index(drop=True)
         for complaint in complain_of_numbers(point, len(own)):
             yield f"point {point.label}: {complaint}"
-        found = recompute(own, None if base is None else base.items)
+        found = recompute(own, None if base is None else base.items, record.interval_version)
         measured = set(record.metrics)
         found = {name: value for name, value in found.items() if name.partition("_")[0] in _roots(measured)}
         for complaint in complain_of_values(dict(point.values), found):

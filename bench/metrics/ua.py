@@ -45,12 +45,12 @@ def reduce(scores: pd.Series | None, view: View) -> dict[str, Value]:
     gone = np.asarray(per_item(items) if scores is None else scores, dtype=float)
     forget, indirect = in_split(items, "forget"), in_split(items, "indirect")
     prompts = items["prompt_id"].to_numpy()
-    nothing = _nothing_known(items)
+    nothing, version = _nothing_known(items), view.interval_version
 
     def share(hits: NDArray[np.float64], rows: NDArray[np.bool_], what: str) -> Value:
         if failed := describe_failed(items, rows):
             return missing(failed, int(rows.sum()))
-        return proportion(hits[rows], prompts[rows], what)
+        return proportion(hits[rows], prompts[rows], what, version=version)
 
     return {
         "UA": share(gone, forget, "forget images"),

@@ -63,7 +63,7 @@ def test_markdown_names_what_is_missing_and_escapes(found: list[Row]) -> None:
     text = to_markdown(found)
     assert "- none, missing ΔAS: this is the base model" in text
     assert r"- balanced · seed 1 failed: =1+1 \| \<b\>\_x\_\</b\> second line" in text
-    assert "Intervals: prompts and noise, one training run." in text
+    assert "Intervals: prompts and noise, one training run; intervals of shares of version 1." in text
 
 
 @pytest.mark.parametrize(

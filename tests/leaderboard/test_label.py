@@ -176,7 +176,7 @@ def test_unsure_answers_count_for_nothing_and_no_yes_corrects_nothing(planted: l
     [row] = summarise(answers, make_groups(sources))
     assert (row.answered, row.unsure, row.agreement.n) == (4, 1, 3)
     assert row.UA_corrected.value is None
-    assert "yes to no image" in str(row.UA_corrected.missing)
+    assert "yes to no image of it" in str(row.UA_corrected.missing)
     [unsure] = summarise([i.answer("unsure") for i in sources[0].images], make_groups(sources))
     assert unsure.kappa.value is None
     assert unsure.agreement.value is None
@@ -331,6 +331,7 @@ def _publish(planted: list[Path]) -> Path:
         source="person",
         seed=0,
         asked=20,
+        interval_version=2,
         created="2026-01-01T00:00:00+00:00",
         records=[source.describe() for source in sources],
         methods=summarise(answers, make_groups(sources)),
