@@ -14,9 +14,9 @@ from ..extractors import INCEPTION_FILE, PICTURES, embed_files
 from ..generators import Sampling, files_digest
 from ..hub import Source, find
 from ..judges.packages import CANVAS, FACES, judge_digest, judge_sources, judge_versions, resnet50_source
-from ..tasks import PromptSizes, Task
-from ..types import Problem, Prompt
-from ..writing import write_prompts
+from ..tasks import PromptSizes, Task, concept_kind
+from ..types import DrawSettings, Problem, Prompt
+from ..writing import OTHERS, names_in, write_prompts
 from .crossed import cross_prompts, write_crossed
 from .hub_prompts import build_prompts
 
@@ -153,6 +153,12 @@ class HubWorld:
             data=data,
             seed=seed,
             generator=torch.Generator().manual_seed(seed),
+            targets=tuple(concept.targets),
+            retained=names_in(
+                retain.prompts, (concept.anchor, *task.file.names, *OTHERS[task.file.wording]), concept.targets
+            ),
+            kind=concept_kind(task),
+            sampling=DrawSettings(self.steps, self.guidance),
         )
 
     @cached_property
