@@ -9,8 +9,8 @@ import ast
 import difflib
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
 from pathlib import Path
@@ -23,7 +23,11 @@ KINDS = ("tasks", "methods", "metrics", "judges", "worlds")
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered thing; `module:function` and `module:config` are resolved on use."""
+    """One registered thing; `module:function` and `module:config` are resolved on use.
+
+    pipelines: families of pipelines that a method works on (`bench/families.py`), () = all. presets: settings
+    of a method by the name under which a suite or the command line asks for them.
+    """
 
     name: str
     module: str
@@ -36,6 +40,8 @@ class Entry:
     needs: tuple[str, ...] = ()
     file: str = ""
     distribution: str = "unlearnbench"
+    pipelines: tuple[str, ...] = ()
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
 
     def load(self) -> Any:
         """Import the module and return its function; an import error names the distribution."""
@@ -90,20 +96,26 @@ class Registry(Generic[E]):
 
 
 def read_register(source: Path) -> dict[str, Any] | None:
-    """Return the literal `REGISTER` of a Python file, or None where it has none; executes nothing."""
+    """Return the literal `REGISTER` of a Python file, or None where it has none; executes nothing.
+
+    A literal `PRESETS` of the file stands in it as `presets`.
+    """
+    found: dict[str, Any] = {}
     for node in ast.parse(source.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and any(
-            isinstance(t, ast.Name) and t.id == "REGISTER" for t in node.targets
-        ):
-            value = ast.literal_eval(node.value)
-            return dict(value)
-    return None
+        if isinstance(node, ast.Assign):
+            names = [t.id for t in node.targets if isinstance(t, ast.Name)]
+            found |= {name: ast.literal_eval(node.value) for name in names if name in ("REGISTER", "PRESETS")}
+    if "REGISTER" not in found:
+        return None
+    presets = {"presets": found["PRESETS"]} if "PRESETS" in found else {}
+    return dict(found["REGISTER"]) | presets
 
 
 def make_entry(name: str, module: str, register: dict[str, Any], distribution: str = "unlearnbench") -> Entry:
     """Return the Entry of a REGISTER literal; raises UserError on a key that entries do not have."""
     values = dict(register)
-    values["needs"] = tuple(values.get("needs", ()))
+    for key in ("needs", "pipelines"):
+        values[key] = tuple(values.get(key, ()))
     try:
         return Entry(name=values.pop("name", name), module=module, distribution=distribution, **values)
     except TypeError as error:

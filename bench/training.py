@@ -135,12 +135,13 @@ class Trainer:
     """Optimiser steps on a pipeline's denoiser, with a log, checkpoints and a divergence check.
 
     A subclass defines `take_step`, which calls `differentiate` and `descend`. parameters change in place.
-    log: equally long columns, one entry a step.
+    config: a `TrainingConfig`, or one with its fields of the optimiser, the batch and the steps. log: equally
+    long columns, one entry a step.
     """
 
-    def __init__(self, pipeline: Any, config: TrainingConfig) -> None:
+    def __init__(self, pipeline: Any, config: Any) -> None:
         freeze(pipeline)
-        self.config: Any = config
+        self.config = config
         self.denoiser = Denoiser(pipeline)
         self.micro = config.micro_batch or config.batch
         self.log: dict[str, list[float]] = {}

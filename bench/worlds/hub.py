@@ -155,7 +155,9 @@ class HubWorld:
             generator=torch.Generator().manual_seed(seed),
             targets=tuple(concept.targets),
             retained=names_in(
-                retain.prompts, (concept.anchor, *task.file.names, *OTHERS[task.file.wording]), concept.targets
+                retain.prompts,
+                (concept.anchor, *task.file.names, *OTHERS[task.file.wording]),
+                concept.targets,
             ),
             kind=concept_kind(task),
             sampling=DrawSettings(self.steps, self.guidance),
