@@ -5,10 +5,10 @@ matrix of cross-attention (arXiv 2308.14761, eq. 7); c, g: token states of the c
 task's anchor, else the empty prompt), p: retained names. On SD3 and Flux the projections of the context and
 of the pooled vector are edited, as the released code edits Flux's.
 
-Where this differs from the released code: by default all tokens of the forget set's prompts are edited
-towards those of the same prompts with the anchor, and the retain set's prompts are preserved; `prompts =
-"name"` with `tokens = "last"` is the released choice. Projections with a bias are solved without it: the
-released code adds Flux's bias to the targets, and so counts it twice.
+Where this differs from the released code: projections with a bias are solved without it, for the released
+code adds Flux's bias to the targets, and so counts it twice. With `prompts = "training"` the tokens of the
+forget set's prompts are edited towards those of the same prompts with the anchor, and the retain set's are
+preserved.
 """
 
 from collections.abc import Sequence

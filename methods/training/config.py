@@ -36,6 +36,6 @@ class EditConfig(BaseModel):
     """
 
     model_config = STRICT
-    prompts: Prompts = "training"
-    tokens: Literal["all", "last"] = "all"
-    lam: float = Field(0.1, gt=0, allow_inf_nan=False)
+    prompts: Prompts = "name"
+    tokens: Literal["all", "last"] = "last"
+    lam: float = Field(0.5, gt=0, allow_inf_nan=False)
