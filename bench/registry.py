@@ -114,6 +114,9 @@ def read_register(source: Path) -> dict[str, Any] | None:
 def make_entry(name: str, module: str, register: dict[str, Any], distribution: str = "unlearnbench") -> Entry:
     """Return the Entry of a REGISTER literal; raises UserError on a key that entries do not have."""
     values = dict(register)
+    presets = values.get("presets", {})
+    if not isinstance(presets, dict) or not all(isinstance(preset, dict) for preset in presets.values()):
+        raise UserError(f"{module}: PRESETS: not a table of settings for each name (from {distribution})")
     for key in ("needs", "pipelines"):
         values[key] = tuple(values.get(key, ()))
     try:
