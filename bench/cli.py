@@ -119,6 +119,7 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--suite", default="demo", help="a suite's name or TOML file")
     run.add_argument("--task", action="append", help="only this task (family/concept[@world]); repeatable")
     run.add_argument("--method", action="append", help="only this method; repeatable")
+    run.add_argument("--config", metavar="PRESET", help="settings of the methods named by --method: paper")
     run.add_argument("--skip", action="append", help="leave this method or reference out; repeatable")
     run.add_argument("--seeds", type=int, nargs="+", help="training seeds")
     run.add_argument("--jobs", type=int, default=1, help="processes that share the suite's tasks (default 1)")
@@ -160,6 +161,7 @@ def _add_unlearn(commands: Any) -> None:
     unlearn.add_argument("--retain-prompts", type=Path, help="text file, one prompt a line")
     unlearn.add_argument("--images", type=int, default=64, help="images of each set from templates (64)")
     unlearn.add_argument("--lora", type=int, metavar="RANK", help="train and save a LoRA alone")
+    unlearn.add_argument("--config", metavar="PRESET", help="named settings of the method: paper")
     unlearn.add_argument(
         "--set", nargs="+", action="extend", metavar="KEY=VALUE", help="settings of the method: rate=1e-5"
     )

@@ -208,6 +208,11 @@ def _narrow_rows(suite: Any, options: argparse.Namespace) -> list[Any]:
     if wanted:
         rows = [row for row in rows if row.name in wanted or row.name in REFERENCES]
         rows += [MethodRow(name=name) for name in wanted if name not in {row.name for row in rows}]
+    if getattr(options, "config", None):
+        if not wanted:
+            raise UserError("--config: name the methods that it is for with --method")
+        preset = {"config": {"preset": options.config}}
+        rows = [row.model_copy(update=preset) if row.name in wanted else row for row in rows]
     rows = [row for row in rows if row.name not in skipped]
     if not rows:
         raise UserError(f"--skip {' '.join(skipped)}: leaves nothing of {suite.name}")

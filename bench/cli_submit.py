@@ -195,7 +195,7 @@ def _folders(path: Path) -> Iterator[Path]:
 def make_known(options: argparse.Namespace) -> Any:
     """Return what this package knows, for `validate`."""
     from ..leaderboard.known import Known
-    from .plan import read_suite, take_choice
+    from .plan import read_suite, resolve_presets, take_choice
 
     folder: Path | None = getattr(options, "world_folder", None)
     own = None if folder is None else open_folder_world(folder).name
@@ -203,7 +203,9 @@ def make_known(options: argparse.Namespace) -> Any:
     @cache
     def find_suite(name: str) -> Any:
         path = suites_folder() / f"{name}.toml"
-        return take_choice(read_suite(path), suites_folder()) if path.is_file() else None
+        if not path.is_file():
+            return None
+        return resolve_presets(take_choice(read_suite(path), suites_folder()), registry("methods"))
 
     @cache
     def open_world(name: str) -> Any:

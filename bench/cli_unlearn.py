@@ -35,6 +35,8 @@ def unlearn_concept(options: argparse.Namespace) -> int:
         raise UserError(f"--kind {options.kind}: choose one of {', '.join(KINDS)}")
     check_counts(options, "images", "sampling_steps", "image_size", "lora")
     config = read_settings(options.set or [])
+    if options.config:
+        config = {"preset": options.config} | config
     if options.lora is not None:
         config |= {"part": "lora", "rank": options.lora}
     order = Order(
@@ -111,7 +113,13 @@ def place(order: Any) -> Any:
         tuple(dict.fromkeys(part.prompts))[: order.images]
         for part in (problem.forget_set, problem.retain_set)
     )
-    return replace(order, forget=forget, retain=retain, anchor=order.anchor or problem.anchor)
+    return replace(
+        order,
+        forget=forget,
+        retain=retain,
+        retained=problem.retained,
+        anchor=order.anchor or problem.anchor,
+    )
 
 
 def find_task(concept: str, world: str) -> str:

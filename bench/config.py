@@ -56,3 +56,20 @@ def build(kind: type[T], values: Mapping[str, Any], source: str) -> T:
         key = ".".join(str(part) for part in first["loc"]) or "(top level)"
         given = "" if first["type"] == "missing" else f" (got {first['input']!r:.60})"
         raise UserError(f"{source}: {key}: {first['msg']}{given}") from None
+
+
+def apply_preset(
+    values: Mapping[str, Any], presets: Mapping[str, Mapping[str, Any]], source: str
+) -> dict[str, Any]:
+    """Return settings in which the key `preset` is replaced by the preset that it names.
+
+    The other settings override those of the preset. Raises UserError naming `source` and the known presets.
+    """
+    given = dict(values)
+    name = given.pop("preset", None)
+    if name is None:
+        return given
+    if not isinstance(name, str) or name not in presets:
+        known = ", ".join(sorted(presets)) or "none"
+        raise UserError(f"{source}: no preset named {name!r}; known: {known}")
+    return {**presets[name], **given}

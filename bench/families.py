@@ -5,7 +5,7 @@ sees latents (n, c, h, w), conditions (a row a prompt) and a prediction of the l
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,6 +119,14 @@ def find_family(pipeline: Any) -> Family:
     if name not in FAMILIES:
         raise UserError(f"{name}: no training loss for pipelines of this kind; known: {', '.join(FAMILIES)}")
     return FAMILIES[name]
+
+
+def check_supported(pipeline: Any, method: str, known: Sequence[str]) -> None:
+    """Raise UserError where a method does not work on a pipeline. known: names of families, () = all."""
+    if known and find_family(pipeline).name not in known:
+        raise UserError(
+            f"{method}: does not work on {type(pipeline).__name__}; it works on: {', '.join(known)}"
+        )
 
 
 def denoiser_of(pipeline: Any) -> nn.Module:

@@ -36,9 +36,11 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _entry_table(kind: str, entries: Registry[Entry]) -> Table:
-    table = _table(kind, "name", "version", "summary", "paper")
+    more = ("needs", "pipelines", "presets") if kind == "methods" else ()
+    table = _table(kind, "name", "version", "summary", "paper", *more)
     for entry in entries.values():
-        table.add_row(entry.name, str(entry.version), entry.summary, entry.paper)
+        cells = [", ".join(entry.needs), ", ".join(entry.pipelines) or "all", ", ".join(entry.presets)]
+        table.add_row(entry.name, str(entry.version), entry.summary, entry.paper, *cells[: len(more)])
     return table
 
 

@@ -100,7 +100,7 @@ class Denoiser:
         distinct = {text: row for row, text in enumerate(dict.fromkeys(("", *prompts, *anchors)))}
         return Encoded(
             self._encode_images(images.images),
-            self._encode_text(list(distinct), (images.images.shape[-2], images.images.shape[-1])),
+            self.encode_text(list(distinct), (images.images.shape[-2], images.images.shape[-1])),
             torch.tensor([distinct[text] for text in prompts]),
             torch.tensor([distinct[text] for text in anchors]) if anchors else None,
         )
@@ -114,7 +114,9 @@ class Denoiser:
         ]
         return (torch.cat(latents) - shift) * scale
 
-    def _encode_text(self, prompts: list[str], size: Size) -> dict[str, Tensor]:
+    @torch.no_grad()
+    def encode_text(self, prompts: list[str], size: Size) -> dict[str, Tensor]:
+        """Return the denoiser's conditions for prompts, a row each. size: (height, width) of the images."""
         for name, part in self.pipeline.components.items():
             if name.startswith("text_encoder") and part is not None:
                 part.eval()

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, field_validator
 
 from .choice import Choice, read_choice, rows_of
-from .config import STRICT, build, read_toml
+from .config import STRICT, apply_preset, build, read_toml
 from .errors import UserError
 from .names import file_part
 from .registry import Entry, Registry
@@ -26,6 +26,8 @@ REFERENCES = ("none", RETRAIN)
 class MethodRow(BaseModel):
     """One method with the configuration that it runs with.
 
+    config: settings of the method, the name of one of its presets (`config = "paper"`), or a preset with
+    settings that override it (`config = { preset = "paper", steps = 40 }`).
     noise: seed of the evaluation noise. shown: step of the point that a board shows for this method, chosen
     beforehand on tuning concepts; 0: no point of this row; None: nothing was chosen beforehand. tuned: number
     of configurations that stand in the suite's choice, to be taken in place of `config`. seeds: training
@@ -48,6 +50,11 @@ class MethodRow(BaseModel):
             if isinstance(setting, float) and (math.isnan(setting) or setting == -math.inf):
                 raise ValueError(f"{name}: {setting} is no setting")
         return {name: None if setting == math.inf else setting for name, setting in value.items()}
+
+    @field_validator("config", mode="before")
+    @classmethod
+    def _name_preset(cls, value: Any) -> Any:
+        return {"preset": value} if isinstance(value, str) else value
 
 
 class Suite(BaseModel):
@@ -156,8 +163,24 @@ def _chosen(row: MethodRow, choice: Choice, path: Path) -> list[MethodRow]:
     return [row.model_copy(update={"config": r.config, "shown": r.shown, "tuned": 0}) for r in found]
 
 
+def resolve_presets(suite: Suite, methods: Registry[Entry]) -> Suite:
+    """Return the suite with every preset's settings in place of its name.
+
+    Keys, file names and records hold the settings: a preset that changes later renames nothing. Raises
+    UserError naming suite, method and the presets that there are.
+    """
+
+    def resolve(row: MethodRow) -> MethodRow:
+        presets = methods[row.name].presets if row.name in methods else {}
+        config = apply_preset(row.config, presets, f"{suite.name}: method {row.name}")
+        return row.model_copy(update={"config": config})
+
+    return suite.model_copy(update={"methods": [resolve(row) for row in suite.methods]})
+
+
 def plan_cells(suite: Suite, tasks: Registry[Task], methods: Registry[Entry]) -> list[Cell]:
     """Return the cells of a suite, references first; raises UserError for an unknown task or method."""
+    suite = resolve_presets(suite, methods)
     cells = []
     rows = sorted(suite.methods, key=lambda row: row.name not in REFERENCES)
     anchors = {tasks[complete_name(name)].id: anchor for name, anchor in suite.anchors.items()}

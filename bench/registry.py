@@ -10,8 +10,8 @@ import difflib
 import importlib
 import importlib.util
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
 from pathlib import Path
@@ -34,9 +34,17 @@ TRAINED = ("denoiser",)
 """What a method may change: the `unet` or `transformer`. A point holds no other network."""
 
 
+NAMES = ("needs", "trains", "pipelines")
+"""Fields of an Entry that hold names."""
+
+
 @dataclass(frozen=True)
 class Entry:
-    """One registered thing; `module:function` and `module:config` are resolved on use."""
+    """One registered thing; `module:function` and `module:config` are resolved on use.
+
+    pipelines: families of pipelines that a method works on (`bench/families.py`), () = all. presets: settings
+    of a method by the name under which a suite or the command line asks for them.
+    """
 
     name: str
     module: str
@@ -50,6 +58,8 @@ class Entry:
     file: str = ""
     trains: tuple[str, ...] = TRAINED
     distribution: str = "unlearnbench"
+    pipelines: tuple[str, ...] = ()
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
 
     def load(self) -> Any:
         """Import the module and return its function; an import error names the distribution."""
@@ -123,17 +133,23 @@ class Registry(Generic[E]):
 
 
 def read_register(source: Path) -> dict[str, Any] | None:
-    """Return the literal `REGISTER` of a Python file, or None where it has none; executes nothing."""
+    """Return the literal `REGISTER` of a Python file, or None where it has none; executes nothing.
+
+    A literal `PRESETS` of the file stands in it as `presets`.
+    """
+    found: dict[str, Any] = {}
     for node in ast.parse(source.read_bytes()).body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        if isinstance(node, ast.Assign | ast.AnnAssign) and any(
-            isinstance(t, ast.Name) and t.id == "REGISTER" for t in targets
-        ):
-            value = None if node.value is None else ast.literal_eval(node.value)
-            if not isinstance(value, dict):
-                raise UserError(f"REGISTER: must be a table of literals (got {type(value).__name__})")
-            return value
-    return None
+        for target in targets if isinstance(node, ast.Assign | ast.AnnAssign) else []:
+            if isinstance(target, ast.Name) and target.id in ("REGISTER", "PRESETS"):
+                value = None if node.value is None else ast.literal_eval(node.value)
+                if not isinstance(value, dict):
+                    raise UserError(f"{target.id}: must be a table of literals (got {type(value).__name__})")
+                found[target.id] = value
+    if "REGISTER" not in found:
+        return None
+    presets = {"presets": found["PRESETS"]} if "PRESETS" in found else {}
+    return dict(found["REGISTER"]) | presets
 
 
 def make_entry(name: str, module: str, register: dict[str, Any], distribution: str = "unlearnbench") -> Entry:
@@ -141,17 +157,20 @@ def make_entry(name: str, module: str, register: dict[str, Any], distribution: s
     another type, or a network to train that a point cannot hold."""
     values = dict(register)
     where = f"{module}: REGISTER: "
-    for key in ("needs", "trains"):
+    presets = values.get("presets", {})
+    if not isinstance(presets, dict) or not all(isinstance(preset, dict) for preset in presets.values()):
+        raise UserError(f"{module}: PRESETS: must be a table of settings for each name (from {distribution})")
+    for key in NAMES:
         values[key] = _read_names(values.get(key, getattr(Entry, key)), f"{where}{key}", distribution)
     try:
         entry = Entry(name=values.pop("name", name), module=module, distribution=distribution, **values)
     except TypeError as error:
         raise UserError(f"{where}{error} (from {distribution})") from None
-    for field in fields(Entry):
-        value, wanted = getattr(entry, field.name), {int: int, str: str}.get(type(field.default), str)
-        if field.name not in ("needs", "trains") and (type(value) is not wanted):
+    for known in fields(Entry):
+        value, wanted = getattr(entry, known.name), {int: int, str: str}.get(type(known.default), str)
+        if known.name not in (*NAMES, "presets") and (type(value) is not wanted):
             raise UserError(
-                f"{where}{field.name}: must be {wanted.__name__} (got {value!r}) (from {distribution})"
+                f"{where}{known.name}: must be {wanted.__name__} (got {value!r}) (from {distribution})"
             )
     if not NAME.fullmatch(entry.name):
         raise UserError(

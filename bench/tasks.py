@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from .config import STRICT, build, read_toml
 from .errors import UserError
 from .registry import Registry
+from .types import ConceptKind
 
 MOST_PROMPTS, MOST_SAMPLES = 100_000, 1_000
 """Above these a number of prompts, or of noise samples a prompt, is a slip: a run would take years."""
@@ -129,6 +130,12 @@ class Task:
     concept: ConceptSpec
     suite_targets: frozenset[str]
     """All targets of the world (of every family, tuning included): no retain prompt shows one."""
+
+
+def concept_kind(task: Task) -> ConceptKind:
+    """Return what a task's concept is, for the methods that treat kinds differently."""
+    families: dict[str, ConceptKind] = {"celebrities": "person", "nudity": "category", "styles": "style"}
+    return families.get(task.file.family, "style" if task.file.target_kind == "style" else "subject")
 
 
 def samples_of(task: Task, split: str, sizes: PromptSizes) -> int:

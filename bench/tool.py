@@ -14,9 +14,10 @@ import torch
 
 from .adapters import has_lora
 from .card import write_card
-from .config import build
+from .config import apply_preset, build
 from .environment import describe_environment
 from .errors import UserError
+from .families import check_supported
 from .generators import Generator, Sampling, denoiser_name, open_pipeline, trainable_module, weights_digest
 from .measuring.training_images import TrainingImages, not_judged
 from .models.guard import guarded
@@ -27,8 +28,11 @@ from .progress import show_progress
 from .registry import builtin_registry
 from .sampling import Request, draw_whole, micro_batch
 from .schedulers import set_scheduler
-from .types import Problem, TrainingSet
-from .writing import Kind, Wording, replace_all, write_prompts
+from .types import ConceptKind, DrawSettings, Problem, TrainingSet
+from .writing import OTHERS, Kind, Wording, names_in, replace_all, write_prompts
+
+TOLD: dict[Kind, ConceptKind] = {"object": "subject", "person": "person", "style": "style"}
+"""What a problem calls the kinds of concepts that `unlearn` is given."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class Order:
     guidance: float | None = None
     image_size: int | None = None
     seed: int = 0
+    retained: tuple[str, ...] = ()  # names that the retain prompts show; () = found in the templates' prompts
     task: str = ""  # that measures it, for the card
     base: str = ""  # model that it is measured beside, where that is no embedded world's own
 
@@ -67,7 +72,8 @@ def unlearn_model(
     Raises UserError, before anything is drawn, where something does not fit.
     """
     entry = builtin_registry("methods", "unlearnbench.methods")[order.method]
-    config = build(entry.load_config(), order.config, f"method {order.method}")
+    source = f"method {order.method}"
+    config = build(entry.load_config(), apply_preset(order.config, entry.presets, source), source)
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
         raise UserError(f"{out}: there is something already; name a new folder")
     wording = _word(order)
@@ -77,6 +83,7 @@ def unlearn_model(
         )
     pipeline = open_pipeline(order.model, device)
     Denoiser(pipeline)  # refuses a pipeline whose training loss is not known, before hours of drawing
+    check_supported(pipeline, order.method, entry.pipelines)
     before = weights_digest(pipeline)
     sampling = _sampling(pipeline, order)
     with _hushed():
@@ -137,6 +144,10 @@ def _make_problem(pipeline: Any, sampling: Sampling, wording: Wording, order: Or
         data="diverse",
         seed=order.seed,
         generator=torch.Generator().manual_seed(order.seed),
+        targets=(order.concept,),
+        retained=order.retained or names_in(wording.retain, (order.anchor, *OTHERS[order.kind])),
+        kind=TOLD[order.kind],
+        sampling=DrawSettings(sampling.steps, sampling.guidance),
     )
 
 

@@ -131,74 +131,45 @@ def build_optimiser(config: TrainingConfig, parameters: list[nn.Parameter]) -> O
     return kinds[config.optimiser](parameters, **settings)
 
 
-class Training:
-    """A method's training, one step at a time; `parameters` change in place.
+class Trainer:
+    """Optimiser steps on a pipeline's denoiser, with a log, checkpoints and a divergence check.
 
-    forget: makes the forget objective of the denoiser; None = the retain loss alone. combine: from both
-    gradients to the direction of descent. log: equally long columns, one entry a step.
-    Training streams are forked from `problem.generator`: methods with the same seed see the same batches.
+    A subclass defines `take_step`, which calls `differentiate` and `descend`. parameters change in place.
+    config: a `TrainingConfig`, or one with its fields of the optimiser, the batch and the steps. log: equally
+    long columns, one entry a step.
     """
 
-    def __init__(
-        self,
-        pipeline: Any,
-        problem: Problem,
-        config: TrainingConfig,
-        forget: Callable[[Denoiser], Objective] | None = None,
-        combine: Combination | None = None,
-    ) -> None:
+    def __init__(self, pipeline: Any, config: Any) -> None:
         freeze(pipeline)
-        self.config, self.combine = config, combine
+        self.config = config
         self.denoiser = Denoiser(pipeline)
-        forget_stream, retain_stream = fork(problem.generator, 2)
-        self.objectives: dict[str, Objective] = {}
-        self.batches: dict[str, Iterator[Batch]] = {}
-        if forget is not None:
-            self.objectives["forget"] = forget(self.denoiser)
-            self.batches["forget"] = self._draw_batches(problem.forget_set, forget_stream)
-        self.objectives["retain"] = denoising(self.denoiser)
-        self.batches["retain"] = self._draw_batches(problem.retain_set, retain_stream)
-        self.parameters = self._trained(problem)
-        for parameter in self.parameters:
-            parameter.requires_grad_(True)
         self.micro = config.micro_batch or config.batch
-        self.optimiser = build_optimiser(config, self.parameters)
         self.log: dict[str, list[float]] = {}
 
-    def _trained(self, problem: Problem) -> list[nn.Parameter]:
-        module: Any = self.denoiser.module
+    def open(self, parameters: list[nn.Parameter]) -> None:
+        """Set what is trained. Frozen copies of the denoiser are to be made before."""
+        self.parameters = parameters
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        self.optimiser = build_optimiser(self.config, parameters)
         if self.config.gradient_checkpointing:
-            module.enable_gradient_checkpointing()
-        if self.config.part != "lora":
-            return select_part(module, self.config.part)
-        with torch.random.fork_rng(devices=[]):  # peft draws from torch's own generator
-            torch.manual_seed(problem.seed)
-            return add_lora(module, self.config.rank)
+            self._module.enable_gradient_checkpointing()
 
-    def _draw_batches(self, images: TrainingSet, stream: Generator) -> Iterator[Batch]:
-        encoded: Encoded = self.denoiser.encode(images)
+    @property
+    def _module(self) -> Any:
+        return self.denoiser.module
 
-        def draws() -> Iterator[Batch]:
-            while True:
-                yield self.denoiser.draw(encoded, self.config.batch, self.config.caption_drop, stream)
-
-        return draws()
+    def take_step(self) -> dict[str, float]:
+        """Take one step; return its row of the log."""
+        raise NotImplementedError
 
     def step(self) -> None:
-        """Take one step: a backward pass a set, their combination, clipping, the optimiser."""
-        gradients: dict[str, Gradients] = {}
-        losses: dict[str, Tensor] = {}
-        for name, objective in self.objectives.items():
-            losses[name], gradients[name] = self._differentiate(objective, next(self.batches[name]))
-        row: dict[str, float] = {"step": len(self.log.get("step", [])) + 1}
-        if self.config.diagnostics:
-            row |= self._observed_update(gradients, losses)
-        else:
-            self._update(gradients)
+        """Take one step and log it."""
+        row = {"step": len(self.log.get("step", [])) + 1} | self.take_step()
         for name, entry in row.items():
             self.log.setdefault(name, []).append(entry)
 
-    def _differentiate(self, objective: Objective, batch: Batch) -> tuple[Tensor, Gradients]:
+    def differentiate(self, objective: Objective, batch: Batch) -> tuple[Tensor, Gradients]:
         """Return loss and gradient of a batch, in parts that the device's memory holds."""
         while True:
             try:
@@ -212,12 +183,8 @@ class Training:
                 torch.cuda.empty_cache()
 
     @torch.no_grad()
-    def _update(self, gradients: dict[str, Gradients]) -> Tensor:
-        """Apply the combined gradients (which may be overwritten); return their norm before clipping."""
-        direction = gradients["retain"]
-        if self.combine is not None:
-            direction = self.combine(gradients["forget"], gradients["retain"], self.optimiser)
-        gradients.clear()
+    def descend(self, direction: Gradients) -> Tensor:
+        """Step against a direction, clipped to the config's norm; return its norm before clipping."""
         for parameter, value in zip(self.parameters, direction, strict=True):
             parameter.grad = value
         bound = float("inf") if self.config.clip_norm is None else self.config.clip_norm
@@ -225,6 +192,90 @@ class Training:
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         return norm
+
+    def check(self) -> None:
+        """Raise FloatingPointError where a trained parameter is no longer finite."""
+        if not all(torch.isfinite(p).all() for p in self.parameters):
+            raise FloatingPointError(f"training diverged: not finite after step {len(self.log['step'])}")
+
+    def run(self, save: SavePoint) -> None:
+        """Take all steps and save at the checkpoints; the denoiser is frozen again afterwards."""
+        try:
+            for number in range(1, self.config.steps + 1):
+                self.step()
+                if number in self.config.checkpoints:
+                    self.check()
+                    save(number, copy_log(self.log))
+        finally:
+            merge_lora(self._module)
+            self._module.requires_grad_(False)
+            if self.config.gradient_checkpointing:
+                self._module.disable_gradient_checkpointing()
+
+
+class Training(Trainer):
+    """A method's training on a forget and a retain set, one step at a time.
+
+    forget: makes the forget objective of the denoiser; None = the retain loss alone. combine: from both
+    gradients to the direction of descent. Training streams are forked from `problem.generator`: methods with
+    the same seed see the same batches.
+    """
+
+    def __init__(
+        self,
+        pipeline: Any,
+        problem: Problem,
+        config: TrainingConfig,
+        forget: Callable[[Denoiser], Objective] | None = None,
+        combine: Combination | None = None,
+    ) -> None:
+        super().__init__(pipeline, config)
+        self.combine = combine
+        forget_stream, retain_stream = fork(problem.generator, 2)
+        self.objectives: dict[str, Objective] = {}
+        self.batches: dict[str, Iterator[Batch]] = {}
+        if forget is not None:
+            self.objectives["forget"] = forget(self.denoiser)
+            self.batches["forget"] = self._draw_batches(problem.forget_set, forget_stream)
+        self.objectives["retain"] = denoising(self.denoiser)
+        self.batches["retain"] = self._draw_batches(problem.retain_set, retain_stream)
+        self.open(self._trained(problem))
+
+    def _trained(self, problem: Problem) -> list[nn.Parameter]:
+        if self.config.part != "lora":
+            return select_part(self._module, self.config.part)
+        with torch.random.fork_rng(devices=[]):  # peft draws from torch's own generator
+            torch.manual_seed(problem.seed)
+            return add_lora(self._module, self.config.rank)
+
+    def _draw_batches(self, images: TrainingSet, stream: Generator) -> Iterator[Batch]:
+        encoded: Encoded = self.denoiser.encode(images)
+
+        def draws() -> Iterator[Batch]:
+            while True:
+                yield self.denoiser.draw(encoded, self.config.batch, self.config.caption_drop, stream)
+
+        return draws()
+
+    def take_step(self) -> dict[str, float]:
+        """Take one step: a backward pass a set, their combination, clipping, the optimiser."""
+        gradients: dict[str, Gradients] = {}
+        losses: dict[str, Tensor] = {}
+        for name, objective in self.objectives.items():
+            losses[name], gradients[name] = self.differentiate(objective, next(self.batches[name]))
+        if self.config.diagnostics:
+            return self._observed_update(gradients, losses)
+        self._update(gradients)
+        return {}
+
+    @torch.no_grad()
+    def _update(self, gradients: dict[str, Gradients]) -> Tensor:
+        """Apply the combined gradients (which may be overwritten); return their norm before clipping."""
+        direction = gradients["retain"]
+        if self.combine is not None:
+            direction = self.combine(gradients["forget"], gradients["retain"], self.optimiser)
+        gradients.clear()
+        return self.descend(direction)
 
     @torch.no_grad()
     def _observed_update(
@@ -241,26 +292,6 @@ class Training:
             row["conflict"] = int(row["cos"] < 0)
         row["norm_before_clipping"] = norm.item()
         return row | {f"update_dot_{name}": dot(list(change), values).item() for name, values in kept.items()}
-
-    def check(self) -> None:
-        """Raise FloatingPointError where a trained parameter is no longer finite."""
-        if not all(torch.isfinite(p).all() for p in self.parameters):
-            raise FloatingPointError(f"training diverged: not finite after step {len(self.log['step'])}")
-
-    def run(self, save: SavePoint) -> None:
-        """Take all steps and save at the checkpoints; the denoiser is frozen again afterwards."""
-        try:
-            for number in range(1, self.config.steps + 1):
-                self.step()
-                if number in self.config.checkpoints:
-                    self.check()
-                    save(number, copy_log(self.log))
-        finally:
-            module: Any = self.denoiser.module
-            merge_lora(module)
-            module.requires_grad_(False)
-            if self.config.gradient_checkpointing:
-                module.disable_gradient_checkpointing()
 
 
 def copy_log(log: Mapping[str, list[float]]) -> dict[str, list[float]]:

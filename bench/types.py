@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Direction = Literal["up", "down"]
 Split = Literal["forget", "retain", "indirect"]
+ConceptKind = Literal["subject", "style", "person", "category"]
+"""What a concept is: a thing, a manner of drawing, somebody, or a class of things that a policy names."""
 
 
 LATER: dict[str, Any] = {"later": True}
@@ -97,11 +99,21 @@ class TrainingSet:
 
 
 @dataclass(frozen=True)
+class DrawSettings:
+    """Sampling steps and guidance scale that a world draws its images with."""
+
+    steps: int
+    guidance: float
+
+
+@dataclass(frozen=True)
 class Problem:
     """All that an unlearning method gets: no evaluation prompt is in it.
 
     data: `diverse` or `narrow`. generator: a CPU torch.Generator seeded by the training seed; every
-    random choice of a method comes from it, so that a run repeats exactly.
+    random choice of a method comes from it, so that a run repeats exactly. targets: the names to be
+    forgotten, as prompts write them. retained: names that the retain set shows. kind: what the concept is.
+    sampling: how the world draws, for methods that draw with the model.
     """
 
     task: str
@@ -112,6 +124,10 @@ class Problem:
     data: Literal["diverse", "narrow"]
     seed: int
     generator: torch.Generator
+    targets: tuple[str, ...] = ()
+    retained: tuple[str, ...] = ()
+    kind: ConceptKind = "subject"
+    sampling: DrawSettings = DrawSettings(50, 7.5)
 
 
 SavePoint = Callable[[int, "Mapping[str, Any]"], None]

@@ -59,6 +59,17 @@ class Wording:
     anchored: tuple[str, ...]
 
 
+def names_in(
+    prompts: Sequence[str], candidates: Sequence[str | None], without: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Return the candidates that some prompt holds as words, once each, in their order.
+
+    without: names that are left out.
+    """
+    names = [name for name in candidates if name and name not in without]
+    return tuple(dict.fromkeys(name for name in names if any(_holds(prompt, name) for prompt in prompts)))
+
+
 def write_prompts(
     concept: str, kind: Kind, count: int, anchor: str | None = None, avoid: Set[str] = frozenset()
 ) -> Wording:

@@ -20,9 +20,9 @@ from ..models.layout import read_config
 from ..models.reading import read_cells
 from ..models.whole import check_archive
 from ..pictures import PICTURES, READING_VERSION
-from ..tasks import PromptSizes, Task
-from ..types import Problem, Prompt
-from ..writing import write_prompts
+from ..tasks import PromptSizes, Task, concept_kind
+from ..types import DrawSettings, Problem, Prompt
+from ..writing import OTHERS, names_in, write_prompts
 from .crossed import cross_prompts, write_crossed
 from .hub_prompts import build_prompts
 
@@ -180,6 +180,14 @@ class HubWorld:
             data=data,
             seed=seed,
             generator=torch.Generator().manual_seed(seed),
+            targets=tuple(concept.targets),
+            retained=names_in(
+                retain.prompts,
+                (concept.anchor, *task.file.names, *OTHERS[task.file.wording]),
+                concept.targets,
+            ),
+            kind=concept_kind(task),
+            sampling=DrawSettings(self.steps, self.guidance),
         )
 
     @cached_property

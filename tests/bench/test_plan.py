@@ -12,6 +12,39 @@ from unlearnbench.bench.plan import MethodRow, Suite, find_references, find_suit
 from unlearnbench.bench.worlds.emoji import world as world_module
 
 
+def test_a_preset_becomes_its_settings(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'name = "mine"\ntasks = ["classes/cat-face@tiny"]\n'
+        '[[methods]]\nname = "esd_x"\nconfig = "paper"\n'
+        '[[methods]]\nname = "esd_x"\nconfig = { preset = "paper", steps = 7 }\n'
+    )
+    methods = registry("methods")
+    first, second = plan_cells(find_suite(str(path), tmp_path), task_registry(), methods)
+    assert first.row.config == dict(methods["esd_x"].presets["paper"])
+    assert first.build_config().steps == 1000
+    assert second.row.config == first.row.config | {"steps": 7}
+    assert first.stem != second.stem  # the settings name the record, not the preset
+
+
+def test_an_unknown_preset_names_those_that_there_are() -> None:
+    methods = registry("methods")
+    for name, known in (("esd_x", "paper"), ("placebo", "none")):
+        row = MethodRow(name=name, config="papr")  # type: ignore[arg-type]
+        suite = Suite(name="test", tasks=["classes/cat-face@tiny"], methods=[row])
+        with pytest.raises(UserError, match=rf"method {name}: no preset named 'papr'; known: .*{known}"):
+            plan_cells(suite, task_registry(), methods)
+
+
+def test_a_preset_on_the_command_line_is_that_of_the_methods_named() -> None:
+    suite = find_suite("demo", suites_folder())
+    options = Namespace(task=None, method=["esd_x"], skip=None, seeds=None, config="paper")
+    rows = {row.name: row.config for row in narrow_suite(suite, options).methods}
+    assert rows == {"none": {}, "esd_x": {"preset": "paper"}}
+    with pytest.raises(UserError, match="--config: name the methods"):
+        narrow_suite(suite, Namespace(task=None, method=None, skip=None, seeds=None, config="paper"))
+
+
 def _cells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):  # type: ignore[no-untyped-def]
     monkeypatch.setattr(world_module, "recipe_folder", lambda: tmp_path)
     suite = Suite(

@@ -54,6 +54,22 @@ def test_a_misspelt_key_names_the_module() -> None:
         make_entry("mine", "pkg.mine", {"sumary": "x"})
 
 
+def test_presets_are_read_with_the_entry(tmp_path: Path) -> None:
+    register = 'REGISTER = {"summary": "mine", "pipelines": ["sd"]}\n'
+    (tmp_path / "mine.py").write_text(register + 'PRESETS = {"paper": {"rate": 1e-5, "clip": None}}\n')
+    [entry] = read_folder("somewhere", tmp_path)
+    assert entry.presets == {"paper": {"rate": 1e-5, "clip": None}}
+    assert entry.pipelines == ("sd",)
+    assert hash(entry)
+
+
+@pytest.mark.parametrize("presets", ["[1]", '{"paper": 3}', '"paper"'])
+def test_presets_that_are_no_tables_name_the_module(tmp_path: Path, presets: str) -> None:
+    (tmp_path / "mine.py").write_text(f'REGISTER = {{"summary": "mine"}}\nPRESETS = {presets}\n')
+    with pytest.raises(UserError, match=r"somewhere\.mine: PRESETS: not a table of settings"):
+        list(read_folder("somewhere", tmp_path))
+
+
 class _Point:
     name, group = "broken", "unlearnbench.methods"
 

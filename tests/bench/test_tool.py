@@ -18,6 +18,8 @@ from unlearnbench.bench.tasks import PromptSizes
 from unlearnbench.bench.tool import Order, unlearn_model
 from unlearnbench.bench.writing import KINDS, read_prompts, replace_concept, write_prompts
 
+from ..methods.families import build_family
+
 SMALL = {"steps": 2, "checkpoints": [1, 2], "batch": 2}
 
 
@@ -218,3 +220,40 @@ def test_a_worlds_own_model_is_asked_in_its_own_words(model: str) -> None:
     assert own.forget == ("a cat face",)
     assert own.task == order.task
     assert place(Order("somebody/elses", "cat face")).forget == ()
+
+
+def test_a_preset_is_checked_before_anything_is_drawn(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    order = ["unlearn", "--model", str(base), "--concept", "cat face", "--method", "esd_x", "--out", str(out)]
+    assert main([*order, "--config", "papr"]) != 0
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert line.endswith("method esd_x: no preset named 'papr'; known: code-2025, paper")
+    assert not out.exists()
+
+
+def test_a_preset_and_settings_over_it_are_what_the_method_gets(base: Path, tmp_path: Path) -> None:
+    out, small = tmp_path / "out", ["--images", "2", "--sampling-steps", "1", "--threads", "1"]
+    order = ["unlearn", "--model", str(base), "--concept", "cat face", "--method", "uce", "--out", str(out)]
+    assert main([*order, *small, "--config", "paper", "--set", "lam=0.25"]) == 0
+    done = json.loads((out / "unlearning.json").read_text())
+    assert done["config"]["lam"] == 0.25
+    assert {"prompts": "name", "tokens": "last", "preserve_scale": 1.0}.items() <= done["config"].items()
+    before, after = (DiffusionPipeline.from_pretrained(place).unet.state_dict() for place in (base, out))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(name.endswith(("attn2.to_k.weight", "attn2.to_v.weight")) for name in changed)
+
+
+def test_a_method_that_does_not_work_on_a_pipeline_is_refused_before_anything_is_drawn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tokens").mkdir()
+    build_family("sd3", tmp_path / "tokens").save_pretrained(tmp_path / "sd3")
+    out = tmp_path / "out"
+    order = ["unlearn", "--model", str(tmp_path / "sd3"), "--concept", "cat", "--out", str(out)]
+    assert main([*order, "--method", "fmn"]) != 0
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert line.endswith("fmn: does not work on StableDiffusion3Pipeline; it works on: sd, sdxl")
+    assert not out.exists()

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from unlearnbench.bench.generators import denoiser_name
+
+from .families import build_family
 from .tiny import build_pipeline
 
 
@@ -22,6 +25,20 @@ def pipeline_for(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], An
     def fresh(prediction: str = "epsilon") -> Any:
         pipeline = copy.copy(build(prediction))
         pipeline.unet = copy.deepcopy(build(prediction).unet)
+        return pipeline
+
+    return fresh
+
+
+@pytest.fixture(scope="session")
+def family_for(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
+    """Return fresh(family): a tiny pipeline of a family, with a denoiser of its own."""
+    made = cache(lambda name: build_family(name, tmp_path_factory.mktemp(name)))
+
+    def fresh(name: str) -> Any:
+        pipeline = copy.copy(made(name))
+        part = denoiser_name(pipeline)
+        setattr(pipeline, part, copy.deepcopy(getattr(made(name), part)))
         return pipeline
 
     return fresh

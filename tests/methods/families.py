@@ -26,15 +26,16 @@ from transformers import (
     T5TokenizerFast,
 )
 
-from .tiny import TOKENS, WIDTH, build_text_config, build_tokenizer
+from .tiny import TOKENS, WIDTH, build_pipeline, build_text_config, build_tokenizer
 
 FAMILIES = ("sdxl", "sd3", "flux")
+EVERY = ("sd", *FAMILIES)
 
 
 def build_family(name: str, folder: Path) -> Any:
     """Return a pipeline of a family for images of 16 px, its latents 8 px."""
     torch.manual_seed(0)
-    return {"sdxl": _build_sdxl, "sd3": _build_sd3, "flux": _build_flux}[name](folder)
+    return {"sd": build_pipeline, "sdxl": _build_sdxl, "sd3": _build_sd3, "flux": _build_flux}[name](folder)
 
 
 def _vae(channels: int, shift: float | None = None) -> AutoencoderKL:

@@ -1,10 +1,8 @@
 """SDXL, SD3 and Flux train through the same seam: losses by hand, parts, invariants, folders that reopen."""
 
-import copy
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -13,31 +11,20 @@ from torch import Tensor
 
 from unlearnbench.bench.cli_commands import registry
 from unlearnbench.bench.config import build
-from unlearnbench.bench.generators import Generator, Sampling, trainable_module
+from unlearnbench.bench.errors import UserError
+from unlearnbench.bench.generators import Generator, Sampling, denoiser_name, hook_names, trainable_module
 from unlearnbench.bench.gradients import differentiate, dot
 from unlearnbench.bench.objectives import Batch, Denoiser, ascent, denoising
+from unlearnbench.bench.registry import Entry
 from unlearnbench.bench.sampling import Request, draw_batch
 from unlearnbench.bench.training import freeze, select_part
 
-from .families import FAMILIES, build_family
-from .tiny import build_problem
+from .declared import declared
+from .families import EVERY, FAMILIES
+from .tiny import build_problem, small_config
 
 METHODS = registry("methods")
 Fresh = Callable[[str], Any]
-
-
-@pytest.fixture(scope="module")
-def family_for(tmp_path_factory: pytest.TempPathFactory) -> Fresh:
-    """Return fresh(family): a tiny pipeline with a denoiser of its own."""
-    made = cache(lambda name: build_family(name, tmp_path_factory.mktemp(name)))
-
-    def fresh(name: str) -> Any:
-        pipeline = copy.copy(made(name))
-        part = "unet" if name == "sdxl" else "transformer"
-        setattr(pipeline, part, copy.deepcopy(getattr(made(name), part)))
-        return pipeline
-
-    return fresh
 
 
 def _draw(pipeline: Any, drop: float = 0.5) -> tuple[Denoiser, Batch]:
@@ -143,32 +130,63 @@ def test_balanced_raises_neither_loss_to_first_order(family_for: Fresh, name: st
     assert float(dot(step, g_f)) == pytest.approx(norms[0] * (1 - cosine**2), rel=1e-2)
 
 
-@pytest.mark.parametrize("part", ["full", "xattn"])
-@pytest.mark.parametrize("method", sorted(METHODS))
-@pytest.mark.parametrize("name", FAMILIES)
-def test_every_method_changes_its_part_alone_and_the_folder_reopens(
+def _combinations() -> list[tuple[str, str, str]]:
+    """Return (family, method, part) of all that is supported; part "" where a method has none to choose."""
+    found = []
+    for entry in METHODS.values():
+        field = entry.load_config().model_fields.get("part")
+        parts = ("",) if field is None else [p for p in get_args(field.annotation) if p != "lora"]
+        families = [family for family in EVERY if not entry.pipelines or family in entry.pipelines]
+        found += [(family, entry.name, part) for family in families for part in parts]
+    return found
+
+
+@pytest.mark.parametrize(("name", "method", "part"), _combinations())
+def test_every_method_changes_what_it_declares_alone_and_the_folder_reopens(
     family_for: Fresh, name: str, method: str, part: str, tmp_path: Path
 ) -> None:
     pipeline, entry = family_for(name), METHODS[method]
-    small = {} if method == "placebo" else {"batch": 2}
-    config = build(entry.load_config(), {"steps": 1, "checkpoints": [1], "part": part} | small, "x")
-    wanted = {id(p) for p in select_part(trainable_module(pipeline), part)}
-    names = {n for n, p in trainable_module(pipeline).named_parameters() if id(p) in wanted}
-    before = _weights(pipeline)
+    config = small_config(entry, **({"part": part} if part else {}))
+    wanted = declared(method, part, trainable_module(pipeline))
+    before, processors = _weights(pipeline), _processors(pipeline)
     saved: list[int] = []
     entry.load()(pipeline, build_problem(), config, lambda step, log: saved.append(step))
     assert saved == [1]
+    assert _processors(pipeline) == processors
+    assert hook_names(pipeline) == []
+    assert not any(p.requires_grad or p.grad is not None for p in trainable_module(pipeline).parameters())
     pipeline.save_pretrained(tmp_path)
     again = DiffusionPipeline.from_pretrained(tmp_path)
     assert type(again) is type(pipeline)
     after = _weights(again)
     assert after.keys() == before.keys()
     changed = {key for key in before if not torch.equal(before[key], after[key])}
-    prefix = "unet." if name == "sdxl" else "transformer."
     assert changed
-    assert changed <= {prefix + n for n in names}
+    assert changed <= {f"{denoiser_name(pipeline)}.{n}" for n in wanted}
     drawn = draw_batch(Generator(again, Sampling(2, 3.0, 16, 16), ""), [Request("a cat", 1)])
     assert [image is not None and image.shape for image in drawn] == [(16, 16, 3)]
+
+
+@pytest.mark.parametrize("entry", [e for e in METHODS.values() if e.pipelines], ids=lambda e: e.name)
+def test_a_method_refuses_pipelines_on_which_it_does_not_work(family_for: Fresh, entry: Entry) -> None:
+    for name in set(EVERY) - set(entry.pipelines):
+        pipeline = family_for(name)
+        before = _weights(pipeline)
+        with pytest.raises(UserError, match=rf"{entry.name}: does not work on .*; it works on: "):
+            entry.load()(pipeline, build_problem(), small_config(entry), lambda step, log: None)
+        after = _weights(pipeline)
+        assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+@pytest.mark.parametrize("entry", METHODS.values(), ids=lambda e: e.name)
+def test_every_preset_is_a_configuration(entry: Entry) -> None:
+    for name, values in entry.presets.items():
+        config = build(entry.load_config(), values, name)
+        assert all(getattr(config, key) == value for key, value in values.items())
+
+
+def _processors(pipeline: Any) -> dict[str, int]:
+    return {name: id(p) for name, p in trainable_module(pipeline).attn_processors.items()}
 
 
 def _weights(pipeline: Any) -> dict[str, Tensor]:

@@ -9,7 +9,9 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from unlearnbench.bench.types import Problem, TrainingSet
+from unlearnbench.bench.config import build
+from unlearnbench.bench.registry import Entry
+from unlearnbench.bench.types import DrawSettings, Problem, TrainingSet
 
 TOKENS, WIDTH = 16, 32
 
@@ -102,4 +104,32 @@ def build_problem(seed: int = 0, size: int = 6, data: Literal["diverse", "narrow
         data=data,
         seed=seed,
         generator=generator,
+        targets=("cat",),
+        retained=("fox",),
+        sampling=DrawSettings(3, 3.0),
     )
+
+
+SMALL = {"steps": 1, "checkpoints": [1], "batch": 2, "images": 4, "mask_batches": 2, "pairs": 2}
+
+
+def small_config(entry: Entry, **values: Any) -> Any:
+    """Return a method's configuration for seconds: of the small values those that it knows, and `values`."""
+    kind = entry.load_config()
+    small = {name: value for name, value in SMALL.items() if name in kind.model_fields}
+    return build(kind, small | values, "test.toml")
+
+
+def run_small(
+    entry: Entry, pipeline: Any, problem: Problem | None = None, **values: Any
+) -> dict[str, list[float]]:
+    """Run a method on a tiny pipeline; return the log that it saved last."""
+    log: dict[str, Any] = {}
+    config = small_config(entry, **values)
+    entry.load()(pipeline, problem or build_problem(), config, lambda step, found: log.update(found))
+    return log
+
+
+def copy_state(module: Any) -> dict[str, torch.Tensor]:
+    """Return a copy of a module's tensors."""
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}

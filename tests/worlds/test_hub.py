@@ -290,6 +290,10 @@ def test_training_prompts_and_evaluation_prompts_do_not_overlap(world: Any) -> N
         asked = {p.text for p in world.prompts(task, PromptSizes())}
         assert not asked & {*problem.forget_set.prompts, *problem.retain_set.prompts}
         assert len(problem.forget_set.prompts) == len(problem.forget_set.anchor_prompts) == 4
+        assert problem.targets == tuple(task.concept.targets)
+        assert problem.retained
+        assert not set(problem.retained) & set(problem.targets)
+        assert (problem.sampling.steps, problem.sampling.guidance) == (world.steps, world.guidance)
         assert problem.forget_set.images.shape == (4, 3, 16, 16)
 
 

@@ -130,6 +130,9 @@ def test_prompts_and_problems_keep_their_sides(made: Path) -> None:
         assert all(str(task.concept.anchor) in text for text in problem.forget_set.anchor_prompts)
         assert problem.forget_set.images.shape[1:] == (3, 32, 32)
         assert torch.equal(problem.forget_set.images, world.problem(task, data, 0).forget_set.images)  # type: ignore[arg-type]
+        assert problem.targets == tuple(task.concept.targets)
+        assert set(problem.retained) <= set(task.concept.given["subject"]) - {*task.concept.targets}
+        assert (problem.sampling.steps, problem.sampling.guidance) == (world.steps, world.guidance)
     assert not torch.equal(problem.forget_set.images, world.problem(task, "narrow", 1).forget_set.images)
 
 

@@ -42,6 +42,19 @@ def test_no_evaluation_prompt_is_in_what_a_method_gets(task: Task) -> None:
         assert not evaluated & trained
 
 
+def test_a_problem_says_what_it_is_about(task: Task) -> None:
+    spec = SPECS[task.file.world]
+    problem = build_problem(spec, CANVAS[spec.name], Captioner(spec), task, "diverse", 0)
+    kinds = {"classes": "subject", "styles": "style", "celebrities": "person", "nudity": "category"}
+    assert problem.kind == kinds[task.file.family]
+    assert problem.targets == tuple(task.concept.targets)
+    assert all(any(name in p for name in problem.targets) for p in problem.forget_set.prompts)
+    assert problem.retained
+    assert not set(problem.retained) & task.suite_targets
+    assert all(any(name in p for name in problem.retained) for p in problem.retain_set.prompts)
+    assert (problem.sampling.steps, problem.sampling.guidance) == (spec.steps, spec.guidance)
+
+
 def test_sizes_halves_and_identities(task: Task) -> None:
     sizes = PromptSizes()
     prompts = build_prompts(SPECS[task.file.world], Captioner(SPECS[task.file.world]), task, sizes)

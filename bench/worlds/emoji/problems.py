@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 
 from ...errors import UserError
-from ...tasks import PromptSizes, Task
-from ...types import Problem, Prompt, Split, TrainingSet
+from ...tasks import PromptSizes, Task, concept_kind
+from ...types import DrawSettings, Problem, Prompt, Split, TrainingSet
 from .captions import Captioner
 from .compose import Canvas
 from .loop import seeded
@@ -194,6 +194,10 @@ def build_problem(
         data=data,
         seed=seed,
         generator=seeded("training", task.id, seed),
+        targets=tuple(task.concept.targets),
+        retained=tuple(sorted({concepts.name(t, concepts.kind) for t in retain})),
+        kind=concept_kind(task),
+        sampling=DrawSettings(spec.steps, spec.guidance),
     )
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...errors import UserError
-from ...tasks import PromptSizes, Task
+from ...tasks import PromptSizes, Task, concept_kind
 from ...types import Problem, Prompt, TrainingSet
 from ..emoji.garbage import from_bytes
 from ..emoji.loop import seeded
@@ -107,4 +107,7 @@ def build_problem(
         data=data,
         seed=seed,
         generator=seeded("training", task.id, seed),
+        targets=tuple(task.concept.targets),
+        retained=tuple(kept),
+        kind=concept_kind(task),
     )

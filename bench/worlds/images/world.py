@@ -1,6 +1,6 @@
 """A world that `pretrain images` made of labelled images: generator, classifier, prompts and problems."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from ...hub import Source
 from ...models.digests import files_digest
 from ...source import source_digest
 from ...tasks import PromptSizes, Task, TaskFile
-from ...types import Problem, Prompt
+from ...types import DrawSettings, Problem, Prompt
 from ..emoji.world import recipe_folder
 from .spec import ClassCaptioner, Wordings
 
@@ -144,7 +144,8 @@ class ImagesWorld:
         from .problems import build_problem
 
         stored = load_file(self.folder / "images.safetensors")
-        return build_problem(self.captioner, stored["images"], stored["labels"], task, data, seed)
+        problem = build_problem(self.captioner, stored["images"], stored["labels"], task, data, seed)
+        return replace(problem, sampling=DrawSettings(self.steps, self.guidance))
 
     def retrained_pipeline(self, task: Task) -> Path:
         raise UserError(

@@ -1,0 +1,25 @@
+"""The forget objective that several papers share: the concept's prediction drawn to the anchor's."""
+
+import torch
+from torch import Tensor
+
+from ...bench.errors import UserError
+from ...bench.objectives import Batch, Denoiser, Objective
+
+
+def steer(denoiser: Denoiser) -> Objective:
+    """Return ‖e(x_t, c) - sg e(x_t, a)‖² with both predictions by the model as it is now.
+
+    sg: no gradient. Raises UserError without anchor prompts. SalUn, EraseDiff, MUNBa and Scissorhands use it
+    for Stable Diffusion, concept ablation on images of the anchor.
+    """
+
+    def objective(batch: Batch) -> tuple[Tensor, Tensor]:
+        if batch.anchors is None:
+            raise UserError("forget set: the task gives no anchor prompts, which this method needs")
+        with torch.no_grad():
+            target = denoiser.predict(batch, batch.anchors)
+        loss = (denoiser.predict(batch, batch.conditions) - target).square().mean()
+        return loss, loss
+
+    return objective
