@@ -52,7 +52,7 @@ class Cost(RecordPart):
     parameters: int
     delta_bytes: int | None
     distance: float | None = None
-    memory_of: Literal["process", "training"] = Field("process", json_schema_extra=LATER)
+    memory_of: Literal["process", "training"] = Field(default="process", json_schema_extra=LATER)
 
     def read(self, name: str) -> float | None:
         """Return a cost of training, None where it is not recorded: a whole process's memory is none."""
@@ -79,7 +79,7 @@ class PointInfo(RecordPart):
     note: str | None = None
     shown: bool = False
     unscored: str | None = None
-    failed_images: int = Field(0, ge=0, json_schema_extra=LATER)
+    failed_images: int = Field(default=0, ge=0, json_schema_extra=LATER)
 
     @model_validator(mode="before")
     @classmethod
@@ -117,11 +117,11 @@ class Record(RecordPart):
     prompts_sha256: str
     metrics: dict[str, int]  # name -> version
     interval: str  # what the intervals speak of: "prompts and noise, one training run"
-    interval_version: Literal[1, 2] = Field(1, json_schema_extra=LATER)  # of the intervals of shares
+    interval_version: Literal[1, 2] = Field(default=1, json_schema_extra=LATER)  # of the intervals of shares
     points: list[PointInfo]
     log: dict[str, list[float | None]]  # training curves: column -> one entry a step
     items_sha256: str | None  # of the canonical item rows
-    training_images: TrainingImages | None = Field(None, json_schema_extra=LATER)
+    training_images: TrainingImages | None = Field(default=None, json_schema_extra=LATER)
     sheet: list[str] = Field(default_factory=list)  # prompts on the contact sheet, column by column
     created: str
     seconds: float
@@ -129,7 +129,9 @@ class Record(RecordPart):
     command: str
     commit: str | None
     files: dict[str, str] = Field(default_factory=dict, json_schema_extra=LATER)  # suffix -> sha256
-    content_sha256: str = Field("", json_schema_extra=LATER)  # of all other fields, as `sealed.py` reckons it
+    content_sha256: str = Field(
+        default="", json_schema_extra=LATER
+    )  # of all other fields, as `sealed.py` reckons it
 
     @property
     def interval_text(self) -> str:

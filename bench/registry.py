@@ -139,8 +139,9 @@ def read_register(source: Path) -> dict[str, Any] | None:
     """
     found: dict[str, Any] = {}
     for node in ast.parse(source.read_bytes()).body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        for target in targets if isinstance(node, ast.Assign | ast.AnnAssign) else []:
+        if not isinstance(node, ast.Assign | ast.AnnAssign):
+            continue
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
             if isinstance(target, ast.Name) and target.id in ("REGISTER", "PRESETS"):
                 value = None if node.value is None else ast.literal_eval(node.value)
                 if not isinstance(value, dict):

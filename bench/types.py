@@ -27,7 +27,7 @@ class RecordPart(BaseModel):
     """Base of everything in a record. A field marked LATER is left out of files and digests at its default.
 
     Without this a new field would change the digest of every published record. Declare one as
-    `name: T = Field(default, json_schema_extra=LATER)`.
+    `name: T = Field(default=DEFAULT, json_schema_extra=LATER)`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

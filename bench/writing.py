@@ -67,7 +67,7 @@ def names_in(
     without: names that are left out.
     """
     names = [name for name in candidates if name and name not in without]
-    return tuple(dict.fromkeys(name for name in names if any(_holds(prompt, name) for prompt in prompts)))
+    return tuple(dict.fromkeys(name for name in names if any(holds_name(prompt, name) for prompt in prompts)))
 
 
 def write_prompts(

@@ -45,7 +45,7 @@ class Config(LoopConfig):
     """end_tokens: the tokens that end and pad a prompt count as the concept's too (`use_pooler`)."""
 
     part: Literal["xattn", "full"] = "xattn"
-    steps: int = Field(35, ge=1)
+    steps: int = Field(default=35, ge=1)
     end_tokens: bool = True
 
 

@@ -46,8 +46,8 @@ PRESETS = {
 class Config(UceConfig):
     """The settings of UCE. rounds: of deriving and editing. ridge: r, how far c' is held at zero."""
 
-    rounds: int = Field(2, ge=0)
-    ridge: float = Field(0.1, gt=0, allow_inf_nan=False)
+    rounds: int = Field(default=2, ge=0)
+    ridge: float = Field(default=0.1, gt=0, allow_inf_nan=False)
 
 
 def _weights(denoiser: Denoiser) -> tuple[list[Tensor], list[Tensor]]:

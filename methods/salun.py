@@ -47,8 +47,8 @@ class Config(ForgetConfig):
     lam: α, the weight of the retain loss."""
 
     part: Literal["full", "xattn", "noxattn"] = "full"
-    share: float = Field(0.5, gt=0, le=1)
-    mask_batches: int = Field(16, ge=1)
+    share: float = Field(default=0.5, gt=0, le=1)
+    mask_batches: int = Field(default=16, ge=1)
 
     @field_validator("weight_decay")
     @classmethod

@@ -44,9 +44,9 @@ class Config(TrainingConfig):
     forget_weight: λ. where: everywhere, or of the salient weights only those in self-attention (a UNet's)."""
 
     part: Literal["full", "xattn", "noxattn"] = "full"
-    share: float = Field(0.005, ge=0, le=1)
-    mask_batches: int = Field(10, ge=1)
-    forget_weight: float = Field(0.1, ge=0, allow_inf_nan=False)
+    share: float = Field(default=0.005, ge=0, le=1)
+    mask_batches: int = Field(default=10, ge=1)
+    forget_weight: float = Field(default=0.1, ge=0, allow_inf_nan=False)
     where: Literal["everywhere", "self_attention"] = "everywhere"
 
 

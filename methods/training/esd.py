@@ -21,10 +21,10 @@ class EsdConfig(LoopConfig):
     (None = the world's). drawn_by: the model as it is now, or the base. prompts: that hold the concept."""
 
     rate: float = Field(1e-4, gt=0, allow_inf_nan=False)
-    steps: int = Field(60, ge=1)
-    start_guidance: float = Field(3.0, ge=0, allow_inf_nan=False)
-    negative_guidance: float = Field(1.0, ge=0, allow_inf_nan=False)
-    sampling_steps: int | None = Field(None, ge=1)
+    steps: int = Field(default=60, ge=1)
+    start_guidance: float = Field(default=3.0, ge=0, allow_inf_nan=False)
+    negative_guidance: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    sampling_steps: int | None = Field(default=None, ge=1)
     drawn_by: Literal["current", "base"] = "current"
     prompts: Prompts = "training"
 
