@@ -30,7 +30,6 @@ from .running.plugins import check_libraries, plugin_modules
 from .scoring import Ask
 from .sheet import choose_columns, make_sheet
 from .store import Store, content_key
-from .tasks import Task
 from .time_limit import TimeIsUp, limit_time
 from .types import View
 
