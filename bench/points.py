@@ -215,11 +215,9 @@ class PointSaver:
         self.watch.check(f"at the point of step {step}")
         payload = delta_bytes(self.base, trainable_module(self.pipeline))
         changed = load(payload)
-        lost = [n for n, t in changed.items() if t.is_floating_point() and not torch.isfinite(t).all()]
-        if lost:
-            fault = FloatingPointError(
-                f"training diverged: {lost[0]} is not finite at the point of step {step}"
-            )
+        try:
+            check_finite(changed, f"at the point of step {step}")
+        except FloatingPointError as fault:
             self.watch.refuse(fault)
         delta = hashlib.sha256(payload).hexdigest()  # by content: equal weights share their images
         self.store.put("deltas", delta, payload)
@@ -240,6 +238,13 @@ class PointSaver:
 
     def manifest(self) -> Manifest:
         return Manifest(self.points, self.log)
+
+
+def check_finite(weights: Mapping[str, torch.Tensor], when: str) -> None:
+    """Raise FloatingPointError where one of some weights is not finite."""
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise FloatingPointError(f"training diverged: {name} is not finite {when}")
 
 
 def copy_weights(pipeline: Any) -> dict[str, torch.Tensor]:

@@ -19,7 +19,7 @@ from .environment import describe_environment
 from .errors import UserError
 from .generators import Generator, Sampling, denoiser_name, open_pipeline, trainable_module, weights_digest
 from .models.guard import guarded
-from .points import count_steps
+from .points import check_finite, count_steps
 from .progress import show_progress
 from .registry import builtin_registry
 from .sampling import Request, draw_batch, micro_batch
@@ -210,6 +210,7 @@ def _train(
     steps = int(getattr(config, "steps", 1))
     with count_steps(f"{title}: training", steps), guarded(pipeline, title, problem.seed):
         unlearn(pipeline, problem, config, save)
+    check_finite(trainable_module(pipeline).state_dict(), "at its end")
     return adapters, kept
 
 
