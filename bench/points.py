@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from .errors import UserError
 from .generators import (
     Generator,
     Sampling,
@@ -78,11 +79,16 @@ class Manifest:
 
 
 def clean_log(log: Mapping[str, Any]) -> dict[str, list[float | None]]:
-    """Return a training log fit for JSON: floats, None where not finite."""
-    return {
-        name: [float(v) if v is not None and math.isfinite(v) else None for v in column]
-        for name, column in log.items()
-    }
+    """Return a log as JSON: floats, None where not finite. Raises UserError on what is no column of numbers."""
+    try:
+        return {str(name): [_finite(value) for value in column] for name, column in log.items()}
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"save: log: must be columns of numbers: {error}") from None
+
+
+def _finite(value: Any) -> float | None:
+    number = math.nan if value is None else float(value)
+    return number if math.isfinite(number) else None
 
 
 @dataclass
