@@ -79,7 +79,7 @@ class Manifest:
 
 
 def clean_log(log: Mapping[str, Any]) -> dict[str, list[float | None]]:
-    """Return a log as JSON: floats, None where not finite. Raises UserError on what is no column of numbers."""
+    """Return a log as JSON: floats, None where not finite. Raises UserError on other than numbers."""
     try:
         return {str(name): [_finite(value) for value in column] for name, column in log.items()}
     except (TypeError, ValueError, AttributeError) as error:

@@ -50,7 +50,7 @@ class Cost(RecordPart):
     parameters: int
     delta_bytes: int | None
     distance: float | None = None
-    memory_of: Literal["process", "training"] = Field("process", json_schema_extra=LATER)
+    memory_of: Literal["process", "training"] = Field(default="process", json_schema_extra=LATER)
 
     def read(self, name: str) -> float | None:
         """Return a cost of training, None where it is not recorded: a whole process's memory is none."""
