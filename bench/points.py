@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from .errors import UserError
 from .generators import (
     Generator,
     Sampling,
@@ -78,11 +79,16 @@ class Manifest:
 
 
 def clean_log(log: Mapping[str, Any]) -> dict[str, list[float | None]]:
-    """Return a training log fit for JSON: floats, None where not finite."""
-    return {
-        name: [float(v) if v is not None and math.isfinite(v) else None for v in column]
-        for name, column in log.items()
-    }
+    """Return a log as JSON: floats, None where not finite. Raises UserError on other than numbers."""
+    try:
+        return {str(name): [_finite(value) for value in column] for name, column in log.items()}
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"save: log: must be columns of numbers: {error}") from None
+
+
+def _finite(value: Any) -> float | None:
+    number = math.nan if value is None else float(value)
+    return number if math.isfinite(number) else None
 
 
 @dataclass
@@ -215,11 +221,9 @@ class PointSaver:
         self.watch.check(f"at the point of step {step}")
         payload = delta_bytes(self.base, trainable_module(self.pipeline))
         changed = load(payload)
-        lost = [n for n, t in changed.items() if t.is_floating_point() and not torch.isfinite(t).all()]
-        if lost:
-            fault = FloatingPointError(
-                f"training diverged: {lost[0]} is not finite at the point of step {step}"
-            )
+        try:
+            check_finite(changed, f"at the point of step {step}")
+        except FloatingPointError as fault:
             self.watch.refuse(fault)
         delta = hashlib.sha256(payload).hexdigest()  # by content: equal weights share their images
         self.store.put("deltas", delta, payload)
@@ -240,6 +244,13 @@ class PointSaver:
 
     def manifest(self) -> Manifest:
         return Manifest(self.points, self.log)
+
+
+def check_finite(weights: Mapping[str, torch.Tensor], when: str) -> None:
+    """Raise FloatingPointError where one of some weights is not finite."""
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise FloatingPointError(f"training diverged: {name} is not finite {when}")
 
 
 def copy_weights(pipeline: Any) -> dict[str, torch.Tensor]:

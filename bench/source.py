@@ -44,7 +44,8 @@ def _origin(module: str) -> Path | None:
     parts = module.split(".")
     if parts[0] == ROOT:
         # this file is ROOT/bench/source.py: the packages of ROOT lie side by side
-        file, folders = None, (Path(__file__).resolve().parent.parent,)
+        file: Path | None = None
+        folders: tuple[Path, ...] = (Path(__file__).resolve().parent.parent,)
     else:
         file, folders = _places(parts[0])
     if len(parts) == 1:

@@ -23,7 +23,7 @@ from .measuring.training_images import TrainingImages, not_judged
 from .models.guard import guarded
 from .models.reading import count_cut, read_size
 from .objectives import Denoiser
-from .points import count_steps
+from .points import check_finite, count_steps
 from .progress import show_progress
 from .registry import builtin_registry
 from .sampling import Request, draw_whole, micro_batch
@@ -226,6 +226,7 @@ def _train(
     steps = int(getattr(config, "steps", 1))
     with count_steps(f"{title}: training", steps), guarded(pipeline, title, problem.seed):
         unlearn(pipeline, problem, config, save)
+    check_finite(trainable_module(pipeline).state_dict(), "at its end")
     return adapters, kept
 
 

@@ -19,6 +19,7 @@ import torch
 from ..time_limit import shielded
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGALRM", "SIGHUP")
+STREAMS = ("stdin", "stdout", "stderr", "excepthook")
 SDP = ("flash", "mem_efficient", "math", "cudnn")
 """Kernels of scaled dot-product attention that may be switched off one by one."""
 FLAGS = (
@@ -83,11 +84,13 @@ def _put_back(setting: Setting, value: Any) -> bool:
 
 
 def _python_settings() -> list[Setting]:
-    named = [
+    named = [_attribute(sys, name) for name in ("argv", "path", *STREAMS)]
+    named += [
         Setting("working folder", os.getcwd, os.chdir),
         Setting("environment", lambda: dict(os.environ), _write_environment),
         Setting("umask", _read_umask, os.umask),
-        Setting("module path", lambda: list(sys.path), lambda v: sys.path.__setitem__(slice(None), v)),
+        _list_setting("module path", sys.path),
+        _list_setting("arguments", sys.argv),
         Setting("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
         Setting("garbage collection", gc.isenabled, lambda v: gc.enable() if v else gc.disable()),
         Setting("warnings", lambda: list(warnings.filters), _write_warnings),
@@ -95,7 +98,6 @@ def _python_settings() -> list[Setting]:
         Setting("log level", lambda: logging.root.level, logging.root.setLevel),
         Setting("numpy errors", np.geterr, lambda v: np.seterr(**v)),
     ]
-    named += [_attribute(sys, name) for name in ("argv", "stdin", "stdout", "stderr", "excepthook")]
     if threading.current_thread() is threading.main_thread():
         numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
         named += [_signal_setting(number) for number in numbers]
@@ -131,6 +133,10 @@ def _torch_settings() -> list[Setting]:
 
 def _attribute(owner: Any, name: str) -> Setting:
     return Setting(name, lambda: getattr(owner, name), lambda value: setattr(owner, name, value))
+
+
+def _list_setting(name: str, place: list[str]) -> Setting:
+    return Setting(name, lambda: list(place), lambda value: place.__setitem__(slice(None), value))
 
 
 def _signal_setting(number: Any) -> Setting:

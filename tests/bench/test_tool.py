@@ -257,3 +257,26 @@ def test_a_method_that_does_not_work_on_a_pipeline_is_refused_before_anything_is
     [line] = capsys.readouterr().err.strip().splitlines()
     assert line.endswith("fmn: does not work on StableDiffusion3Pipeline; it works on: sd, sdxl")
     assert not out.exists()
+
+
+def _order(base: Path) -> Order:
+    return Order(str(base), "cat face", method="balanced", images=2, config=SMALL, steps=1, image_size=32)
+
+
+@pytest.mark.parametrize("what", ["hook", "text encoder", "nan"])
+def test_a_model_that_a_folder_would_not_hold_is_not_written(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def unlearn(pipeline: Any, problem: Any, config: Any, save: Any) -> None:
+        if what == "hook":
+            pipeline.unet.register_forward_hook(lambda module, given, found: None)
+        part = pipeline.text_encoder if what == "text encoder" else pipeline.unet
+        with torch.no_grad():
+            next(part.parameters()).mul_(float("nan") if what == "nan" else 1.5)
+        save(1, {"step": [1]})
+
+    monkeypatch.setattr("unlearnbench.methods.balanced.unlearn", unlearn)
+    expected = {"hook": "hooks", "text encoder": "text_encoder", "nan": "diverged"}[what]
+    with pytest.raises((UserError, FloatingPointError), match=expected):
+        unlearn_model(_order(base), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -95,7 +95,7 @@ REFUSED = {
     "raises": ('raise ValueError("boom")', "ValueError: boom"),
     "saves-nothing": ("pass", "saved no point"),
     "bad-step": ("save('last', {})", "TypeError"),
-    "bad-log": ("save(1, {'loss': ['high']})", "ValueError"),
+    "bad-log": ("save(1, {'loss': ['high']})", "save: log: must be columns"),
 }
 """Name -> (body, part of what the failed record says)."""
 
