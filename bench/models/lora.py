@@ -10,7 +10,7 @@ moves a scale into it.
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,7 +144,8 @@ def _check_arrived(pipeline: Any, path: Path, lora: str) -> None:
 def _layers(pipeline: Any) -> Iterator[_Pair]:
     """Yield what each adapted layer of a pipeline's networks adds; nothing for one that is switched off."""
     for network in pipeline.components.values():
-        for layer in network.modules() if isinstance(network, torch.nn.Module) else ():
+        layers: Iterable[Any] = network.modules() if isinstance(network, torch.nn.Module) else ()
+        for layer in layers:
             adapters = getattr(layer, "lora_A", None)
             if not isinstance(adapters, torch.nn.ModuleDict) or getattr(layer, "disable_adapters", False):
                 continue
