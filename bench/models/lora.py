@@ -150,7 +150,8 @@ def _layers(pipeline: Any) -> Iterator[_Pair]:
             if not isinstance(adapters, torch.nn.ModuleDict) or getattr(layer, "disable_adapters", False):
                 continue
             for name in set(adapters) & set(layer.active_adapters):
-                yield _Pair(adapters[name].weight, layer.lora_B[name].weight, float(layer.scaling[name]))
+                down, up = layer.lora_A[name].weight, layer.lora_B[name].weight
+                yield _Pair(down, up, float(layer.scaling[name]))
 
 
 def _read_pairs(path: Path) -> list[_Pair]:
