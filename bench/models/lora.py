@@ -10,7 +10,7 @@ moves a scale into it.
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,12 +144,14 @@ def _check_arrived(pipeline: Any, path: Path, lora: str) -> None:
 def _layers(pipeline: Any) -> Iterator[_Pair]:
     """Yield what each adapted layer of a pipeline's networks adds; nothing for one that is switched off."""
     for network in pipeline.components.values():
-        for layer in network.modules() if isinstance(network, torch.nn.Module) else ():
+        layers: Iterable[Any] = network.modules() if isinstance(network, torch.nn.Module) else ()
+        for layer in layers:
             adapters = getattr(layer, "lora_A", None)
             if not isinstance(adapters, torch.nn.ModuleDict) or getattr(layer, "disable_adapters", False):
                 continue
             for name in set(adapters) & set(layer.active_adapters):
-                yield _Pair(adapters[name].weight, layer.lora_B[name].weight, float(layer.scaling[name]))
+                down, up = layer.lora_A[name].weight, layer.lora_B[name].weight
+                yield _Pair(down, up, float(layer.scaling[name]))
 
 
 def _read_pairs(path: Path) -> list[_Pair]:

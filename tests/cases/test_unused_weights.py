@@ -152,10 +152,6 @@ REFUSED: dict[str, tuple[Change, str]] = {
         lambda f: _edit_json(f / "unet/config.json", quantization_config={"quant_method": "bitsandbytes"}),
         "quantization_config: quantised weights",
     ),
-    "a lora beside the pipeline": (
-        lambda f: save_file({"a": torch.zeros(1)}, f / "pytorch_lora_weights.safetensors"),
-        "holds a pipeline and a LoRA",
-    ),
     "unet a link to nothing": (
         lambda f: ((f / UNET).unlink(), (f / UNET).symlink_to("/nowhere"))[0],
         "unet",
