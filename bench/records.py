@@ -69,7 +69,7 @@ class PointInfo(RecordPart):
     note: str | None = None
     shown: bool = False
     unscored: str | None = None
-    failed_images: int = Field(0, ge=0, json_schema_extra=LATER)
+    failed_images: int = Field(default=0, ge=0, json_schema_extra=LATER)
 
     @model_validator(mode="before")
     @classmethod
@@ -110,7 +110,7 @@ class Record(RecordPart):
     points: list[PointInfo]
     log: dict[str, list[float | None]]  # training curves: column -> one entry a step
     items_sha256: str | None  # of the canonical item rows
-    training_images: TrainingImages | None = Field(None, json_schema_extra=LATER)
+    training_images: TrainingImages | None = Field(default=None, json_schema_extra=LATER)
     sheet: list[str] = Field(default_factory=list)  # prompts on the contact sheet, column by column
     created: str
     seconds: float

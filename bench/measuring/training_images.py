@@ -31,8 +31,8 @@ class TrainingImages(RecordPart):
 
     forget: int = Field(ge=0)
     retain: int = Field(ge=0)
-    forget_shown: float | None = Field(None, ge=0, le=1)
-    retain_shown: float | None = Field(None, ge=0, le=1)
+    forget_shown: float | None = Field(default=None, ge=0, le=1)
+    retain_shown: float | None = Field(default=None, ge=0, le=1)
     reason: str = ""
 
     def describe(self) -> list[str]:
