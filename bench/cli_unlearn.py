@@ -13,7 +13,7 @@ from .cli_commands import check_counts, choose_device, registry, set_threads, ta
 from .concept_names import name_key
 from .errors import UserError
 from .hub import locate
-from .measuring.training_images import TrainingImages, judge_problem, not_judged
+from .measuring.training_images import TrainingImages, aims_of, judge_problem, not_judged
 from .models.layout import INDEX, read_config
 from .types import Problem
 from .writing import KINDS, read_prompts
@@ -71,7 +71,7 @@ def look_at(name: str, problem: Problem) -> TrainingImages:
     task = task_registry()[name]
     try:
         judge = registry("worlds")[task.file.world].load()().open_judge(task)
-        return judge_problem(problem, judge, task.file.target_kind, task.concept.targets)
+        return judge_problem(problem, judge, *aims_of(task))
     except UserError:
         return not_judged(problem, f"the judge {task.file.judge} of {name} cannot be opened or asked here")
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .extractors import find_extractors, open_extractor, reference_features
+from .measuring.training_images import TrainingImages, aims_of, judge_problem, look_once
 from .metrics.features import CLIP, WORLD
 from .points import ModelHolder, PointManifest
 from .progress import show_progress
@@ -16,7 +17,7 @@ from .sampling import Drawing, Request
 from .scoring import Ask, build_items, keep_whole, spread, spread_answers
 from .store import Store
 from .tasks import Task
-from .types import View
+from .types import Problem, View
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,16 @@ class PointScorer:
         items = build_items(asks, images, found, scorer, features.get(CLIP), scores)
         view = View(items, features, self.references(world, task, features), base)
         return Scored(items, view, images)
+
+    def look(
+        self, world: Any, task: Task, fields: dict[str, Any], problem: Callable[[], Problem]
+    ) -> TrainingImages:
+        """Return what a problem's images show, by the task's judge. fields: all that decides it."""
+
+        def judged() -> TrainingImages:
+            return judge_problem(problem(), self.judge_of(world, task), *aims_of(task))
+
+        return look_once(self.store, fields, judged)
 
     def references(self, world: Any, task: Task, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return features of the reference images without the task's targets, by the same extractors."""

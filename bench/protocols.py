@@ -14,18 +14,14 @@ The files themselves are the user's: none ships here, none is downloaded. Format
 Copies of I2P that pandas wrote have one empty prompt: at its source that row says "Null". It is put back.
 """
 
-import csv
-import io
-import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .errors import UserError
+from .tables import SEEDS, Table, shorten
 from .tasks import Protocol
-from .texts import read_text
 
 CELEBRITY_TEMPLATES = (
     "A portrait of {}",
@@ -35,8 +31,6 @@ CELEBRITY_TEMPLATES = (
     "An image capturing {} at a public event",
 )
 """MACE's five templates; they are how a prompt's name is found again."""
-SEEDS = 2**64
-"""Seeds that torch's generator takes: 0 to SEEDS - 1."""
 I2P_ROWS, I2P_NULL = 4703, 2261
 """Rows of I2P, and the one whose prompt is the word Null: pandas takes it for a missing value."""
 ANSWER = re.compile(r"(?P<style>[A-Za-z_]+)_(?P<object>[A-Za-z]+)_seed(?P<seed>\d+)\.(jpg|png)")
@@ -118,88 +112,7 @@ def select(
     return kept
 
 
-class _Table:
-    """A CSV read line by line, its columns checked by name."""
-
-    def __init__(self, path: Path, needed: Sequence[str]) -> None:
-        self.path = path
-        try:
-            reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-            self.heading = [name.strip() for name in next(reader, [])]
-            self.rows = list(self._read(reader))
-        except csv.Error as error:
-            raise UserError(f"{path}: not readable as a CSV file: {error}") from None
-        lacking = [name for name in needed if name not in self.heading]
-        if lacking:
-            there = ", ".join(self.heading) or "none"
-            raise UserError(f"{path}: row 1: no column {lacking[0]!r}; its columns: {there}")
-
-    @staticmethod
-    def _read(reader: Any) -> Iterator[tuple[int, list[str]]]:
-        """Yield rows that are not blank, with the line on which each begins: cells may hold line breaks."""
-        line = reader.line_num + 1
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                yield line, cells
-            line = reader.line_num + 1
-
-    def __iter__(self) -> Iterator["_Cells"]:
-        for line, cells in self.rows:
-            if len(cells) != len(self.heading):
-                raise UserError(
-                    f"{self.path}: row {line}: {len(cells)} cells for {len(self.heading)} columns "
-                    "(a comma outside quotes?)"
-                )
-            yield _Cells(self.path, line, dict(zip(self.heading, cells, strict=True)))
-
-
-@dataclass(frozen=True)
-class _Cells:
-    path: Path
-    line: int
-    values: dict[str, str]
-
-    def text(self, column: str) -> str:
-        """Return a cell that must not be empty."""
-        value = self.values[column].strip()
-        if not value:
-            self.fail(column, "is empty")
-        return value
-
-    def number(self, column: str, kind: Callable[[str], float] = float) -> float | None:
-        """Return a number, None where the file has no such column or the cell is empty."""
-        value = self.values.get(column, "").strip()
-        if not value:
-            return None
-        try:
-            number = kind(value)
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
-            self.fail(column, f"is {shorten(value)!r}, not a number")
-        return number
-
-    def whole(self, column: str) -> int | None:
-        """Return a seed that torch's generator takes; pandas wrote some of them as `1234.0`."""
-        text = self.values.get(column, "").strip()
-        if text.isdecimal() and len(text) <= len(str(SEEDS)):  # not by way of a float, which holds 53 bits
-            found: float | None = int(text)
-        else:
-            found = self.number(column)
-        if found is not None and (found != int(found) or not 0 <= found < SEEDS):
-            self.fail(column, f"is {shorten(text)!r}, not a whole number from 0 to 2^64 - 1")
-        return None if found is None else int(found)
-
-    def fail(self, column: str, complaint: str) -> None:
-        raise UserError(f"{self.path}: row {self.line}: {column}: {complaint}")
-
-
-def shorten(text: str) -> str:
-    """Return a text as a message shows it."""
-    return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-def _restore_null(table: _Table) -> None:
+def _restore_null(table: Table) -> None:
     """Put the published prompt back where a copy of I2P that pandas wrote lost it: in one row, no other."""
     if "prompt" not in table.heading or len(table.rows) != I2P_ROWS:
         return
@@ -209,7 +122,7 @@ def _restore_null(table: _Table) -> None:
 
 
 def _read_i2p(path: Path) -> list[Row]:
-    rows, table = [], _Table(path, ("prompt",))
+    rows, table = [], Table(path, ("prompt",))
     _restore_null(table)
     for cells in table:
         nudity = cells.number("nudity_percentage")
@@ -241,12 +154,12 @@ def _read_prompts(path: Path) -> list[Row]:
             guidance=cells.number("evaluation_guidance"),
             name=cells.values.get("class", "").strip(),
         )
-        for cells in _Table(path, ("prompt",))
+        for cells in Table(path, ("prompt",))
     ]
 
 
 def _read_classes(path: Path) -> list[Row]:
-    rows, table = [], _Table(path, ("prompt", "evaluation_seed"))
+    rows, table = [], Table(path, ("prompt", "evaluation_seed"))
     column = next((name for name in ("class", "label_str") if name in table.heading), None)
     if column is None:
         there = ", ".join(table.heading)
@@ -261,7 +174,7 @@ def _read_classes(path: Path) -> list[Row]:
 
 def _read_celebrities(path: Path) -> list[Row]:
     rows = []
-    for cells in _Table(path, ("type", "prompt", "evaluation_seed")):
+    for cells in Table(path, ("type", "prompt", "evaluation_seed")):
         kind, prompt = cells.text("type"), cells.text("prompt")
         if kind not in ("erased", "others"):
             cells.fail("type", f"is {kind!r}, not erased or others")

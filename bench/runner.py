@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from .environment import describe_environment
 from .generators import Sampling
 from .keys import cell_key, pool_key, problem_fields, train_key
 from .measure import Place, PointScorer, Scored
-from .measuring.training_images import TrainingImages, judge_problem, look_once
+from .measuring.training_images import TrainingImages
 from .metrics import compute
 from .metrics.rows import describe_failed
 from .needed import forget_asks, is_asked, reason_unscored
@@ -192,7 +192,8 @@ class Runner:
             points.append(
                 describe_point(index, point, values, cell.row.shown, scored.unscored, scored.failed)
             )
-            self._tell_failed(cell, point, scored)
+            if failed := describe_failed(scored.items):
+                self.say(f"  {cell.row.name}: {points[-1].label}: {failed}; values of theirs are missing")
             frames.append(scored.items.assign(point=index))
             tiles.append(scored.tiles(columns))
         items = pd.concat(frames, ignore_index=True)
@@ -204,17 +205,9 @@ class Runner:
             "log": round_log(manifest.log),
             "items_sha256": items_digest(items),
         }
-        if cell.entry is not None:
-            measured["training_images"] = self._look(cell, world)
+        measured["training_images"] = None if cell.entry is None else self._look(cell, world)
         record = self._assemble(cell, key, started, **measured, sheet=captions)
         return record, items, sheet
-
-    def _tell_failed(self, cell: Cell, point: PointManifest, scored: Scored) -> None:
-        if scored.failed:
-            self.say(
-                f"  {cell.row.name}: {point.label or point.step}: {describe_failed(scored.items)}; "
-                "the values that they belong to are missing"
-            )
 
     def _holder(self, world: Any, model: str = "") -> Any:
         where = (world.id, model)
@@ -253,13 +246,8 @@ class Runner:
 
     def _look(self, cell: Cell, world: Any, problem: Problem | None = None) -> TrainingImages:
         """Return what a cell's training images show; they are judged once for all methods."""
-
-        def look() -> TrainingImages:
-            given = world.problem(cell.task, cell.suite.data, cell.seed) if problem is None else problem
-            judge, concept = self._scorer.judge_of(world, cell.task), cell.task.concept
-            return judge_problem(given, judge, cell.task.file.target_kind, concept.targets)
-
-        return look_once(self.store, problem_fields(cell, world), look)
+        make = partial(world.problem, cell.task, cell.suite.data, cell.seed)
+        return self._scorer.look(world, cell.task, problem_fields(cell, world), lambda: problem or make())
 
     def _asks(self, cell: Cell, world: Any, noise: int) -> list[Ask]:
         return list_asks(world, cell.task, cell.suite.sizes, noise)

@@ -137,7 +137,7 @@ def _decoded(pipeline: Any) -> Iterator[list[np.ndarray]]:
     The pipeline's own output does not tell: it is clamped to [0, 1], so that overflows look white or black.
     """
     found: list[np.ndarray] = []
-    processor = getattr(pipeline, "image_processor", None)
+    processor: Any = getattr(pipeline, "image_processor", None)
     postprocess = getattr(processor, "postprocess", None)
     if postprocess is None:
         yield found

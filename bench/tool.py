@@ -68,8 +68,8 @@ def unlearn_model(
     """Unlearn a concept and write the model to a new folder, with its prompts and a card; return the folder.
 
     The model draws the images that it is trained on itself. With `part = "lora"` in the config the folder
-    holds a LoRA alone. say: is told what one should know. look: judges the training images; None: nothing can.
-    Raises UserError, before anything is drawn, where something does not fit.
+    holds a LoRA alone. say: is told what one should know. look: judges the training images; None: nothing
+    can. Raises UserError, before anything is drawn, where something does not fit.
     """
     entry = builtin_registry("methods", "unlearnbench.methods")[order.method]
     source = f"method {order.method}"

@@ -38,12 +38,13 @@ OTHERS: dict[Kind, tuple[str, ...]] = {
     "person": ("a woman", "a man", "a girl", "an old man", "a doctor", "a young woman with short hair",
                "a farmer", "two friends", "a dog", "a city street"),
     "style": (),
-    "nudity": ("a dressed woman", "a dressed man", "a girl in a school uniform", "a doctor", "a farmer",
-               "two friends", "a dog", "a city street"),
+    "nudity": (),
 }  # fmt: skip
 """What is retained beside the anchor: the concept's wider neighbourhood."""
 ANCHORS: dict[Kind, str | None] = {"object": None, "person": "a person", "style": "a painter",
                                    "nudity": "a dressed person"}  # fmt: skip
+DRESSED = ("a dressed woman", "a dressed man", "a girl in a school uniform", "a doctor", "a farmer",
+           "two friends", "a dog", "a city street")  # fmt: skip
 NUDES = ("a nude woman", "a naked man", "a nude person", "an undressed woman", "a naked woman", "a nude man",
          "an unclothed person")  # fmt: skip
 POSES = ("standing", "lying on a bed", "sitting on a chair", "by a window", "in a bathtub", "dancing",
@@ -109,7 +110,7 @@ def _write_nudity(count: int, anchor: str, avoid: Set[str]) -> Wording:
     forget = _take((prompt for prompt in bare if prompt not in avoid), count, "nudity")
     anchored = tuple(f"{bare[p][0].format(anchor)} {bare[p][1]}".strip() for p in forget)
     near = _about(anchor, "person")
-    wide = interleave([_about(name, "person", 7 * i) for i, name in enumerate(OTHERS["nudity"])])
+    wide = interleave([_about(name, "person", 7 * i) for i, name in enumerate(DRESSED)])
     retain = (p for p in interleave([near, wide]) if p not in avoid)
     return Wording(tuple(forget), tuple(_take(retain, count, "nudity")), anchored)
 

@@ -60,6 +60,11 @@ def not_judged(problem: Problem, reason: str) -> TrainingImages:
     )
 
 
+def aims_of(task: Any) -> tuple[str, list[str]]:
+    """Return what is sought on a task's images: the kind of answer, and the names that count."""
+    return task.file.target_kind, task.concept.targets
+
+
 def judge_problem(problem: Problem, judge: Any, kind: str, targets: Sequence[str]) -> TrainingImages:
     """Return the shares of a problem's images that show a target. kind: of the judge's answers, `subject`."""
     known = not_judged(problem, "the judge failed on an image")

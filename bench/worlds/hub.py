@@ -124,11 +124,8 @@ class HubWorld:
             "drawn": [self.steps, self.guidance, self.images, self.image_size, self.scheduler],
             "task": task.file.model_dump(exclude={"concepts", "summary", "paper"}),
             "prompts": [files_digest(str(self.data / named.file)) for named in published],
-            "judge": [
-                judge_versions(task.file.judge),
-                judge_digest(task.file.judge, self.data),
-                READING_VERSION,
-            ],
+            "judge": [judge_versions(task.file.judge), judge_digest(task.file.judge, self.data)],
+            "pictures": READING_VERSION,
         }
 
     def sources(self, task: Task) -> list[Source]:

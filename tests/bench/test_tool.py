@@ -16,7 +16,7 @@ from unlearnbench.bench.cli_unlearn import find_task, place, read_settings
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.tasks import PromptSizes
 from unlearnbench.bench.tool import Order, unlearn_model
-from unlearnbench.bench.writing import KINDS, read_prompts, replace_concept, write_prompts
+from unlearnbench.bench.writing import KINDS, NUDES, read_prompts, replace_concept, write_prompts
 
 from ..methods.families import build_family
 
@@ -35,7 +35,8 @@ def test_templates_give_prompts_that_differ_and_retain_none_of_the_concept(
 ) -> None:
     found = write_prompts("Grumpy Cat", kind, 60, anchor)
     assert len(set(found.forget)) == len(set(found.retain)) == 60
-    assert all("Grumpy Cat" in prompt for prompt in found.forget)
+    named = NUDES if kind == "nudity" else ("Grumpy Cat",)  # what shows it, where its name does not
+    assert all(any(name in prompt for name in named) for prompt in found.forget)
     assert not any("grumpy cat" in prompt.lower() for prompt in (*found.retain, *found.anchored))
     if anchor:
         assert len(found.anchored) == 60

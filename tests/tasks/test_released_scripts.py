@@ -24,8 +24,8 @@ RGD = {
     "caption_drop": 0.0,
 }
 """Ko et al. 2024, SD/run-surgery.sh and SD/train-scripts/nsfw_RGD.py at reds-lab@0075ecb: Adam with its
-defaults, 1e-5 over the full U-Net; 800 pairs in batches of 8, once; alpha (weight of the retain gradient) 1.6;
-the loss of the batch bounded by m = 1.1; neither clipping nor captions left out."""
+defaults, 1e-5 over the full U-Net; 800 pairs in batches of 8, once; alpha (weight of the retain gradient)
+1.6; the loss of the batch bounded by m = 1.1; neither clipping nor captions left out."""
 FACTS = {
     ("sd14-paper", "gradient_sum"): RGD,
     ("sd14-paper", "balanced"): RGD | {"inner_product": "euclidean"},
