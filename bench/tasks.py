@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
@@ -45,9 +45,9 @@ class Protocol(BaseModel):
     kind: str
     file: str
     source: str = ""
-    nudity_above: float | None = None
+    nudity_above: float | None = Field(default=None, ge=0, le=100)
     category: str = ""
-    images: int = Field(default=0, ge=0)
+    images: int = Field(default=0, ge=0, le=MOST_PROMPTS)
     rows: int | None = Field(default=None, ge=1)
     licence: str = ""
 
@@ -76,7 +76,7 @@ class Crossed(BaseModel):
     kind: Literal["subject", "style"]
     names: list[str] = Field(min_length=1)
     template: str
-    seeds: list[int] = Field(min_length=1)
+    seeds: list[Annotated[int, Field(ge=0, le=2**63 - 1)]] = Field(min_length=1)
     called: dict[str, str] = {}
 
 
@@ -93,11 +93,11 @@ class TaskFile(BaseModel):
     model_config = STRICT
     family: str
     world: str
-    version: int
+    version: int = Field(ge=1)
     summary: str
     paper: str = ""
     judge: str
-    target_kind: str
+    target_kind: Literal["subject", "style"]
     also: list[str] = []
     names: list[str] = []
     templates: list[str] = []

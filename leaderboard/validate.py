@@ -12,6 +12,7 @@ from typing import Any, Literal
 import pandas as pd
 from PIL import Image
 
+from ..bench.checking.stated import complain_of_statements
 from ..bench.config import build
 from ..bench.errors import UserError
 from ..bench.expected import Expected, complain_of_coverage, guess_sizes, noise_of
@@ -62,7 +63,12 @@ def validate(path: Path, known: Known) -> list[Check]:
     except UserError as error:
         return [Check("files", "failed", str(error))]
     record = entry.record
-    checks = [_conclude("files", chain(_complain_of_gaps(record), complain_of_metrics(record)))]
+    checks = [
+        _conclude(
+            "files",
+            chain(_complain_of_gaps(record), complain_of_statements(record), complain_of_metrics(record)),
+        )
+    ]
     checks.append(_conclude("names", chain(_complain_of_names(record), _complain_of_places(record))))
     if checks[-1].state == "failed":
         return checks
