@@ -1,6 +1,8 @@
 """The command line: joins registries, runner and leaderboard; nothing else does."""
 
 import argparse
+import contextlib
+import io
 import signal
 import sys
 import threading
@@ -16,6 +18,9 @@ from .time_limit import check_limit
 USAGE_ERROR = 2
 RESUMED = ("run", "evaluate", "check", "rerun", "pretrain", "label", "pack")
 """Commands that keep what they did: called again they go on."""
+JUDGING = ("check", "rerun")
+"""Subcommands whose statuses 1 and 2 are verdicts: a mistake in their options is NOT_JUDGED."""
+NOT_JUDGED = 3
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -143,6 +148,11 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument("--task", required=True, help="family/concept[@world]")
     evaluate.add_argument("--name", help="its name on the leaderboard (default: the first model's)")
     evaluate.add_argument("--seed", type=int, default=0, help="number of the training run (default 0)")
+    sizes = evaluate.add_mutually_exclusive_group()
+    sizes.add_argument(
+        "--like", type=Path, metavar="RECORD", help="as many prompts and the noise of a record"
+    )
+    sizes.add_argument("--policy", help="as many prompts as a policy of `check` says: a baseline for it")
     _add_places(evaluate, "--base-model")
     _add_output(evaluate)
     _add_time_limit(evaluate)
@@ -263,9 +273,25 @@ def _listen() -> None:
         signal.signal(signal.SIGTERM, end)
 
 
+def _read_or_exit(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return parsed options; a mistake in those of JUDGING ends the process with one line and status 3."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] not in [[name] for name in JUDGING]:
+        return read_options(arguments)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return read_options(arguments)
+    except SystemExit as end:
+        if end.code != USAGE_ERROR:
+            raise
+        print(said.getvalue().strip().rpartition("\n")[2], file=sys.stderr)
+        raise SystemExit(NOT_JUDGED) from None
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; a user's mistake is one line on stderr and status 2."""
-    options = read_options(arguments)
+    options = _read_or_exit(arguments)
     try:
         _listen()
         check_limit(getattr(options, "cell_timeout", None))

@@ -4,10 +4,27 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .cli_commands import finish, make_runner, registry, task_registry
+from .cli_commands import check_options_seeds, finish, make_runner, registry, task_registry
 from .errors import UserError
 from .stats.frontier import MAX_POINTS
-from .tasks import complete_name
+from .tasks import PromptSizes, Task, complete_name
+
+
+def _read_sizes(options: argparse.Namespace, task: Task, world: Any) -> tuple[PromptSizes, int]:
+    """Return numbers of prompts and the seed of the noise: a policy's, a record's, or the default."""
+    if options.policy:
+        from ..leaderboard.policy import read_policy
+
+        return read_policy(options.policy).sizes, 0
+    if not options.like:
+        return PromptSizes(), 0
+    from ..leaderboard.load import load_one
+    from .expected import find_sizes, noise_of
+
+    entry = load_one(options.like)
+    if entry.record.task.id != task.id:
+        raise UserError(f"--like {options.like}: is of {entry.record.task.id}, not of {task.id}")
+    return find_sizes(entry.record, entry.items, task, world, str(options.like)), noise_of(entry.record)
 
 
 def evaluate_models(options: argparse.Namespace) -> int:
@@ -16,6 +33,7 @@ def evaluate_models(options: argparse.Namespace) -> int:
     from .outside import check_there, name_models
     from .plan import REFERENCES, Cell, MethodRow, Suite
 
+    check_options_seeds("--seed", [options.seed])
     task = task_registry(options.world_folder)[complete_name(options.task)]
     models = tuple(options.points or [options.model])
     if len(models) > MAX_POINTS:
@@ -30,10 +48,11 @@ def evaluate_models(options: argparse.Namespace) -> int:
     folder = options.out or Path("runs") / "evaluate"
     runner = make_runner(options, folder, {task.file.world})
     config = {"points": names} if options.points else {"model": names[0]}
-    row = MethodRow(name=name, config=config)
-    suite = Suite(name="evaluate", tasks=[task.id], methods=[MethodRow(name="none"), row])
+    sizes, noise = _read_sizes(options, task, runner.worlds[task.file.world])
+    none, row = MethodRow(name="none", noise=noise), MethodRow(name=name, config=config, noise=noise)
+    suite = Suite(name="evaluate", tasks=[task.id], methods=[none, row], sizes=sizes)
     cells = [
-        Cell(suite, task, MethodRow(name="none"), None, 0),
+        Cell(suite, task, none, None, 0),
         Cell(suite, task, row, None, options.seed, models),
     ]
     _refuse_another(runner, cells[1])

@@ -5,9 +5,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from .choice import Choice, read_choice, rows_of
 from .config import STRICT, apply_preset, build, read_toml
@@ -23,6 +23,12 @@ REFERENCES = ("none", RETRAIN)
 """Models that the world supplies; they stand in the method column and no unlearning method made them."""
 
 
+MOST_SEEDS, MOST_STEPS = 1_000, 10**9
+MOST_SEED = 2**32 - 1
+Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
+"""Of a training run or of evaluation noise."""
+
+
 class MethodRow(BaseModel):
     """One method with the configuration that it runs with.
 
@@ -35,12 +41,17 @@ class MethodRow(BaseModel):
     """
 
     model_config = STRICT
-    name: str
+    name: str = Field(min_length=1)
     config: dict[str, Any] = {}
-    noise: int = 0
-    shown: int | None = None
-    tuned: int = Field(default=0, ge=0)
-    seeds: list[int] = []
+    noise: Seed = 0
+    shown: int | None = Field(default=None, ge=0, le=MOST_STEPS)
+    tuned: int = Field(default=0, ge=0, le=100)
+    seeds: list[Seed] = Field(default=[], max_length=MOST_SEEDS)
+
+    @field_validator("seeds")
+    @classmethod
+    def _once(cls, seeds: list[int]) -> list[int]:
+        return check_seeds(seeds)
 
     @field_validator("config")
     @classmethod
@@ -71,13 +82,36 @@ class Suite(BaseModel):
     summary: str = ""
     tasks: list[str] = Field(min_length=1)
     methods: list[MethodRow] = Field(min_length=1)
-    seeds: list[int] = [0]
+    seeds: list[Seed] = Field(default=[0], min_length=1, max_length=MOST_SEEDS)
     data: Literal["diverse", "narrow"] = "diverse"
     sizes: PromptSizes = PromptSizes()
     unscored_below: float = Field(default=0.0, ge=0.0, lt=1.0)
     choice: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9-]*\.json$")
     choice_sha256: str | None = Field(default=None, exclude=True)
     anchors: dict[str, str] = {}
+
+    @field_validator("seeds")
+    @classmethod
+    def _once(cls, seeds: list[int]) -> list[int]:
+        return check_seeds(seeds)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for field, names in (
+            ("tasks", self.tasks),
+            ("methods", [row.model_dump_json() for row in self.methods]),
+        ):
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                raise ValueError(f"{field}: {twice:.80} stands twice")
+        return self
+
+
+def check_seeds(seeds: list[int]) -> list[int]:
+    """Return seeds of which each stands once; raises ValueError on another list."""
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"a seed stands twice in {seeds}: its run would be counted twice")
+    return seeds
 
 
 @dataclass(frozen=True)

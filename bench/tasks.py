@@ -46,9 +46,9 @@ class Protocol(BaseModel):
     kind: str
     file: str
     source: str = ""
-    nudity_above: float | None = None
+    nudity_above: float | None = Field(default=None, ge=0, le=100)
     category: str = ""
-    images: int = Field(default=0, ge=0)
+    images: int = Field(default=0, ge=0, le=MOST_PROMPTS)
     rows: int | None = Field(default=None, ge=1)
     licence: str = ""
 
@@ -94,11 +94,11 @@ class TaskFile(BaseModel):
     model_config = STRICT
     family: str
     world: str
-    version: int
+    version: int = Field(ge=1)
     summary: str
     paper: str = ""
     judge: str
-    target_kind: str
+    target_kind: Literal["subject", "style"]
     also: list[str] = []
     names: list[str] = []
     templates: list[str] = []

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from ..bench.checking.stated import complain_of_statements
 from ..bench.config import build
 from ..bench.errors import UserError
 from ..bench.expected import Expected, complain_of_coverage, guess_sizes, noise_of
@@ -62,7 +63,8 @@ def validate(path: Path, known: Known) -> list[Check]:
     except UserError as error:
         return [Check("files", "failed", str(error))]
     record = entry.record
-    checks = [_conclude("files", chain(_complain_of_gaps(record), complain_of_metrics(record)))]
+    stated = chain(_complain_of_gaps(record), complain_of_statements(record), complain_of_metrics(record))
+    checks = [_conclude("files", stated)]
     checks += _check_binding(path, record)
     checks.append(_conclude("names", chain(_complain_of_names(record), _complain_of_places(record))))
     if checks[-1].state == "failed":

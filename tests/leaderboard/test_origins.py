@@ -17,7 +17,7 @@ EMOJI = Path(__file__).parents[2] / "results" / "emoji"
 
 
 def _foreign(folder: Path, methods: dict[str, str], tasks: Sequence[str], **changes: Any) -> None:
-    """Write published records as if somebody had measured them anew. methods: published name -> its own."""
+    """Write published records as if somebody had measured them. methods: published name -> its own."""
     for path in list_records(EMOJI):
         task, method, _, seed = path.stem.split(".")
         if method in methods and task.removesuffix("-emoji") in tasks:
@@ -49,7 +49,7 @@ def published() -> dict[str, Any]:
 
 
 def test_added_records_change_no_published_row(tmp_path: Path, published: dict[str, Any]) -> None:
-    """Of another suite, of the same suite in another folder, and rows of two concepts, controls among them."""
+    """Write published records as if somebody had measured them; methods: published name -> its own."""
     tasks = sorted({path.stem.split(".")[0].removesuffix("-emoji") for path in list_records(EMOJI)})[:2]
     _foreign(tmp_path / "a", {"anchor_balanced": "anchor_balanced"}, tasks, suite="mine")
     _foreign(tmp_path / "b", {"anchor_sum": "anchor_sum", "finetune": "finetune"}, tasks)
