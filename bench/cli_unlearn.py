@@ -11,6 +11,7 @@ from typing import Any
 from .card import write_command
 from .cli_commands import check_counts, choose_device, registry, set_threads, task_registry
 from .errors import UserError
+from .files import check_new_folder
 from .hub import locate
 from .writing import KINDS, read_prompts
 
@@ -29,6 +30,7 @@ def unlearn_concept(options: argparse.Namespace) -> int:
 
     if options.kind not in KINDS:
         raise UserError(f"--kind {options.kind}: choose one of {', '.join(KINDS)}")
+    check_new_folder(options.out)
     check_counts(options, "images", "sampling_steps", "image_size", "lora")
     config = read_settings(options.set or [])
     if options.lora is not None:

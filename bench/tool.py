@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from .adapters import has_lora
 from .card import write_card
 from .config import build
 from .environment import describe_environment
 from .errors import UserError
+from .files import check_new_folder, check_space, replace_folder
 from .generators import Generator, Sampling, denoiser_name, open_pipeline, trainable_module, weights_digest
 from .points import count_steps
 from .progress import show_progress
@@ -60,14 +62,14 @@ def unlearn_model(
     """
     entry = builtin_registry("methods", "unlearnbench.methods")[order.method]
     config = build(entry.load_config(), order.config, f"method {order.method}")
-    if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
-        raise UserError(f"{out}: there is something already; name a new folder")
+    check_new_folder(out)
     wording = _word(order)
     if "anchor" in entry.needs and not wording.anchored:
         raise UserError(
             f"{order.method}: needs an anchor; give --anchor, and the concept's name in every prompt"
         )
     pipeline = open_pipeline(order.model, device)
+    check_space(out.parent, _count_bytes(pipeline))
     before = weights_digest(pipeline)
     sampling = _sampling(pipeline, order)
     with _hushed():
@@ -77,9 +79,23 @@ def unlearn_model(
             say(f"{cut} of {total} prompts are longer than the model reads: their ends are cut off")
         problem = _make_problem(pipeline, sampling, wording, order)
         adapters, log = _train(pipeline, entry.load(), problem, config, order.method)
-    _save(pipeline, adapters, out)
-    _write_beside(out, order, wording, sampling, config, log, (before, weights_digest(pipeline)), device)
+    digests = before, weights_digest(pipeline)
+
+    def write(scratch: Path) -> None:
+        try:
+            _save(pipeline, adapters, scratch)
+        except SafetensorError as error:  # what it says of a full disk
+            raise UserError(f"{out}: cannot be written: {error}") from None
+        _write_beside(scratch, order, wording, sampling, config, log, digests, device)
+
+    replace_folder(out, write)
     return out
+
+
+def _count_bytes(pipeline: Any) -> int:
+    """Return the bytes that a pipeline's weights take when they are saved; a LoRA takes less."""
+    modules = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    return sum(p.numel() * p.element_size() for part in modules for p in part.state_dict().values())
 
 
 def _word(order: Order) -> Wording:
