@@ -12,6 +12,7 @@ from .card import write_command
 from .cli_commands import check_counts, choose_device, registry, set_threads, task_registry
 from .concept_names import name_key
 from .errors import UserError
+from .files import check_new_folder
 from .hub import locate
 from .measuring.training_images import TrainingImages, aims_of, judge_problem, not_judged
 from .models.layout import INDEX, read_config
@@ -33,6 +34,7 @@ def unlearn_concept(options: argparse.Namespace) -> int:
 
     if options.kind not in KINDS:
         raise UserError(f"--kind {options.kind}: choose one of {', '.join(KINDS)}")
+    check_new_folder(options.out)
     check_counts(options, "images", "sampling_steps", "image_size", "lora")
     config = read_settings(options.set or [])
     if options.config:

@@ -7,10 +7,11 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .errors import UserError
 
@@ -30,6 +31,7 @@ REASONS = {
     errno.ENAMETOOLONG: "the name is too long for this disk",
     errno.ELOOP: "its links go round in a circle",
 }
+T = TypeVar("T")
 _swept: set[Path] = set()
 
 
@@ -62,6 +64,57 @@ def replace_file(path: Path, write: Callable[[Path], Any], durable: bool = True)
         with contextlib.suppress(OSError):
             scratch.unlink(missing_ok=True)
     return path
+
+
+def replace_folder(target: Path, write: Callable[[Path], T]) -> T:
+    """Replace a folder by what `write` puts into the new folder that it is given; return what it returns.
+
+    The folder is written beside its place and gets its name once it is whole and on the disk. The caller has
+    made sure that what is there may be replaced. Raises UserError naming `target` where it cannot be written;
+    then what was there stays.
+    """
+    make_folder(target.parent)
+    remove_left_over(target.parent)
+    scratch, old = target.with_name(scratch_name()), target.with_name(scratch_name())
+    try:
+        scratch.mkdir()
+        written = write(scratch)
+        for file in scratch.rglob("*"):
+            if file.is_file():
+                sync_file(file)
+        if target.exists():
+            target.rename(old)
+        scratch.rename(target)
+        sync_folder(target.parent)
+    except OSError as error:
+        raise explain(target, error) from None
+    finally:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        for folder in (scratch, old):
+            shutil.rmtree(folder, ignore_errors=True)
+    return written
+
+
+def check_new_folder(folder: Path) -> None:
+    """Raise UserError, before any work, unless a folder can be made or is there and empty."""
+    if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+        raise UserError(f"{folder}: there is something already; name a new folder")
+    check_writable(folder.parent)
+    if not folder.exists():
+        try:
+            folder.mkdir()
+            folder.rmdir()
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be made: {_reason(error)}") from None
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Raise UserError where the disk of a folder has less room than `needed` bytes."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        sizes = f"{free / 2**30:.1f} GiB are free on this disk, {needed / 2**30:.1f} are needed"
+        raise UserError(f"{folder}: {sizes}")
 
 
 def create_file(path: Path, content: bytes, mode: int = 0o644) -> None:
@@ -139,6 +192,14 @@ def find_left_over(folder: Path) -> Iterator[Path]:
             ended = time.time() - entry.stat(follow_symlinks=False).st_mtime > STALE_SECONDS
         if ended:
             yield Path(entry.path)
+
+
+def remove_left_over(folder: Path) -> None:
+    """Remove the scratch files and folders that killed processes left in a folder."""
+    for path in find_left_over(folder):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+    sweep(folder)
 
 
 def sweep(folder: Path) -> None:

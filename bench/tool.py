@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from .adapters import has_lora
 from .card import write_card
@@ -18,6 +19,7 @@ from .config import apply_preset, build
 from .environment import describe_environment
 from .errors import UserError
 from .families import check_supported
+from .files import check_new_folder, check_space, replace_folder
 from .generators import Generator, Sampling, denoiser_name, open_pipeline, trainable_module, weights_digest
 from .measuring.training_images import TrainingImages, not_judged
 from .models.guard import guarded
@@ -74,8 +76,7 @@ def unlearn_model(
     entry = builtin_registry("methods", "unlearnbench.methods")[order.method]
     source = f"method {order.method}"
     config = build(entry.load_config(), apply_preset(order.config, entry.presets, source), source)
-    if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
-        raise UserError(f"{out}: there is something already; name a new folder")
+    check_new_folder(out)
     wording = _word(order)
     if "anchor" in entry.needs and not wording.anchored:
         raise UserError(
@@ -84,6 +85,7 @@ def unlearn_model(
     pipeline = open_pipeline(order.model, device)
     Denoiser(pipeline)  # refuses a pipeline whose training loss is not known, before hours of drawing
     check_supported(pipeline, order.method, entry.pipelines)
+    check_space(out.parent, _count_bytes(pipeline))
     before = weights_digest(pipeline)
     sampling = _sampling(pipeline, order)
     with _hushed():
@@ -96,11 +98,23 @@ def unlearn_model(
         for line in seen.describe():
             say(line)
         adapters, log = _train(pipeline, entry.load(), problem, config, order.method)
-    _save(pipeline, adapters, out)
-    _write_beside(
-        out, order, wording, sampling, config, log, (before, weights_digest(pipeline)), device, seen
-    )
+    digests = before, weights_digest(pipeline)
+
+    def write(scratch: Path) -> None:
+        try:
+            _save(pipeline, adapters, scratch)
+        except SafetensorError as error:  # what it says of a full disk
+            raise UserError(f"{out}: cannot be written: {error}") from None
+        _write_beside(scratch, order, wording, sampling, config, log, digests, device, seen)
+
+    replace_folder(out, write)
     return out
+
+
+def _count_bytes(pipeline: Any) -> int:
+    """Return the bytes that a pipeline's weights take when they are saved; a LoRA takes less."""
+    modules = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    return sum(p.numel() * p.element_size() for part in modules for p in part.state_dict().values())
 
 
 def _word(order: Order) -> Wording:
