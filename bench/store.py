@@ -36,14 +36,14 @@ def content_key(fields: Mapping[str, Any]) -> str:
 
 
 class Store:
-    """Bytes by (kind, key) under one folder; each file is the sha256 of its payload, then the payload.
+    """Bytes by (kind, key) under one folder; each file is a sha256 of place and payload, then the payload.
 
     It owns only what it wrote. Where the folder that is given holds other files, the store is the folder
     OWN in it, and says so by `warn`. A store of a version without a marker is recognised by its entries.
     """
 
     def __init__(self, folder: Path, warn: Callable[[str], None] = print) -> None:
-        self.warn, self.opened = warn, time.time() - CLOCK_SECONDS
+        self.warn, self.opened, self.complained = warn, time.time() - CLOCK_SECONDS, False
         self.folder = locate_store(folder)
         if self.folder != folder and not self.folder.exists():
             warn(f"store: {folder} holds other files; the cache is {self.folder}")
@@ -75,8 +75,8 @@ class Store:
             self.warn(f"store: {path} cannot be read ({error.strerror}); it is made again")
             return None
         digest, payload = content[:32], content[32:]
-        if hashlib.sha256(payload).digest() != digest:
-            self.warn(f"store: {path} is corrupt (digest differs); it is made again")
+        if digest != _digest(kind, key, payload):
+            self._complain(path, is_earlier=hashlib.sha256(payload).digest() == digest)
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
             return None
@@ -86,8 +86,18 @@ class Store:
 
     def put(self, kind: str, key: str, payload: bytes) -> None:
         """Keep an entry; raises UserError naming the file where it cannot be written."""
-        content = hashlib.sha256(payload).digest() + payload
+        content = _digest(kind, key, payload) + payload
         write_file(self.path(kind, key), content, durable=kind in DURABLE)
+
+    def _complain(self, path: Path, is_earlier: bool) -> None:
+        """Report a dropped entry; those of an earlier version, of which there are many, once."""
+        if not is_earlier:
+            self.warn(f"store: {path} is corrupt (digest differs); it is made again")
+        elif not self.complained:
+            self.complained = True
+            self.warn(
+                f"store: {self.folder} holds entries of an earlier version; those needed are made again"
+            )
 
     def prune(self, limit: int = DEFAULT_LIMIT) -> int:
         """Drop least recently used entries until the store fits the limit; return the bytes dropped.
@@ -108,6 +118,15 @@ class Store:
         for _, folder in _fans(self.folder):
             sweep(folder)
         return dropped
+
+
+def _digest(kind: str, key: str, payload: bytes) -> bytes:
+    """Return the digest that stands before an entry: of its place too, for a moved entry is another's.
+
+    Earlier versions left the place out. Their entries are not read: images under a fingerprint could be those
+    of a model that a method had changed in place.
+    """
+    return hashlib.sha256(f"{kind}/{key}\n".encode() + payload).digest()
 
 
 def locate_store(folder: Path) -> Path:
@@ -167,7 +186,8 @@ def _holds_entries(folder: Path) -> bool:
             content = path.read_bytes()
         except OSError:
             continue
-        return hashlib.sha256(content[32:]).digest() == content[:32]
+        payload, kind = content[32:], path.parent.parent.name
+        return content[:32] in (_digest(kind, path.name, payload), hashlib.sha256(payload).digest())
     return False
 
 

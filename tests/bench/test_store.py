@@ -1,5 +1,6 @@
 """The store: hit, miss, corruption, atomic writes, the size limit."""
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -229,3 +230,23 @@ def test_a_folder_that_can_be_none_is_one_line(tmp_path: Path, kind: str) -> Non
     with pytest.raises(UserError, match=r"--store .*: cannot be made"):
         Store(place)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_an_entry_in_the_place_of_another_is_not_read(store: Store, said: list[str]) -> None:
+    """A copied or renamed file is whole, but holds what belongs to another key."""
+    store.put("images", "ab12", b"one")
+    store.put("images", "ab34", b"two")
+    store.path("images", "ab12").replace(store.path("images", "ab34"))
+    assert store.get("images", "ab34") is None
+    assert len(said) == 1
+
+
+def test_entries_of_earlier_versions_are_made_again_and_said_once(store: Store, said: list[str]) -> None:
+    for key in ("ab12", "ab34"):
+        path = store.path("images", key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(hashlib.sha256(b"payload").digest() + b"payload")
+        assert store.get("images", key) is None
+        assert not path.exists()
+    assert len(said) == 1
+    assert "earlier version" in said[0]

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -72,12 +72,14 @@ def generator(seed: int, kind: str, number: int) -> random.Random:
     return random.Random(f"{seed} {kind} {number}")
 
 
-def cases(kinds: list[str], seconds: float) -> Iterator[tuple[str, int]]:
-    """Yield (kind, number), kinds in turn, until the time is over."""
-    end, number = time.monotonic() + seconds, 0
+def cases(
+    kinds: list[str], seconds: float, clock: Callable[[], float] = time.monotonic
+) -> Iterator[tuple[str, int]]:
+    """Yield (kind, number), kinds in turn, until the time is over; at least one of each kind."""
+    end, number = clock() + seconds, 0
     while True:
         for kind in kinds:
-            if time.monotonic() > end:
+            if number and clock() > end:
                 return
             yield kind, number
         number += 1

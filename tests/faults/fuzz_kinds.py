@@ -130,7 +130,7 @@ def tasks(world: World, folder: Path, rng: random.Random, told: list[str]) -> St
     from unlearnbench.bench.tasks import read_task_file
 
     path = folder / "task.toml"
-    what, required = damage_toml(TASK, path, rng, ("target_kind", "role"))
+    what, required = damage_toml(TASK, path, rng, ("role",))  # kinds are the world's own
     told.append(what)
     guarded(lambda: read_task_file(path))
     return need(required, ("right", "read"))
