@@ -66,7 +66,7 @@ class TrainingConfig(PointsConfig):
     micro_batch: int | None = Field(default=None, ge=1)
     gradient_checkpointing: bool = False
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
-    rate: float = Field(1e-4, gt=0, allow_inf_nan=False)
+    rate: float = Field(default=1e-4, gt=0, allow_inf_nan=False)
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     batch: int = Field(default=32, ge=1)
     caption_drop: float = Field(default=0.1, ge=0, le=1)

@@ -50,8 +50,9 @@ class Config(LoopConfig):
 
     part: Literal["xattn"] = "xattn"
     layers: Literal["keys_and_values", "all"] = "keys_and_values"
-    steps: int = Field(default=100, ge=1)
-    images: int = Field(default=64, ge=1)
+    rate: float = Field(default=3e-4, gt=0, allow_inf_nan=False)
+    steps: int = Field(default=60, ge=1)
+    images: int = Field(default=32, ge=1)
     prior_weight: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     prompts: Prompts = "training"
 

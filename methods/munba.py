@@ -11,6 +11,7 @@ direction serves, give no step; the released code adds noise to one, or takes a 
 from typing import Any
 
 import torch
+from pydantic import Field
 
 from ..bench.gradients import Gradients, dot
 from ..bench.training import Training, TrainingConfig
@@ -36,6 +37,10 @@ PRESETS = {
 
 class Config(TrainingConfig):
     """The settings of `bench.training.TrainingConfig`."""
+
+    rate: float = Field(default=3e-4, gt=0, allow_inf_nan=False)
+    steps: int = Field(default=40, ge=1)
+    batch: int = Field(default=8, ge=1)
 
 
 def nash_coefficients(ff: float, rr: float, fr: float) -> tuple[float, float]:

@@ -5,7 +5,9 @@ Each round solves c' = argmin Σ‖W c' - W₀ c‖² + r‖c'‖² over the edi
 UCE from the matrices of the round before.
 
 Where this differs from the released code: the rounds start from this package's UCE, whose prompts and
-retained names they share. Systems are solved in float64.
+retained names they share. Systems are solved in float64: solved in float32, as released, weights of the emoji
+world come out wrong by up to .002. The default edits the last token of the bare name; the released code edits
+every token, as the presets do.
 """
 
 from typing import Any
@@ -46,7 +48,9 @@ PRESETS = {
 class Config(UceConfig):
     """The settings of UCE. rounds: of deriving and editing. ridge: r, how far c' is held at zero."""
 
-    rounds: int = Field(default=2, ge=0)
+    lam: float = Field(default=0.1, gt=0, allow_inf_nan=False)
+    preserve_scale: float = Field(default=0.1, ge=0, allow_inf_nan=False)
+    rounds: int = Field(default=3, ge=0)
     ridge: float = Field(default=0.1, gt=0, allow_inf_nan=False)
 
 

@@ -17,7 +17,7 @@ from torch import Generator, Tensor, nn
 
 from ..bench.gradients import Gradients
 from ..bench.objectives import denoising
-from ..bench.training import Training, TrainingConfig, fork
+from ..bench.training import CROSS_ATTENTION, Training, TrainingConfig, fork
 from ..bench.types import Problem, SavePoint
 from .training.masks import sum_gradients, top_share
 from .training.steering import steer
@@ -41,13 +41,17 @@ PRESETS = {
 
 class Config(TrainingConfig):
     """share: of the weights that are initialised again. mask_batches: over which gradients are summed.
-    forget_weight: λ. where: everywhere, or of the salient weights only those in self-attention (a UNet's)."""
+    forget_weight: λ. where: everywhere, or of the salient weights only those in
+    self-attention."""
 
     part: Literal["full", "xattn", "noxattn"] = "full"
+    rate: float = Field(default=3e-4, gt=0, allow_inf_nan=False)
+    steps: int = Field(default=40, ge=1)
+    batch: int = Field(default=8, ge=1)
     share: float = Field(default=0.005, ge=0, le=1)
     mask_batches: int = Field(default=10, ge=1)
-    forget_weight: float = Field(default=0.1, ge=0, allow_inf_nan=False)
-    where: Literal["everywhere", "self_attention"] = "everywhere"
+    forget_weight: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    where: Literal["everywhere", "self_attention"] = "self_attention"
 
 
 def find_saliency(training: Training, problem: Problem, config: Config, stream: Generator) -> list[Tensor]:
@@ -62,6 +66,11 @@ def find_saliency(training: Training, problem: Problem, config: Config, stream: 
     return top_share(
         [(p.detach() * g).abs() for p, g in zip(training.parameters, total, strict=True)], config.share
     )
+
+
+def is_self_attention(name: str) -> bool:
+    """Return whether a parameter belongs to self-attention; in joint attention, to the image's own part."""
+    return "attn1." in name or (".attn." in name and not any(mark in name for mark in CROSS_ATTENTION))
 
 
 @torch.no_grad()
@@ -88,6 +97,6 @@ def unlearn(pipeline: Any, problem: Problem, config: Config, save: SavePoint) ->
     masks = find_saliency(training, problem, config, stream)
     for parameter, mask in zip(training.parameters, masks, strict=True):
         name = names[id(parameter)]
-        if config.where == "everywhere" or "attn1" in name:
+        if config.where == "everywhere" or is_self_attention(name):
             initialise(name, parameter, mask, fresh)
     training.run(save)

@@ -20,7 +20,7 @@ class LoopConfig(PointsConfig):
     """
 
     optimiser: Literal["adamw", "adam", "sgd"] = "adam"
-    rate: float = Field(1e-4, gt=0, allow_inf_nan=False)
+    rate: float = Field(default=1e-4, gt=0, allow_inf_nan=False)
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     batch: int = Field(default=8, ge=1)
     micro_batch: int | None = Field(default=None, ge=1)

@@ -62,7 +62,11 @@ def test_uce_with_the_concept_as_its_own_guide_changes_nothing(
 
 def test_rece_without_rounds_is_uce_and_each_round_edits_further(pipeline_for: Pipelines) -> None:
     found = []
-    for name, values in (("uce", {}), ("rece", {"rounds": 0}), ("rece", {"rounds": 1})):
+    for name, values in (
+        ("uce", {"lam": 0.1, "preserve_scale": 0.1}),
+        ("rece", {"rounds": 0}),
+        ("rece", {"rounds": 1}),
+    ):
         pipeline = pipeline_for()
         run_small(METHODS[name], pipeline, **values)
         found.append(copy_state(pipeline.unet))

@@ -173,7 +173,7 @@ def test_erasediff_without_a_penalty_is_a_retain_step(pipeline_for: Pipelines) -
     weights = []
     for name, values in (("finetune", {}), ("erasediff", {"forget_weight": 0.0, "inner_steps": 2})):
         pipeline = pipeline_for()
-        run_small(METHODS[name], pipeline, steps=2, checkpoints=[2], **values)
+        run_small(METHODS[name], pipeline, steps=2, checkpoints=[2], rate=1e-4, **values)
         weights.append(copy_state(pipeline.unet))
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
@@ -254,7 +254,7 @@ def test_scissorhands_initialises_exactly_the_most_salient_weights_again(pipelin
 
 def test_scissorhands_without_a_share_only_repairs(pipeline_for: Pipelines) -> None:
     pipeline, problem = pipeline_for(), build_problem()
-    log = run_small(METHODS["scissorhands"], pipeline, problem, share=0.0, forget_weight=0.0)
+    log = run_small(METHODS["scissorhands"], pipeline, problem, share=0.0, forget_weight=0.0, rate=1e-4)
     base = pipeline_for()
     changed = [
         torch.equal(a, b) for a, b in zip(base.unet.parameters(), pipeline.unet.parameters(), strict=True)
@@ -298,3 +298,18 @@ def test_it_repeats_bit_by_bit(pipeline_for: Pipelines, name: str) -> None:
         found.append((copy_state(pipeline.unet), log))
     assert all(torch.equal(found[0][0][key], found[1][0][key]) for key in found[0][0])
     assert found[0][1] == found[1][1]
+
+
+@pytest.mark.parametrize(
+    ("name", "inside"),
+    [
+        ("down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q.weight", True),
+        ("down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_q.weight", False),
+        ("transformer_blocks.0.attn.to_out.0.bias", True),
+        ("transformer_blocks.0.attn.add_k_proj.weight", False),
+        ("single_transformer_blocks.0.attn.to_v.weight", True),
+        ("transformer_blocks.0.ff.net.2.weight", False),
+    ],
+)
+def test_scissorhands_knows_self_attention_in_every_family(name: str, inside: bool) -> None:
+    assert scissorhands.is_self_attention(name) is inside
