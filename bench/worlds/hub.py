@@ -29,7 +29,7 @@ from .hub_prompts import build_prompts
 CLIP = Source("judge and alignment score: open_clip ViT-B-32", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K")
 TRAINING_IMAGES = 200
 """Images in each of a method's sets, drawn by the base model itself."""
-EVERY = PromptSizes(forget=10**6, retain_same=10**6, retain_other=10**6, retain_given=10**6)
+EVERY = PromptSizes(forget=10**5, retain_same=10**5, retain_other=10**5, retain_given=10**5)
 """All evaluation prompts that a suite of any size may ask: no training prompt is among them."""
 
 
