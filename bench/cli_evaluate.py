@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .cli_commands import check_options_seeds, finish, make_runner, registry, task_registry
+from .cli_commands import finish, make_runner, registry, task_registry
 from .errors import UserError
 from .stats.frontier import MAX_POINTS
 from .tasks import PromptSizes, Task, complete_name
@@ -30,7 +30,7 @@ def _read_sizes(options: argparse.Namespace, task: Task, world: Any) -> tuple[Pr
 def evaluate_models(options: argparse.Namespace) -> int:
     """Score models as they are: one point each, all of them one row of the board."""
     from .outside import check_there, name_models, short_name
-    from .plan import REFERENCES, Cell, MethodRow, Suite
+    from .plan import REFERENCES, Cell, MethodRow, Suite, check_options_seeds
 
     check_options_seeds("--seed", [options.seed])
     task = task_registry(options.world_folder)[complete_name(options.task)]

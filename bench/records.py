@@ -104,7 +104,7 @@ class Record(RecordPart):
     prompts_sha256: str
     metrics: dict[str, int]  # name -> version
     interval: str  # what the intervals speak of: "prompts and noise, one training run"
-    interval_version: Literal[1, 2] = Field(1, json_schema_extra=LATER)  # of the intervals of shares
+    interval_version: Literal[1, 2] = Field(default=1, json_schema_extra=LATER)  # of the intervals of shares
     points: list[PointInfo]
     log: dict[str, list[float | None]]  # training curves: column -> one entry a step
     items_sha256: str | None  # of the canonical item rows

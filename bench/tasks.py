@@ -112,12 +112,12 @@ class PromptSizes(BaseModel):
     """Numbers of evaluation prompts by split; samples: noise samples a forget prompt."""
 
     model_config = STRICT
-    forget: int = Field(24, ge=1, le=MOST_PROMPTS)
-    forget_samples: int = Field(2, ge=1, le=MOST_SAMPLES)
-    retain_same: int = Field(36, ge=0, le=MOST_PROMPTS)
-    retain_other: int = Field(36, ge=0, le=MOST_PROMPTS)
-    retain_given: int = Field(24, ge=0, le=MOST_PROMPTS)
-    indirect: int = Field(24, ge=0, le=MOST_PROMPTS)
+    forget: int = Field(default=24, ge=1, le=MOST_PROMPTS)
+    forget_samples: int = Field(default=2, ge=1, le=MOST_SAMPLES)
+    retain_same: int = Field(default=36, ge=0, le=MOST_PROMPTS)
+    retain_other: int = Field(default=36, ge=0, le=MOST_PROMPTS)
+    retain_given: int = Field(default=24, ge=0, le=MOST_PROMPTS)
+    indirect: int = Field(default=24, ge=0, le=MOST_PROMPTS)
 
 
 @dataclass(frozen=True)

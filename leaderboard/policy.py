@@ -143,7 +143,7 @@ class Policy(BaseModel):
     model_config = STRICT
     name: str = Field(min_length=1, max_length=200)
     summary: str = ""
-    level: float = Field(0.95, ge=0.5, le=0.9999)
+    level: float = Field(default=0.95, ge=0.5, le=0.9999)
     rules: list[Rule] = Field(min_length=1)
     waivers: list[Waiver] = []
     sizes: PromptSizes = PromptSizes()
