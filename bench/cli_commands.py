@@ -191,20 +191,12 @@ def narrow_suite(suite: Any, options: argparse.Namespace) -> Any:
         seed = seed_in(options.task)
         change["name"] = suite.name if seed is None else f"{suite.name}-draw-{seed}"
     if options.seeds:
+        from .plan import check_options_seeds
+
         check_options_seeds("--seeds", options.seeds)
         change["seeds"] = options.seeds
         change["methods"] = [row.model_copy(update={"seeds": []}) for row in rows]
     return suite.model_copy(update=change)
-
-
-def check_options_seeds(option: str, seeds: list[int]) -> None:
-    """Raise UserError where a seed given on the command line is none, or stands twice."""
-    from .plan import MOST_SEED
-
-    for seed in seeds:
-        if not 0 <= seed <= MOST_SEED or seeds.count(seed) > 1:
-            said = "stands twice" if 0 <= seed <= MOST_SEED else f"must be from 0 to {MOST_SEED}"
-            raise UserError(f"{option} {seed}: {said}")
 
 
 def _narrow_rows(suite: Any, options: argparse.Namespace) -> list[Any]:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .cli_commands import check_options_seeds, finish, make_runner, registry, task_registry
+from .cli_commands import finish, make_runner, registry, task_registry
 from .errors import UserError
 from .stats.frontier import MAX_POINTS
 from .tasks import PromptSizes, Task, complete_name
@@ -31,7 +31,7 @@ def evaluate_models(options: argparse.Namespace) -> int:
     """Score models as they are: one point each, all of them one row of the board."""
     from .names import check_name, name_model
     from .outside import check_there, name_models
-    from .plan import REFERENCES, Cell, MethodRow, Suite
+    from .plan import REFERENCES, Cell, MethodRow, Suite, check_options_seeds
 
     check_options_seeds("--seed", [options.seed])
     task = task_registry(options.world_folder)[complete_name(options.task)]

@@ -114,6 +114,14 @@ def check_seeds(seeds: list[int]) -> list[int]:
     return seeds
 
 
+def check_options_seeds(option: str, seeds: list[int]) -> None:
+    """Raise UserError where a seed given on the command line is none, or stands twice."""
+    for seed in seeds:
+        if not 0 <= seed <= MOST_SEED or seeds.count(seed) > 1:
+            said = "stands twice" if 0 <= seed <= MOST_SEED else f"must be from 0 to {MOST_SEED}"
+            raise UserError(f"{option} {seed}: {said}")
+
+
 @dataclass(frozen=True)
 class Cell:
     """One piece of work, and one record.

@@ -38,7 +38,8 @@ def test_every_value_of_every_metric_has_a_range() -> None:
     ("name", "value"),
     [
         ("KID", -1.0), ("KID", 1e308), ("KID_base", -0.5), ("FD", -0.01), ("FID", 1e6), ("CMMD", -5.0),
-        ("CMMD", 2000.0), ("UA", 1.1), ("AS", -1.5), ("unheard", 1e7), ("UA", float("nan")), ("FD", float("inf")),
+        ("CMMD", 2000.0), ("UA", 1.1), ("AS", -1.5),
+        ("unheard", 1e7), ("UA", float("nan")), ("FD", float("inf")),
     ],
 )  # fmt: skip
 def test_an_impossible_value_is_named(record: Any, name: str, value: float) -> None:
@@ -102,7 +103,10 @@ def test_published_records_state_what_can_be() -> None:
                 assert list(complain_of_numbers(point, 10**6)) == [], path.name
 
 
-_SUITE = 'name = "x"\ntasks = ["classes/cat-face"]\n{top}\n[[methods]]\nname = "balanced"\n{row}\n[sizes]\n{sizes}\n'
+_SUITE = (
+    'name = "x"\ntasks = ["classes/cat-face"]\n{top}\n'
+    '[[methods]]\nname = "balanced"\n{row}\n[sizes]\n{sizes}\n'
+)
 
 
 @pytest.mark.parametrize(

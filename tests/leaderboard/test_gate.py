@@ -349,10 +349,10 @@ def test_reports_hold_strange_names_as_text() -> None:
     finding = Finding("UA at least 0.9", "UA", "regressed", concept=bad, value=0.5, low=0.4, high=0.6)
     tree = ElementTree.fromstring(to_junit(bad, [finding]))
     assert tree.attrib["failures"] == "1"
-    assert "<script>" in tree[0].attrib["name"]
+    assert "<script>" in next(tree.iter("testcase")).attrib["name"]
     text = to_markdown(bad, [finding], pd.DataFrame(), [])
     assert "<script>" not in text.replace("\\<", "&lt;")
-    assert text.splitlines()[4].replace("\\|", "").count("|") == 4
+    assert text.splitlines()[-1].replace("\\|", "").count("|") == 4
 
 
 def test_the_command_exits_by_its_verdict(tmp_path: Path) -> None:
