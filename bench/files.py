@@ -98,7 +98,11 @@ def replace_folder(target: Path, write: Callable[[Path], T]) -> T:
 
 def check_new_folder(folder: Path) -> None:
     """Raise UserError, before any work, unless a folder can be made or is there and empty."""
-    if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+    try:
+        is_taken = folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir())))
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made: {_reason(error)}") from None
+    if is_taken:
         raise UserError(f"{folder}: there is something already; name a new folder")
     check_writable(folder.parent)
     if not folder.exists():
