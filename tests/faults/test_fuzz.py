@@ -1,4 +1,4 @@
-"""Twenty seconds (of a core) of the fuzz run: nothing that is damaged gives a traceback, a hang or a wrong number."""
+"""Twenty seconds of a core of the fuzz run: damage never gives a traceback, a hang or a wrong number."""
 
 import time
 from collections import Counter
