@@ -213,6 +213,8 @@ def resolve_presets(suite: Suite, methods: Registry[Entry]) -> Suite:
     """
 
     def resolve(row: MethodRow) -> MethodRow:
+        if row.name not in methods and row.name not in REFERENCES:
+            return row  # the plan names it, with those that are spelt alike
         presets = methods[row.name].presets if row.name in methods else {}
         config = apply_preset(row.config, presets, f"{suite.name}: method {row.name}")
         return row.model_copy(update={"config": config})

@@ -6,6 +6,7 @@ differences holds here as well.
 
 from typing import Any, Literal
 
+from pydantic import Field
 from torch import nn
 
 from ..bench.objectives import Denoiser
@@ -37,6 +38,8 @@ class Config(EsdConfig):
     """The settings of `methods.training.esd.EsdConfig`."""
 
     part: Literal["noxattn"] = "noxattn"
+    rate: float = Field(1e-4, gt=0, allow_inf_nan=False)
+    steps: int = Field(30, ge=1)
 
 
 def select_unconditional(module: nn.Module) -> list[nn.Parameter]:

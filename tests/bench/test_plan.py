@@ -36,6 +36,13 @@ def test_an_unknown_preset_names_those_that_there_are() -> None:
             plan_cells(suite, task_registry(), methods)
 
 
+def test_a_preset_of_a_misspelt_method_names_the_method() -> None:
+    row = MethodRow(name="esd_y", config="paper")  # type: ignore[arg-type]
+    suite = Suite(name="test", tasks=["classes/cat-face@tiny"], methods=[row])
+    with pytest.raises(UserError, match="no method named 'esd_y'; did you mean esd_"):
+        plan_cells(suite, task_registry(), registry("methods"))
+
+
 def test_a_preset_on_the_command_line_is_that_of_the_methods_named() -> None:
     suite = find_suite("demo", suites_folder())
     options = Namespace(task=None, method=["esd_x"], skip=None, seeds=None, config="paper")
