@@ -1,26 +1,19 @@
 """The command line: joins registries, runner and leaderboard; nothing else does."""
 
 import argparse
-import contextlib
-import io
-import signal
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from .cli_start import USAGE_ERROR, Terminated, listen, read_or_exit
 from .cli_submit_options import add_submissions
 from .errors import UserError
 from .time_limit import check_limit
 
-USAGE_ERROR = 2
 RESUMED = ("run", "evaluate", "check", "rerun", "pretrain", "label", "pack")
 """Commands that keep what they did: called again they go on."""
-JUDGING = ("check", "rerun")
-"""Subcommands whose statuses 1 and 2 are verdicts: a mistake in their options is NOT_JUDGED."""
-NOT_JUDGED = 3
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -259,41 +252,11 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM came: what is under way is tidied up as after SIGINT."""
-
-
-def _listen() -> None:
-    """Let SIGTERM end this process as SIGINT does, so that scratch files go; in its main thread only."""
-
-    def end(*_: object) -> None:
-        raise Terminated
-
-    if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGTERM"):
-        signal.signal(signal.SIGTERM, end)
-
-
-def _read_or_exit(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Return parsed options; a mistake in those of JUDGING ends the process with one line and status 3."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] not in [[name] for name in JUDGING]:
-        return read_options(arguments)
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            return read_options(arguments)
-    except SystemExit as end:
-        if end.code != USAGE_ERROR:
-            raise
-        print(said.getvalue().strip().rpartition("\n")[2], file=sys.stderr)
-        raise SystemExit(NOT_JUDGED) from None
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; a user's mistake is one line on stderr and status 2."""
-    options = _read_or_exit(arguments)
+    options = read_or_exit(read_options, arguments)
     try:
-        _listen()
+        listen()
         check_limit(getattr(options, "cell_timeout", None))
         module, _, function = options.run.partition(".")
         # imported here, once the options are known to be good: some import torch

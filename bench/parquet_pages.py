@@ -118,7 +118,8 @@ def _unpacked(file: BinaryIO, column: Any, rows: int) -> int:
         file.seek(place)
         reader = _Reader(file.read(HEADER_BYTES))
         header = reader.struct()
-        kind, unpacked, packed = (header.get(field) for field in (1, 2, 3))
+        kind = header.get(1)
+        unpacked, packed = header.get(2), header.get(3)
         if kind not in HEADERS or not _is_size(unpacked) or not _is_size(packed):
             raise ValueError(f"{column.path_in_schema}: a page of an unknown kind or size")
         field, count, encoding = HEADERS[kind]
@@ -126,8 +127,8 @@ def _unpacked(file: BinaryIO, column: Any, rows: int) -> int:
         if not isinstance(own, dict) or own.get(encoding) not in ENCODINGS or not _is_size(own.get(count)):
             raise ValueError(f"{column.path_in_schema}: a page in an unusual encoding")
         values += 0 if kind == DICTIONARY else own[count]
-        total += unpacked
-        place += reader.place + packed
+        total += int(unpacked or 0)
+        place += reader.place + int(packed or 0)
         if values > rows:
             raise ValueError(f"{column.path_in_schema}: holds more values than there are rows")
         if total > UNPACKED_BYTES:

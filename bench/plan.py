@@ -144,6 +144,11 @@ class Cell:
         """Whether a contact sheet is made: the suite's other seeds would show the same prompts and noise."""
         return self.entry is None or self.seed == min(seeds_of(self.suite, self.row))
 
+    @property
+    def is_base(self) -> bool:
+        """Whether the cell measures the world's own model as it is."""
+        return self.entry is None and not self.models
+
     def build_config(self) -> Any:
         """Return the method's validated configuration; raises UserError naming suite, method and key."""
         assert self.entry is not None

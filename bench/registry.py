@@ -144,7 +144,7 @@ def read_register(source: Path) -> dict[str, Any] | None:
         for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
             if isinstance(target, ast.Name) and target.id in ("REGISTER", "PRESETS"):
                 value = None if node.value is None else ast.literal_eval(node.value)
-                if not isinstance(value, dict):
+                if target.id == "REGISTER" and not isinstance(value, dict):
                     raise UserError(f"{target.id}: must be a table of literals (got {type(value).__name__})")
                 found[target.id] = value
     if "REGISTER" not in found:
@@ -160,7 +160,7 @@ def make_entry(name: str, module: str, register: dict[str, Any], distribution: s
     where = f"{module}: REGISTER: "
     presets = values.get("presets", {})
     if not isinstance(presets, dict) or not all(isinstance(preset, dict) for preset in presets.values()):
-        raise UserError(f"{module}: PRESETS: must be a table of settings for each name (from {distribution})")
+        raise UserError(f"{module}: PRESETS: not a table of settings for each name (from {distribution})")
     for key in NAMES:
         values[key] = _read_names(values.get(key, getattr(Entry, key)), f"{where}{key}", distribution)
     try:

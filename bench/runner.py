@@ -13,7 +13,7 @@ from .asks import list_asks
 from .assemble import describe_cell, describe_judge, describe_point, name_captions, round_log
 from .environment import describe_environment
 from .generators import Sampling
-from .keys import cell_key, pool_key, problem_fields, train_key
+from .keys import cell_key, problem_fields, train_key
 from .measure import Place, PointScorer, Scored
 from .measuring.training_images import TrainingImages
 from .metrics import compute
@@ -23,12 +23,12 @@ from .outside import name_models, open_holder
 from .places import clean_error
 from .plan import Cell
 from .points import Manifest, PointManifest, reference_point, train_points
-from .pool import BASE_ROW, Part, Row, make_pooled, read_pooled, take_part, whole_row, write_pooled
-from .progress import show_progress
-from .records import Record, items_digest, name_row, read_record, write_record
+from .pool import Part, take_part
+from .records import Record, items_digest, read_record, write_record
 from .registry import Entry, Registry
 from .running.failures import Failures
 from .running.plugins import check_libraries, plugin_modules
+from .running.pooled import pool_cells
 from .scoring import Ask
 from .sheet import choose_columns, make_sheet
 from .store import Store, content_key
@@ -124,28 +124,8 @@ class Runner:
         return [c for c in cells if not self._is_done(self.folder / f"{c.stem}.json", self.cell_key(c))]
 
     def pool(self, cells: list[Cell]) -> None:
-        """Write the pooled distances of each row's shown points; nothing where they are written already.
-
-        A row without a point chosen beforehand is read at its last one.
-        """
-        shown = [cell for cell in cells if cell.row.shown != 0]
-        key = pool_key([self.cell_key(cell) for cell in shown], self.worlds.values())
-        there = read_pooled(self.folder)
-        if there is not None and there.key == key:
-            return
-        by_row: dict[str, list[tuple[Cell, Part]]] = {}
-        with show_progress("pooled FD", len(shown)) as advance:
-            for number, cell in enumerate(shown, 1):
-                name = name_row(cell.row.name, cell.suite.data, cell.row.noise, cell.entry is None)
-                by_row.setdefault(name, []).append((cell, self._part(cell)))
-                advance(number, "")
-        if BASE_ROW in by_row:
-            rows = {name: self._row(found) for name, found in by_row.items()}
-            write_pooled(self.folder, make_pooled(key, rows, there))
-
-    def _row(self, found: list[tuple[Cell, Part]]) -> Row:
-        records = [read_record(self.folder / f"{cell.stem}.json") for cell, _ in found]
-        return whole_row(records, [part for _, part in found])
+        """Write the pooled distances of each row's shown points; nothing where they are written already."""
+        pool_cells(self.folder, cells, self.worlds.values(), self.cell_key, self._part)
 
     def _part(self, cell: Cell) -> Part:
         world = self.worlds[cell.task.file.world]
@@ -186,12 +166,11 @@ class Runner:
         points, frames, tiles = [], [], []
         for index, point in enumerate(manifest.points):
             is_last = index == len(manifest.points) - 1
-            scored = self._score_point(cell, point, asks, None if _is_base(cell) else base, is_last)
+            scored = self._score_point(cell, point, asks, None if cell.is_base else base, is_last)
             view = replace(scored.view, interval_version=cell.interval_version)
             values = compute(self.metrics, view, self.metrics)
-            points.append(
-                describe_point(index, point, values, cell.row.shown, scored.unscored, scored.failed)
-            )
+            shown, why = cell.row.shown, scored.unscored
+            points.append(describe_point(index, point, values, shown, why, scored.failed))
             if failed := describe_failed(scored.items):
                 self.say(f"  {cell.row.name}: {points[-1].label}: {failed}; values of theirs are missing")
             frames.append(scored.items.assign(point=index))
@@ -200,12 +179,12 @@ class Runner:
         items = items[["point", *[c for c in items.columns if c != "point"]]]
         sheet = make_sheet(tiles) if cell.has_sheet else None
         captions = [ask.prompt.text for ask in columns] if cell.has_sheet else []
-        measured: dict[str, Any] = {
+        measured = {
             "points": points,
             "log": round_log(manifest.log),
             "items_sha256": items_digest(items),
+            "training_images": None if cell.entry is None else self._look(cell, world),
         }
-        measured["training_images"] = None if cell.entry is None else self._look(cell, world)
         record = self._assemble(cell, key, started, **measured, sheet=captions)
         return record, items, sheet
 
@@ -316,7 +295,3 @@ class Runner:
                 **measured,
             }
         )
-
-
-def _is_base(cell: Cell) -> bool:
-    return cell.entry is None and not cell.models

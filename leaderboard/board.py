@@ -140,7 +140,8 @@ def find_tasks(results: Iterable[Result]) -> frozenset[str]:
 def find_ranked(results: Iterable[Result]) -> frozenset[str]:
     """Return the methods that a board ranks: measured on its concepts and no others, and no controls."""
     rows = list(results)
-    tasks, found = find_tasks(rows), {}
+    tasks = find_tasks(rows)
+    found: dict[str, set[str]] = {}
     for row in rows:
         if row.frontier is not None and not row.is_control:
             found.setdefault(row.method, set()).add(row.task)

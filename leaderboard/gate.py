@@ -1,6 +1,5 @@
 """Does a candidate keep to a policy? Each rule passes, has regressed, or cannot be told from these images."""
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
@@ -16,9 +15,10 @@ from ..bench.metrics import cra, in_prompt, ira, ua, va
 from ..bench.metrics.differences import bounds_of
 from ..bench.metrics.rows import fill_answers, is_failed
 from ..bench.stats.compare import mcnemar, t_interval
-from ..bench.stats.monotone import exact_interval, mean_interval
+from ..bench.stats.monotone import mean_interval
 from ..bench.types import INTERVAL_VERSION, Value
 from ..bench.weights import Change
+from .gate_needed import needed_for_difference, needed_for_share
 from .policy import WEIGHTS, Policy, Rule, Waiver
 from .recomputed import SHARES, recompute
 
@@ -37,8 +37,6 @@ SCORES = {
 FLAGS = ("collapse", "collapse_images", "collapse_variance")
 """Values that are compared with a limit as they are: they have no interval."""
 KEYS = ["prompt_id", "sample"]
-MOST_NEEDED = 1_000_000
-"""More prompts than this are no advice."""
 
 
 @dataclass(frozen=True)
@@ -189,21 +187,8 @@ def _absolute(rule: Rule, name: str, limit: float, candidate: Side) -> Finding:
         state: State = "passed" if low >= limit else "regressed" if high < limit else "unclear"
     else:
         state = "passed" if high <= limit else "regressed" if low > limit else "unclear"
-    needed = _needed_for_share(found.value, limit, name) if state == "unclear" else None
+    needed = needed_for_share(found.value, limit, name) if state == "unclear" else None
     return replace(finding, state=state, needed=needed)
-
-
-def _needed_for_share(share: float, limit: float, name: str) -> int | None:
-    """Return the least n at which the exact interval of a share lies on the right side of a limit."""
-    if not 0 <= share <= 1 or not 0 < limit < 1 or share == limit:
-        return None
-    n = 8
-    while n <= MOST_NEEDED:
-        low, high = exact_interval(share * n, n)
-        if (low >= limit or high < limit) if name == "at_least" else (high <= limit or low > limit):
-            return n
-        n = math.ceil(n * 1.1)
-    return None
 
 
 def _relative(
@@ -237,7 +222,9 @@ def _relative(
         low=low,
         high=high,
         prompts=len(differences),
-        needed=_needed(differences, margin, high - low, limit, level) if state == "unclear" else None,
+        needed=needed_for_difference(differences, margin, high - low, limit, level)
+        if state == "unclear"
+        else None,
         p=_mcnemar(first, second),
     )
 
@@ -266,18 +253,6 @@ def paired_interval(
         centre = float(differences.mean())
         return max(-1.0, centre - bound), min(1.0, centre + bound)
     return t_interval(differences, level)
-
-
-def _needed(
-    differences: NDArray[np.float64], margin: float, width: float, limit: float, level: float
-) -> int | None:
-    """Return about how many prompts would tell, were the mean and the spread to stay as they are."""
-    n = len(differences)
-    if n < 2 or np.ptp(differences) == 0:
-        needed = math.log((1 - level) / 2) / math.log(1 - limit) if 0 < limit < 1 else math.inf
-    else:
-        needed = n * (width / 2 / margin) ** 2 if margin else math.inf
-    return math.ceil(needed) if needed <= MOST_NEEDED else None
 
 
 def _mcnemar(first: pd.Series, second: pd.Series) -> float | None:

@@ -103,7 +103,7 @@ def _count(hits: ArrayLike, clusters: ArrayLike) -> tuple[Floats, Floats]:
     if values.size == 0 or not np.isin(values, (0, 1)).all():
         raise ValueError("values must be there, and 0 or 1")
     codes = np.unique(labels, return_inverse=True)[1]
-    return np.bincount(codes, values), np.bincount(codes).astype(float)
+    return np.bincount(codes, values).astype(float), np.bincount(codes).astype(float)
 
 
 def mean_interval(values: ArrayLike, least: float, most: float, level: float = 0.95) -> tuple[float, float]:
