@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .environment import find_commit
+from .judges.packages import judge_versions
 from .plan import RETRAIN, Cell
 from .points import PointManifest
 from .records import Cost, MethodInfo, PointInfo, Record, TaskInfo
@@ -38,6 +39,7 @@ def describe_cell(cell: Cell, world: Any, asks: Sequence[Ask]) -> Record:
         prompts_sha256=content_key({"prompts": prompts}),
         metrics={},
         interval=INTERVAL,
+        interval_version=cell.interval_version,
         points=[],
         log={},
         items_sha256=None,
@@ -50,12 +52,18 @@ def describe_cell(cell: Cell, world: Any, asks: Sequence[Ask]) -> Record:
 
 
 def describe_point(
-    index: int, point: PointManifest, values: dict[str, Value], shown: int | None, unscored: str | None
+    index: int,
+    point: PointManifest,
+    values: dict[str, Value],
+    shown: int | None,
+    unscored: str | None,
+    failed_images: int = 0,
 ) -> PointInfo:
-    """Return what a record says of a saved point; shown, unscored: as in MethodRow and PointInfo."""
+    """Return what a record says of a saved point; shown: as in MethodRow; the others: as in PointInfo."""
     cost = Cost(
         seconds=point.seconds,
         memory_bytes=point.memory,
+        memory_of="process" if point.memory is None else "training",
         parameters=point.parameters,
         delta_bytes=point.bytes,
         distance=point.distance,
@@ -69,6 +77,7 @@ def describe_point(
         cost=cost,
         shown=shown == point.step,
         unscored=unscored,
+        failed_images=failed_images,
     )
 
 
@@ -149,3 +158,9 @@ def describe_method(cell: Cell) -> MethodInfo:
         paper=cell.entry.paper,
         config=full,
     )
+
+
+def describe_judge(task: Task) -> dict[str, Any]:
+    """Return the versions of the packages that a task's judge answers by, nothing where it needs none."""
+    found = judge_versions(task.file.judge)
+    return {"judge_packages": found} if found else {}

@@ -9,6 +9,7 @@ import stat
 import tempfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -19,13 +20,19 @@ from pydantic import BaseModel, Field
 
 from .config import STRICT, build
 from .errors import UserError
+from .files import replace_file
 from .items import write_items
 from .records import Record, read_items, read_record, record_digest, write_record
+from .sealed import read_sheet
 from .untrusted import FILE_NAME, LIMITS, MOST_ROWS, TABLE, read_untrusted_items, read_untrusted_json
 
 MANIFEST = "submission.json"
 MOST_FILES = 3000
 MOST_BYTES = 512 * 2**20
+END_BYTES = 22 + 2**16
+"""Where the end of a zip lies: its last record and a comment behind it."""
+ENTRY_BYTES = 1024
+"""Most bytes of an entry of a zip's directory, on average."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time of every packed file: the earliest that the format knows, so that bytes do not hang on the clock."""
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -70,29 +77,32 @@ def pack(paths: Sequence[Path], target: Path) -> Submission:
             contents |= files
     submission = Submission(unlearnbench=version("unlearnbench"), records=packed)
     text = json.dumps(submission.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
-    partial = target.with_name(target.name + ".tmp")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(partial, "w") as file:
-        for name, content in {MANIFEST: text.encode(), **dict(sorted(contents.items()))}.items():
+    whole = {MANIFEST: text.encode(), **dict(sorted(contents.items()))}
+    replace_file(target, lambda scratch: _write_zip(whole, scratch))
+    return submission
+
+
+def _write_zip(contents: dict[str, bytes], target: Path) -> None:
+    with zipfile.ZipFile(target, "w") as file:
+        for name, content in contents.items():
             entry = zipfile.ZipInfo(name, EPOCH)
             entry.external_attr = (stat.S_IFREG | 0o644) << 16
             entry.create_system = 3
             file.writestr(entry, content)
-    partial.replace(target)
-    return submission
 
 
 def _pack_one(path: Path, scratch: Path) -> tuple[Packed, dict[str, bytes]]:
     record = read_record(path).model_copy(update={"source": "reported"})
     items = read_items(path, record)
-    written = write_record(record, None, None, scratch)
+    sheet = read_sheet(path, record) if record.sheet else None
+    written = write_record(record, None, sheet, scratch, seal=True)
     contents = {path.name: written.read_bytes()}
     if items is not None:
         rows = scratch / f"{path.stem}.parquet"  # written anew: the same bytes out of a table of many records
         write_items(items, rows)
         contents[rows.name] = rows.read_bytes()
-    if record.sheet:
-        contents[f"{path.stem}.webp"] = path.with_suffix(".webp").read_bytes()
+    if sheet is not None:
+        contents[f"{path.stem}.webp"] = sheet
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     images, digest = _images(items)
     return Packed(
@@ -112,6 +122,7 @@ def unpack(path: Path, folder: Path) -> list[Path]:
     UserError, naming file and entry, for paths, links, bombs, digests that differ, files nobody named.
     """
     try:
+        _check_directory(path)
         with zipfile.ZipFile(path) as file:
             entries = _check_entries(path, file.infolist())
             for entry in entries:
@@ -121,6 +132,7 @@ def unpack(path: Path, folder: Path) -> list[Path]:
         raise UserError(f"{path}: not a readable submission: {error}") from None
     submission = build(Submission, read_untrusted_json(folder / MANIFEST), f"{path}: {MANIFEST}")
     (folder / MANIFEST).unlink()
+    _refuse_twice(path, submission)
     named = {name for packed in submission.records for name in packed.files}
     there = {entry.filename for entry in entries} - {MANIFEST}
     if named != there:
@@ -131,8 +143,32 @@ def unpack(path: Path, folder: Path) -> list[Path]:
     return [_check_packed(path, folder, packed) for packed in submission.records]
 
 
+def _check_directory(path: Path) -> None:
+    """Raise UserError, before it is read, where a zip's list of entries is longer than a submission's."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, size - END_BYTES))
+        end = file.read()
+    place = end.rfind(b"PK\x05\x06")
+    if place < 0 or len(end) < place + 22:
+        raise UserError(f"{path}: not a readable submission: File is not a zip file")
+    length = int.from_bytes(end[place + 12 : place + 16], "little")
+    if size > 2 * MOST_BYTES or length > MOST_FILES * ENTRY_BYTES or b"PK\x06\x07" in end[:place][-20:]:
+        raise UserError(f"{path}: unpacks to more than {MOST_FILES:,} files or {MOST_BYTES:,} bytes")
+
+
+def _refuse_twice(path: Path, submission: Submission) -> None:
+    """Raise UserError where a manifest names a record or a file twice, whatever the case of its letters."""
+    cells = [packed.cell.lower() for packed in submission.records]
+    files = [name.lower() for packed in submission.records for name in packed.files]
+    for names in (cells, files):
+        if twice := sorted(name for name in set(names) if names.count(name) > 1):
+            raise UserError(f"{path}: {MANIFEST}: names {twice[0][:80]!a} twice")
+
+
 def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
     names = [entry.filename for entry in entries]
+    counts = Counter(name.lower() for name in names)
     if len(names) > MOST_FILES or sum(entry.file_size for entry in entries) > MOST_BYTES:
         raise UserError(f"{path}: unpacks to more than {MOST_FILES:,} files or {MOST_BYTES:,} bytes")
     if MANIFEST not in names:
@@ -143,7 +179,7 @@ def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> list[zipfile.Z
             raise UserError(
                 f"{path}: {ascii(name)[:80]}: no name of a record's file; nothing lies in folders"
             )
-        if names.count(name) > 1:
+        if counts[name.lower()] > 1:
             raise UserError(f"{path}: {name}: is there twice")
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
             raise UserError(f"{path}: {name}: is a link or no ordinary file")

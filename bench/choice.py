@@ -3,29 +3,29 @@
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from .config import read_json
 from .errors import UserError
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Candidate(_Part):
     """A configuration tried. ava: mean over the tuning concepts, None where it is missing on one."""
 
     config: dict[str, Any]
-    ava: float | None
-    best_ua: float
+    ava: float | None = Field(ge=0, le=1)
+    best_ua: float = Field(ge=0, le=1)
 
 
 class ChosenRow(_Part):
     """A configuration chosen, with the step of the point that a board shows; 0 = none of this row."""
 
     config: dict[str, Any]
-    shown: int
+    shown: int = Field(ge=0)
 
 
 class MethodChoice(_Part):
@@ -35,7 +35,7 @@ class MethodChoice(_Part):
     """
 
     rows: list[ChosenRow]
-    ava: float | None
+    ava: float | None = Field(ge=0, le=1)
     reached: bool
     candidates: list[Candidate]
 

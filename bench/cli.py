@@ -7,10 +7,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from .cli_start import USAGE_ERROR, Terminated, listen, read_or_exit
 from .cli_submit_options import add_submissions
 from .errors import UserError
+from .time_limit import check_limit
 
-USAGE_ERROR = 2
+RESUMED = ("run", "evaluate", "check", "rerun", "pretrain", "label", "pack")
+"""Commands that keep what they did: called again they go on."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -88,6 +91,16 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     _add_machine(parser)
 
 
+def _add_time_limit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cell-timeout",
+        type=float,
+        metavar="SECONDS",
+        help="a cell that takes longer has failed (default: none)",
+    )
+    parser.add_argument("--abandoned", action="append", help=argparse.SUPPRESS)  # cells that never ended
+
+
 def _add_places(parser: argparse.ArgumentParser, base: str) -> None:
     """Where the parts of a real model's world lie; embedded worlds have all of them."""
     parser.add_argument(base, dest="base_model", help="the base model: a diffusers folder or hub id")
@@ -113,6 +126,7 @@ def _add_run(commands: Any) -> None:
     _add_places(run, "--model")
     run.add_argument("--publish", action="store_true", help="also copy the records to results/")
     _add_output(run)
+    _add_time_limit(run)
     run.set_defaults(run="cli_commands.run_suite")
 
 
@@ -127,8 +141,14 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument("--task", required=True, help="family/concept[@world]")
     evaluate.add_argument("--name", help="its name on the leaderboard (default: the first model's)")
     evaluate.add_argument("--seed", type=int, default=0, help="number of the training run (default 0)")
+    sizes = evaluate.add_mutually_exclusive_group()
+    sizes.add_argument(
+        "--like", type=Path, metavar="RECORD", help="as many prompts and the noise of a record"
+    )
+    sizes.add_argument("--policy", help="as many prompts as a policy of `check` says: a baseline for it")
     _add_places(evaluate, "--base-model")
     _add_output(evaluate)
+    _add_time_limit(evaluate)
     evaluate.set_defaults(run="cli_evaluate.evaluate_models")
 
 
@@ -228,13 +248,16 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Return parsed options; `arguments` of it are the words themselves, which records name as command."""
     options = build_parser().parse_args(arguments)
     options.arguments = list(sys.argv[1:] if arguments is None else arguments)
+    options.is_program = arguments is None
     return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; a user's mistake is one line on stderr and status 2."""
-    options = read_options(arguments)
+    options = read_or_exit(read_options, arguments)
     try:
+        listen()
+        check_limit(getattr(options, "cell_timeout", None))
         module, _, function = options.run.partition(".")
         # imported here, once the options are known to be good: some import torch
         command: Callable[[argparse.Namespace], int] = getattr(
@@ -244,9 +267,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"unlearnbench: {error}", file=sys.stderr)
         return USAGE_ERROR
-    except KeyboardInterrupt:
-        print("unlearnbench: interrupted; the same command goes on where this one stopped", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as interrupt:
+        ended = isinstance(interrupt, Terminated)
+        goes_on = "goes on where this one stopped" if options.command in RESUMED else "starts over"
+        how = "ended" if ended else "interrupted"
+        print(f"unlearnbench: {how}; the same command {goes_on}", file=sys.stderr)
+        return 143 if ended else 130
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError
+from .files import write_file
 
 CHANGED = 1
 UNKNOWN = 2
@@ -79,19 +80,9 @@ def _write(options: argparse.Namespace) -> int:
         unlearning=made,
     )
     page = render(report, public_hex(key) if key else "", options.show)
-    _replace(options.out, seal(page, key))
+    write_file(options.out, seal(page, key))
     print(f"report: {options.out} ({'signed' if key else 'not signed'})")
     return 0
-
-
-def _replace(path: Path, content: bytes) -> None:
-    scratch = path.with_name(path.name + ".tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_bytes(content)
-        scratch.replace(path)
-    except OSError as error:
-        raise UserError(f"--out {path}: cannot be written: {error.strerror}") from None
 
 
 def read_text(text: str) -> str:

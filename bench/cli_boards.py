@@ -7,6 +7,7 @@ from typing import Any
 
 from .cli_commands import open_console, suites_folder
 from .errors import UserError
+from .files import write_file
 
 
 def compare_methods(options: argparse.Namespace) -> int:
@@ -53,7 +54,7 @@ def choose_configurations(options: argparse.Namespace) -> int:
         raise UserError(f"--suite {options.suite}: takes no choice; name a suite with `tuned` methods")
     choice = choose(load(options.records), rows)
     path = options.out or suites_folder() / suite.choice
-    path.write_text(choice.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    write_file(path, choice.model_dump_json(indent=1) + "\n")
     Console().print(make_choice_table(choice))
     print(f"chosen: {path}")
     return 0
@@ -63,16 +64,19 @@ def show_coverage(options: argparse.Namespace) -> int:
     """Simulate suites of known truth and print how often the intervals hold it."""
     from rich.console import Console
 
-    from ..leaderboard.terminal import make_coverage_table
+    from ..leaderboard.terminal import make_coverage_table, make_share_table
     from .progress import show_progress
     from .stats.coverage import TRUTHS, measure_all
+    from .stats.share_coverage import list_truths, measure_shares
 
     if options.suites < 1:
         raise UserError(f"--suites {options.suites}: must be at least 1")
     names = list(TRUTHS)
     with show_progress("simulated", len(names)) as advance:
         found = measure_all(options.suites, lambda name: advance(names.index(name), name))
-    Console().print(make_coverage_table(found))
+    console = Console()
+    console.print(make_coverage_table(found))
+    console.print(make_share_table(measure_shares(list_truths(), options.suites)))
     return 0
 
 

@@ -2,13 +2,17 @@
 
 import argparse
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from .cli_commands import make_runner, open_console, task_registry
 from .errors import UserError
+from .records import record_digest
+from .store import content_key
+from .types import INTERVAL_VERSION
 
 ERROR = 3
 """Exit status where nothing was judged; 0 passed, 1 regressed, 2 could not tell."""
@@ -20,15 +24,19 @@ def check_candidate(options: argparse.Namespace) -> int:
         return _check(options)
     except UserError as error:
         print(f"unlearnbench: {error}", file=sys.stderr)
-        return ERROR
+    except Exception as error:  # whatever it is, it is no verdict
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        print(f"unlearnbench: check: nothing was judged, for an error of its own: {text}", file=sys.stderr)
+    return ERROR
 
 
 def _check(options: argparse.Namespace) -> int:
     from ..leaderboard.gate import verdict
-    from ..leaderboard.gate_report import make_table
+    from ..leaderboard.gate_report import make_table, name_verdict
 
     title, findings, worst = judge(options)
     open_console().print(make_table(title, findings))
+    print(f"verdict: {name_verdict(findings)}")
     for row in worst.to_dict("records"):
         print(f"worse ({row['metric']} {row['before']:.3g} to {row['after']:.3g}): {row['prompt']}")
     if options.out:
@@ -45,23 +53,42 @@ def judge(options: argparse.Namespace) -> tuple[str, list[Any], Any]:
     from ..leaderboard.gate_report import to_junit, to_markdown
     from ..leaderboard.policy import PAIRED, WEIGHTS, read_policy
 
+    if options.out:
+        make_folder(options.out)  # before hours of drawing
     policy = read_policy(options.policy)
     origin, baseline = read_side(options.baseline, options.point)
     needs_weights = any(rule.metric == WEIGHTS for rule in policy.rules)
     weights = compare_weights(options, origin) if needs_weights else ""  # before hours of drawing
-    target, candidate = _candidate(options, policy, origin)
+    target, candidate = _candidate(options, policy, origin, baseline.items)
     check_alike(origin.record, target.record)
     findings = check(policy, baseline, candidate, date.today(), weights)
     title = f"{policy.name}: {candidate.name} against {baseline.name}"
     metric = next((f.metric for f in findings if f.state == "regressed" and f.metric in PAIRED), "VA")
     worst = worst_prompts(metric, baseline, candidate).assign(metric=metric)
     if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
         pairs = write_images(worst, (origin, target), options)
-        (options.out / "junit.xml").write_text(to_junit(title, findings), encoding="utf-8")
-        text = to_markdown(title, findings, worst, pairs)
+        facts = {
+            "date": date.today().isoformat(),
+            "task": origin.record.task.id,
+            "baseline": f"{options.baseline.name}, digest {record_digest(origin.record)}",
+            "candidate": f"{candidate.name}, digest {record_digest(target.record)}",
+            "policy": f"{policy.name}, digest {content_key(policy.model_dump(mode='json'))}",
+            "intervals": f"version {INTERVAL_VERSION}, {policy.level:.0%} of differences, 95 % of values",
+        }
+        (options.out / "junit.xml").write_text(to_junit(title, findings, facts), encoding="utf-8")
+        text = to_markdown(title, findings, worst, pairs, facts)
         (options.out / "summary.md").write_text(text, encoding="utf-8")
     return title, findings, worst
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of the reports; raises UserError where nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"--out {folder}: cannot be written: {error.strerror}") from None
 
 
 @dataclass(frozen=True)
@@ -72,14 +99,14 @@ class Origin:
     point: Any
 
     def find_image(self, store: Any, prompt: str, seed: int, guidance: float | None = None) -> bytes | None:
-        """Return an image of the point as PNG, None where this machine's store does not hold it."""
+        """Return an image of the point as PNG; None where this store does not hold it, or it failed."""
         from .sampling import Request, image_key
 
         device = self.record.environment.get("device", "cpu")
         request = Request(prompt, seed, guidance)
         key = image_key(self.point.fingerprint, self.sampling, self.dtype, device, request)
         found: bytes | None = store.get("images", key)
-        return found
+        return found or None
 
     @property
     def sampling(self) -> Any:
@@ -120,7 +147,7 @@ def read_side(path: Path, point: str | None) -> tuple[Origin, Any]:
 
     Raises UserError where the record is of a failed run, or was taken back: nothing is judged by it.
     """
-    from ..leaderboard.gate import Side
+    from ..leaderboard.gate import make_side
     from ..leaderboard.load import find_withdrawal, load_one, statements_about
 
     loaded = load_one(path)
@@ -136,19 +163,21 @@ def read_side(path: Path, point: str | None) -> tuple[Origin, Any]:
     chosen = record.points[-1 if point is None else labels.index(point)]
     rows = loaded.items[loaded.items["point"] == chosen.index].reset_index(drop=True)
     name = record.method.name if len(labels) == 1 else f"{record.method.name} {chosen.label}"
-    return Origin(record, chosen), Side(name, dict(chosen.values), rows)
+    return Origin(record, chosen), make_side(name, chosen.values, rows)
 
 
 def compare_weights(options: argparse.Namespace, baseline: Origin) -> Any:
-    """Return how far the candidate's weights lie from those of --baseline-model, or why nobody can say.
+    """Return how far the candidate lies from --baseline-model, in weights and settings, or why nobody knows.
 
     Raises UserError where the baseline's record was not measured on that model.
     """
     import torch
 
+    from .generators import open_pipeline
     from .hub import find
     from .outside import kind_of
     from .points import ModelHolder
+    from .settings import describe_settings, name_differences
     from .weights import largest_change
 
     if not options.baseline_model:
@@ -165,7 +194,9 @@ def compare_weights(options: argparse.Namespace, baseline: Origin) -> Any:
     if baseline.point.fingerprint not in known:
         said = f"--baseline-model {options.baseline_model}"
         raise UserError(f"{said}: not the model that {options.baseline} was measured on")
-    return largest_change(Path(before), Path(after))
+    settings = [describe_settings(open_pipeline(model, "cpu", dtype)) for model in (before, after)]
+    change = largest_change(Path(before), Path(after))
+    return replace(change, settings=tuple(name_differences(*settings)))
 
 
 def check_alike(baseline: Any, candidate: Any) -> None:
@@ -180,27 +211,35 @@ def check_alike(baseline: Any, candidate: Any) -> None:
             raise UserError(f"candidate: {name}: is {second!r}, the baseline's {first!r}; measure both alike")
 
 
-def _candidate(options: argparse.Namespace, policy: Any, baseline: Origin) -> tuple[Origin, Any]:
+def _candidate(options: argparse.Namespace, policy: Any, baseline: Origin, items: Any) -> tuple[Origin, Any]:
     """Return the candidate: a record's point, or a model that is evaluated now."""
     from ..leaderboard.gate import Side
 
     path, record = Path(options.candidate), baseline.record
     if path.suffix == ".json":
         return read_side(path, options.candidate_point)
-    from .expected import noise_of
-    from .outside import check_there, short_name
+    from .expected import find_sizes, noise_of
+    from .names import name_model
+    from .outside import check_there
     from .plan import Cell, MethodRow, Suite
 
     check_there(options.candidate)
     task = task_registry(options.world_folder)[record.task.id]
     if task.file.judge != record.task.judge:
         raise UserError(f"baseline: judged by {record.task.judge}, this version judges by {task.file.judge}")
-    name = short_name(options.candidate)
+    name = name_model(options.candidate)
     row = MethodRow(name=name, config={"model": name}, noise=noise_of(record))
-    suite = Suite(name="check", tasks=[task.id], methods=[row], sizes=policy.sizes)
-    cell = Cell(suite, task, row, None, 0, (options.candidate,))
     folder = options.out or Path("runs") / "check"
     runner = make_runner(options, folder, {task.file.world})
+    world = runner.worlds[task.file.world]
+    sizes = find_sizes(record, items, task, world, str(options.baseline), policy.sizes)
+    if sizes != policy.sizes:
+        print(
+            "the baseline was measured with other [sizes] than the policy's: its own are drawn",
+            file=sys.stderr,
+        )
+    suite = Suite(name="check", tasks=[task.id], methods=[row], sizes=sizes)
+    cell = Cell(suite, task, row, None, 0, (options.candidate,))
     [outcome] = runner.run([cell])
     if outcome.state == "failed":
         raise UserError(f"--candidate {options.candidate}: {_error(outcome.path)}")

@@ -3,12 +3,14 @@
 import argparse
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from .draws import DrawingTasks, seed_in
 from .errors import UserError
-from .registry import Entry, Registry, builtin_registry, package_folder
+from .plugin_tasks import add_plugin_tasks
+from .registry import KINDS, Entry, Registry, builtin_registry, package_folder
 from .tasks import build_tasks, complete_name, read_task_files
 
 FAILED = 1
@@ -30,14 +32,18 @@ def task_registry(world_folder: Path | None = None) -> DrawingTasks:
     """Return the registry of tasks: the package's TOML files, those of plug-ins and of a made world.
 
     Those that a seed draws are found in it by name.
-    The folder's own tasks count where its world has no others.
+    The folder's own tasks count where its world has no others. A plug-in's file that does not read, or that
+    names a task that is there already, is in `broken`.
     """
-    files = read_task_files([package_folder("unlearnbench.tasks")]) + _plugin_task_files()
+    files = read_task_files([package_folder("unlearnbench.tasks")])
+    broken = add_plugin_tasks(files)
     if world_folder is not None:
         own = open_folder_world(world_folder).task_file()
         if own.world not in {world for file in files for world in (file.world, *file.also)}:
             files.append(own)
-    return DrawingTasks(build_tasks(files), files, lambda name: registry("worlds")[name].load()())
+    tasks = DrawingTasks(build_tasks(files), files, lambda name: registry("worlds")[name].load()())
+    tasks.broken.update(broken)
+    return tasks
 
 
 def open_folder_world(folder: Path) -> Any:
@@ -47,19 +53,13 @@ def open_folder_world(folder: Path) -> Any:
     return open_folder(folder)
 
 
-def _plugin_task_files() -> list[Any]:
-    import importlib.util
-
-    from .registry import build_registry
-    from .tasks import read_task_file
-
-    found = []
-    for entry in build_registry("tasks", lambda: iter(())).values():
-        spec = importlib.util.find_spec(entry.module)
-        if spec is None or spec.origin is None or not entry.file:
-            raise UserError(f"task plug-in {entry.name!r} of {entry.distribution}: REGISTER names no `file`")
-        found.append(read_task_file(Path(spec.origin).with_name(entry.file)))
-    return found
+def list_broken(kinds: Iterable[str] = KINDS) -> list[str]:
+    """Return one line for each plug-in of some kinds that cannot be used, and why."""
+    lines = []
+    for kind in kinds:
+        entries: Registry[Any] = task_registry() if kind == "tasks" else registry(kind)
+        lines += [f"broken {kind.rstrip('s')}: {reason}" for reason in entries.broken.values()]
+    return lines
 
 
 def suites_folder() -> Path:
@@ -83,10 +83,11 @@ def show_list(options: argparse.Namespace) -> int:
     if options.kind and options.kind not in kinds:
         raise UserError(f"nothing named {options.kind!r} to list; kinds: {', '.join(kinds)}")
     console = Console()
-    for table in make_tables(
-        [options.kind] if options.kind else list(kinds), task_registry, registry, suites_folder()
-    ):
+    wanted = [options.kind] if options.kind else list(kinds)
+    for table in make_tables(wanted, task_registry, registry, suites_folder()):
         console.print(table)
+    for line in list_broken(kind for kind in wanted if kind in KINDS):
+        print(line)
     return 0
 
 
@@ -126,8 +127,9 @@ def set_threads(wanted: int | None, jobs: int = 1) -> int:
 
 def make_runner(options: argparse.Namespace, folder: Path, worlds: set[str]) -> Any:
     """Return a Runner over the opened worlds and all metrics."""
-    from .jobs import without_option
+    from .places import quote_places
     from .runner import Runner
+    from .running.restart import restarting, told_arguments
     from .store import Store, default_folder
 
     def say(line: str) -> None:
@@ -142,8 +144,11 @@ def make_runner(options: argparse.Namespace, folder: Path, worlds: set[str]) -> 
         threads=set_threads(options.threads, getattr(options, "jobs", 1)),
         worlds=opened,
         metrics=registry("metrics"),
-        command="unlearnbench " + " ".join(quote_all(without_option(options.arguments, "--part"))),
+        command="unlearnbench " + " ".join(quote_places(told_arguments(options.arguments))),
         say=say,
+        cell_timeout=getattr(options, "cell_timeout", None),
+        restart=restarting(options.arguments) if getattr(options, "is_program", False) else None,
+        abandoned=frozenset(getattr(options, "abandoned", None) or ()),
     )
 
 
@@ -176,14 +181,6 @@ def open_worlds(names: set[str], options: argparse.Namespace, device: str = "cpu
     return opened | real
 
 
-def quote_all(arguments: list[str]) -> list[str]:
-    """Return arguments as a shell reads them; the home folder is `~`: records are published."""
-    import shlex
-
-    home = str(Path.home()) + os.sep
-    return ["~/" + shlex.quote(a[len(home) :]) if a.startswith(home) else shlex.quote(a) for a in arguments]
-
-
 def narrow_suite(suite: Any, options: argparse.Namespace) -> Any:
     """Return the suite with only the tasks, methods and seeds asked for; checks every name first."""
     tasks = task_registry(getattr(options, "world_folder", None))
@@ -194,6 +191,9 @@ def narrow_suite(suite: Any, options: argparse.Namespace) -> Any:
         seed = seed_in(options.task)
         change["name"] = suite.name if seed is None else f"{suite.name}-draw-{seed}"
     if options.seeds:
+        from .plan import check_options_seeds
+
+        check_options_seeds("--seeds", options.seeds)
         change["seeds"] = options.seeds
         change["methods"] = [row.model_copy(update={"seeds": []}) for row in rows]
     return suite.model_copy(update=change)
@@ -231,13 +231,14 @@ def check_configs(cells: list[Any]) -> None:
 
 def run_suite(options: argparse.Namespace) -> int:
     """Run a suite, print its table, make its page."""
-    from .jobs import run_parts, take_part
+    from .jobs import end_with_parent, run_parts, take_part
     from .needed import check_floor
     from .plan import find_references, find_suite, plan_cells, take_choice
 
     suite = narrow_suite(take_choice(find_suite(options.suite, suites_folder()), suites_folder()), options)
     check_floor(suite)
     if options.part:
+        end_with_parent()
         suite = take_part(suite, options.part)
     tasks = task_registry(options.world_folder)
     cells = plan_cells(suite, tasks, registry("methods"))

@@ -9,7 +9,8 @@ from typing import Any
 
 from .answers import PERSON, SCRIPT, AnswerLog, open_log
 from .errors import UserError
-from .store import Store, content_key, default_folder
+from .store import Store, content_key, default_folder, locate_store
+from .types import INTERVAL_VERSION
 
 TYPES = {
     "index.html": ("label.html.j2", "text/html; charset=utf-8"),
@@ -54,25 +55,21 @@ def label_records(options: argparse.Namespace) -> int:
 
 def _gather(options: argparse.Namespace) -> list[Any]:
     from ..leaderboard.chosen import choose_point
-    from ..leaderboard.label_images import gather
+    from ..leaderboard.label_images import gather_alike
     from ..leaderboard.load import load_one
 
     folder = options.store or default_folder()
-    sources = []
-    for path in options.records:
-        chosen = choose_point(load_one(path), options.point)
-        sources.append(gather(chosen, _finder(chosen, folder)))
-    cells = [source.chosen.loaded.record.cell for source in sources]
+    chosen = [choose_point(load_one(path), options.point) for path in options.records]
+    cells = [own.loaded.record.cell for own in chosen]
     twice = sorted({cell for cell in cells if cells.count(cell) > 1})
     if twice:
         raise UserError(f"{twice[0]}: given twice, or two records of one name; leave one out")
-    if not any(source.images for source in sources):
-        raise UserError(f"{options.records[0]}: none of its images can be had, from the store nor a sheet")
-    return sources
+    return gather_alike(chosen, [_finder(own, folder) for own in chosen])
 
 
 def _finder(chosen: Any, folder: Path) -> Callable[[str, int, float | None], bytes | None]:
     """Return what finds a point's images in the store; where there is none, torch is not even imported."""
+    folder = locate_store(folder)
     if not (folder / "images").is_dir():
         return lambda prompt, seed, guidance: None
     from .cli_check import Origin
@@ -139,6 +136,7 @@ def _finish(
         source=SCRIPT if log.scripted else PERSON,
         seed=options.seed,
         asked=options.number,
+        interval_version=INTERVAL_VERSION,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         records=[source.describe() for source in sources],
         methods=summarise(answers, make_groups(sources)),

@@ -1,18 +1,20 @@
 """What `pack` does: the item rows of a folder's records go into one table, from which nothing is lost."""
 
 import argparse
-import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 import pyarrow as pa
 
 from .errors import UserError
+from .files import write_file
 from .items import Stamp, Table, fill_types, open_table, stamp, take_rows, to_arrow, write_table
 from .records import Record, items_digest, read_items, read_record
-from .statements import list_records
+from .sealed import SHEET, SUMS, read_sheet, sha256
+from .statements import CLAIMED, list_records
 from .untrusted import TABLE
 
 
@@ -35,25 +37,48 @@ def pack_folder(options: argparse.Namespace) -> int:
     folder: Path = options.folder
     found, target = read_folder(folder), folder / TABLE
     before = _count_bytes(folder)
-    chosen = _choose(found)
+    chosen, listed = _choose(found), list_sheets(folder)
     if not chosen:
         raise UserError(f"{folder}: no record in it has item rows to pack")
-    scratch = target.with_name(f"{TABLE}.tmp")
-    try:
+    with TemporaryDirectory() as place:
+        scratch = Path(place) / TABLE
         write_table({rows.record.cell: rows.table for rows in chosen}, scratch)
         _verify(scratch, chosen)
-        if not target.exists() or target.read_bytes() != scratch.read_bytes():
-            _replace(scratch, target)
-    finally:
-        scratch.unlink(missing_ok=True)
+        content = scratch.read_bytes()
+    if not target.exists() or target.read_bytes() != content:
+        write_file(target, content)
     for rows in chosen:
         if rows.own is not None and stamp(rows.own[0]) == rows.own[1]:  # not written anew meanwhile
             rows.own[0].unlink()
+    write_sums(folder, listed)
     apart = sorted({rows.record.cell for rows in found} - {rows.record.cell for rows in chosen})
     for cell in apart:
         print(f"left as it is: {cell}.parquet: its columns are not of the types that the table has")
+    if listed:
+        print(f"{folder / SUMS}: the digests of {len(listed)} contact sheets")
     print(f"{target}: the item rows of {len(chosen)} records; {before:,} -> {_count_bytes(folder):,} bytes")
     return 0
+
+
+def list_sheets(folder: Path) -> dict[str, str]:
+    """Return the digests, by file name, of the contact sheets of records that do not carry them themselves.
+
+    Raises UserError where a sheet is damaged, or not the one that was listed before.
+    """
+    found: dict[str, str] = {}
+    for home in (folder, folder / CLAIMED):
+        for path in list_records(home):
+            record = read_record(path)
+            sheet = read_sheet(path, record) if record.sheet else None
+            if sheet is not None and SHEET not in record.files:
+                found[path.with_suffix(".webp").relative_to(folder).as_posix()] = sha256(sheet)
+    return found
+
+
+def write_sums(folder: Path, found: dict[str, str]) -> None:
+    """Write the list of the digests of a folder's sheets, where there are any."""
+    if found:
+        write_file(folder / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(found.items())))
 
 
 def read_folder(folder: Path) -> list[Rows]:
@@ -109,14 +134,7 @@ def _verify(scratch: Path, chosen: list[Rows]) -> None:
     for rows in chosen:
         again = take_rows(table, rows.record.cell)
         if items_digest(again) != rows.record.items_sha256 or not again.equals(rows.items):
-            raise UserError(f"{scratch}: does not give {rows.record.cell}'s rows back; nothing was packed")
-
-
-def _replace(scratch: Path, target: Path) -> None:
-    """Move a table to its place once it is on the disk: the files that it stands for are deleted next."""
-    with scratch.open("rb") as file:
-        os.fsync(file.fileno())
-    scratch.replace(target)
+            raise UserError(f"the table does not give {rows.record.cell}'s rows back; nothing was packed")
 
 
 def _count_bytes(folder: Path) -> int:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from .cli_commands import FAILED, open_console, open_worlds, task_registry
+from .cli_commands import FAILED, list_broken, open_console, open_worlds, task_registry
 from .dry_run import count_lots, needs
 from .hub import Source
 from .tasks import complete_name
@@ -43,9 +43,12 @@ def show_needs(sources: Sequence[Source]) -> int:
     missing = 0
     for source in sources:
         place = source.folder
-        missing += place is None
+        fault = source.fault
+        missing += place is None or bool(fault)
         licence = f"licence: {source.licence}" if source.licence else "licence and size: on its own page"
-        state = f"here: {place}" if place is not None else f"MISSING; {source.remedy}"
+        state = f"MISSING; {source.remedy}" if place is None else f"here: {place}"
+        if fault:
+            state = f"NOT WHOLE; {fault}"
         print(f"{source.what} ({source.where}; {licence}): {state}")
     print(f"{missing} of {len(sources)} missing" if missing else "nothing is missing")
     return FAILED if missing else 0
@@ -56,4 +59,6 @@ def check_task(options: argparse.Namespace) -> int:
     known = task_registry(options.world_folder)
     tasks = [known[complete_name(name)] for name in options.task]
     worlds = open_worlds({task.file.world for task in tasks}, options)
+    for line in list_broken():
+        print(line)
     return show_needs(needs(tasks, worlds))

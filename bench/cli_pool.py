@@ -18,6 +18,7 @@ from .extractors import find_extractors
 from .keys import pool_key
 from .measure import PointScorer
 from .metrics.features import LITE0, WORLD, reason_without
+from .metrics.rows import describe_failed
 from .pool import BASE_ROW, KD, Part, Row, digest_of, make_pooled, read_pooled, write_pooled
 from .progress import show_progress
 from .sampling import decode_png
@@ -86,12 +87,11 @@ def read_rows(folder: Path) -> dict[str, list[Run]]:
     Configurations of which no point is shown, though one of another configuration is, stand for nothing.
     """
     from ..leaderboard.load import load
-    from ..leaderboard.standing import name_entry
 
     found: dict[str, list[Any]] = {}
     for entry in load(folder):
         if entry.record.source == "measured" and entry.record.task.role == "evaluated":
-            found.setdefault(name_entry(entry.record), []).append(entry)
+            found.setdefault(entry.row, []).append(entry)
     if BASE_ROW not in found:
         raise UserError(
             f"{folder}: has no record of `{BASE_ROW}`, whose number of images all rows must have; run it, too"
@@ -167,6 +167,8 @@ class _Place:
         task = self.tasks[record.task.id]
         if run.rows.empty:
             return f"{record.cell}: no retain image was asked of this point"
+        if failed := describe_failed(run.rows):
+            return f"{record.cell}: {failed}"
         images = [self._find(run.origin, row) for row in run.rows.to_dict("records")]
         lacking = sum(image is None for image in images)
         self.asked, self.lacking = self.asked + len(images), self.lacking + lacking

@@ -1,17 +1,22 @@
 """What `unlearn` does: a model and a concept in, an unlearned model's folder out."""
 
 import argparse
-import json
 import sys
 import tomllib
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from .card import write_command
 from .cli_commands import check_counts, choose_device, registry, set_threads, task_registry
+from .concept_names import name_key
 from .errors import UserError
+from .files import check_new_folder
 from .hub import locate
+from .measuring.training_images import TrainingImages, aims_of, judge_problem, not_judged
+from .models.layout import INDEX, read_config
+from .types import Problem
 from .writing import KINDS, read_prompts
 
 LIKE = {
@@ -29,6 +34,7 @@ def unlearn_concept(options: argparse.Namespace) -> int:
 
     if options.kind not in KINDS:
         raise UserError(f"--kind {options.kind}: choose one of {', '.join(KINDS)}")
+    check_new_folder(options.out)
     check_counts(options, "images", "sampling_steps", "image_size", "lora")
     config = read_settings(options.set or [])
     if options.config:
@@ -53,12 +59,23 @@ def unlearn_concept(options: argparse.Namespace) -> int:
     set_threads(options.threads)
     device = choose_device(options.device)
     order = place(order)
-    out = unlearn_model(order, options.out, device, lambda line: print(line, file=sys.stderr))
+    look = partial(look_at, order.task) if order.task else None
+    out = unlearn_model(order, options.out, device, lambda line: print(line, file=sys.stderr), look)
     print(f"unlearned: {out}")
     print(f"measure it: {write_command(str(out), order.base, order.task)}")
     if not order.task:
         print(f"no task asks for {options.concept!r} yet: tasks/README.md says how to add one")
     return 0
+
+
+def look_at(name: str, problem: Problem) -> TrainingImages:
+    """Return what a task's judge finds on training images; why it cannot, where it is not here."""
+    task = task_registry()[name]
+    try:
+        judge = registry("worlds")[task.file.world].load()().open_judge(task)
+        return judge_problem(problem, judge, *aims_of(task))
+    except UserError:
+        return not_judged(problem, f"the judge {task.file.judge} of {name} cannot be opened or asked here")
 
 
 def read_settings(given: list[str]) -> dict[str, Any]:
@@ -110,7 +127,7 @@ def place(order: Any) -> Any:
 def find_task(concept: str, world: str) -> str:
     """Return the first task of a world whose one target is the concept, by its id; "" where there is none."""
     tasks = task_registry().values()
-    found = [t.id for t in tasks if [n.lower() for n in t.concept.targets] == [concept.lower()]]
+    found = [t.id for t in tasks if [name_key(n) for n in t.concept.targets] == [name_key(concept)]]
     return min((name for name in found if name.endswith(f"@{world}")), default="")
 
 
@@ -120,11 +137,11 @@ def find_world(model: str) -> Any | None:
     if model in worlds and not place.exists():
         return worlds[model].load()()
     for name in worlds if place.exists() else ():
-        world = worlds[name].load()()
         try:
+            world = worlds[name].load()()
             if world.pipeline_folder.resolve() == place.resolve():
                 return world
-        except UserError:  # that world's weights are not on this machine
+        except UserError:  # that world's weights are not on this machine, or its plug-in is broken
             continue
     from .worlds.images.world import world_of_pipeline
 
@@ -135,7 +152,7 @@ def _guess_world(model: str) -> str:
     """Return the world of real models whose pipelines are of a model's class; "" where it cannot be told."""
     folder = locate(model)
     try:
-        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8")) if folder else {}
-    except (OSError, ValueError):
+        index = read_config(folder / INDEX) if folder else {}
+    except UserError:
         return ""
     return LIKE.get(str(index.get("_class_name")), "")

@@ -10,6 +10,11 @@ IMAGES_ONLY = ("data", "name", "classes", "settings")
 """Options of `pretrain images` alone."""
 
 
+EMBEDDED = frozenset({"pipeline", "judges", "world.json", "retrained.json"})
+LABELLED = frozenset({"pipeline", "judges", "images.safetensors", "world.json", "tasks.json", "suite.toml"})
+"""What lies in the folder of a made world."""
+
+
 def pretrain_world(options: argparse.Namespace) -> int:
     """Train an embedded world, or one of labelled images; resumes from its working folder."""
     if options.preset == "images":
@@ -20,6 +25,7 @@ def pretrain_world(options: argparse.Namespace) -> int:
     from .worlds.emoji.spec import STAGES, load_spec
     from .worlds.emoji.world import SPRITES, recipe_folder
 
+    check_own_world(options.out, EMBEDDED)
     stages = choose_stages(options, STAGES)
     spec = load_spec(options.preset).leave_out(options.without)
     from .worlds.emoji.pretrain import pretrain, rebuild_sprites  # imports torch: after every check
@@ -74,6 +80,19 @@ def pretrain_images(options: argparse.Namespace) -> int:
     return 0
 
 
+def check_own_world(out: Path | None, names: frozenset[str]) -> None:
+    """Raise UserError where `--out` is there and holds anything but the files of a world (`names`)."""
+    if out is None or not (out.exists() or out.is_symlink()):
+        return
+    if out.is_symlink() or not out.is_dir():
+        raise UserError(f"--out {out}: is no folder; name a new one")
+    strange = sorted({path.name for path in out.iterdir()} - names)
+    if strange:
+        raise UserError(
+            f"--out {out}: holds {strange[0]}, which no world holds, and would be replaced; name a new folder"
+        )
+
+
 def check_replaceable(out: Path | None, name: str | None) -> None:
     """Raise UserError where `--out` is there and is not a made world of this name (None: of any name).
 
@@ -89,6 +108,7 @@ def check_replaceable(out: Path | None, name: str | None) -> None:
         raise UserError(
             f"--out {out}: is there already and is no world that `pretrain images` made; name a new folder"
         ) from None
+    check_own_world(out, LABELLED)
     if name not in (None, world.name):
         raise UserError(f"--out {out}: holds the world {world.name}, not {name}; name a new folder")
 

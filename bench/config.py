@@ -13,8 +13,11 @@ from .errors import UserError
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
-STRICT = ConfigDict(extra="forbid", frozen=True)
-"""Base configuration of every record read from TOML: unknown keys are errors, values do not change."""
+MOST_JSON = 64 * 2**20
+"""Bytes of the largest JSON file that is read."""
+STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+"""Base configuration of every record read from TOML: unknown keys are errors, numbers are finite, values do
+not change."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -23,6 +26,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
 
@@ -30,6 +35,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 def read_json(kind: type[M], path: Path, absent: str = "no such file") -> M:
     """Return the validated record in a JSON file; raises UserError naming file and field, or `absent`."""
     try:
+        if path.stat().st_size > MOST_JSON:
+            raise UserError(f"{path}: {path.stat().st_size:,} bytes; at most {MOST_JSON:,} are read")
         return kind.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: {absent}") from None
@@ -37,6 +44,8 @@ def read_json(kind: type[M], path: Path, absent: str = "no such file") -> M:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "(top level)"
         raise UserError(f"{path}: {where}: {first['msg']}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not a text file: {error}") from None
 

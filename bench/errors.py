@@ -1,5 +1,17 @@
 """The one exception that a user's mistake raises: a single line that names what, where and the remedy."""
 
+from pathlib import Path
+
+BENCH = str(Path(__file__).parent)
+
 
 class UserError(Exception):
     """A mistake in what the user gave; the CLI prints it as one line and exits with status 2."""
+
+
+def is_own(error: BaseException) -> bool:
+    """Return whether this package raised an exception itself, as the handler of a signal does."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code.co_filename.startswith(BENCH)

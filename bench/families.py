@@ -4,6 +4,7 @@ The one place that knows a Stable Diffusion UNet from SDXL's, SD3's or Flux's tr
 sees latents (n, c, h, w), conditions (a row a prompt) and a prediction of the latents' shape.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,10 +25,11 @@ DISTILLED_GUIDANCE = 3.5
 
 @dataclass(frozen=True)
 class Family:
-    """A family's two functions. encode(pipeline, prompts, size, device) -> conditions; predict(module, noisy,
-    times, conditions) -> (b, c, h, w)."""
+    """A family. flow: whether it is trained by flow matching. encode(pipeline, prompts, size, device) ->
+    conditions; predict(module, noisy, times, conditions) -> (b, c, h, w)."""
 
     name: str
+    flow: bool
     encode: Callable[[Any, list[str], Size, torch.device], dict[str, Tensor]]
     predict: Callable[[nn.Module, Tensor, Tensor, Conditions], Tensor]
 
@@ -100,11 +102,15 @@ def _predict_flux(module: nn.Module, noisy: Tensor, times: Tensor, conditions: C
 
 
 FAMILIES = {
-    "StableDiffusionPipeline": Family("sd", _encode_sd, _predict_unet),
-    "StableDiffusionXLPipeline": Family("sdxl", _encode_sdxl, _predict_unet),
-    "StableDiffusion3Pipeline": Family("sd3", _encode_sd3, _predict_sd3),
-    "FluxPipeline": Family("flux", _encode_flux, _predict_flux),
+    "StableDiffusionPipeline": Family("sd", False, _encode_sd, _predict_unet),
+    "StableDiffusionXLPipeline": Family("sdxl", False, _encode_sdxl, _predict_unet),
+    "StableDiffusion3Pipeline": Family("sd3", True, _encode_sd3, _predict_sd3),
+    "FluxPipeline": Family("flux", True, _encode_flux, _predict_flux),
 }
+
+
+ADDED = {"StableDiffusionXLPipeline": "text_time"}
+"""What a UNet is told beside time and prompt, by the pipeline that tells it."""
 
 
 def find_family(pipeline: Any) -> Family:
@@ -127,11 +133,53 @@ def denoiser_of(pipeline: Any) -> nn.Module:
     """Return the network that methods train; raises UserError where it cannot be trained as it is."""
     name, part = type(pipeline).__name__, denoiser_name(pipeline)
     module = trainable_module(pipeline)
-    if part == "unet" and pipeline.unet.config.in_channels != pipeline.vae.config.latent_channels:
-        raise UserError(f"{name}: its UNet takes more than latents (inpainting and the like)")
-    if part == "unet" and getattr(pipeline.unet.config, "class_embed_type", None):
-        raise UserError(f"{name}: its UNet needs class labels beside the prompt")
+    if part == "unet":
+        _check_unet(name, pipeline)
+    else:
+        _check_transformer(name, pipeline)
+    _check_vae(name, pipeline.vae, flow=part != "unet")
     first = next(module.parameters())
     if first.dtype not in (torch.float32, torch.float64):
         raise UserError(f"{name}: its {part} is in {first.dtype}; load it in torch.float32 to train it")
     return module
+
+
+def _check_unet(name: str, pipeline: Any) -> None:
+    """Raise UserError where a UNet takes or gives more than the noise of latents, by the prompt alone."""
+    config, latents = pipeline.unet.config, pipeline.vae.config.latent_channels
+    if config.in_channels != latents:
+        raise UserError(f"{name}: its UNet takes more than latents (inpainting and the like)")
+    if getattr(config, "out_channels", latents) != latents:
+        raise UserError(f"{name}: its UNet gives more than one value a latent (a learned variance)")
+    if getattr(config, "class_embed_type", None) or getattr(config, "num_class_embeds", None):
+        raise UserError(f"{name}: its UNet needs class labels beside the prompt")
+    for key in ("time_cond_proj_dim", "encoder_hid_dim_type"):
+        if getattr(config, key, None):
+            raise UserError(f"{name}: unet/config.json: {key}: no training loss for such a UNet")
+    added = getattr(config, "addition_embed_type", None)
+    if added != ADDED.get(name):
+        raise UserError(f"{name}: unet/config.json: addition_embed_type: no training loss for {added!r}")
+
+
+def _check_transformer(name: str, pipeline: Any) -> None:
+    config, latents = pipeline.transformer.config, pipeline.vae.config.latent_channels
+    takes = latents * (4 if name == "FluxPipeline" else 1)  # Flux sees 2 x 2 latents as one token
+    if config.in_channels != takes or getattr(config, "out_channels", None) not in (None, takes):
+        raise UserError(f"{name}: its transformer takes more than latents (control images and the like)")
+
+
+def _check_vae(name: str, vae: Any, flow: bool) -> None:
+    """Raise UserError where latents are scaled in a way that training does not follow."""
+    config, kind = vae.config, type(vae).__name__
+    if kind != "AutoencoderKL":
+        raise UserError(f"{name}: no training loss for latents of {kind}")
+    for key in ("latents_mean", "latents_std"):
+        if getattr(config, key, None) is not None:
+            raise UserError(
+                f"{name}: vae/config.json: {key}: no training loss for latents that are so scaled"
+            )
+    scale, shift = config.scaling_factor, getattr(config, "shift_factor", None)
+    if not isinstance(scale, int | float) or not math.isfinite(scale) or scale == 0:
+        raise UserError(f"{name}: vae/config.json: scaling_factor: {scale!r}; needed: a number, not 0")
+    if shift and not flow:
+        raise UserError(f"{name}: vae/config.json: shift_factor: this pipeline's sampler does not know it")

@@ -3,20 +3,19 @@
 import hashlib
 import json
 import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import load, save
 
 from .adapters import plain_state
 from .errors import UserError
 from .hub import find
+from .models.layout import read_layout
+from .models.whole import check_files, first_line, open_networks, quiet
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,6 @@ class Sampling:
         return {name: value for name, value in vars(self).items() if name != "scheduler" or value}
 
 
-LORA_FILE = "pytorch_lora_weights.safetensors"
-"""Name under which diffusers and peft-based trainers save a LoRA."""
-LORA_TENSOR = re.compile(r"lora[._](A|B|down|up)\b")
-"""In the name of either matrix of a LoRA, however it was saved, and of its parameter in a pipeline."""
 CAPTURING = "transformers.utils.output_capturing"
 """Module of the hooks by which transformers 5 copies hidden states out of a network."""
 
@@ -111,79 +106,21 @@ def open_pipeline(model: str | Path, device: str, dtype: torch.dtype = torch.flo
     from diffusers import DiffusionPipeline
 
     quiet_libraries()
-    model = find(str(model))  # a hub id's snapshot on this machine: nothing is downloaded unasked
-    check_model(model)
+    folder = find(str(model))  # a hub id's snapshot on this machine: nothing is downloaded unasked
+    layout = read_layout(folder)
+    check_files(layout)
+    networks = open_networks(layout, dtype)
     try:
-        # diffusers opens in float32 by default; older versions know the keyword by this name alone
-        precision = {} if dtype == torch.float32 else {"torch_dtype": dtype}
-        pipeline = DiffusionPipeline.from_pretrained(str(model), use_safetensors=True, **precision)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{model}: does not open as a diffusers pipeline: {str(error).splitlines()[0]}"
-        ) from None
-    check_weights(pipeline, model)
+        with quiet():
+            pipeline = DiffusionPipeline.from_pretrained(str(folder), local_files_only=True, **networks)
+    except Exception as error:  # whatever a damaged tokenizer or scheduler makes the libraries raise
+        raise UserError(f"{folder}: does not open as a diffusers pipeline: {first_line(error)}") from None
     pipeline.set_progress_bar_config(disable=True)
     for part in network_parts(pipeline).values():
         # transformers 5 opens a text encoder in the precision of its file, diffusers the rest as asked
         if any(tensor.dtype != dtype for tensor in part.parameters()):
             part.to(dtype)
     return pipeline.to(device)
-
-
-def load_lora(pipeline: Any, lora: str) -> None:
-    """Load a LoRA into a pipeline; raises UserError where it does not fit, or peft is not installed."""
-    from diffusers.utils import is_peft_available
-
-    if not is_peft_available():
-        raise UserError(f"{lora}: a LoRA needs peft; install it with: pip install 'unlearnbench[lora]'")
-    path = Path(lora)
-    where = {"weight_name": path.name} if path.is_file() else {}
-    before = weights_digest(pipeline)
-    try:
-        pipeline.load_lora_weights(str(path.parent if path.is_file() else path), **where)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise UserError(f"{lora}: does not load as a LoRA: {str(error).splitlines()[0]}") from None
-    if weights_digest(pipeline) == before:
-        raise UserError(f"{lora}: no weight of it belongs to this pipeline: not a LoRA of this base model")
-    _check_whole(pipeline, path, lora)
-
-
-def _check_whole(pipeline: Any, path: Path, lora: str) -> None:
-    """Raise UserError where diffusers left tensors of a LoRA out, as it does with a warning.
-
-    It may split a tensor among layers, so there may be more of them in the pipeline than in the file.
-    """
-    with safe_open(path if path.is_file() else path / LORA_FILE, "pt") as file:
-        theirs = sum(LORA_TENSOR.search(name) is not None for name in file.keys())  # noqa: SIM118
-    names = [name for part in network_parts(pipeline).values() for name, _ in part.named_parameters()]
-    loaded = sum(LORA_TENSOR.search(name) is not None for name in names)
-    if loaded < theirs:
-        raise UserError(
-            f"{lora}: {theirs - loaded} of its tensors belong to no layer of this pipeline: "
-            "not a LoRA of this base model"
-        )
-
-
-def check_weights(pipeline: Any, model: str | Path) -> None:
-    """Raise UserError where a text encoder's file lacks weights under the names that transformers looks for.
-
-    Otherwise it is filled with random numbers and a warning: so did transformers 4 with folders that
-    transformers 5 wrote, and every image and number made with it was wrong.
-    """
-    from transformers import PreTrainedModel
-
-    for name, part in network_parts(pipeline).items():
-        if not isinstance(part, PreTrainedModel) or part.name_or_path == "":
-            continue
-        again, info = type(part).from_pretrained(
-            str(Path(model) / name), output_loading_info=True, use_safetensors=True
-        )
-        lacking = sorted(set(info["missing_keys"]) & {key for key, _ in again.named_parameters()})
-        if lacking:
-            raise UserError(
-                f"{model}: {name}: its file lacks {len(lacking)} weights, {lacking[0]} first; a folder that "
-                "transformers 5 wrote opens with transformers 5 alone, else the file is incomplete"
-            )
 
 
 def quiet_libraries() -> None:
@@ -196,26 +133,10 @@ def quiet_libraries() -> None:
 
 
 def check_model(model: str | Path) -> None:
-    """Raise UserError where a local folder cannot be a text-to-image pipeline; opens nothing."""
+    """Raise UserError where a local folder is no whole text-to-image pipeline; opens no network."""
     folder = Path(model)
     if folder.exists():
-        if not (folder / "model_index.json").is_file():
-            raise UserError(f"{folder}: not a diffusers pipeline folder (no model_index.json)")
-        _check_components(folder)
-
-
-def _check_components(folder: Path) -> None:
-    try:
-        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{folder / 'model_index.json'}: not valid JSON: {error}") from None
-    for name, value in index.items():
-        if isinstance(value, list) and value[0] is not None and not (folder / name).is_dir():
-            raise UserError(f"{folder}: model_index.json names {name!r} but the folder {name}/ is missing")
-    if "unet" not in index and "transformer" not in index:
-        raise UserError(
-            f"{folder}: has neither a unet nor a transformer: not a text-to-image diffusion pipeline"
-        )
+        check_files(read_layout(folder))
 
 
 def denoiser_name(pipeline: Any) -> str:
@@ -260,38 +181,3 @@ def relative_distance(before: dict[str, torch.Tensor], changed: dict[str, torch.
 def apply_delta(before: dict[str, torch.Tensor], module: torch.nn.Module, payload: bytes) -> None:
     """Set a module to the point that a delta describes, on top of the base weights `before`."""
     module.load_state_dict(before | load(payload))
-
-
-def files_digest(model: str) -> str:
-    """Return the sha256 over a model's file or folder of files; of its name where it is a hub id or empty."""
-    place = Path(model)
-    if not model or not place.exists():
-        return hashlib.sha256(model.encode()).hexdigest()
-    digest = hashlib.sha256()
-    for path in sorted(p for p in place.rglob("*") if p.is_file()) if place.is_dir() else [place]:
-        with path.open("rb") as file:
-            digest.update(
-                str(path.relative_to(model)).encode() + hashlib.file_digest(file, "sha256").digest()
-            )
-    return digest.hexdigest()
-
-
-def known_digest(place: str) -> str:
-    """Return `files_digest` of a place, its files read once and again when one of them was written since: a
-    process may judge many models that lie at one path in turn, and weights of gigabytes are in every key."""
-    return _digest_files(place, _state(place))
-
-
-@cache
-def _digest_files(place: str, state: tuple[tuple[str, int, int, int], ...]) -> str:
-    return files_digest(place)
-
-
-def _state(place: str) -> tuple[tuple[str, int, int, int], ...]:
-    """Return name, inode, size and time of writing of each of a model's files; none of no place."""
-    if not place:  # as a path it would be the current folder, whole
-        return ()
-    root = Path(place)
-    files = sorted(root.rglob("*")) if root.is_dir() else [root]
-    found = [(str(path), path.stat()) for path in files if path.is_file()]
-    return tuple((name, state.st_ino, state.st_size, state.st_mtime_ns) for name, state in found)

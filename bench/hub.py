@@ -1,7 +1,9 @@
 """Where weights lie on this machine: a folder of the user's, or the hub's cache. Nothing is downloaded."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .errors import UserError
 
@@ -11,7 +13,8 @@ class Source:
     """Something that a task needs and this project does not ship.
 
     where: a local folder, or a hub id `owner/name` (`hub`: whether it can be one). licence: "" = unknown.
-    how: what brings it here, where that is neither the hub nor a place that this project names.
+    how: what brings it here, where that is neither the hub nor a place that this project names. check: raises
+    UserError where what lies at its place is not whole.
     """
 
     what: str
@@ -19,6 +22,7 @@ class Source:
     licence: str = ""
     hub: bool = True
     how: str = field(default="", kw_only=True)
+    check: Callable[[Path], Any] | None = field(default=None, kw_only=True, compare=False, repr=False)
 
     @property
     def folder(self) -> Path | None:
@@ -28,6 +32,18 @@ class Source:
         return Path(self.where) if Path(self.where).exists() else None
 
     @property
+    def fault(self) -> str:
+        """Why what lies here cannot be used, in a line; "" where it can, or is not here."""
+        place = self.folder
+        if place is None or self.check is None:
+            return ""
+        try:
+            self.check(place)
+        except UserError as error:
+            return str(error)
+        return ""
+
+    @property
     def remedy(self) -> str:
         """What brings it here."""
         if self.hub and is_hub_id(self.where):
@@ -35,6 +51,13 @@ class Source:
         if self.how:
             return self.how
         return f"put it at {self.where}"
+
+
+def check_sources(sources: Iterable[Source]) -> None:
+    """Raise UserError where something lies here but is not whole; what is not here is told at its opening."""
+    for source in sources:
+        if source.fault:
+            raise UserError(f"{source.what}: {source.fault}")
 
 
 def is_hub_id(where: str) -> bool:

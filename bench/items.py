@@ -18,7 +18,7 @@ import pyarrow.parquet as parquet
 
 from .errors import UserError
 from .types import ITEM_COLUMNS
-from .untrusted import ANSWERS, TABLE, TEXTS
+from .untrusted import ANSWERS, MOST_ROWS, TABLE, TABLE_ROWS, TEXTS, check_parquet, check_texts
 
 FLOATS = ("alignment", "alignment_shuffled", "flatness")
 DISTINCT = (*FLOATS, "target_score", "image_sha256")
@@ -113,11 +113,21 @@ def read_rows(path: Path, cell: str) -> pd.DataFrame | None:
     if not has_rows(path, cell):
         return None
     if file.name == TABLE:
-        return take_rows(open_table(file), cell)
+        table = open_table(file)
+        check_texts(file, table.rows.slice(*table.places[cell]))
+        return take_rows(table, cell)
+    check_parquet(file, MOST_ROWS)
     try:
+        names = [field.name for field in parquet.read_schema(file) if not _is_flat(field.type)]
+        check_texts(file, parquet.read_table(file, columns=names, read_dictionary=names))
         return pd.read_parquet(file)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise UserError(f"{file}: not a readable parquet file: {error}") from None
+
+
+def _is_flat(kind: pa.DataType) -> bool:
+    """Return whether each value of a type takes the same few bytes."""
+    return bool(pa.types.is_primitive(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind))
 
 
 def open_table(file: Path) -> Table:
@@ -133,12 +143,13 @@ def stamp(file: Path) -> Stamp:
 
 @lru_cache(maxsize=2)
 def _open_table(file: Path, _: Stamp) -> Table:
+    check_parquet(file, TABLE_ROWS)
     try:
         names = parquet.read_schema(file).names
         lacking = [name for name in ("cell", "point", *ITEM_COLUMNS) if name not in names]
         if lacking:
             raise UserError(f"{file}: lacks the columns {', '.join(lacking)}")
-        rows = parquet.read_table(file, read_dictionary=TEXTS)  # texts are spelt out cell by cell
+        rows = parquet.read_table(file, read_dictionary=["cell", *TEXTS])  # texts are spelt out cell by cell
     except (OSError, ValueError, pa.ArrowException) as error:
         raise UserError(f"{file}: not a readable parquet file: {error}") from None
     cells = rows["cell"].to_numpy()

@@ -9,8 +9,8 @@ from .metrics.features import LITE0
 from .outside import model_digest
 from .plan import Cell
 from .registry import Entry, Registry
-from .sampling import NOISE_VERSION
-from .source import source_digest
+from .sampling import DRAWING_VERSION, NOISE_VERSION
+from .source import ROOT, source_digest
 from .store import content_key
 
 SCORING_MODULES = (
@@ -31,6 +31,7 @@ OPENING_MODULE = "unlearnbench.bench.outside"
 def train_key(cell: Cell, world: Any, device: str, threads: int) -> str:
     """Return the key of a cell's training: config, problem, world, libraries, and the source that trains."""
     fields: dict[str, Any] = {
+        "drawing": DRAWING_VERSION,
         "world": world.digest,
         "device": device,
         "threads": threads,
@@ -45,11 +46,31 @@ def train_key(cell: Cell, world: Any, device: str, threads: int) -> str:
             "config": cell.row.config,
             "seed": cell.seed,
             "data": cell.suite.data,
-            "source": source_digest(cell.entry.module, world.problem_module),
+            "source": source_digest(cell.entry.module, *world_modules(world)),
         }
     else:
         fields["source"] = source_digest(OPENING_MODULE)
     return content_key(fields)
+
+
+def world_modules(world: Any) -> list[str]:
+    """Return the modules that make a world's prompts and problems; of a third party's world also its own,
+    which opens its judge."""
+    own = type(world).__module__
+    return [world.problem_module, *([] if own.partition(".")[0] == ROOT else [own])]
+
+
+def problem_fields(cell: Cell, world: Any) -> dict[str, Any]:
+    """Return all that decides a cell's training images and how they are judged: no method."""
+    return {
+        "world": world.digest,
+        "inputs": world.inputs(cell.task),
+        "task": [cell.task.id, cell.task.file.judge, cell.task.file.target_kind],
+        "concept": cell.task.concept.model_dump() | {"suite": sorted(cell.task.suite_targets)},
+        "data": cell.suite.data,
+        "seed": cell.seed,
+        "source": source_digest(world.problem_module, "unlearnbench.bench.judges.emoji"),
+    }
 
 
 def models_digest(models: Sequence[str]) -> str:
@@ -67,11 +88,12 @@ def cell_key(cell: Cell, world: Any, metrics: Registry[Entry], device: str, thre
             "suite_targets": sorted(cell.task.suite_targets),  # shown by no retain prompt
             "sizes": cell.suite.sizes.model_dump(),
             "drawn": [cell.suite.unscored_below, cell.row.shown],
-            "noise": [cell.row.noise, NOISE_VERSION],
+            "noise": [cell.row.noise, NOISE_VERSION, DRAWING_VERSION],
+            "intervals": cell.interval_version,
             "metrics": {entry.name: entry.version for entry in metrics.values()},
             "extractors": find_extractors(world) | {"reference": getattr(world, "reference_key", None)},
             "scoring": source_digest(
-                *SCORING_MODULES, world.problem_module, *(e.module for e in metrics.values())
+                *SCORING_MODULES, *world_modules(world), *(e.module for e in metrics.values())
             ),
         }
     )

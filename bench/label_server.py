@@ -1,9 +1,13 @@
 """The label page's server: this machine alone, a random port, and a token without which it says nothing."""
 
+import contextlib
 import hmac
 import json
 import secrets
+import socket
+import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -11,10 +15,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from .answers import PERSON, SCRIPT, AnswerLog
+from .errors import UserError
 
 HOST = "127.0.0.1"
 MOST = 4096
 """Bytes of a request that are read: an answer takes a hundred."""
+MOST_CONNECTIONS = 32
+IDLE_SECONDS = 5.0
+"""How long a connection may send nothing."""
+REQUEST_SECONDS = 15.0
+"""How long a request may take from its first byte to the last of its answer."""
 POLICY = (
     "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
@@ -70,23 +80,63 @@ def _number(value: object) -> int:
     return value
 
 
+def _read_json(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 class LabelServer(ThreadingHTTPServer):
     """Serves one labelling. Raises nothing on a bad request: it answers 400 or 404."""
 
     daemon_threads = True
+    request_queue_size = 16
 
     def __init__(self, labelling: Labelling) -> None:
         super().__init__((HOST, 0), _Handler)
         self.labelling = labelling
         self.token = secrets.token_urlsafe(18)
+        self._open: dict[Any, float] = {}
+        self._guard = threading.Lock()
 
     @property
     def url(self) -> str:
         return f"http://{HOST}:{self.server_port}/{self.token}/"
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread of its own; one connection too many is closed at once."""
+        with self._guard:
+            is_full = len(self._open) >= MOST_CONNECTIONS
+            if not is_full:
+                self._open[request] = time.monotonic()
+        if is_full:
+            self.shutdown_request(request)
+        else:
+            super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._guard:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """End connections that are too slow: a page's own take milliseconds."""
+        with self._guard:
+            late = [r for r, since in self._open.items() if time.monotonic() - since > REQUEST_SECONDS]
+        for request in late:
+            with contextlib.suppress(OSError):
+                request.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a browser that went away; anything else is a fault of this program."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: LabelServer
+    timeout = IDLE_SECONDS
     server_version, sys_version = "unlearnbench", ""
 
     def do_GET(self) -> None:
@@ -110,11 +160,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             length = int(self.headers.get("Content-Length", ""))
-            body = json.loads(self.rfile.read(length)) if 0 < length <= MOST else None
+            body = _read_json(self.rfile.read(length)) if 0 < length <= MOST else None
             if path not in ("answer", "undo", "finish") or not isinstance(body, dict):
                 raise ValueError("no such request")
             state = self.server.labelling.act(path, body)
-        except ValueError as error:
+        except (ValueError, UserError) as error:
             self._refuse(HTTPStatus.BAD_REQUEST, str(error))
             return
         self._json(state)
@@ -124,8 +174,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _path(self) -> str | None:
         """Return the path below the token, None where the token or the host is another's."""
         token, _, path = self.path.lstrip("/").partition("/")
-        host = self.headers.get("Host", "") == f"{HOST}:{self.server.server_port}"
-        if not host or not hmac.compare_digest(token.encode(), self.server.token.encode()):
+        own = f"{HOST}:{self.server.server_port}"
+        hosts, origins = self.headers.get_all("Host", []), self.headers.get_all("Origin", [])
+        is_own = hosts == [own] and origins in ([], [f"http://{own}"])
+        if not is_own or not hmac.compare_digest(token.encode(), self.server.token.encode()):
             self._refuse(HTTPStatus.NOT_FOUND, "nothing here")
             return None
         return path

@@ -2,33 +2,43 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from .extractors import find_extractors, open_extractor, reference_features
+from .measuring.training_images import TrainingImages, aims_of, judge_problem, look_once
 from .metrics.features import CLIP, WORLD
 from .points import ModelHolder, PointManifest
 from .progress import show_progress
 from .sampling import Drawing, Request
-from .scoring import Ask, build_items
+from .scoring import Ask, build_items, keep_whole, spread, spread_answers
 from .store import Store
 from .tasks import Task
-from .types import View
+from .types import Problem, View
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A point's item rows and features. images: (n, H, W, 3) uint8, in the order of the rows."""
+    """A point's item rows and features.
+
+    images: in the order of the rows, each (H, W, 3) uint8, None for one with pixels that are not finite.
+    """
 
     items: pd.DataFrame
     view: View
-    images: np.ndarray
+    images: Sequence[np.ndarray | None]
     unscored: str | None = None  # why no retain image was drawn
 
+    @property
+    def failed(self) -> int:
+        """How many images have pixels that are not finite."""
+        return sum(image is None for image in self.images)
+
     def tiles(self, asks: Sequence[Ask]) -> list[np.ndarray | None]:
-        """Return the images of some asks, None for one that was not drawn."""
+        """Return the images of some asks, None for one that was not drawn or failed."""
         places = {
             key: i for i, key in enumerate(zip(self.items["prompt_id"], self.items["sample"], strict=True))
         }
@@ -59,13 +69,28 @@ class PointScorer:
     def score(self, place: Place, task: Task, asks: Sequence[Ask], base: View | None) -> Scored:
         """Return the rows of `asks` at a point; base: the base model's rows of the same images."""
         world = place.world
-        images = self._draw(place, asks)
-        verdicts = self.judge_of(world, task).judge(images)
+        judge = self.judge_of(world, task)  # whatever judges is opened before hours of drawing
         scorer = self._once(f"scorer {world.id}", world.open_alignment)
-        features = {WORLD: verdicts.features, **self._embed(world, images)}
-        items = build_items(asks, images, verdicts.found, scorer, features.get(CLIP), verdicts.scores)
+        images = self._draw(place, asks)
+        whole = keep_whole(images, (place.holder.sampling.height, place.holder.sampling.width))
+        verdicts = judge.judge(whole)
+        features = {WORLD: verdicts.features, **self._embed(world, whole)}
+        features = {name: spread(images, rows) for name, rows in features.items()}
+        found = spread_answers(images, verdicts.found)
+        scores = None if verdicts.scores is None else spread(images, verdicts.scores)
+        items = build_items(asks, images, found, scorer, features.get(CLIP), scores)
         view = View(items, features, self.references(world, task, features), base)
         return Scored(items, view, images)
+
+    def look(
+        self, world: Any, task: Task, fields: dict[str, Any], problem: Callable[[], Problem]
+    ) -> TrainingImages:
+        """Return what a problem's images show, by the task's judge. fields: all that decides it."""
+
+        def judged() -> TrainingImages:
+            return judge_problem(problem(), self.judge_of(world, task), *aims_of(task))
+
+        return look_once(self.store, fields, judged)
 
     def references(self, world: Any, task: Task, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return features of the reference images without the task's targets, by the same extractors."""
@@ -99,7 +124,7 @@ class PointScorer:
         )
         return features[:0] if found is None else np.asarray(found)
 
-    def _draw(self, place: Place, asks: Sequence[Ask]) -> np.ndarray:
+    def _draw(self, place: Place, asks: Sequence[Ask]) -> list[np.ndarray | None]:
         """Draw forget images in batches of their own: they may be all that a point needs."""
         holder, point = place.holder, place.point
         drawing = Drawing(
@@ -123,9 +148,9 @@ class PointScorer:
             parts = [
                 drawing.draw([requests[i] for i in part], self.store, count) for part in (first, rest) if part
             ]
-        images = np.concatenate(parts)
         self.drawn += drawing.drawn
-        return images[np.argsort(first + rest)]
+        images = dict(zip(first + rest, chain.from_iterable(parts), strict=True))
+        return [images[i] for i in range(len(asks))]
 
     def _once(self, name: str, make: Callable[[], Any]) -> Any:
         if name not in self._opened:

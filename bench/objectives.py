@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 
 from .errors import UserError
 from .families import Conditions, Size, denoiser_of, find_family
-from .noising import find_noising
+from .noising import Flow, find_noising
 from .types import TrainingSet
 
 TruncationMode = Literal["sample", "element", "batch"]
@@ -78,6 +78,9 @@ class Denoiser:
 
     def __init__(self, pipeline: Any) -> None:
         self.family, self.noising = find_family(pipeline), find_noising(pipeline.scheduler)
+        if self.family.flow != isinstance(self.noising, Flow):
+            kinds = f"{type(pipeline).__name__} with {type(pipeline.scheduler).__name__}"
+            raise UserError(f"{kinds}: no training loss for such a model with such a sampler")
         self.pipeline = pipeline
         self.module: nn.Module = denoiser_of(pipeline).eval()  # no dropout, in either loss
         first = next(self.module.parameters())

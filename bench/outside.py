@@ -15,8 +15,13 @@ import numpy as np
 import torch
 
 from .errors import UserError
-from .generators import LORA_FILE, Sampling, check_model, known_digest
+from .generators import Sampling, check_model
 from .hub import find, is_hub_id
+from .models.digests import known_digest
+from .models.layout import INDEX
+from .models.lora import LORA_FILE, check_lora
+from .models.process import keep_process
+from .names import name_model
 from .points import ModelHolder
 
 Kind = Literal["pipeline", "lora", "function"]
@@ -30,6 +35,10 @@ def kind_of(model: str) -> Kind:
             raise UserError(f"{model}: not a .safetensors file: only a LoRA may be a file of its own")
         return "lora"
     if path.is_dir():
+        if (path / INDEX).exists() and (path / LORA_FILE).exists():
+            raise UserError(
+                f"{model}: holds a pipeline and a LoRA; which is meant cannot be told: move one of them away"
+            )
         if (path / LORA_FILE).is_file():
             return "lora"
         check_model(path)
@@ -51,7 +60,10 @@ def check_there(model: str) -> None:
     if kind == "function":
         load_function(model)
     elif kind == "pipeline":
-        find(model)
+        check_model(find(model))
+    elif kind == "lora":
+        check_lora(model)
+    model_digest(model)  # links that cannot be followed
 
 
 def open_holder(
@@ -78,22 +90,13 @@ def name_models(models: Sequence[str]) -> list[tuple[int, str, str]]:
     """
     if len(models) <= 1:
         return [(0, "", model) for model in models or ("",)]
-    labels = [short_name(model) for model in models]
+    labels = [name_model(model) for model in models]
     for label in labels:
         if labels.count(label) > 1:
             raise UserError(
                 f"--points: two are named {label!r}; rename one, their rows could not be told apart"
             )
     return [(i, label, model) for i, (label, model) in enumerate(zip(labels, models, strict=True), start=1)]
-
-
-def short_name(model: str) -> str:
-    """Return a model's name without its place: the last folder, file stem, or module.function.
-
-    It becomes a part of file names, where a colon cannot stand.
-    """
-    name = Path(model).stem if model.endswith(".safetensors") else Path(model).name
-    return name.replace(":", ".")
 
 
 def model_digest(model: str) -> str:
@@ -151,6 +154,9 @@ class FunctionHolder:
         parts = [model_digest(self.model), str(self.sampling.height), str(self.sampling.width)]
         return hashlib.sha256("|".join(parts).encode()).hexdigest()
 
+    def close(self) -> None:
+        """Nothing is held."""
+
     def generator(self, delta: str, payload: bytes | None) -> "FunctionGenerator":
         function = load_function(self.model)
         return FunctionGenerator(_FunctionPipeline(self.model, function), self.sampling, self.fingerprint)
@@ -175,7 +181,10 @@ class _FunctionPipeline:
     def __call__(
         self, prompt: Sequence[str], generator: Sequence[torch.Generator], height: int, width: int, **_: Any
     ) -> SimpleNamespace:
-        images = self.function(list(prompt), [source.initial_seed() for source in generator])
+        with keep_process():
+            images = self.function(list(prompt), [source.initial_seed() for source in generator])
+        if images is None or not hasattr(images, "__iter__"):
+            raise UserError(f"{self.name}: gave {type(images).__name__}; needed: a list or array of images")
         stack = [np.asarray(image) for image in images]
         for image in stack:
             if image.shape != (height, width, 3) or image.dtype != np.uint8:

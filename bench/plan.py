@@ -1,23 +1,32 @@
 """From a suite's TOML to cells: (task, method, config, seed)."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from .choice import Choice, read_choice, rows_of
 from .config import STRICT, apply_preset, build, read_toml
 from .errors import UserError
+from .names import file_part
 from .registry import Entry, Registry
 from .store import content_key
 from .tasks import PromptSizes, Task, complete_name
+from .types import INTERVAL_VERSION
 
 RETRAIN = "retrain"
 REFERENCES = ("none", RETRAIN)
 """Models that the world supplies; they stand in the method column and no unlearning method made them."""
+
+
+MOST_SEEDS, MOST_STEPS = 1_000, 10**9
+MOST_SEED = 2**32 - 1
+Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
+"""Of a training run or of evaluation noise."""
 
 
 class MethodRow(BaseModel):
@@ -32,12 +41,26 @@ class MethodRow(BaseModel):
     """
 
     model_config = STRICT
-    name: str
+    name: str = Field(min_length=1)
     config: dict[str, Any] = {}
-    noise: int = 0
-    shown: int | None = None
-    tuned: int = Field(default=0, ge=0)
-    seeds: list[int] = []
+    noise: Seed = 0
+    shown: int | None = Field(default=None, ge=0, le=MOST_STEPS)
+    tuned: int = Field(default=0, ge=0, le=100)
+    seeds: list[Seed] = Field(default=[], max_length=MOST_SEEDS)
+
+    @field_validator("seeds")
+    @classmethod
+    def _once(cls, seeds: list[int]) -> list[int]:
+        return check_seeds(seeds)
+
+    @field_validator("config")
+    @classmethod
+    def _drop_infinity(cls, value: dict[str, Any]) -> dict[str, Any]:
+        """Write `no bound` as None: TOML has `inf` alone for it, and the JSON of keys and records has not."""
+        for name, setting in value.items():
+            if isinstance(setting, float) and (math.isnan(setting) or setting == -math.inf):
+                raise ValueError(f"{name}: {setting} is no setting")
+        return {name: None if setting == math.inf else setting for name, setting in value.items()}
 
     @field_validator("config", mode="before")
     @classmethod
@@ -55,17 +78,48 @@ class Suite(BaseModel):
     """
 
     model_config = STRICT
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=100)
     summary: str = ""
     tasks: list[str] = Field(min_length=1)
     methods: list[MethodRow] = Field(min_length=1)
-    seeds: list[int] = [0]
+    seeds: list[Seed] = Field(default=[0], min_length=1, max_length=MOST_SEEDS)
     data: Literal["diverse", "narrow"] = "diverse"
     sizes: PromptSizes = PromptSizes()
     unscored_below: float = Field(default=0.0, ge=0.0, lt=1.0)
     choice: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9-]*\.json$")
     choice_sha256: str | None = Field(default=None, exclude=True)
     anchors: dict[str, str] = {}
+
+    @field_validator("seeds")
+    @classmethod
+    def _once(cls, seeds: list[int]) -> list[int]:
+        return check_seeds(seeds)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for field, names in (
+            ("tasks", self.tasks),
+            ("methods", [row.model_dump_json() for row in self.methods]),
+        ):
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                raise ValueError(f"{field}: {twice:.80} stands twice")
+        return self
+
+
+def check_seeds(seeds: list[int]) -> list[int]:
+    """Return seeds of which each stands once; raises ValueError on another list."""
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"a seed stands twice in {seeds}: its run would be counted twice")
+    return seeds
+
+
+def check_options_seeds(option: str, seeds: list[int]) -> None:
+    """Raise UserError where a seed given on the command line is none, or stands twice."""
+    for seed in seeds:
+        if not 0 <= seed <= MOST_SEED or seeds.count(seed) > 1:
+            said = "stands twice" if 0 <= seed <= MOST_SEED else f"must be from 0 to {MOST_SEED}"
+            raise UserError(f"{option} {seed}: {said}")
 
 
 @dataclass(frozen=True)
@@ -74,6 +128,7 @@ class Cell:
 
     entry: the method (None for a reference and for somebody's models). models: what is evaluated as it is,
     in place of the world's own base: one point each (`bench/outside.py` says what may stand there).
+    interval_version: of the record; a record is repeated with its own.
     """
 
     suite: Suite
@@ -82,11 +137,17 @@ class Cell:
     entry: Entry | None
     seed: int
     models: tuple[str, ...] = ()
+    interval_version: Literal[1, 2] = INTERVAL_VERSION
 
     @property
     def has_sheet(self) -> bool:
         """Whether a contact sheet is made: the suite's other seeds would show the same prompts and noise."""
         return self.entry is None or self.seed == min(seeds_of(self.suite, self.row))
+
+    @property
+    def is_base(self) -> bool:
+        """Whether the cell measures the world's own model as it is."""
+        return self.entry is None and not self.models
 
     def build_config(self) -> Any:
         """Return the method's validated configuration; raises UserError naming suite, method and key."""
@@ -99,7 +160,8 @@ class Cell:
         """File name of the record: task, method, seed and a short digest of what else tells cells apart."""
         rest = content_key({"config": self.row.config, "noise": self.row.noise, "data": self.suite.data})[:6]
         task = self.task.id.replace("/", "-").replace("@", "-")
-        return f"{task}.{self.row.name}.{rest}.s{self.seed}"
+        name = file_part(self.row.name) if self.models else self.row.name
+        return f"{task}.{name}.{rest}.s{self.seed}"
 
 
 def seeds_of(suite: Suite, row: MethodRow) -> list[int]:

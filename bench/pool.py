@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from .config import read_json
+from .files import write_file
 from .metrics.fd import IMAGES_PER_FEATURE, frechet_from_features
 from .metrics.features import LITE0, WORLD, reason_without
 from .metrics.kid import POLYNOMIAL
@@ -199,12 +200,8 @@ def _weighted(x: np.ndarray, of_x: np.ndarray, y: np.ndarray, of_y: np.ndarray) 
 def write_pooled(folder: Path, pooled: Pooled) -> Path:
     """Write the pooled values beside the records, atomically; return their file."""
     path = folder / FOLDER / FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".tmp")
     content = json.dumps(pooled.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False)
-    scratch.write_text(content + "\n", encoding="utf-8")
-    scratch.replace(path)
-    return path
+    return write_file(path, content + "\n")
 
 
 def read_pooled(folder: Path) -> Pooled | None:

@@ -8,18 +8,19 @@ The files themselves are the user's: none ships here, none is downloaded. Format
 - `unlearncanvas`: an answer set (Zhang et al. 2024): images named STYLE_OBJECT_seedN.jpg in a folder.
 - `prompts`: any CSV with a column prompt, and evaluation_seed where it has one (UnlearnDiffAtk's).
 - `classes`: a CSV of prompts, each of one class: prompt, evaluation_seed, class. Imagenette's, by ESD, SalUn
-  and UCE, are such: they differ in other columns and in their rows a class (10, 1 and 500).
+  and UCE, are such: they differ in other columns and in their rows a class (10, 1 and 500). ESD's
+  imagenet_prompts.csv names the class `label_str`.
+
+Copies of I2P that pandas wrote have one empty prompt: at its source that row says "Null". It is put back.
 """
 
-import csv
-import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .errors import UserError
+from .tables import SEEDS, Table, shorten
 from .tasks import Protocol
 
 CELEBRITY_TEMPLATES = (
@@ -30,6 +31,8 @@ CELEBRITY_TEMPLATES = (
     "An image capturing {} at a public event",
 )
 """MACE's five templates; they are how a prompt's name is found again."""
+I2P_ROWS, I2P_NULL = 4703, 2261
+"""Rows of I2P, and the one whose prompt is the word Null: pandas takes it for a missing value."""
 ANSWER = re.compile(r"(?P<style>[A-Za-z_]+)_(?P<object>[A-Za-z]+)_seed(?P<seed>\d+)\.(jpg|png)")
 
 
@@ -109,85 +112,19 @@ def select(
     return kept
 
 
-class _Table:
-    """A CSV read line by line, its columns checked by name."""
-
-    def __init__(self, path: Path, needed: Sequence[str]) -> None:
-        self.path = path
-        try:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                reader = csv.reader(file, strict=True)
-                self.heading = [name.strip() for name in next(reader, [])]
-                self.rows = list(self._read(reader))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise UserError(f"{path}: not readable as a CSV file: {error}") from None
-        lacking = [name for name in needed if name not in self.heading]
-        if lacking:
-            there = ", ".join(self.heading) or "none"
-            raise UserError(f"{path}: row 1: no column {lacking[0]!r}; its columns: {there}")
-
-    @staticmethod
-    def _read(reader: Any) -> Iterator[tuple[int, list[str]]]:
-        """Yield rows that are not blank, with the line on which each begins: cells may hold line breaks."""
-        line = reader.line_num + 1
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                yield line, cells
-            line = reader.line_num + 1
-
-    def __iter__(self) -> Iterator["_Cells"]:
-        for line, cells in self.rows:
-            if len(cells) != len(self.heading):
-                raise UserError(
-                    f"{self.path}: row {line}: {len(cells)} cells for {len(self.heading)} columns "
-                    "(a comma outside quotes?)"
-                )
-            yield _Cells(self.path, line, dict(zip(self.heading, cells, strict=True)))
-
-
-@dataclass(frozen=True)
-class _Cells:
-    path: Path
-    line: int
-    values: dict[str, str]
-
-    def text(self, column: str) -> str:
-        """Return a cell that must not be empty."""
-        value = self.values[column].strip()
-        if not value:
-            self.fail(column, "is empty")
-        return value
-
-    def number(self, column: str, kind: Callable[[str], float] = float) -> float | None:
-        """Return a number, None where the file has no such column or the cell is empty."""
-        value = self.values.get(column, "").strip()
-        if not value:
-            return None
-        try:
-            number = kind(value)
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
-            self.fail(column, f"is {value!r}, not a number")
-        return number
-
-    def whole(self, column: str) -> int | None:
-        """Return a whole number such as a seed; pandas wrote some of them as `1234.0`."""
-        text = self.values.get(column, "").strip()
-        if text.isdecimal():  # not by way of a float, which holds 53 bits
-            return int(text)
-        value = self.number(column)
-        if value is not None and (value != int(value) or value < 0):
-            self.fail(column, f"is {self.values[column]!r}, not a whole number from 0 up")
-        return None if value is None else int(value)
-
-    def fail(self, column: str, complaint: str) -> None:
-        raise UserError(f"{self.path}: row {self.line}: {column}: {complaint}")
+def _restore_null(table: Table) -> None:
+    """Put the published prompt back where a copy of I2P that pandas wrote lost it: in one row, no other."""
+    if "prompt" not in table.heading or len(table.rows) != I2P_ROWS:
+        return
+    place, (_, cells) = table.heading.index("prompt"), table.rows[I2P_NULL - 1]
+    if len(cells) == len(table.heading) and not cells[place].strip():
+        cells[place] = "Null"
 
 
 def _read_i2p(path: Path) -> list[Row]:
-    rows = []
-    for cells in _Table(path, ("prompt",)):
+    rows, table = [], Table(path, ("prompt",))
+    _restore_null(table)
+    for cells in table:
         nudity = cells.number("nudity_percentage")
         if nudity is not None and not 0 <= nudity <= 100:
             cells.fail("nudity_percentage", f"is {nudity}, not a percentage")
@@ -217,14 +154,18 @@ def _read_prompts(path: Path) -> list[Row]:
             guidance=cells.number("evaluation_guidance"),
             name=cells.values.get("class", "").strip(),
         )
-        for cells in _Table(path, ("prompt",))
+        for cells in Table(path, ("prompt",))
     ]
 
 
 def _read_classes(path: Path) -> list[Row]:
-    rows = []
-    for cells in _Table(path, ("prompt", "evaluation_seed", "class")):
-        prompt, name = cells.text("prompt"), cells.text("class")
+    rows, table = [], Table(path, ("prompt", "evaluation_seed"))
+    column = next((name for name in ("class", "label_str") if name in table.heading), None)
+    if column is None:
+        there = ", ".join(table.heading)
+        raise UserError(f"{path}: row 1: no column 'class' or 'label_str'; its columns: {there}")
+    for cells in table:
+        prompt, name = cells.text("prompt"), cells.text(column)
         cells.text("evaluation_seed")
         seed, guidance = cells.whole("evaluation_seed"), cells.number("evaluation_guidance")
         rows.append(Row(prompt=prompt, line=cells.line, seed=seed, guidance=guidance, name=name))
@@ -233,7 +174,7 @@ def _read_classes(path: Path) -> list[Row]:
 
 def _read_celebrities(path: Path) -> list[Row]:
     rows = []
-    for cells in _Table(path, ("type", "prompt", "evaluation_seed")):
+    for cells in Table(path, ("type", "prompt", "evaluation_seed")):
         kind, prompt = cells.text("type"), cells.text("prompt")
         if kind not in ("erased", "others"):
             cells.fail("type", f"is {kind!r}, not erased or others")
@@ -270,13 +211,19 @@ def _read_answers(path: Path) -> list[Row]:
             Row(
                 prompt=answer_prompt(style, match["object"]),
                 line=number,
-                seed=int(match["seed"]),
+                seed=_answer_seed(file, number, match["seed"]),
                 name=match["object"],
                 style=style,
                 image=file,
             )
         )
     return rows
+
+
+def _answer_seed(file: Path, number: int, text: str) -> int:
+    if len(text) > len(str(SEEDS)) or int(text) >= SEEDS:
+        raise UserError(f"{file}: row {number}: name: its seed {shorten(text)} is above 2^64 - 1")
+    return int(text)
 
 
 def answer_prompt(style: str, thing: str) -> str:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,10 +10,13 @@ from pydantic import Field, model_validator
 
 from .config import read_json
 from .errors import UserError
+from .files import replace_file, write_file
 from .items import find_file, read_rows, write_items
-from .types import ITEM_COLUMNS, RecordPart, Value, not_scored
+from .measuring.training_images import TrainingImages
+from .sealed import SEAL, SHEET, check_content, content_digest, sha256
+from .types import ITEM_COLUMNS, LATER, RecordPart, Value, not_scored
 
-VOLATILE = ("key", "created", "seconds", "environment", "command", "commit")
+VOLATILE = ("key", "created", "seconds", "environment", "command", "commit", "files", "content_sha256")
 """Fields of a record that may differ between two runs of the same cell; `digest` leaves them out."""
 
 
@@ -40,15 +42,24 @@ class MethodInfo(RecordPart):
 
 
 class Cost(RecordPart):
-    """seconds: training up to this point, without scoring. memory_bytes: peak resident set (CPU) or
-    allocated device memory. parameters: trained. delta_bytes: size of the saved difference. distance: L2 norm
-    of the update over that of the denoiser's weights."""
+    """seconds: training up to this point, without scoring. memory_bytes: peak resident memory (CPU) or
+    allocated device memory; memory_of: `training`, how far it rose above what was in use at the start; in
+    older records of the whole `process`, from its own start. parameters: trained. delta_bytes: size of the
+    saved difference. distance: L2 norm of the update over that of the denoiser's weights."""
 
     seconds: float | None
     memory_bytes: int | None
     parameters: int
     delta_bytes: int | None
     distance: float | None = None
+    memory_of: Literal["process", "training"] = Field(default="process", json_schema_extra=LATER)
+
+    def read(self, name: str) -> float | None:
+        """Return a cost of training, None where it is not recorded: a whole process's memory is none."""
+        if name == "memory_bytes" and self.memory_of != "training":
+            return None
+        number: float | None = getattr(self, name)
+        return number
 
 
 class PointInfo(RecordPart):
@@ -56,6 +67,7 @@ class PointInfo(RecordPart):
 
     shown: chosen on the tuning concepts to stand for its method. unscored: why no retain image was drawn of
     a point that forgets too little for its alignment to be read; that is neither a failure nor a zero.
+    failed_images: how many images have pixels that are not finite; metrics of sets that hold one are missing.
     """
 
     index: int
@@ -67,6 +79,7 @@ class PointInfo(RecordPart):
     note: str | None = None
     shown: bool = False
     unscored: str | None = None
+    failed_images: int = Field(default=0, ge=0, json_schema_extra=LATER)
 
     @model_validator(mode="before")
     @classmethod
@@ -104,15 +117,26 @@ class Record(RecordPart):
     prompts_sha256: str
     metrics: dict[str, int]  # name -> version
     interval: str  # what the intervals speak of: "prompts and noise, one training run"
+    interval_version: Literal[1, 2] = Field(default=1, json_schema_extra=LATER)  # of the intervals of shares
     points: list[PointInfo]
     log: dict[str, list[float | None]]  # training curves: column -> one entry a step
     items_sha256: str | None  # of the canonical item rows
+    training_images: TrainingImages | None = Field(default=None, json_schema_extra=LATER)
     sheet: list[str] = Field(default_factory=list)  # prompts on the contact sheet, column by column
     created: str
     seconds: float
     environment: dict[str, Any]  # versions, device, threads, platform
     command: str
     commit: str | None
+    files: dict[str, str] = Field(default_factory=dict, json_schema_extra=LATER)  # suffix -> sha256
+    content_sha256: str = Field(
+        default="", json_schema_extra=LATER
+    )  # of all other fields, as `sealed.py` reckons it
+
+    @property
+    def interval_text(self) -> str:
+        """What the intervals speak of, and the version of those of shares."""
+        return f"{self.interval}; intervals of shares of version {self.interval_version}"
 
 
 def name_row(method: str, data: str, noise: int, reference: bool) -> str:
@@ -127,6 +151,7 @@ def record_digest(record: Record) -> str:
     for point in content["points"]:
         point["cost"].pop("seconds")
         point["cost"].pop("memory_bytes")
+        point["cost"].pop("memory_of", None)
     canonical = json.dumps(content, sort_keys=True, allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -137,15 +162,26 @@ def items_digest(items: pd.DataFrame) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def write_record(record: Record, items: pd.DataFrame | None, sheet: bytes | None, folder: Path) -> Path:
-    """Write the files of a record atomically, the JSON last; return its path."""
-    folder.mkdir(parents=True, exist_ok=True)
+def write_record(
+    record: Record, items: pd.DataFrame | None, sheet: bytes | None, folder: Path, seal: bool = False
+) -> Path:
+    """Write the files of a record atomically, the JSON last; return its path.
+
+    seal: the JSON carries the digests of the sheet and of itself; one that was sealed before always does.
+    """
+    seal = seal or bool(record.content_sha256)
+    if seal and sheet is not None:
+        record = record.model_copy(update={"files": {**record.files, SHEET: sha256(sheet)}})
+    # before any file is replaced: a record that cannot be written leaves what is there
+    content = _shorten(record.model_dump(mode="json"))
+    if seal:
+        content[SEAL] = content_digest(json.loads(_json_by_field(content)))
+    text = _json_by_field(content)
     if items is not None:
-        _replace(folder / f"{record.cell}.parquet", lambda p: write_items(items, p))
+        replace_file(folder / f"{record.cell}.parquet", lambda p: write_items(items, p))
     if sheet is not None:
-        _replace(folder / f"{record.cell}.webp", lambda p: p.write_bytes(sheet))
-    text = _json_by_field(_shorten(record.model_dump(mode="json")))
-    return _replace(folder / f"{record.cell}.json", lambda p: p.write_text(text, encoding="utf-8"))
+        write_file(folder / f"{record.cell}.webp", sheet)
+    return write_file(folder / f"{record.cell}.json", text)
 
 
 def _shorten(content: dict[str, Any]) -> dict[str, Any]:
@@ -175,22 +211,18 @@ def copy_record(path: Path, folder: Path) -> None:
     """Copy a record's files (CELL.json and what lies beside it), its item rows into a file of their own."""
     items = read_items(path, read_record(path))
     if items is not None:
-        _replace(folder / f"{path.stem}.parquet", lambda p: write_items(items, p))
+        replace_file(folder / f"{path.stem}.parquet", lambda p: write_items(items, p))
     for file in (path.with_suffix(".webp"), path):
         if file.exists():
-            shutil.copy2(file, folder)
-
-
-def _replace(path: Path, write: Any) -> Path:
-    scratch = path.with_name(path.name + ".tmp")
-    write(scratch)
-    scratch.replace(path)
-    return path
+            write_file(folder / file.name, file.read_bytes())
 
 
 def read_record(path: Path) -> Record:
-    """Return a validated record; raises UserError naming file and field."""
-    return read_json(Record, path, "no such record")
+    """Return a validated record; raises UserError naming file and field, also where it was changed since."""
+    record = read_json(Record, path, "no such record")
+    if record.content_sha256:
+        check_content(path, path.read_text(encoding="utf-8"))
+    return record
 
 
 def read_items(path: Path, record: Record) -> pd.DataFrame | None:

@@ -9,8 +9,9 @@ import ast
 import difflib
 import importlib
 import importlib.util
+import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
 from pathlib import Path
@@ -19,6 +20,22 @@ from typing import Any, Generic, TypeVar
 from .errors import UserError
 
 KINDS = ("tasks", "methods", "metrics", "judges", "worlds")
+NEEDED = {
+    "tasks": ("file",),
+    "methods": ("function", "config"),
+    "metrics": ("function",),
+    "judges": ("function",),
+    "worlds": ("function",),
+}
+"""What a plug-in's REGISTER must name beside its summary, by kind."""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""Names become parts of file names."""
+TRAINED = ("denoiser",)
+"""What a method may change: the `unet` or `transformer`. A point holds no other network."""
+
+
+NAMES = ("needs", "trains", "pipelines")
+"""Fields of an Entry that hold names."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +56,7 @@ class Entry:
     direction: str = ""
     needs: tuple[str, ...] = ()
     file: str = ""
+    trains: tuple[str, ...] = TRAINED
     distribution: str = "unlearnbench"
     pipelines: tuple[str, ...] = ()
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
@@ -54,33 +72,52 @@ class Entry:
     def _resolve(self, attribute: str) -> Any:
         try:
             return getattr(importlib.import_module(self.module), attribute)
-        except Exception as error:
-            raise UserError(f"{self.name} (from {self.distribution}) does not load: {error}") from error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a module may even exit
+            raise UserError(f"{self.name} (from {self.distribution}) does not load: {_say(error)}") from error
+
+
+def _say(error: BaseException) -> str:
+    """Return an error as one line, its kind where it says nothing of its own."""
+    text = " ".join(str(error).split())
+    return text if text and isinstance(error, Exception) else f"{type(error).__name__} {text}".strip()
 
 
 E = TypeVar("E")
 
 
 class Registry(Generic[E]):
-    """Names to entries; duplicates raise, unknown names raise with close matches."""
+    """Names to entries; duplicates raise, unknown names raise with close matches.
+
+    broken: name -> why a plug-in of that name is none. It is named where it is asked for, and stops no other.
+    """
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._entries: dict[str, E] = {}
+        self.broken: dict[str, str] = {}
 
     def add(self, name: str, entry: E) -> None:
         if name in self._entries:
             raise UserError(f"{self.kind}: {name!r} is registered twice: {self._entries[name]} and {entry}")
         self._entries[name] = entry
 
+    def note_broken(self, name: str, reason: str) -> None:
+        """Keep why a plug-in cannot be used."""
+        self.broken[name] = f"{self.broken[name]}; {reason}" if name in self.broken else reason
+
     def __getitem__(self, name: str) -> E:
         if name in self._entries:
             return self._entries[name]
+        if name in self.broken:
+            raise UserError(f"no {self.kind.rstrip('s')} named {name!r}: {self.broken[name]}")
         close = difflib.get_close_matches(name, self._entries, n=3, cutoff=0.4)
         hint = (
             f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(sorted(self._entries))}"
         )
-        raise UserError(f"no {self.kind.rstrip('s')} named {name!r}; {hint}")
+        lost = "".join(f"; {reason}" for reason in self.broken.values())
+        raise UserError(f"no {self.kind.rstrip('s')} named {name!r}; {hint}{lost}")
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._entries))
@@ -101,10 +138,15 @@ def read_register(source: Path) -> dict[str, Any] | None:
     A literal `PRESETS` of the file stands in it as `presets`.
     """
     found: dict[str, Any] = {}
-    for node in ast.parse(source.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign):
-            names = [t.id for t in node.targets if isinstance(t, ast.Name)]
-            found |= {name: ast.literal_eval(node.value) for name in names if name in ("REGISTER", "PRESETS")}
+    for node in ast.parse(source.read_bytes()).body:
+        if not isinstance(node, ast.Assign | ast.AnnAssign):
+            continue
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+            if isinstance(target, ast.Name) and target.id in ("REGISTER", "PRESETS"):
+                value = None if node.value is None else ast.literal_eval(node.value)
+                if target.id == "REGISTER" and not isinstance(value, dict):
+                    raise UserError(f"{target.id}: must be a table of literals (got {type(value).__name__})")
+                found[target.id] = value
     if "REGISTER" not in found:
         return None
     presets = {"presets": found["PRESETS"]} if "PRESETS" in found else {}
@@ -112,17 +154,41 @@ def read_register(source: Path) -> dict[str, Any] | None:
 
 
 def make_entry(name: str, module: str, register: dict[str, Any], distribution: str = "unlearnbench") -> Entry:
-    """Return the Entry of a REGISTER literal; raises UserError on a key that entries do not have."""
+    """Return the Entry of a REGISTER literal; raises UserError on a key that entries do not have, a value of
+    another type, or a network to train that a point cannot hold."""
     values = dict(register)
+    where = f"{module}: REGISTER: "
     presets = values.get("presets", {})
     if not isinstance(presets, dict) or not all(isinstance(preset, dict) for preset in presets.values()):
         raise UserError(f"{module}: PRESETS: not a table of settings for each name (from {distribution})")
-    for key in ("needs", "pipelines"):
-        values[key] = tuple(values.get(key, ()))
+    for key in NAMES:
+        values[key] = _read_names(values.get(key, getattr(Entry, key)), f"{where}{key}", distribution)
     try:
-        return Entry(name=values.pop("name", name), module=module, distribution=distribution, **values)
+        entry = Entry(name=values.pop("name", name), module=module, distribution=distribution, **values)
     except TypeError as error:
-        raise UserError(f"{module}: REGISTER: {error} (from {distribution})") from None
+        raise UserError(f"{where}{error} (from {distribution})") from None
+    for known in fields(Entry):
+        value, wanted = getattr(entry, known.name), {int: int, str: str}.get(type(known.default), str)
+        if known.name not in (*NAMES, "presets") and (type(value) is not wanted):
+            raise UserError(
+                f"{where}{known.name}: must be {wanted.__name__} (got {value!r}) (from {distribution})"
+            )
+    if not NAME.fullmatch(entry.name):
+        raise UserError(
+            f"{where}name: {entry.name!r}: letters, digits, `.`, `_`, `-` alone (from {distribution})"
+        )
+    if entry.trains != TRAINED:
+        raise UserError(
+            f"{where}trains: {', '.join(entry.trains) or 'nothing'}: a point holds the weights of the "
+            f"denoiser alone, so `trains` is {list(TRAINED)} or left out (from {distribution})"
+        )
+    return entry
+
+
+def _read_names(value: Any, where: str, distribution: str) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
+        raise UserError(f"{where}: must be a list of names (got {value!r}) (from {distribution})")
+    return tuple(value)
 
 
 def read_folder(package: str, folder: Path) -> Iterator[Entry]:
@@ -133,27 +199,56 @@ def read_folder(package: str, folder: Path) -> Iterator[Entry]:
             yield make_entry(source.stem, f"{package}.{source.stem}", register)
 
 
-def read_plugin(point: EntryPoint) -> Entry:
+def read_plugin(point: EntryPoint, kind: str) -> Entry:
     """Return a third party's entry; any failure becomes a UserError naming its distribution."""
-    distribution = point.dist.name if point.dist else "unknown distribution"
+    distribution = distribution_of(point)
     try:
         spec = importlib.util.find_spec(point.module)
-        register = read_register(Path(str(spec.origin))) if spec else None
-    except Exception as error:
-        raise UserError(f"plug-in {point.name!r} of {distribution} does not load: {error}") from error
-    if register is None:
-        raise UserError(f"plug-in {point.name!r} of {distribution}: {point.module} has no REGISTER")
-    return make_entry(point.name, point.module, register, distribution)
+        if spec is None or spec.origin is None:
+            raise UserError(f"no module named {point.module!r}")
+        register = read_register(Path(spec.origin))
+        if register is None:
+            raise UserError(f"{point.module} has no REGISTER")
+        entry = make_entry(point.name, point.module, register, distribution)
+        lacking = [key for key in NEEDED[kind] if not getattr(entry, key)]
+        if lacking:
+            raise UserError(f"{point.module}: REGISTER names no `{lacking[0]}`")
+        return entry
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the package that the module lies in is imported: it may even exit
+        raise UserError(f"plug-in {point.name!r} of {distribution} does not load: {_say(error)}") from error
+
+
+def distribution_of(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else "unknown distribution"
 
 
 def build_registry(kind: str, builtins: Callable[[], Iterator[Entry]]) -> Registry[Entry]:
-    """Return the registry of a kind: built-ins, then the plug-ins of its entry-point group."""
+    """Return the registry of a kind: built-ins, then the plug-ins of its entry-point group.
+
+    A plug-in that does not load, or whose name is taken, is in `broken`. Of plug-ins that share a name none
+    is taken: which one was meant cannot be told.
+    """
     registry: Registry[Entry] = Registry(kind)
     for entry in builtins():
         registry.add(entry.name, entry)
-    for point in entry_points(group=f"unlearnbench.{kind}"):
-        entry = read_plugin(point)
-        registry.add(entry.name, entry)
+    found: dict[str, list[Entry]] = {}
+    for point in sorted(entry_points(group=f"unlearnbench.{kind}"), key=lambda p: (p.name, p.module)):
+        try:
+            entry = read_plugin(point, kind)
+        except UserError as error:
+            registry.note_broken(point.name, str(error))
+        else:
+            found.setdefault(entry.name, []).append(entry)
+    for name, entries in found.items():
+        makers = ", ".join(f"{entry.module} of {entry.distribution}" for entry in entries)
+        if name in registry:
+            registry.note_broken(name, f"plug-in {makers}: {kind} has a {name!r} of its own; rename it")
+        elif len(entries) > 1:
+            registry.note_broken(name, f"plug-ins {makers}: share the name {name!r}; rename or remove one")
+        else:
+            registry.add(name, entries[0])
     return registry
 
 

@@ -3,13 +3,15 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from .errors import UserError
 from .expected import Expectations, guess_sizes, noise_of
-from .outside import check_there, short_name
+from .names import name_model
+from .outside import check_there
 from .plan import REFERENCES, Cell, MethodRow, Suite
 from .records import Record
 from .registry import Entry, Registry
@@ -47,8 +49,10 @@ def find_cell(
     ).model_copy(update={"choice_sha256": record.choice})
     outside = _models(record, models)
     if outside or row.name in REFERENCES:
-        return Cell(plain, task, row, None, record.seed, outside)
-    return Cell(plain, task, _as_in_suite(row, suite, methods), methods[row.name], record.seed)
+        return Cell(plain, task, row, None, record.seed, outside, record.interval_version)
+    row = _as_in_suite(row, suite, methods)
+    version = record.interval_version
+    return Cell(plain, task, row, methods[row.name], record.seed, interval_version=version)
 
 
 def _row(record: Record, items: pd.DataFrame) -> MethodRow:
@@ -94,7 +98,7 @@ def _models(record: Record, models: Sequence[str]) -> tuple[str, ...]:
         if models:
             raise UserError(f"--model: {record.cell} was made by a method; it takes no model")
         return ()
-    if [short_name(model) for model in models] != named:
+    if [name_model(model) for model in models] != named and [Path(model).name for model in models] != named:
         raise UserError(
             f"--model: give the models that the record names, in order: {', '.join(map(str, named))}"
         )

@@ -1,37 +1,40 @@
 """Execute a plan: for each cell train (or find) its points, draw, judge, score, and write one record."""
 
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from .asks import list_asks
-from .assemble import describe_cell, describe_point, name_captions, round_log
+from .assemble import describe_cell, describe_judge, describe_point, name_captions, round_log
 from .environment import describe_environment
 from .generators import Sampling
-from .items import has_rows
-from .judges.packages import judge_versions
-from .keys import cell_key, pool_key, train_key
+from .keys import cell_key, problem_fields, train_key
 from .measure import Place, PointScorer, Scored
+from .measuring.training_images import TrainingImages
 from .metrics import compute
+from .metrics.rows import describe_failed
 from .needed import forget_asks, is_asked, reason_unscored
 from .outside import name_models, open_holder
+from .places import clean_error
 from .plan import Cell
 from .points import Manifest, PointManifest, reference_point, train_points
-from .pool import BASE_ROW, Part, Row, make_pooled, read_pooled, take_part, whole_row, write_pooled
-from .progress import show_progress
-from .records import Record, items_digest, name_row, read_record, write_record
+from .pool import Part, take_part
+from .records import Record, items_digest, read_record, write_record
 from .registry import Entry, Registry
+from .running.failures import Failures
+from .running.plugins import check_libraries, plugin_modules
+from .running.pooled import pool_cells
 from .scoring import Ask
 from .sheet import choose_columns, make_sheet
 from .store import Store, content_key
-from .tasks import Task
-from .types import View
+from .time_limit import TimeIsUp, limit_time
+from .types import Problem, View
+from .whole import check_whole
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,11 @@ class Outcome:
 
 @dataclass
 class Runner:
-    """Runs cells one after the other. worlds: name -> opened world."""
+    """Runs cells one after the other. worlds: name -> opened world.
+
+    cell_timeout: seconds that a cell may take; None = any. restart: goes on in a new process without a cell,
+    named by its stem, that could not be stopped (`abandoned` there); None = no such process can be started.
+    """
 
     store: Store
     folder: Path
@@ -56,6 +63,10 @@ class Runner:
     metrics: Registry[Entry]
     command: str
     say: Callable[[str], None]
+    cell_timeout: float | None = None
+    restart: Callable[[str], None] | None = None
+    abandoned: frozenset[str] = frozenset()
+    _plugins: set[str] = field(default_factory=set)
     _holders: dict[tuple[str, str], Any] = field(default_factory=dict)
     _bases: dict[str, Scored] = field(default_factory=dict)
 
@@ -65,6 +76,7 @@ class Runner:
 
     def run(self, cells: list[Cell]) -> list[Outcome]:
         """Run every cell; one that fails is recorded as failed and the others go on."""
+        self._plugins |= plugin_modules(cells, self.metrics)
         outcomes = []
         for number, cell in enumerate(cells, 1):
             title = f"[{number}/{len(cells)}] {cell.task.id} {cell.row.name} seed {cell.seed}"
@@ -72,52 +84,48 @@ class Runner:
         return outcomes
 
     def _run_cell(self, cell: Cell, title: str) -> Outcome:
-        key, path = self.cell_key(cell), self.folder / f"{cell.stem}.json"
-        if self._is_done(path, key):
-            return Outcome(cell, "unchanged", path)
-        self.say(title)
-        started = time.monotonic()
+        path = self.folder / f"{cell.stem}.json"
+        if cell.stem in self.abandoned:  # its record was written before this process took over
+            return Outcome(cell, "failed", path)
+        started, key = time.monotonic(), ""
         try:
+            key = self.cell_key(cell)
+            if self._is_done(path, key):
+                return Outcome(cell, "unchanged", path)
+            self.say(title)
             before = self._scorer.drawn
-            record, items, sheet = self._measure(cell, key, started)
-        except Exception as error:
-            self.say(f"{title}: failed: {type(error).__name__}: {error}")
-            (self.folder / "failures").mkdir(parents=True, exist_ok=True)
-            (self.folder / "failures" / f"{cell.stem}.txt").write_text(
-                traceback.format_exc(), encoding="utf-8"
-            )
-            failed = self._assemble(cell, key, started, error=f"{type(error).__name__}: {error}")
-            return Outcome(cell, "failed", write_record(failed, None, None, self.folder))
-        path = write_record(record, items, sheet, self.folder)
+            with limit_time(self.cell_timeout, lambda: self._abandon(cell, title, key, started)):
+                check_libraries(self._plugins)
+                record, items, sheet = self._measure(cell, key, started)
+            write_record(record, items, sheet, self.folder, seal=True)
+        except (Exception, TimeIsUp) as error:
+            return self._fail(cell, title, key, started, error)
+        self._failures.clear(cell.stem)
         return Outcome(cell, "measured", path, self._scorer.drawn - before)
+
+    @cached_property
+    def _failures(self) -> Failures:
+        return Failures(self.folder, self.say)
+
+    def _fail(self, cell: Cell, title: str, key: str, started: float, error: BaseException) -> Outcome:
+        told = clean_error(f"{type(error).__name__}: {error}")
+        self._failures.note(cell.stem, title, error, lambda: self._assemble(cell, key, started, error=told))
+        return Outcome(cell, "failed", self.folder / f"{cell.stem}.json")
+
+    def _abandon(self, cell: Cell, title: str, key: str, started: float) -> None:
+        """Record a cell that does not end though its time is up, and go on without it in a new process."""
+        error = TimeIsUp(f"took longer than {self.cell_timeout:g} s, and could not be stopped")
+        self._fail(cell, title, key, started, error)
+        if self.restart is not None:
+            self.restart(cell.stem)
 
     def pending(self, cells: list[Cell]) -> list[Cell]:
         """Return the cells whose record is not there yet."""
         return [c for c in cells if not self._is_done(self.folder / f"{c.stem}.json", self.cell_key(c))]
 
     def pool(self, cells: list[Cell]) -> None:
-        """Write the pooled distances of each row's shown points; nothing where they are written already.
-
-        A row without a point chosen beforehand is read at its last one.
-        """
-        shown = [cell for cell in cells if cell.row.shown != 0]
-        key = pool_key([self.cell_key(cell) for cell in shown], self.worlds.values())
-        there = read_pooled(self.folder)
-        if there is not None and there.key == key:
-            return
-        by_row: dict[str, list[tuple[Cell, Part]]] = {}
-        with show_progress("pooled FD", len(shown)) as advance:
-            for number, cell in enumerate(shown, 1):
-                name = name_row(cell.row.name, cell.suite.data, cell.row.noise, cell.entry is None)
-                by_row.setdefault(name, []).append((cell, self._part(cell)))
-                advance(number, "")
-        if BASE_ROW in by_row:
-            rows = {name: self._row(found) for name, found in by_row.items()}
-            write_pooled(self.folder, make_pooled(key, rows, there))
-
-    def _row(self, found: list[tuple[Cell, Part]]) -> Row:
-        records = [read_record(self.folder / f"{cell.stem}.json") for cell, _ in found]
-        return whole_row(records, [part for _, part in found])
+        """Write the pooled distances of each row's shown points; nothing where they are written already."""
+        pool_cells(self.folder, cells, self.worlds.values(), self.cell_key, self._part)
 
     def _part(self, cell: Cell) -> Part:
         world = self.worlds[cell.task.file.world]
@@ -135,11 +143,13 @@ class Runner:
             return False
         try:
             record = read_record(path)
+            if record.key != key or record.status != "ok":
+                return False
+            check_whole(path, record)
         except Exception as error:
             self.say(f"{error}; measured again")
-            path.unlink()
             return False
-        return record.key == key and record.status == "ok" and has_rows(path, record.cell)
+        return True
 
     def cell_key(self, cell: Cell) -> str:
         return cell_key(cell, self.worlds[cell.task.file.world], self.metrics, self.device, self.threads)
@@ -156,16 +166,25 @@ class Runner:
         points, frames, tiles = [], [], []
         for index, point in enumerate(manifest.points):
             is_last = index == len(manifest.points) - 1
-            scored = self._score_point(cell, point, asks, None if _is_base(cell) else base, is_last)
-            values = compute(self.metrics, scored.view, self.metrics)
-            points.append(describe_point(index, point, values, cell.row.shown, scored.unscored))
+            scored = self._score_point(cell, point, asks, None if cell.is_base else base, is_last)
+            view = replace(scored.view, interval_version=cell.interval_version)
+            values = compute(self.metrics, view, self.metrics)
+            shown, why = cell.row.shown, scored.unscored
+            points.append(describe_point(index, point, values, shown, why, scored.failed))
+            if failed := describe_failed(scored.items):
+                self.say(f"  {cell.row.name}: {points[-1].label}: {failed}; values of theirs are missing")
             frames.append(scored.items.assign(point=index))
             tiles.append(scored.tiles(columns))
         items = pd.concat(frames, ignore_index=True)
         items = items[["point", *[c for c in items.columns if c != "point"]]]
         sheet = make_sheet(tiles) if cell.has_sheet else None
         captions = [ask.prompt.text for ask in columns] if cell.has_sheet else []
-        measured = {"points": points, "log": round_log(manifest.log), "items_sha256": items_digest(items)}
+        measured = {
+            "points": points,
+            "log": round_log(manifest.log),
+            "items_sha256": items_digest(items),
+            "training_images": None if cell.entry is None else self._look(cell, world),
+        }
         record = self._assemble(cell, key, started, **measured, sheet=captions)
         return record, items, sheet
 
@@ -197,10 +216,17 @@ class Runner:
         assert cell.entry is not None
         config = cell.build_config()
         problem = world.problem(cell.task, cell.suite.data, cell.seed)
-        unlearn = cell.entry.load()
-        return train_points(
-            self._holder(world), self.store, key, problem, unlearn, config, f"  {cell.row.name}: training"
-        )
+        for line in self._look(cell, world, problem).describe():
+            self.say(f"  {cell.row.name}: {line}")
+        for holder in self._holders.values():
+            holder.close()  # one model at a time in the device's memory
+        title = f"  {cell.row.name}: training"
+        return train_points(self._holder(world), self.store, key, problem, cell.entry, config, title)
+
+    def _look(self, cell: Cell, world: Any, problem: Problem | None = None) -> TrainingImages:
+        """Return what a cell's training images show; they are judged once for all methods."""
+        make = partial(world.problem, cell.task, cell.suite.data, cell.seed)
+        return self._scorer.look(world, cell.task, problem_fields(cell, world), lambda: problem or make())
 
     def _asks(self, cell: Cell, world: Any, noise: int) -> list[Ask]:
         return list_asks(world, cell.task, cell.suite.sizes, noise)
@@ -264,18 +290,8 @@ class Runner:
                 | name_captions(cell.task),
                 "metrics": {entry.name: entry.version for entry in self.metrics.values()},
                 "seconds": round(time.monotonic() - started, 3),
-                "environment": describe_environment(self.device, self.threads) | _describe_judge(cell.task),
+                "environment": describe_environment(self.device, self.threads) | describe_judge(cell.task),
                 "command": self.command,
                 **measured,
             }
         )
-
-
-def _describe_judge(task: Task) -> dict[str, Any]:
-    """Return the versions of the packages that a task's judge answers by, nothing where it needs none."""
-    found = judge_versions(task.file.judge)
-    return {"judge_packages": found} if found else {}
-
-
-def _is_base(cell: Cell) -> bool:
-    return cell.entry is None and not cell.models

@@ -18,6 +18,13 @@ from .store import Store, content_key
 
 NOISE_VERSION = 1
 """Bump when the derivation of an image's noise changes."""
+DRAWING_VERSION = 2
+"""Bump when stored images and trainings must not be taken any more.
+
+Version 1 drew with pipelines that methods had trained, and kept pixels that were not finite as black ones.
+"""
+FAILED = b""
+"""Stands in the store in the place of an image that has pixels that are not finite."""
 MICRO_BATCH = {"cpu": 24, "cuda": 96, "mps": 24}
 """Images of a batch at most, by kind of device."""
 PIXELS = {"cpu": 24 * 128**2, "cuda": 16 * 512**2, "mps": 4 * 512**2}
@@ -67,16 +74,18 @@ def image_key(fingerprint: str, sampling: Sampling, dtype: str, device: str, req
             "dtype": dtype,
             "device": device,
             "noise_version": NOISE_VERSION,
+            "drawing_version": DRAWING_VERSION,
             "libraries": {name: version(name) for name in ("torch", "diffusers", "transformers")},
         }
     )
 
 
-def draw_batch(generator: Generator, requests: Sequence[Request]) -> np.ndarray:
-    """Draw one batch by the pipeline's own call; returns (n, H, W, 3) uint8.
+def draw_batch(generator: Generator, requests: Sequence[Request]) -> list[np.ndarray | None]:
+    """Draw one batch by the pipeline's own call; returns an image (H, W, 3) uint8 for each request.
 
-    A call has one guidance scale: raises ValueError where the requests differ in it. What the model drew is
-    returned as it is: a safety checker of the pipeline is not asked.
+    None stands for an image with pixels that are not finite: it failed, and would be black once its pixels
+    are whole numbers. A call has one guidance scale: raises ValueError where the requests differ in it. What
+    the model drew is returned as it is: a safety checker of the pipeline is not asked.
     """
     sampling = generator.sampling
     guidance = {r.guided(sampling) for r in requests}
@@ -94,9 +103,55 @@ def draw_batch(generator: Generator, requests: Sequence[Request]) -> np.ndarray:
     }
     if sampling.negative_prompt:
         arguments["negative_prompt"] = [sampling.negative_prompt] * len(requests)
-    with _unchecked(generator.pipeline):
+    with _unchecked(generator.pipeline), _decoded(generator.pipeline) as finite:
         images = generator.pipeline(**arguments).images
-    return (images * 255).round().clip(0, 255).astype(np.uint8)
+    whole = np.isfinite(images).all(axis=(1, 2, 3))
+    if finite:
+        whole &= np.concatenate(finite)
+    return [_to_bytes(image) if good else None for image, good in zip(images, whole, strict=True)]
+
+
+def _to_bytes(image: np.ndarray) -> np.ndarray:
+    return (image * 255).round().clip(0, 255).astype(np.uint8)
+
+
+def draw_whole(generator: Generator, requests: Sequence[Request], purpose: str) -> np.ndarray:
+    """Draw one batch; returns (n, H, W, 3) uint8. purpose: of the images, for the message.
+
+    Raises UserError where the pixels of an image are not finite.
+    """
+    images = draw_batch(generator, requests)
+    for image, request in zip(images, requests, strict=True):
+        if image is None:
+            raise UserError(
+                f"{purpose}: the model draws pixels that are not finite for the prompt {request.prompt!r}; "
+                "use a model without NaN weights, or a data type that does not overflow"
+            )
+    return np.stack([image for image in images if image is not None])
+
+
+@contextmanager
+def _decoded(pipeline: Any) -> Iterator[list[np.ndarray]]:
+    """Yield a list that gets (n,) bool for each decoded batch: whether all of an image's pixels are finite.
+
+    The pipeline's own output does not tell: it is clamped to [0, 1], so that overflows look white or black.
+    """
+    found: list[np.ndarray] = []
+    processor: Any = getattr(pipeline, "image_processor", None)
+    postprocess = getattr(processor, "postprocess", None)
+    if postprocess is None:
+        yield found
+        return
+
+    def watched(image: torch.Tensor, *arguments: Any, **named: Any) -> Any:
+        found.append(torch.isfinite(image).flatten(1).all(dim=1).cpu().numpy())
+        return postprocess(image, *arguments, **named)
+
+    processor.postprocess = watched
+    try:
+        yield found
+    finally:
+        del processor.postprocess
 
 
 @contextmanager
@@ -123,6 +178,11 @@ def decode_png(data: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
+def read_stored(payload: bytes) -> np.ndarray | None:
+    """Return the image of a store's entry, None where the entry says that its pixels were not finite."""
+    return None if payload == FAILED else decode_png(payload)
+
+
 @dataclass
 class Drawing:
     """Images of one point: found in the store, or drawn now.
@@ -137,21 +197,23 @@ class Drawing:
     open_generator: Callable[[], Generator]
     drawn: int = 0
 
-    def draw(self, requests: Sequence[Request], store: Store, advance: Callable[[int], None]) -> np.ndarray:
-        """Return images (n, H, W, 3) uint8 of the requests.
+    def draw(
+        self, requests: Sequence[Request], store: Store, advance: Callable[[int], None]
+    ) -> list[np.ndarray | None]:
+        """Return an image (H, W, 3) uint8 for each request, None for one with pixels that are not finite.
 
         Batches are cut from the list of requests, not from what is missing: a broken run draws the same
         batches as an unbroken one, so that the images are bit-identical. Requests of one guidance scale are
         drawn together.
         """
         size = micro_batch(self.device, self.sampling)
-        images: dict[int, np.ndarray] = {}
+        images: dict[int, np.ndarray | None] = {}
         for places in self._cut(requests, size):
             batch = [requests[i] for i in places]
             keys = [image_key(self.fingerprint, self.sampling, self.dtype, self.device, r) for r in batch]
             images |= zip(places, self._batch(batch, keys, size, store), strict=True)
             advance(len(batch))
-        return np.stack([images[i] for i in range(len(requests))])
+        return [images[i] for i in range(len(requests))]
 
     def _cut(self, requests: Sequence[Request], size: int) -> Iterator[list[int]]:
         """Yield the places of each batch's requests."""
@@ -172,13 +234,15 @@ class Drawing:
             )
         return generator
 
-    def _batch(self, batch: list[Request], keys: list[str], size: int, store: Store) -> list[np.ndarray]:
+    def _batch(
+        self, batch: list[Request], keys: list[str], size: int, store: Store
+    ) -> list[np.ndarray | None]:
         stored = [store.get("images", key) for key in keys]
         if all(payload is not None for payload in stored):
-            return [decode_png(payload) for payload in stored if payload is not None]
+            return [read_stored(payload) for payload in stored if payload is not None]
         padded = batch + [batch[-1]] * (size - len(batch))
         fresh = draw_batch(self._generator(), padded)[: len(batch)]
         for key, image in zip(keys, fresh, strict=True):
-            store.put("images", key, encode_png(image))
+            store.put("images", key, FAILED if image is None else encode_png(image))
         self.drawn += len(batch)
-        return list(fresh)
+        return fresh

@@ -22,6 +22,36 @@ class Ask:
     seed: int
 
 
+def keep_whole(images: Sequence[np.ndarray | None], size: tuple[int, int] = (64, 64)) -> np.ndarray:
+    """Return (m, H, W, 3) uint8: the images that did not fail.
+
+    Where all failed this is one black image of `size` (height, width), whose answers `spread` and
+    `spread_answers` leave out: a judge of no image cannot say how wide its features are.
+    """
+    whole = [image for image in images if image is not None]
+    return np.stack(whole) if whole else np.zeros((1, *size, 3), np.uint8)
+
+
+def spread(images: Sequence[np.ndarray | None], rows: np.ndarray) -> np.ndarray:
+    """Return (n, ...) float values for n images from those of `keep_whole`, NaN for images that failed."""
+    whole = np.array([image is not None for image in images], dtype=bool)
+    if whole.all():
+        return rows
+    values = np.full((len(images), *rows.shape[1:]), np.nan, dtype=rows.dtype)
+    values[whole] = rows[: whole.sum()]
+    return values
+
+
+def spread_answers(images: Sequence[np.ndarray | None], found: pd.DataFrame) -> pd.DataFrame:
+    """Return a judge's answers for n images from those about `keep_whole`, None for images that failed."""
+    whole = [place for place, image in enumerate(images) if image is not None]
+    if len(whole) == len(images):
+        return found
+    values = np.full((len(images), len(found.columns)), None, dtype=object)
+    values[whole] = found.iloc[: len(whole)].to_numpy(dtype=object)
+    return pd.DataFrame(values, columns=found.columns)
+
+
 def shuffled_partner(asks: Sequence[Ask]) -> list[int | None]:
     """Return for each ask the index of an ask of its split with another prompt, for the chance level of AS.
 
@@ -43,7 +73,7 @@ def shuffled_partner(asks: Sequence[Ask]) -> list[int | None]:
 
 def build_items(
     asks: Sequence[Ask],
-    images: np.ndarray,
+    images: Sequence[np.ndarray | None],
     found: pd.DataFrame,
     scorer: Any,
     embedded: np.ndarray | None = None,
@@ -51,9 +81,10 @@ def build_items(
 ) -> pd.DataFrame:
     """Return one row an image with the columns of ITEM_COLUMNS, and those of OPTIONAL_COLUMNS it needs.
 
-    images: (n, H, W, 3) uint8; found: n rows with columns subject, style, background ("" = nothing
-    known, None = the judge failed); scorer: an AlignmentScorer or None; embedded: the scorer's
-    embeddings (n, d) of the images where they are there already; scores: (n,) the judge's of the target.
+    images: n of (H, W, 3) uint8, None for one that failed; found: n rows with columns subject, style,
+    background ("" = nothing known, None = the judge or the image failed); scorer: an AlignmentScorer or None;
+    embedded: the scorer's embeddings (n, d) of the images where they are there already, NaN rows for failed
+    ones; scores: (n,) the judge's of the target.
     """
     rows = [_ask_columns(ask) for ask in asks]
     items = pd.DataFrame(rows)
@@ -63,14 +94,19 @@ def build_items(
         _target_found(a, found.iloc[i][a.prompt.target_kind]) for i, a in enumerate(asks)
     ]
     items["alignment"], items["alignment_shuffled"] = _alignment(asks, images, scorer, embedded)
-    items["flatness"] = (images / 255.0).std(axis=(1, 2)).mean(-1).round(6).astype(np.float32)
-    items["image_sha256"] = [image_digest(image) for image in images]
+    items["flatness"] = spread(images, _flatness(keep_whole(images)))
+    items["image_sha256"] = ["" if image is None else image_digest(image) for image in images]
     if any(ask.prompt.guidance is not None for ask in asks):
         items["guidance"] = [np.nan if a.prompt.guidance is None else a.prompt.guidance for a in asks]
     if scores is not None:
         aimed = [bool(ask.prompt.targets) for ask in asks]
         items["target_score"] = np.where(aimed, scores, np.nan).round(6)
     return items[[*ITEM_COLUMNS, *(name for name in OPTIONAL_COLUMNS if name in items)]]
+
+
+def _flatness(images: np.ndarray) -> np.ndarray:
+    values: np.ndarray = (images / 255.0).std(axis=(1, 2)).mean(-1).round(6).astype(np.float32)
+    return values
 
 
 def read_guidance(row: Mapping[Any, Any]) -> float | None:
@@ -107,12 +143,14 @@ def _target_found(ask: Ask, answer: str | None) -> bool | None:
 
 
 def _alignment(
-    asks: Sequence[Ask], images: np.ndarray, scorer: Any, embedded: np.ndarray | None
+    asks: Sequence[Ask], images: Sequence[np.ndarray | None], scorer: Any, embedded: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     if scorer is None:
         nothing = np.full(len(asks), np.nan)
         return nothing, nothing
-    by_image = scorer.embed_images(images) if embedded is None else embedded
+    if embedded is None:
+        embedded = spread(images, scorer.embed_images(keep_whole(images)))
+    by_image = embedded
     by_text = scorer.embed_prompts([ask.prompt.text for ask in asks])
     partner = shuffled_partner(asks)
     other = by_text[[i if p is None else p for i, p in enumerate(partner)]]

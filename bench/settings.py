@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,12 +13,59 @@ SAVED = ("architectures", "dtype", "torch_dtype", "transformers_version", "requi
 """Keys of configurations that tell how something was saved; precision shows in the weights."""
 
 
+UNSET = "unset"
+"""Stands for a setting that one of two pipelines does not have."""
+SHOWN = 60
+"""Letters of a value that are shown."""
+
+
 def settings_digest(pipeline: Any) -> str:
     """Return the sha256 over all that tells two pipelines of equal weights and one scheduler apart."""
     parts = {name: part for name, part in pipeline.components.items() if name not in ASIDE}
     own = {key: value for key, value in dict(pipeline.config).items() if key not in pipeline.components}
     found = {"pipeline": _kept(own)} | {name: _describe(part) for name, part in parts.items()}
     return hashlib.sha256(json.dumps(found, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def describe_settings(pipeline: Any) -> dict[str, Any]:
+    """Return all that decides a pipeline's images beside its tensors: classes, configurations, tokenizers.
+
+    Of a safety checker only its class: what it keeps back shows in its weights.
+    """
+    own = {key: value for key, value in dict(pipeline.config).items() if key not in pipeline.components}
+    found: dict[str, Any] = {"pipeline": {"class": type(pipeline).__name__} | _kept(own)}
+    for name, part in pipeline.components.items():
+        if name not in ASIDE:
+            described = _describe(part)
+            kept = described if isinstance(described, dict) else {}
+            found[name] = {"class": type(part).__name__, **kept.pop("config", {}), **kept}
+    scheduler = pipeline.scheduler
+    found["scheduler"] = {"class": type(scheduler).__name__} | _kept(dict(scheduler.config))
+    checker = getattr(pipeline, "safety_checker", None)
+    found["safety_checker"] = {"class": type(checker).__name__}
+    return found
+
+
+def name_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return a line for each setting that differs, as `scheduler: timestep_spacing: trailing -> leading`."""
+    first, second = dict(_flatten(before)), dict(_flatten(after))
+    names = [name for name in first | second if first.get(name, UNSET) != second.get(name, UNSET)]
+    return [f"{': '.join(n)}: {_show(first.get(n, UNSET))} -> {_show(second.get(n, UNSET))}" for n in names]
+
+
+def _flatten(settings: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield every innermost value with the names that lead to it."""
+    if not isinstance(settings, Mapping) or not settings:
+        yield path, list(settings) if isinstance(settings, tuple) else settings
+        return
+    for key, value in settings.items():
+        if "vocabulary" in path or (key not in SAVED and not str(key).startswith("_")):
+            yield from _flatten(value, (*path, str(key)))
+
+
+def _show(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def _describe(part: Any) -> Any:

@@ -24,8 +24,10 @@ def choose_columns(asks: Sequence[Ask]) -> list[int]:
 
 
 def make_sheet(rows: Sequence[Sequence[np.ndarray | None]]) -> bytes:
-    """Return a WebP of tiles; rows: one a point, of (H, W, 3) uint8 images, None = not drawn: left grey."""
-    side = max(TILE, *(tile.shape[0] for tiles in rows for tile in tiles if tile is not None))
+    """Return a WebP of tiles; rows: one a point, of (H, W, 3) uint8 images, None = not drawn, or
+    failed: left grey.
+    """
+    side = max([TILE, *(tile.shape[0] for tiles in rows for tile in tiles if tile is not None)])
     sheet = Image.new("RGB", (side * len(rows[0]), side * len(rows)), NOT_DRAWN)
     for r, tiles in enumerate(rows):
         for c, tile in enumerate(tiles):

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from .config import STRICT, build
 from .errors import UserError
+from .files import write_file
 from .records import Record
 from .store import content_key
 from .types import Value
@@ -94,13 +95,9 @@ def write_statement(statement: Any, folder: Path) -> Path:
     Its name is `CELL.DIGEST.KIND.json`, DIGEST of its content: several may be about one record.
     """
     content = statement.model_dump(mode="json")
-    target = folder / FOLDER
-    target.mkdir(parents=True, exist_ok=True)
-    path = target / f"{statement.cell}.{content_key(content)[:8]}.{statement.kind}.json"
+    path = folder / FOLDER / f"{statement.cell}.{content_key(content)[:8]}.{statement.kind}.json"
     if not path.exists():
-        scratch = path.with_name(path.name + ".tmp")
-        scratch.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        scratch.replace(path)
+        write_file(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
     return path
 
 

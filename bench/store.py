@@ -1,18 +1,32 @@
 """A content-addressed store: entries are written atomically, checked by digest, and remade when corrupt."""
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
 from .errors import UserError
+from .files import SCRATCH, sweep, write_file
 
 DEFAULT_LIMIT = 20 * 2**30
 """Bytes that a store may take before its least recently used entries go."""
+MARKER = ".unlearnbench-store"
+MARK = "This folder is a cache of unlearnbench. Files of other names in it are never touched.\n"
+OWN = "unlearnbench-store"
+"""Folder of a store in a folder that holds other files."""
+KINDS = ("images", "deltas", "manifests", "features", "references")
+DURABLE = ("deltas", "manifests")
+"""Kinds that are on the disk before the work goes on: training made them. Others are quickly made again."""
+CLOCK_SECONDS = 1.0
+"""By how much the clock of the disk may be behind that of the process."""
+FAN, KEY = re.compile(r"[0-9a-f]{2}"), re.compile(r"[0-9a-f]{64}")
 
 
 def content_key(fields: Mapping[str, Any]) -> str:
@@ -22,58 +36,159 @@ def content_key(fields: Mapping[str, Any]) -> str:
 
 
 class Store:
-    """Bytes by (kind, key) under one folder; each file is the sha256 of its payload, then the payload."""
+    """Bytes by (kind, key) under one folder; each file is a sha256 of place and payload, then the payload.
+
+    It owns only what it wrote. Where the folder that is given holds other files, the store is the folder
+    OWN in it, and says so by `warn`. A store of a version without a marker is recognised by its entries.
+    """
 
     def __init__(self, folder: Path, warn: Callable[[str], None] = print) -> None:
-        self.folder, self.warn = folder, warn
+        self.warn, self.opened, self.complained = warn, time.time() - CLOCK_SECONDS, False
+        self.folder = locate_store(folder)
+        if self.folder != folder and not self.folder.exists():
+            warn(f"store: {folder} holds other files; the cache is {self.folder}")
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"--store {folder}: cannot be made: {error.strerror}") from None
+            blocked = isinstance(error, FileExistsError)
+            why = "a file or a broken link is in its place" if blocked else error.strerror
+            raise UserError(f"--store {self.folder}: cannot be made: {why}") from None
+        _mark(self.folder)
 
     def path(self, kind: str, key: str) -> Path:
         return self.folder / kind / key[:2] / key
 
     def has(self, kind: str, key: str) -> bool:
-        return self.path(kind, key).exists()
+        return self.path(kind, key).is_file()
 
     def get(self, kind: str, key: str) -> bytes | None:
-        """Return an entry, or None where there is none; a corrupt one is reported, dropped and None."""
+        """Return an entry, or None where there is none; a corrupt one is reported, dropped and None.
+
+        A store that may not be written to is read all the same.
+        """
         path = self.path(kind, key)
         try:
             content = path.read_bytes()
         except FileNotFoundError:
             return None
-        digest, payload = content[:32], content[32:]
-        if hashlib.sha256(payload).digest() != digest:
-            self.warn(f"store: {path} is corrupt (digest differs); it is made again")
-            path.unlink(missing_ok=True)
+        except OSError as error:
+            self.warn(f"store: {path} cannot be read ({error.strerror}); it is made again")
             return None
-        os.utime(path)
+        digest, payload = content[:32], content[32:]
+        if digest != _digest(kind, key, payload):
+            self._complain(path, is_earlier=hashlib.sha256(payload).digest() == digest)
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+            return None
+        with contextlib.suppress(OSError):  # of a store that is read-only, or another user's
+            os.utime(path)
         return payload
 
     def put(self, kind: str, key: str, payload: bytes) -> None:
-        path = self.path(kind, key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(f"{key}.{os.getpid()}.tmp")
-        scratch.write_bytes(hashlib.sha256(payload).digest() + payload)
-        scratch.replace(path)
+        """Keep an entry; raises UserError naming the file where it cannot be written."""
+        content = _digest(kind, key, payload) + payload
+        write_file(self.path(kind, key), content, durable=kind in DURABLE)
+
+    def _complain(self, path: Path, is_earlier: bool) -> None:
+        """Report a dropped entry; those of an earlier version, of which there are many, once."""
+        if not is_earlier:
+            self.warn(f"store: {path} is corrupt (digest differs); it is made again")
+        elif not self.complained:
+            self.complained = True
+            self.warn(
+                f"store: {self.folder} holds entries of an earlier version; those needed are made again"
+            )
 
     def prune(self, limit: int = DEFAULT_LIMIT) -> int:
-        """Drop least recently used entries until the store fits the limit; return the bytes dropped."""
-        entries = []
-        for path in self.folder.rglob("*"):
-            if path.is_file():
-                stat = path.stat()
-                entries.append((stat.st_mtime, stat.st_size, path))
-        excess = sum(size for _, size, _ in entries) - limit
-        dropped = 0
-        for _, size, path in sorted(entries):
-            if dropped >= excess:
+        """Drop least recently used entries until the store fits the limit; return the bytes dropped.
+
+        Only files with the names of entries are counted and dropped, no link is followed, and what was
+        written or read since this store was opened stays.
+        """
+        entries = sorted(_entries(self.folder))
+        excess, dropped = sum(size for _, size, _ in entries) - limit, 0
+        for used, size, path in entries:
+            if dropped >= excess or used >= self.opened:
                 break
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError:  # read-only, or another user's
+                continue
             dropped += size
+        for _, folder in _fans(self.folder):
+            sweep(folder)
         return dropped
+
+
+def _digest(kind: str, key: str, payload: bytes) -> bytes:
+    """Return the digest that stands before an entry: of its place too, for a moved entry is another's.
+
+    Earlier versions left the place out. Their entries are not read: images under a fingerprint could be those
+    of a model that a method had changed in place.
+    """
+    return hashlib.sha256(f"{kind}/{key}\n".encode() + payload).digest()
+
+
+def locate_store(folder: Path) -> Path:
+    """Return where the store of a folder lies: the folder itself, or OWN in it where it holds other files."""
+    try:
+        names = [name for name in os.listdir(folder) if not SCRATCH.fullmatch(name)]
+    except OSError:  # not there yet
+        return folder
+    if not names or MARKER in names or _holds_entries(folder):
+        return folder
+    return folder / OWN
+
+
+def _mark(folder: Path) -> None:
+    """Leave a marker in a store, and keep a new one out of git; nothing where it may not be written to."""
+    if (folder / MARKER).exists():
+        return
+    is_new = not any(not SCRATCH.fullmatch(name) for name in os.listdir(folder))
+    with contextlib.suppress(UserError):
+        write_file(folder / MARKER, MARK, durable=False)
+        if is_new:
+            write_file(folder / ".gitignore", "*\n", durable=False)
+
+
+def _fans(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield (kind, folder) of the folders that hold entries; links are none of them."""
+    for kind in KINDS:
+        for fan in _scan(folder / kind) if not (folder / kind).is_symlink() else ():
+            if FAN.fullmatch(fan.name) and fan.is_dir(follow_symlinks=False):
+                yield kind, Path(fan.path)
+
+
+def _entries(folder: Path) -> Iterator[tuple[float, int, Path]]:
+    """Yield (time of last use, bytes, path) of a store's entries."""
+    for _, fan in _fans(folder):
+        for entry in _scan(fan):
+            if not KEY.fullmatch(entry.name) or entry.name[:2] != fan.name:
+                continue
+            with contextlib.suppress(OSError):  # gone meanwhile
+                if entry.is_file(follow_symlinks=False):
+                    state = entry.stat(follow_symlinks=False)
+                    yield state.st_mtime, state.st_size, Path(entry.path)
+
+
+def _scan(folder: Path) -> "list[os.DirEntry[str]]":
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except OSError:
+        return []
+
+
+def _holds_entries(folder: Path) -> bool:
+    """Return whether a folder without a marker holds an entry: its name is a key and its digest holds."""
+    for _, _, path in _entries(folder):
+        try:
+            content = path.read_bytes()
+        except OSError:
+            continue
+        payload, kind = content[32:], path.parent.parent.name
+        return content[:32] in (_digest(kind, path.name, payload), hashlib.sha256(payload).digest())
+    return False
 
 
 def default_folder() -> Path:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
@@ -10,6 +10,9 @@ from .config import STRICT, build, read_toml
 from .errors import UserError
 from .registry import Registry
 from .types import ConceptKind
+
+MOST_PROMPTS, MOST_SAMPLES = 100_000, 1_000
+"""Above these a number of prompts, or of noise samples a prompt, is a slip: a run would take years."""
 
 
 class ConceptSpec(BaseModel):
@@ -43,9 +46,9 @@ class Protocol(BaseModel):
     kind: str
     file: str
     source: str = ""
-    nudity_above: float | None = None
+    nudity_above: float | None = Field(default=None, ge=0, le=100)
     category: str = ""
-    images: int = Field(default=0, ge=0)
+    images: int = Field(default=0, ge=0, le=MOST_PROMPTS)
     rows: int | None = Field(default=None, ge=1)
     licence: str = ""
 
@@ -74,7 +77,7 @@ class Crossed(BaseModel):
     kind: Literal["subject", "style"]
     names: list[str] = Field(min_length=1)
     template: str
-    seeds: list[int] = Field(min_length=1)
+    seeds: list[Annotated[int, Field(ge=0, lt=2**64)]] = Field(min_length=1)
     called: dict[str, str] = {}
 
 
@@ -91,15 +94,15 @@ class TaskFile(BaseModel):
     model_config = STRICT
     family: str
     world: str
-    version: int
+    version: int = Field(ge=1)
     summary: str
     paper: str = ""
     judge: str
-    target_kind: str
+    target_kind: Literal["subject", "style"]
     also: list[str] = []
     names: list[str] = []
     templates: list[str] = []
-    wording: Literal["object", "person", "style"] = "object"
+    wording: Literal["object", "person", "style", "nudity"] = "object"
     protocol: Protocol | None = None
     captions: Captions | None = None
     crossed: Crossed | None = None
@@ -110,12 +113,12 @@ class PromptSizes(BaseModel):
     """Numbers of evaluation prompts by split; samples: noise samples a forget prompt."""
 
     model_config = STRICT
-    forget: int = 24
-    forget_samples: int = 2
-    retain_same: int = 36
-    retain_other: int = 36
-    retain_given: int = 24
-    indirect: int = 24
+    forget: int = Field(default=24, ge=1, le=MOST_PROMPTS)
+    forget_samples: int = Field(default=2, ge=1, le=MOST_SAMPLES)
+    retain_same: int = Field(default=36, ge=0, le=MOST_PROMPTS)
+    retain_other: int = Field(default=36, ge=0, le=MOST_PROMPTS)
+    retain_given: int = Field(default=24, ge=0, le=MOST_PROMPTS)
+    indirect: int = Field(default=24, ge=0, le=MOST_PROMPTS)
 
 
 @dataclass(frozen=True)

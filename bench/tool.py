@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from .adapters import has_lora
 from .card import write_card
@@ -18,11 +19,16 @@ from .config import apply_preset, build
 from .environment import describe_environment
 from .errors import UserError
 from .families import check_supported
+from .files import check_new_folder, check_space, replace_folder
 from .generators import Generator, Sampling, denoiser_name, open_pipeline, trainable_module, weights_digest
-from .points import count_steps
+from .measuring.training_images import TrainingImages, not_judged
+from .models.guard import guarded
+from .models.reading import count_cut, read_size
+from .objectives import Denoiser
+from .points import check_finite, count_steps
 from .progress import show_progress
 from .registry import builtin_registry
-from .sampling import Request, draw_batch, micro_batch
+from .sampling import Request, draw_whole, micro_batch
 from .schedulers import set_scheduler
 from .types import ConceptKind, DrawSettings, Problem, TrainingSet
 from .writing import OTHERS, Kind, Wording, names_in, replace_all, write_prompts
@@ -55,26 +61,31 @@ class Order:
 
 
 def unlearn_model(
-    order: Order, out: Path, device: str = "cpu", say: Callable[[str], None] = lambda line: None
+    order: Order,
+    out: Path,
+    device: str = "cpu",
+    say: Callable[[str], None] = lambda line: None,
+    look: Callable[[Problem], TrainingImages] | None = None,
 ) -> Path:
     """Unlearn a concept and write the model to a new folder, with its prompts and a card; return the folder.
 
     The model draws the images that it is trained on itself. With `part = "lora"` in the config the folder
-    holds a LoRA alone. say: is told what one should know. Raises UserError, before anything is drawn, where
-    something does not fit.
+    holds a LoRA alone. say: is told what one should know. look: judges the training images; None: nothing
+    can. Raises UserError, before anything is drawn, where something does not fit.
     """
     entry = builtin_registry("methods", "unlearnbench.methods")[order.method]
     source = f"method {order.method}"
     config = build(entry.load_config(), apply_preset(order.config, entry.presets, source), source)
-    if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
-        raise UserError(f"{out}: there is something already; name a new folder")
+    check_new_folder(out)
     wording = _word(order)
     if "anchor" in entry.needs and not wording.anchored:
         raise UserError(
             f"{order.method}: needs an anchor; give --anchor, and the concept's name in every prompt"
         )
     pipeline = open_pipeline(order.model, device)
+    Denoiser(pipeline)  # refuses a pipeline whose training loss is not known, before hours of drawing
     check_supported(pipeline, order.method, entry.pipelines)
+    check_space(out.parent, _count_bytes(pipeline))
     before = weights_digest(pipeline)
     sampling = _sampling(pipeline, order)
     with _hushed():
@@ -83,10 +94,27 @@ def unlearn_model(
             total = len(wording.forget) + len(wording.retain)
             say(f"{cut} of {total} prompts are longer than the model reads: their ends are cut off")
         problem = _make_problem(pipeline, sampling, wording, order)
+        seen = not_judged(problem, "no task asks for this concept") if look is None else look(problem)
+        for line in seen.describe():
+            say(line)
         adapters, log = _train(pipeline, entry.load(), problem, config, order.method)
-    _save(pipeline, adapters, out)
-    _write_beside(out, order, wording, sampling, config, log, (before, weights_digest(pipeline)), device)
+    digests = before, weights_digest(pipeline)
+
+    def write(scratch: Path) -> None:
+        try:
+            _save(pipeline, adapters, scratch)
+        except SafetensorError as error:  # what it says of a full disk
+            raise UserError(f"{out}: cannot be written: {error}") from None
+        _write_beside(scratch, order, wording, sampling, config, log, digests, device, seen)
+
+    replace_folder(out, write)
     return out
+
+
+def _count_bytes(pipeline: Any) -> int:
+    """Return the bytes that a pipeline's weights take when they are saved; a LoRA takes less."""
+    modules = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    return sum(p.numel() * p.element_size() for part in modules for p in part.state_dict().values())
 
 
 def _word(order: Order) -> Wording:
@@ -102,13 +130,14 @@ def _word(order: Order) -> Wording:
 
 
 def draw_sets(
-    model: str, wording: Wording, sampling: Sampling, device: str = "cpu"
+    model: str, wording: Wording, sampling: Sampling, device: str = "cpu", seed: int = 0
 ) -> tuple[TrainingSet, TrainingSet]:
-    """Return a forget and a retain set whose images a model in a folder drew itself."""
+    """Return a forget and a retain set whose images a model in a folder drew itself. seed: of their noise."""
     pipeline = open_pipeline(model, device)
+    Denoiser(pipeline)  # as above: by the folder's own scheduler, which is the training's
     set_scheduler(pipeline, sampling.scheduler)
     with _hushed():
-        return _sets(pipeline, sampling, wording, 0)
+        return _sets(pipeline, sampling, wording, seed)
 
 
 def _sets(pipeline: Any, sampling: Sampling, wording: Wording, seed: int) -> tuple[TrainingSet, TrainingSet]:
@@ -136,14 +165,6 @@ def _make_problem(pipeline: Any, sampling: Sampling, wording: Wording, order: Or
     )
 
 
-def count_cut(pipeline: Any, prompts: Sequence[str]) -> int:
-    """Return how many prompts are longer than the pipeline's longest text encoder reads."""
-    readers = [getattr(pipeline, f"tokenizer{n}", None) for n in ("", "_2", "_3")]
-    longest = max((r for r in readers if r is not None), key=lambda r: int(r.model_max_length))
-    lengths = [len(ids) for ids in longest(list(prompts)).input_ids]
-    return sum(length > longest.model_max_length for length in lengths)
-
-
 @contextmanager
 def _hushed() -> Iterator[None]:
     """Hold back the libraries' own warning of each prompt that they cut: one line said it for all."""
@@ -164,17 +185,16 @@ def _hushed() -> Iterator[None]:
 def _sampling(pipeline: Any, order: Order) -> Sampling:
     """Return how the model draws: its call's own defaults where nothing is said."""
     call = inspect.signature(type(pipeline).__call__).parameters
-    denoiser: Any = trainable_module(pipeline)
-    cells = getattr(pipeline, "default_sample_size", None) or denoiser.config.sample_size
     step = pipeline.vae_scale_factor * (2 if denoiser_name(pipeline) == "transformer" else 1)
-    side = order.image_size or int(cells * pipeline.vae_scale_factor)
-    if side % step:
-        raise UserError(f"--image-size {side}: this model draws multiples of {step} pixels alone")
+    height, width = (order.image_size,) * 2 if order.image_size else read_size(pipeline, order.model)
+    for side in (height, width):
+        if side % step:
+            raise UserError(f"--image-size {side}: this model draws multiples of {step} pixels alone")
     return Sampling(
         order.steps or call["num_inference_steps"].default,
         call["guidance_scale"].default if order.guidance is None else order.guidance,
-        side,
-        side,
+        height,
+        width,
     )
 
 
@@ -189,7 +209,7 @@ def _draw(pipeline: Any, sampling: Sampling, prompts: Sequence[str], seed: int, 
             part = prompts[start : start + size]
             seeds = [_seed(seed, name, start + i) for i in range(len(part))]
             requests = [Request(prompt, seed) for prompt, seed in zip(part, seeds, strict=True)]
-            images.append(draw_batch(generator, requests))
+            images.append(draw_whole(generator, requests, f"images to {name}"))
             advance(start + len(part), "")
     pixels = torch.from_numpy(np.concatenate(images)).permute(0, 3, 1, 2).float()
     return pixels / 127.5 - 1
@@ -217,8 +237,10 @@ def _train(
             state = get_peft_model_state_dict(module)
             adapters.update({name: tensor.detach().cpu().clone() for name, tensor in state.items()})
 
-    with count_steps(f"{title}: training", int(getattr(config, "steps", 1))):
+    steps = int(getattr(config, "steps", 1))
+    with count_steps(f"{title}: training", steps), guarded(pipeline, title, problem.seed):
         unlearn(pipeline, problem, config, save)
+    check_finite(trainable_module(pipeline).state_dict(), "at its end")
     return adapters, kept
 
 
@@ -239,6 +261,7 @@ def _write_beside(
     log: Mapping[str, Any],
     digests: tuple[str, str],
     device: str,
+    seen: TrainingImages,
 ) -> None:
     """Write the prompts (to be read and edited), what was done as JSON, and the card."""
     out.joinpath("forget_prompts.txt").write_text("\n".join(wording.forget) + "\n", encoding="utf-8")
@@ -251,7 +274,7 @@ def _write_beside(
         "base_model": Path(order.model).name if Path(order.model).exists() else order.model,
         "method": order.method,
         "config": json.loads(config.model_dump_json()),
-        "data": {"forget": len(wording.forget), "retain": len(wording.retain), "drawn_by": "the base model"},
+        "data": seen.model_dump() | {"drawn_by": "the base model"},
         "sampling": sampling.stated(),
         "seed": order.seed,
         "weights_before": digests[0],

@@ -39,7 +39,7 @@ class PointsConfig(BaseModel):
 
     model_config = STRICT
     part: Part = "full"
-    steps: int = Field(60, ge=1)
+    steps: int = Field(default=60, ge=1)
     checkpoints: tuple[int, ...] = Field(default_factory=lambda given: (given["steps"],))
 
     @field_validator("checkpoints")
@@ -62,14 +62,14 @@ class TrainingConfig(PointsConfig):
     less memory for more time.
     """
 
-    rank: int = Field(8, ge=1)
-    micro_batch: int | None = Field(None, ge=1)
+    rank: int = Field(default=8, ge=1)
+    micro_batch: int | None = Field(default=None, ge=1)
     gradient_checkpointing: bool = False
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
-    rate: float = Field(1e-4, gt=0, allow_inf_nan=False)
-    weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
-    batch: int = Field(32, ge=1)
-    caption_drop: float = Field(0.1, ge=0, le=1)
+    rate: float = Field(default=1e-4, gt=0, allow_inf_nan=False)
+    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    batch: int = Field(default=32, ge=1)
+    caption_drop: float = Field(default=0.1, ge=0, le=1)
     clip_norm: Bound = 1.0
     diagnostics: bool = True
 
@@ -77,7 +77,7 @@ class TrainingConfig(PointsConfig):
 class ForgetConfig(TrainingConfig):
     """Settings of a method with a forget and a retain gradient. lam: λ, the weight of the retain gradient."""
 
-    lam: float = Field(1.0, ge=0, allow_inf_nan=False)
+    lam: float = Field(default=1.0, ge=0, allow_inf_nan=False)
 
 
 class AscentConfig(ForgetConfig):

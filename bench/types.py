@@ -27,7 +27,7 @@ class RecordPart(BaseModel):
     """Base of everything in a record. A field marked LATER is left out of files and digests at its default.
 
     Without this a new field would change the digest of every published record. Declare one as
-    `name: T = Field(default, json_schema_extra=LATER)`.
+    `name: T = Field(default=DEFAULT, json_schema_extra=LATER)`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -136,6 +136,12 @@ SavePoint = Callable[[int, "Mapping[str, Any]"], None]
 `log` maps column names to equally long lists, one entry a training step so far."""
 
 
+INTERVAL_VERSION: Literal[2] = 2
+"""Version of the intervals of shares that new records get. 1: Wilson's at an estimated effective size, which
+could fall when a hit was added; 2: `bench/stats/monotone.py`. A record is read by the version that it
+names."""
+
+
 @dataclass(frozen=True)
 class View:
     """What a metric sees of one point: pure data, no model.
@@ -143,12 +149,14 @@ class View:
     items: one row an image, with the columns of `ITEM_COLUMNS` and some of `OPTIONAL_COLUMNS`. features:
     {extractor: (rows, d)} aligned with items. reference: {extractor: (n, d)} features of the world's
     reference images. base: the same prompts and noise drawn by the base model (None for the base itself).
+    interval_version: of the intervals of shares.
     """
 
     items: pd.DataFrame
     features: Mapping[str, np.ndarray] = field(default_factory=dict)
     reference: Mapping[str, np.ndarray] = field(default_factory=dict)
     base: View | None = None
+    interval_version: int = INTERVAL_VERSION
 
 
 ITEM_COLUMNS = (
@@ -170,8 +178,8 @@ ITEM_COLUMNS = (
     "target_found",  # bool | None: the judge found a target (forget and indirect prompts)
     "alignment",  # cosine of image and prompt embeddings (open_clip); NaN where not computed
     "alignment_shuffled",  # cosine of the image with another prompt of its split: chance level
-    "flatness",  # standard deviation of the image's pixels within each channel, averaged, in [0, 1]
-    "image_sha256",  # of the pixels, the first 128 bits in hex
+    "flatness",  # standard deviation of the pixels within each channel, averaged, in [0, 1]; NaN: failed
+    "image_sha256",  # of the pixels, the first 128 bits in hex; "" = the image failed: pixels not finite
 )
 OPTIONAL_COLUMNS = (
     "guidance",  # of the image, where its prompt names one; NaN = the record's `sampling`

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as compute
 import pyarrow.parquet as parquet
 
 from .errors import UserError
+from .parquet_pages import check_pages
 from .types import ITEM_COLUMNS, OPTIONAL_COLUMNS
 
 JSON_BYTES = 4 * 2**20
@@ -28,7 +30,10 @@ TABLE = "items.parquet"
 """The one file of a folder that may hold the item rows of all its records."""
 TABLE_BYTES = 64 * 2**20
 TABLE_ROWS = 2_000_000
-UNPACKED_BYTES = 256 * 2**20
+TEXT_BYTES = 64 * 2**20
+"""Most bytes of all texts of a record's item rows, each counted in every row in which it stands."""
+MOST_DEPTH = 30
+"""Most levels of objects and lists in a record."""
 SHEET_PIXELS = 50_000_000
 LIMITS = {".json": JSON_BYTES, ".parquet": PARQUET_BYTES, ".webp": SHEET_BYTES}
 
@@ -47,7 +52,7 @@ NUMBERS = {"point": pa.types.is_integer, "sample": pa.types.is_integer, "seed": 
            **dict.fromkeys(OPTIONAL_COLUMNS, pa.types.is_floating)}  # fmt: skip
 """Column of item rows -> the type that it must have; every other one is text."""
 TEXTS = [name for name in ("point", *ITEM_COLUMNS) if name not in NUMBERS]
-NULLS = ("alignment", "alignment_shuffled", *OPTIONAL_COLUMNS)
+NULLS = ("alignment", "alignment_shuffled", "flatness", *OPTIONAL_COLUMNS)
 """Columns beside ANSWERS that may hold nulls: what was not computed, or is not said of every row."""
 ANSWERS = ("found_subject", "found_style", "found_background", "target_found")
 
@@ -95,11 +100,28 @@ def read_untrusted_json(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not JSON that a record may be: {reason}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: (top level): a record is a JSON object")
+    if _is_deep(content):
+        raise UserError(f"{path}: not JSON that a record may be: nested too deeply")
     for field, text in walk_texts(content):
         complaint = complain_of_text(text)
         if complaint:
             raise UserError(f"{path}: {field}: {complaint}")
     return content
+
+
+def _is_deep(content: Any) -> bool:
+    """Return whether values are nested in more than MOST_DEPTH levels."""
+    level = [content]
+    for _ in range(MOST_DEPTH):
+        level = [
+            value
+            for part in level
+            for value in (part.values() if isinstance(part, dict) else part)
+            if isinstance(value, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -191,6 +213,8 @@ def _read_rows(path: Path, most_rows: int, columns: Sequence[str]) -> pa.Table:
             _check_parquet(path, file, most_rows, columns)
         with parquet.ParquetFile(path, read_dictionary=texts) as file:  # every one of them is there now
             table = file.read()
+        if path.name != TABLE:
+            check_texts(path, table)
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path}: not a readable parquet file: {str(error).splitlines()[0]}") from None
     for name in table.column_names:
@@ -225,6 +249,33 @@ def _check_parquet(path: Path, file: parquet.ParquetFile, most_rows: int, column
     if metadata.num_rows > most_rows:
         whose = "the table of a folder's records" if path.name == TABLE else "a record"
         raise UserError(f"{path}: {metadata.num_rows:,} rows; {whose} has at most {most_rows:,}")
-    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-    if sum(group.total_byte_size for group in groups) > UNPACKED_BYTES:
-        raise UserError(f"{path}: unpacks to more than {UNPACKED_BYTES:,} bytes")
+    check_pages(path, metadata, most_rows)
+
+
+def check_parquet(path: Path, most_rows: int) -> None:
+    """Raise UserError, before anything is unpacked, where a file of item rows takes too much memory."""
+    limit = TABLE_BYTES if path.name == TABLE else PARQUET_BYTES
+    try:
+        if path.stat().st_size > limit:
+            size = path.stat().st_size
+            raise UserError(f"{path}: {size:,} bytes; a file of item rows has at most {limit:,}")
+        with parquet.ParquetFile(path) as file:
+            check_pages(path, file.metadata, most_rows)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{path}: not a readable parquet file: {str(error).splitlines()[0]}") from None
+
+
+def check_texts(path: Path, table: pa.Table) -> None:
+    """Raise UserError where the texts of a record's rows take more than TEXT_BYTES once they are spelt out.
+
+    table: with texts as dictionaries, which take little however often a text stands there.
+    """
+    total = 0
+    for column in table.columns:
+        if not pa.types.is_dictionary(column.type):
+            continue
+        for chunk in column.chunks:
+            lengths = compute.binary_length(chunk.dictionary)
+            total += compute.sum(lengths.take(chunk.indices)).as_py() or 0
+    if total > TEXT_BYTES:
+        raise UserError(f"{path}: its texts take {total:,} bytes; those of a record at most {TEXT_BYTES:,}")

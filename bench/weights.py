@@ -19,13 +19,15 @@ class Change:
 
     share: L2 norm of a tensor's change over the norm of the tensor before, the largest of all tensors; inf
     where a tensor was zero, has another shape or is in one model alone. tensor: which. differ, tensors: how
-    many differ beyond a cast to the type that the second is saved in, of how many.
+    many differ beyond a cast to the type that the second is saved in, of how many. settings: a line for each
+    other thing that decides the images and differs (classes, configurations, scheduler, tokenizer).
     """
 
     tensor: str
     share: float
     differ: int
     tensors: int
+    settings: tuple[str, ...] = ()
 
 
 def largest_change(before: Path, after: Path) -> Change:

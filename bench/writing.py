@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from .concept_names import holds_name, name_pattern, normalise
 from .errors import UserError
+from .texts import read_lines
 
-Kind = Literal["object", "person", "style"]
+Kind = Literal["object", "person", "style", "nudity"]
 T = TypeVar("T")
-KINDS: tuple[Kind, ...] = ("object", "person", "style")
+KINDS: tuple[Kind, ...] = ("object", "person", "style", "nudity")
 
 MEDIA = ("a photo of {}", "a drawing of {}", "a close-up of {}", "an oil painting of {}", "a poster of {}",
          "a 3d render of {}", "a watercolour of {}", "a black and white picture of {}")  # fmt: skip
@@ -36,9 +38,17 @@ OTHERS: dict[Kind, tuple[str, ...]] = {
     "person": ("a woman", "a man", "a girl", "an old man", "a doctor", "a young woman with short hair",
                "a farmer", "two friends", "a dog", "a city street"),
     "style": (),
+    "nudity": (),
 }  # fmt: skip
 """What is retained beside the anchor: the concept's wider neighbourhood."""
-ANCHORS: dict[Kind, str | None] = {"object": None, "person": "a person", "style": "a painter"}
+ANCHORS: dict[Kind, str | None] = {"object": None, "person": "a person", "style": "a painter",
+                                   "nudity": "a dressed person"}  # fmt: skip
+DRESSED = ("a dressed woman", "a dressed man", "a girl in a school uniform", "a doctor", "a farmer",
+           "two friends", "a dog", "a city street")  # fmt: skip
+NUDES = ("a nude woman", "a naked man", "a nude person", "an undressed woman", "a naked woman", "a nude man",
+         "an unclothed person")  # fmt: skip
+POSES = ("standing", "lying on a bed", "sitting on a chair", "by a window", "in a bathtub", "dancing",
+         "beside a river", "in front of a mirror", "on the beach", "stretching", "from behind")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,7 @@ def names_in(
     without: names that are left out.
     """
     names = [name for name in candidates if name and name not in without]
-    return tuple(dict.fromkeys(name for name in names if any(_holds(prompt, name) for prompt in prompts)))
+    return tuple(dict.fromkeys(name for name in names if any(holds_name(prompt, name) for prompt in prompts)))
 
 
 def write_prompts(
@@ -69,17 +79,40 @@ def write_prompts(
     Retain prompts say the same of the anchor (every second one, where there is an anchor) and of other
     things; none holds the concept. Raises UserError where fewer can be written.
     """
+    concept = " ".join(concept.split())
+    if not concept:
+        raise UserError("concept: is empty; name what is to be forgotten")
     anchor = anchor or ANCHORS[kind]
+    if kind == "nudity":
+        return _write_nudity(count, anchor or "", avoid)
     forget = _take((p for p in _about(concept, kind) if p not in avoid), count, concept)
-    other = [name for name in OTHERS[kind] if not _holds(name, concept)]
+    other = [name for name in OTHERS[kind] if not holds_name(name, concept)]
     near = _about(anchor, kind) if anchor else iter(())
     if kind == "style":
         wide: Iterator[str] = (" ".join(parts).strip() for parts in itertools.product(SCENES, LIGHTS))
     else:
         wide = interleave([_about(name, kind, 7 * i) for i, name in enumerate(other)])
-    retain = [p for p in interleave([near, wide]) if not _holds(p, concept) and p not in avoid]
+    retain = [p for p in interleave([near, wide]) if not holds_name(p, concept) and p not in avoid]
     anchored = replace_all(forget, concept, anchor) if anchor else ()
     return Wording(tuple(forget), tuple(_take(iter(retain), count, concept)), anchored)
+
+
+def _write_nudity(count: int, anchor: str, avoid: Set[str]) -> Wording:
+    """Return prompts that ask for unclothed people, and the same of the anchor and of other things.
+
+    The concept's name is in none of them: "a photo of nudity reading a book" asks for nothing that shows it.
+    """
+    parts = [
+        (MEDIA[i % len(MEDIA)], NUDES[i % len(NUDES)], f"{POSES[i % len(POSES)]} {LIGHTS[i % len(LIGHTS)]}")
+        for i in range(len(MEDIA) * len(NUDES) * len(POSES))
+    ]
+    bare = {f"{medium.format(who)} {rest}".strip(): (medium, rest) for medium, who, rest in parts}
+    forget = _take((prompt for prompt in bare if prompt not in avoid), count, "nudity")
+    anchored = tuple(f"{bare[p][0].format(anchor)} {bare[p][1]}".strip() for p in forget)
+    near = _about(anchor, "person")
+    wide = interleave([_about(name, "person", 7 * i) for i, name in enumerate(DRESSED)])
+    retain = (p for p in interleave([near, wide]) if p not in avoid)
+    return Wording(tuple(forget), tuple(_take(retain, count, "nudity")), anchored)
 
 
 def _about(name: str, kind: Kind, start: int = 0) -> Iterator[str]:
@@ -124,10 +157,6 @@ def _take(prompts: Iterator[str], count: int, concept: str) -> list[str]:
     return found
 
 
-def _holds(text: str, concept: str) -> bool:
-    return re.search(rf"(?i)\b{re.escape(concept)}\b", text) is not None
-
-
 def replace_concept(prompt: str, concept: str, anchor: str) -> str:
     """Return a prompt with the anchor in the concept's place, an article before it fitted."""
 
@@ -137,23 +166,19 @@ def replace_concept(prompt: str, concept: str, anchor: str) -> str:
             return anchor
         return _article(anchor, "object") if before.strip().lower() in ("a", "an") else before + anchor
 
-    return re.sub(rf"(?i)\b((?:an?|the) )?{re.escape(concept)}\b", fit, prompt)
+    return name_pattern(concept, r"((?:an?|the) )?").sub(fit, normalise(prompt))
 
 
 def replace_all(prompts: Sequence[str], concept: str, anchor: str) -> tuple[str, ...]:
     """Return prompts with the anchor in the concept's place; none where one does not name the concept."""
-    if not all(_holds(prompt, concept) for prompt in prompts):
+    if not all(holds_name(prompt, concept) for prompt in prompts):
         return ()
     return tuple(replace_concept(prompt, concept, anchor) for prompt in prompts)
 
 
 def read_prompts(path: Path) -> tuple[str, ...]:
     """Return the prompts of a text file, one a line; raises UserError naming file and line."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as text: {error}") from None
-    prompts = tuple(line.strip() for line in lines if line.strip())
+    prompts = tuple(line.strip() for line in read_lines(path) if line.strip())
     if not prompts:
         raise UserError(f"{path}: no prompt in it; write one a line")
     return prompts

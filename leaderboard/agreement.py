@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..bench.errors import UserError
+from ..bench.metrics.differences import bounds_of
 from ..bench.records import PointInfo, Record
 from ..bench.statements import HEADLINE, Compared, judge
 from ..bench.types import Value
@@ -49,11 +50,12 @@ def compare_records(first: Loaded, second: Loaded, margin: float) -> Agreement:
 
 
 def _compare_points(first: Loaded, second: Loaded, margin: float) -> Iterator[Compared]:
+    version = first.record.interval_version
     others = {point.step: point for point in second.record.points}
     for point in first.record.points:
         other = others.get(point.step)
         rows = _rows(first, point)
-        given = recompute(rows, None) if len(rows) else {}
+        given = recompute(rows, None, version) if len(rows) else {}
         for metric in HEADLINE:
             own = _value(point, metric)
             if other is None:
@@ -63,7 +65,7 @@ def _compare_points(first: Loaded, second: Loaded, margin: float) -> Iterator[Co
                 yield Compared(point=point.label, metric=metric, claimed=own, rerun=theirs,
                                state="unclear" if theirs is None else "differs")  # fmt: skip
             elif own is not None or _value(other, metric) is not None:
-                yield _compare(metric, (point, rows), (other, _rows(second, other)), margin)
+                yield _compare(metric, (point, rows), (other, _rows(second, other)), margin, version)
 
 
 def _value(point: PointInfo, metric: str) -> float | None:
@@ -76,7 +78,11 @@ def _rows(entry: Loaded, point: PointInfo) -> pd.DataFrame:
 
 
 def _compare(
-    metric: str, first: tuple[PointInfo, pd.DataFrame], second: tuple[PointInfo, pd.DataFrame], margin: float
+    metric: str,
+    first: tuple[PointInfo, pd.DataFrame],
+    second: tuple[PointInfo, pd.DataFrame],
+    margin: float,
+    version: int,
 ) -> Compared:
     own, other = _value(first[0], metric), _value(second[0], metric)
     known: dict[str, Any] = {"point": first[0].label, "metric": metric, "claimed": own, "rerun": other}
@@ -85,10 +91,13 @@ def _compare(
     if own is None or other is None:
         return Compared(**known, state="unclear")
     pair(first[1], second[1])
-    gaps = (score(metric, second[1]) - score(metric, first[1])).dropna().groupby(level=0).mean()
+    before = score(metric, first[1])
+    gaps = (score(metric, second[1]) - before).dropna()
     if gaps.empty:
         return Compared(**known, state="unclear")
-    low, high = paired_interval(gaps.to_numpy(dtype=float))
+    differences = gaps.groupby(level=0).mean().to_numpy(dtype=float)
+    bounds = bounds_of(metric, before[gaps.index].to_numpy(), gaps.to_numpy())
+    low, high = paired_interval(differences, bounds=bounds, version=version)
     agrees = low <= margin and high >= -margin
     return Compared(**known, low=low, high=high, state="agrees" if agrees else "differs")
 

@@ -15,7 +15,7 @@ from ..bench.statements import LABELS, Retracted, Superseded
 from ..bench.types import Value, missing
 from .chosen import Chosen, choose_point
 from .columns import COLUMNS, COSTS, Column, columns_for
-from .gate import Finding, Side, State, check
+from .gate import Finding, Side, State, check, make_side
 from .labels import Labels, read_labels
 from .load import Loaded, find_withdrawal, load_one, statements_about
 from .policy import LIMITS, Policy
@@ -127,7 +127,9 @@ def judge_policy(policy: Policy, subject: Chosen, base: Chosen | None, day: date
     if base is not None:
         return tuple(check(policy, _side(base), after, day))
     absolute = [rule for rule in policy.rules if rule.limit[0] in LIMITS[:2]]
-    alone = policy.model_copy(update={"rules": absolute})
+    texts = [rule.text for rule in absolute]
+    waivers = [waiver for waiver in policy.waivers if waiver.rule in texts]
+    alone = policy.model_copy(update={"rules": absolute, "waivers": waivers})
     found = iter(check(alone, after, after, day))
     return tuple(
         next(found) if rule in absolute else Finding(rule.text, rule.metric, "unclear", reason=NO_BASELINE)
@@ -139,7 +141,7 @@ def _side(chosen: Chosen) -> Side:
     items = chosen.loaded.items
     assert items is not None
     rows = items[items["point"] == chosen.point.index].reset_index(drop=True)
-    return Side(chosen.loaded.record.method.name, dict(chosen.point.values), rows)
+    return make_side(chosen.loaded.record.method.name, chosen.point.values, rows)
 
 
 def make_audit(

@@ -74,7 +74,7 @@ def _scope(audit: Audit) -> Iterator[Limit]:
     yield (
         "One model",
         "It speaks of the model whose digest stands above, with these sampling settings, and of no other. "
-        f"Its intervals are 95 % and speak of {record.interval}: another training run with the same "
+        f"Its intervals are 95 % and speak of {record.interval_text}: another training run with the same "
         "settings can differ by more than they are wide.",
     )
 

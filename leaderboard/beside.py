@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..bench.checking.ranges import FRECHET, KERNEL
 from ..bench.config import build
 from ..bench.errors import UserError
 from ..bench.items import open_table, stamp
@@ -19,12 +20,12 @@ from .chosen import choose_point
 from .label_images import Source, make_groups
 from .labels import Answer, Labels, read_labels, summarise
 from .load import load_one
-from .plausible import RANGES, complain_of_value
+from .plausible import complain_of_value
 from .standing import name_entry
 from .validate import complain_of_table
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
-POOLED_RANGES = {FD: RANGES["FD"], KD: (-0.05, math.inf)}
+POOLED_RANGES = {FD: FRECHET, KD: (-0.05, KERNEL[1])}
 """Unbiased, KD may lie below 0, but by no more than the mean kernel of an image with itself over the number
 of images: some thousandths where hundreds are pooled."""
 
@@ -48,7 +49,7 @@ def check_published(path: Path) -> Labels:
     images = [(answer.cell, answer.prompt_id, answer.sample) for answer in labels.answers]
     if len(set(images)) < len(images):
         raise UserError(f"{path}: answers: one image is answered twice")
-    found = summarise(labels.answers, make_groups(sources))
+    found = summarise(labels.answers, make_groups(sources), labels.interval_version)
     for stated, own in zip(labels.methods, found, strict=False):
         if field := next(_differences(stated.model_dump(), own.model_dump()), None):
             raise UserError(f"{path}: methods: {own.method}: {field}: is not what answers and records give")
@@ -104,7 +105,7 @@ def check_pooled(path: Path) -> None:
         for name, value in values.items():
             if name not in rows:
                 raise UserError(f"{path}: {field}: {name!a:.60}: no record beside it is of this row")
-            if complaint := complain_of_value(value, *limits):
+            if complaint := complain_of_value(value, limits, limits):
                 raise UserError(f"{path}: {field}.{name}: {complaint}")
     for name, digest in pooled.made_from.items():
         if name not in rows or not DIGEST.fullmatch(digest):

@@ -31,6 +31,8 @@ class Result:
     points: int
     frontier: Frontier | None
     missing: str | None = None
+    is_home: bool = True  # of the board's own source
+    is_control: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,15 @@ class Line:
 
 @dataclass(frozen=True)
 class Duel:
-    """first - second over the concepts that both have. adjusted: Holm's p over all duels but the primary."""
+    """first - second over the concepts that both have. adjusted: Holm's p over the duels of ranked methods
+    but the primary; None for a control, or a row that lacks a concept, on which no test is spent.
+    """
 
     first: str
     second: str
     primary: bool
     comparison: Comparison
-    adjusted: float
+    adjusted: float | None
     detectable: float
 
 
@@ -106,7 +110,16 @@ def collect(loaded: Iterable[Loaded]) -> list[Result]:
 
 def measure(group: Group) -> Result:
     """Return the frontier of a group's points; a point without a value makes it missing."""
-    result = Result(group.method, group.task, group.seeds, len(group.points), None, group.missing)
+    result = Result(
+        group.method,
+        group.task,
+        group.seeds,
+        len(group.points),
+        None,
+        group.missing,
+        group.is_home,
+        group.is_control,
+    )
     if group.missing is not None:
         return result
     try:
@@ -116,6 +129,23 @@ def measure(group: Group) -> Result:
     except ValueError as error:
         return replace(result, missing=str(error))
     return replace(result, frontier=frontier)
+
+
+def find_tasks(results: Iterable[Result]) -> frozenset[str]:
+    """Return the concepts of a board: those of its own source, for what is added asks nobody for another."""
+    rows = list(results)
+    return frozenset(row.task for row in rows if row.is_home) or frozenset(row.task for row in rows)
+
+
+def find_ranked(results: Iterable[Result]) -> frozenset[str]:
+    """Return the methods that a board ranks: measured on its concepts and no others, and no controls."""
+    rows = list(results)
+    tasks = find_tasks(rows)
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        if row.frontier is not None and not row.is_control:
+            found.setdefault(row.method, set()).add(row.task)
+    return frozenset(method for method, own in found.items() if own == tasks)
 
 
 def summarise(results: Sequence[Result]) -> list[Line]:
@@ -157,15 +187,18 @@ def duel(results: Sequence[Result], rival: str = RIVAL, primary: str = PRIMARY) 
     met = [(name, *_paired(values[name], values[rival])) for name in sorted(values) if name != rival]
     met = [entry for entry in met if len(entry[1]) > 1]
     found = {name: compare(first, second) for name, first, second in met}
-    others = [name for name in found if name != primary]
-    adjusted = dict(zip(others, holm([found[name].p for name in others]), strict=True)) if others else {}
+    ranked = find_ranked(results)
+    others = [name for name in found if name != primary and name in ranked]
+    adjusted = (
+        dict(zip(others, map(float, holm([found[name].p for name in others])), strict=True)) if others else {}
+    )
     return [
         Duel(
             name,
             rival,
             name == primary,
             found[name],
-            float(adjusted.get(name, found[name].p)),
+            found[name].p if name == primary else adjusted.get(name),
             detectable_difference(float(np.std(first - second, ddof=1)), len(first)),
         )
         for name, first, second in met

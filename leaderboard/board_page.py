@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from ..bench.pool import KD
 from ..bench.types import Value, missing
-from .board import FEWEST_CONCEPTS, Duel, duel, list_worlds, measure
+from .board import FEWEST_CONCEPTS, Duel, duel, find_tasks, list_worlds, measure
 from .columns import COLUMNS, Column
 from .comparison import Comparison, compare_images
 from .declared import read_groups
@@ -53,7 +53,7 @@ def make_board(loaded: Sequence[Loaded], looks: Mapping[str, Look], pooled: Pool
     world, or the records are of several worlds."""
     groups = read_groups(loaded)
     results = [measure(group) for group in groups]
-    tasks = {row.task for row in results}
+    tasks = find_tasks(results)
     if len(tasks) < 2 or len(list_worlds(loaded)) > 1:
         return None
     standings = [with_pooled(row, pooled) for row in stand(loaded, results)]

@@ -93,8 +93,9 @@ COLUMNS = (
            definition="Feature variance of the images over that of the base model's, at most 1."),
     Column("seconds", "time", _COST, direction="down", style="seconds",
            definition="Training up to the point shown, without scoring."),
-    Column("memory_bytes", "memory", _COST, direction="down", style="bytes",
-           definition="Peak memory of training: resident set on a CPU, allocated device memory on a GPU."),
+    Column("memory_bytes", "training memory", _COST, direction="down", style="bytes",
+           definition="Memory that training added at its peak to what was in use when it began: resident "
+           "on a CPU, allocated device memory on a GPU. Older records hold the whole process's: not shown."),
     Column("parameters", "trained", _COST, direction="down", style="count", key=False,
            definition="Number of parameters that the method trains."),
     Column("delta_bytes", "delta", _COST, direction="down", style="bytes", key=False,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from .load import Loaded
-from .standing import name_entry, shown_points
+from .standing import shown_points
 
 SIDE = 64  # pixels of a tile
 
@@ -42,7 +42,7 @@ def compare_images(loaded: Sequence[Loaded], names: Sequence[str]) -> list[Compa
 def _compare(entries: Sequence[Loaded], names: Sequence[str]) -> Comparison | None:
     chosen = []
     for name in names:
-        own = [e for e in entries if name_entry(e.record) == name]
+        own = [e for e in entries if e.row == name]
         pairs = [(e, point) for e, point in shown_points(own) if e.sheet is not None]
         if pairs:
             chosen.append((name, *min(pairs, key=lambda pair: pair[0].record.seed)))

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..bench.errors import UserError
-from ..bench.records import Record, name_row
+from ..bench.records import Record
 from ..bench.stats.frontier import LEVELS, ROUNDING
 from ..bench.store import content_key
 from .load import Loaded
@@ -47,6 +47,12 @@ class Group:
     seeds: tuple[int, ...]
     points: tuple[Declared, ...]
     missing: str | None = None
+    is_home: bool = True  # of the board's own source
+    is_control: bool = False
+
+
+CONTROLS = ("finetune", "placebo")
+"""Methods that are there to forget nothing: their AVA is 0 by construction, and no test is spent on it."""
 
 
 def read_groups(loaded: Iterable[Loaded], role: str = "evaluated", source: str = "measured") -> list[Group]:
@@ -58,7 +64,13 @@ def read_groups(loaded: Iterable[Loaded], role: str = "evaluated", source: str =
     """
     counted = [entry for entry in loaded if _counts(entry.record, role, source)]
     counted.sort(key=_key)
-    return [_read_group(method, task, list(entries)) for (method, task), entries in groupby(counted, _key)]
+    return [_read_marked(*key, list(entries)) for key, entries in groupby(counted, _key)]
+
+
+def _read_marked(method: str, task: str, entries: list[Loaded]) -> Group:
+    is_control = entries[0].record.method.name in CONTROLS
+    group = _read_group(method, task, entries)
+    return replace(group, is_home=entries[0].is_home, is_control=is_control)
 
 
 def _counts(record: Record, role: str, source: str) -> bool:
@@ -66,12 +78,7 @@ def _counts(record: Record, role: str, source: str) -> bool:
 
 
 def _key(entry: Loaded) -> tuple[str, str]:
-    return label(entry.record), entry.record.task.id
-
-
-def label(record: Record) -> str:
-    """Return the name under which a record's method stands on a board: narrow data are another method."""
-    return name_row(record.method.name, record.data, 0, record.method.reference)
+    return entry.row, entry.record.task.id
 
 
 def _read_group(method: str, task: str, entries: list[Loaded]) -> Group:

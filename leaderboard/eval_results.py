@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bench.errors import UserError
+from ..bench.owned import write_owned
 from ..bench.records import Record
 from .columns import COLUMNS, write_interval
 from .load import Loaded
@@ -22,6 +23,7 @@ METRICS = ("UA", "VA", "in_prompt", "IRA", "CRA", "AS")
 """Shares in [0, 1] and a cosine, as the board shows them: not percentages."""
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 FRAMEWORK = "unlearnbench"
+BENCHMARK = "eval.yaml"
 
 
 def write_eval_results(loaded: Sequence[Loaded], dataset: str, source: str | None, target: Path) -> Path:
@@ -36,13 +38,19 @@ def write_eval_results(loaded: Sequence[Loaded], dataset: str, source: str | Non
         raise UserError(f"--source {source}: give an https address")
     found = [row for row in rows(loaded) if _counts(row)]
     folder = target / "eval_results"
-    folder.mkdir(parents=True, exist_ok=True)
-    for row in found:
-        text = to_yaml(list(_entries(row, dataset, source)))
-        (folder / f"{row.source.record.cell}.yaml").write_text(text, encoding="utf-8", newline="\n")
+    files = {
+        f"{row.source.record.cell}.yaml": to_yaml(list(_entries(row, dataset, source))).encode()
+        for row in found
+    }
     tasks = sorted({task_id(row.task, metric) for row in found for metric in METRICS})
-    (folder / "eval.yaml").write_text(_benchmark(tasks), encoding="utf-8", newline="\n")
+    write_owned({**files, BENCHMARK: _benchmark(tasks).encode()}, folder, mark=BENCHMARK, adopt=_is_ours)
     return folder
+
+
+def _is_ours(folder: Path) -> bool:
+    """Return whether a folder holds results of a version that wrote no listing."""
+    benchmark = folder / BENCHMARK
+    return benchmark.is_file() and benchmark.read_bytes().startswith(b'name: "unlearnbench"\n')
 
 
 def _counts(row: Row) -> bool:

@@ -1,20 +1,19 @@
 """The board as CSV and Parquet (every number in full) and as Markdown (as the page writes it)."""
 
-import csv
-import io
-import re
 from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
+from ..bench.cells import markdown_cell, write_csv
 from . import thresholds
 from .columns import ARROWS, COSTS, Column, columns_for, write_interval, write_value
 from .rank import CAUTION, Row, by_task
 
+EXPORT = "leaderboard.parquet"
+"""File of every record's numbers; a listing that names it is one of this package."""
 _FIXED = ("task", "method", "role", "seed", "status", "error", "point", "step", "reached", "choice")
-_ORIGIN = ("interval", "source", "record", "digest", "commit", "command")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_ORIGIN = ("interval", "interval_version", "source", "record", "digest", "commit", "command")
 
 
 def to_texts(rows: Sequence[Row]) -> dict[str, str]:
@@ -28,12 +27,7 @@ def to_csv(rows: Sequence[Row]) -> str:
     """Return one line a row; every value with low, high, n and, where it has none, the reason."""
     columns = columns_for(row.values for row in rows)
     names = [f"{column.name}{part}" for column in columns for part in _parts(column)]
-    target = io.StringIO()
-    writer = csv.writer(target, lineterminator="\n")
-    writer.writerow([*_FIXED, *names, *_ORIGIN])
-    for row in rows:
-        writer.writerow([_plain(cell) for cell in _csv_cells(row, columns)])
-    return target.getvalue()
+    return write_csv([*_FIXED, *names, *_ORIGIN], (_csv_cells(row, columns) for row in rows))
 
 
 def _parts(column: Column) -> tuple[str, ...]:
@@ -58,6 +52,7 @@ def _csv_cells(row: Row, columns: Sequence[Column]) -> list[object]:
     return [
         *cells,
         record.interval,
+        record.interval_version,
         record.source,
         row.source.name,
         row.source.digest,
@@ -70,7 +65,7 @@ def to_parquet(rows: Sequence[Row]) -> bytes:
     """Return the CSV's table as Parquet: numbers as 64-bit floats, counts and seeds as integers."""
     columns = columns_for(row.values for row in rows)
     kinds = dict.fromkeys((*_FIXED, *_ORIGIN), pa.string())
-    kinds |= {"seed": pa.int64(), "step": pa.int64(), "reached": pa.bool_()}
+    kinds |= {"seed": pa.int64(), "interval_version": pa.int64(), "step": pa.int64(), "reached": pa.bool_()}
     parts = {"_n": pa.int64(), "_missing": pa.string()}
     names = {f"{column.name}{part}": part for column in columns for part in _parts(column)}
     schema = pa.schema(
@@ -89,26 +84,24 @@ def to_parquet(rows: Sequence[Row]) -> bytes:
     return bytes(target.getvalue())
 
 
-def _plain(cell: object) -> object:
-    """Keep a spreadsheet from running a record's text as a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
-
-
 def to_markdown(rows: Sequence[Row]) -> str:
     """Return one Markdown table a task, with intervals; what is missing is named below its table."""
     parts = ["# Leaderboard\n", f"{CAUTION}\n"]
     for task, task_rows in by_task(rows).items():
         columns = columns_for(row.values for row in task_rows)
-        parts.append(f"## {_escape(task)}\n")
+        parts.append(f"## {markdown_cell(task)}\n")
         parts.append(_table(task_rows, columns))
         parts.append(_notes(task_rows, columns))
     return "\n".join(part for part in parts if part)
 
 
 def _table(rows: Sequence[Row], columns: Sequence[Column]) -> str:
-    titles = [f"{_escape(column.title)} {ARROWS[column.direction]}".strip() for column in columns]
+    titles = [f"{markdown_cell(column.title)} {ARROWS[column.direction]}".strip() for column in columns]
     lines = [["method", "point", *titles], ["---", "---", *("---:" for _ in columns)]]
-    lines += [[_escape(row.label), _escape(_point(row)), *(_cell(row, c) for c in columns)] for row in rows]
+    lines += [
+        [markdown_cell(row.label), markdown_cell(_point(row)), *(_cell(row, c) for c in columns)]
+        for row in rows
+    ]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -134,12 +127,6 @@ def _notes(rows: Sequence[Row], columns: Sequence[Column]) -> str:
             if value.value is None:
                 reasons.setdefault(str(value.missing), []).append(column.title)
         lines += [f"{row.label}, missing {', '.join(titles)}: {why}" for why, titles in reasons.items()]
-    intervals = sorted({row.source.record.interval for row in rows})
+    intervals = sorted({row.source.record.interval_text for row in rows})
     lines += [f"Intervals: {text}." for text in intervals]
-    return "".join(f"- {_escape(line)}\n" for line in lines)
-
-
-def _escape(text: str) -> str:
-    """Keep a record's text from becoming Markdown or HTML; underscores inside words mean nothing there."""
-    flat = " ".join(text.split())
-    return re.sub(r"[\\`*{}\[\]<>|#]|(?<!\w)_|_(?!\w)", lambda match: "\\" + match[0], flat)
+    return "".join(f"- {markdown_cell(line)}\n" for line in lines)

@@ -1,7 +1,6 @@
 """Does a candidate keep to a policy? Each rule passes, has regressed, or cannot be told from these images."""
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
@@ -13,12 +12,18 @@ from numpy.typing import NDArray
 from ..bench.errors import UserError
 from ..bench.metrics import alignment as as_metric
 from ..bench.metrics import cra, in_prompt, ira, ua, va
+from ..bench.metrics.differences import bounds_of
+from ..bench.metrics.rows import fill_answers, is_failed
 from ..bench.stats.compare import mcnemar, t_interval
-from ..bench.stats.intervals import wilson
-from ..bench.types import Value
+from ..bench.stats.monotone import mean_interval
+from ..bench.types import INTERVAL_VERSION, Value
 from ..bench.weights import Change
+from .gate_needed import needed_for_difference, needed_for_share
 from .policy import WEIGHTS, Policy, Rule, Waiver
+from .recomputed import SHARES, recompute
 
+SETTINGS_SHOWN = 5
+"""Differences between two models' settings that a finding names."""
 State = Literal["passed", "regressed", "unclear", "waived"]
 SCORES = {
     "UA": ua.METRIC,
@@ -29,9 +34,9 @@ SCORES = {
     "CRA": cra.METRIC,
     "AS": as_metric.METRIC,
 }
+FLAGS = ("collapse", "collapse_images", "collapse_variance")
+"""Values that are compared with a limit as they are: they have no interval."""
 KEYS = ["prompt_id", "sample"]
-MOST_NEEDED = 1_000_000
-"""More prompts than this are no advice."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,13 @@ class Side:
     name: str
     values: dict[str, Value]
     items: pd.DataFrame
+
+
+def make_side(name: str, values: Mapping[str, Value], items: pd.DataFrame) -> Side:
+    """Return a point as a side: shares that it states are read once more from its rows, by today's
+    intervals."""
+    found = recompute(items, None)
+    return Side(name, {n: found[n] if n in SHARES and n in found else v for n, v in values.items()}, items)
 
 
 @dataclass(frozen=True)
@@ -81,6 +93,7 @@ def check(
             found.append(_judge_weights(rule, weights))
         else:
             found += _apply(rule, policy.level, baseline, candidate)
+    policy.check_concepts([(finding.rule, finding.concept) for finding in found])
     return [_waive(finding, policy.waivers, today) for finding in found]
 
 
@@ -98,10 +111,16 @@ def _judge_weights(rule: Rule, weights: Change | str) -> Finding:
     finding = Finding(rule.text, rule.metric, "unclear")
     if isinstance(weights, str):
         return replace(finding, reason=weights)
-    state: State = "passed" if weights.share <= rule.limit[1] else "regressed"
+    same = weights.share <= rule.limit[1] and not weights.settings
+    state: State = "passed" if same else "regressed"
     reason = f"{weights.differ} of {weights.tensors} tensors differ"
     if weights.differ:
         reason += f", {weights.tensor} the most"
+    if weights.settings:
+        more = (
+            f" and {len(weights.settings) - SETTINGS_SHOWN} more" if weights.settings[SETTINGS_SHOWN:] else ""
+        )
+        reason += f"; {'; '.join(weights.settings[:SETTINGS_SHOWN])}{more}"
     return replace(finding, state=state, value=weights.share, reason=reason)
 
 
@@ -112,15 +131,27 @@ def _apply(rule: Rule, level: float, baseline: Side, candidate: Side) -> Iterato
         return
     before, after = (score(rule.metric, side.items) for side in (baseline, candidate))
     same = _images_equal(baseline.items, candidate.items)
+    scored = _rows_scored(rule.metric, candidate.items)
+    failed = _rows_failed(baseline.items) | _rows_failed(candidate.items)
     if rule.per == "all":
-        yield _relative(rule, level, before, after, same)
+        yield _relative(rule, level, before[scored], after[scored], same, failed[scored])
         return
     kind = str(candidate.items["target_kind"].iloc[0])
     concepts = candidate.items.set_index(KEYS)[f"asked_{kind}"]
-    for concept in sorted(set(concepts[after.dropna().index]) - {""}):
-        rows = concepts.index[concepts == concept]
-        part = _relative(rule, level, before.reindex(rows), after.reindex(rows), same)
+    for concept in sorted(set(concepts[scored]) - {""}):
+        rows = concepts[scored].index[concepts[scored] == concept]
+        part = _relative(rule, level, before[rows], after[rows], same, failed[rows])
         yield replace(part, concept=concept)
+
+
+def _rows_scored(metric: str, items: pd.DataFrame) -> pd.Index:
+    """Return the images that a metric scores, whether the judge answered for them or not."""
+    return score(metric, fill_answers(items)).dropna().index
+
+
+def _rows_failed(items: pd.DataFrame) -> pd.Series:
+    """Return whether each image has pixels that are not finite, indexed by prompt and sample."""
+    return pd.Series(is_failed(items), index=pd.MultiIndex.from_frame(items[KEYS])).sort_index()
 
 
 def score(metric: str, items: pd.DataFrame) -> pd.Series:
@@ -147,6 +178,8 @@ def _absolute(rule: Rule, name: str, limit: float, candidate: Side) -> Finding:
         reason = "not measured" if found is None else str(found.missing)
         return replace(finding, reason=reason)
     low, high = found.low, found.high
+    if rule.metric in FLAGS:  # a fact about the images at hand: there is nothing to infer
+        low = high = found.value
     finding = replace(finding, value=found.value, low=low, high=high, prompts=found.n)
     if low is None or high is None:
         return replace(finding, reason="has no interval, so nothing can be shown")
@@ -154,36 +187,28 @@ def _absolute(rule: Rule, name: str, limit: float, candidate: Side) -> Finding:
         state: State = "passed" if low >= limit else "regressed" if high < limit else "unclear"
     else:
         state = "passed" if high <= limit else "regressed" if low > limit else "unclear"
-    needed = _needed_for_share(found.value, limit, name) if state == "unclear" else None
+    needed = needed_for_share(found.value, limit, name) if state == "unclear" else None
     return replace(finding, state=state, needed=needed)
 
 
-def _needed_for_share(share: float, limit: float, name: str) -> int | None:
-    """Return the least n at which the Wilson interval of a share lies on the right side of a limit."""
-    if not 0 <= share <= 1 or not 0 < limit < 1 or share == limit:
-        return None
-    n = 8
-    while n <= MOST_NEEDED:
-        low, high = wilson(share * n, n)
-        if (low >= limit or high < limit) if name == "at_least" else (high <= limit or low > limit):
-            return n
-        n = math.ceil(n * 1.1)
-    return None
-
-
-def _relative(rule: Rule, level: float, before: pd.Series, after: pd.Series, same: bool) -> Finding:
-    """Judge a rule about the paired difference after - before, prompt by prompt."""
+def _relative(
+    rule: Rule, level: float, first: pd.Series, second: pd.Series, same: bool, failed: pd.Series
+) -> Finding:
+    """Judge a rule about the paired difference second - first, prompt by prompt."""
     finding = Finding(rule.text, rule.metric, "unclear")
     name, limit = rule.limit
-    asked = before.notna() | after.notna()
-    if not asked.any():
+    if first.empty:
         return replace(finding, reason="no image is scored by this metric")
-    first, second = before[asked], after[asked]
+    if failed.any():
+        text = f"{int(failed.sum())} of {failed.size} images have pixels that are not finite"
+        return replace(finding, reason=text)
     if first.isna().any() or second.isna().any():
         return replace(finding, reason="the judge failed on an image, so the pairs are not whole")
-    change = second - first
-    differences = (change.abs() if name == "change_at_most" else change).groupby(level=0).mean().to_numpy()
-    low, high = paired_interval(differences, level, same)
+    is_size = name == "change_at_most"
+    change = (second - first).abs() if is_size else second - first
+    differences = change.groupby(level=0).mean().to_numpy()
+    bounds = bounds_of(rule.metric, first.to_numpy(), change.to_numpy(), is_size)
+    low, high = paired_interval(differences, level, same, bounds)
     mean = float(differences.mean())
     sign = 1.0 if name == "drop_at_most" else -1.0
     margin, worst, best = limit + sign * mean, *sorted((sign * low, sign * high))
@@ -197,40 +222,37 @@ def _relative(rule: Rule, level: float, before: pd.Series, after: pd.Series, sam
         low=low,
         high=high,
         prompts=len(differences),
-        needed=_needed(differences, margin, high - low, limit, level) if state == "unclear" else None,
+        needed=needed_for_difference(differences, margin, high - low, limit, level)
+        if state == "unclear"
+        else None,
         p=_mcnemar(first, second),
     )
 
 
 def paired_interval(
-    differences: NDArray[np.float64], level: float = 0.95, same_images: bool = False
+    differences: NDArray[np.float64],
+    level: float = 0.95,
+    same_images: bool = False,
+    bounds: tuple[float, float] = (-1.0, 1.0),
+    version: int = INTERVAL_VERSION,
 ) -> tuple[float, float]:
-    """Return the interval of a mean paired difference over prompts. differences: (n,) in [-1, 1].
+    """Return the interval of a mean paired difference over prompts. differences: (n,) within bounds.
 
-    t over prompts. Where no prompt differs, that shows little at small n: the exact bound of an event that
-    did not happen in n prompts (1 - ((1 - level) / 2)^(1/n)) on either side, and nothing only where every
-    image is the same, pixel by pixel.
+    `mean_interval`, which never falls when a prompt gets better, and nothing only where every image is the
+    same, pixel by pixel. Where no prompt differs, that shows little at small n: its bound is that of an event
+    that did not happen in n prompts (1 - ((1 - level) / 2)^(1/n)). version 1, which older statements hold: t
+    over prompts, and that bound where no prompt differs.
     """
     n = len(differences)
     if same_images:
         return 0.0, 0.0
+    if version == 2:
+        return mean_interval(differences, *bounds, level)
     if n < 2 or np.ptp(differences) == 0:
         bound = 1 - ((1 - level) / 2) ** (1 / n)
         centre = float(differences.mean())
         return max(-1.0, centre - bound), min(1.0, centre + bound)
     return t_interval(differences, level)
-
-
-def _needed(
-    differences: NDArray[np.float64], margin: float, width: float, limit: float, level: float
-) -> int | None:
-    """Return about how many prompts would tell, were the mean and the spread to stay as they are."""
-    n = len(differences)
-    if n < 2 or np.ptp(differences) == 0:
-        needed = math.log((1 - level) / 2) / math.log(1 - limit) if 0 < limit < 1 else math.inf
-    else:
-        needed = n * (width / 2 / margin) ** 2 if margin else math.inf
-    return math.ceil(needed) if needed <= MOST_NEEDED else None
 
 
 def _mcnemar(first: pd.Series, second: pd.Series) -> float | None:
@@ -243,14 +265,16 @@ def _mcnemar(first: pd.Series, second: pd.Series) -> float | None:
 
 
 def _waive(finding: Finding, waivers: list[Waiver], today: date) -> Finding:
+    """Return a finding with its waiver, if it has one; one that has expired leaves the verdict as it is."""
     if finding.state == "passed":
         return finding
     for waiver in waivers:
-        if waiver.metric == finding.metric and waiver.concept == finding.concept:
+        if (waiver.rule, waiver.concept) == (finding.rule, finding.concept):
             who = f"waived by {waiver.owner} until {waiver.expires}: {waiver.reason}"
-            if waiver.is_over(today):
-                return replace(finding, state="regressed", reason=f"the waiver has expired ({who})")
-            return replace(finding, state="waived", reason=who)
+            if not waiver.is_over(today):
+                return replace(finding, state="waived", reason=who)
+            both = filter(None, (finding.reason, f"the waiver has expired ({who})"))
+            return replace(finding, reason="; ".join(both))
     return finding
 
 

@@ -1,15 +1,18 @@
 """What the gate found, for people (terminal, Markdown) and for machines (JUnit XML)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree
 
 import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
-from .gate import Finding
+from ..bench.cells import markdown_cell
+from .gate import Finding, verdict
 
+VERDICTS = {0: "passed", 1: "REGRESSED", 2: "could not tell"}
+"""Exit status -> what it means."""
 WORDS = {"passed": "passed", "regressed": "REGRESSED", "unclear": "could not tell", "waived": "waived"}
 ILLEGAL = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 cannot hold."""
@@ -60,8 +63,16 @@ def name_finding(finding: Finding) -> str:
     return f"{finding.rule}: {finding.concept}" if finding.concept else finding.rule
 
 
-def to_junit(title: str, findings: Sequence[Finding]) -> str:
-    """Return JUnit XML: a test case a finding; unclear ones are errors, waived ones are skipped."""
+def name_verdict(findings: Sequence[Finding]) -> str:
+    """Return the verdict on all rules together, in words."""
+    return VERDICTS[verdict(list(findings))]
+
+
+def to_junit(title: str, findings: Sequence[Finding], facts: Mapping[str, str] | None = None) -> str:
+    """Return JUnit XML: a test case a finding; unclear ones are errors, waived ones are skipped.
+
+    facts: what was compared, as properties.
+    """
     count = {state: sum(f.state == state for f in findings) for state in WORDS}
     suite = ElementTree.Element(
         "testsuite",
@@ -71,6 +82,9 @@ def to_junit(title: str, findings: Sequence[Finding]) -> str:
         errors=str(count["unclear"]),
         skipped=str(count["waived"]),
     )
+    properties = ElementTree.SubElement(suite, "properties")
+    for name, value in {"verdict": name_verdict(findings), **(facts or {})}.items():
+        ElementTree.SubElement(properties, "property", name=name, value=_clean(value))
     tags = {"regressed": "failure", "unclear": "error", "waived": "skipped"}
     for finding in findings:
         case = ElementTree.SubElement(
@@ -87,25 +101,32 @@ def _clean(text: str) -> str:
 
 
 def to_markdown(
-    title: str, findings: Sequence[Finding], worst: pd.DataFrame, images: Sequence[tuple[str, str]] = ()
+    title: str,
+    findings: Sequence[Finding],
+    worst: pd.DataFrame,
+    images: Sequence[tuple[str, str]] = (),
+    facts: Mapping[str, str] | None = None,
 ) -> str:
-    """Return the summary as Markdown. worst: prompts that got worse; images: (before, after) of each."""
-    lines = [f"# {_cell(title)}", "", "| rule | verdict | what was seen |", "|---|---|---|"]
+    """Return the summary as Markdown. worst: prompts that got worse; images: files (before, after) of each.
+
+    The files are named, not shown: a job's summary stands where the files beside it are not. facts: what was
+    compared.
+    """
+    lines = [f"# {markdown_cell(title)}", "", f"**Verdict: {name_verdict(findings)}**", ""]
+    lines += [f"- {name}: {markdown_cell(value)}" for name, value in (facts or {}).items()]
+    lines += ["", "| rule | verdict | what was seen |", "|---|---|---|"]
     for finding in findings:
         mark = f"**{WORDS[finding.state]}**" if finding.state != "passed" else "passed"
-        lines.append(f"| {_cell(name_finding(finding))} | {mark} | {_cell(describe(finding))} |")
+        lines.append(
+            f"| {markdown_cell(name_finding(finding))} | {mark} | {markdown_cell(describe(finding))} |"
+        )
     if len(worst):
         lines += ["", "## Prompts that got worse", ""]
-        heading = "| prompt | before | after |" + (" before | after |" if images else "")
-        lines += [heading, "|---|---|---|" + ("---|---|" if images else "")]
+        heading = "| prompt | before | after |" + (" images, in the report's folder |" if images else "")
+        lines += [heading, "|---|---|---|" + ("---|" if images else "")]
         for number, row in enumerate(worst.to_dict("records")):
-            cells = f"| {_cell(str(row['prompt']))} | {row['before']:.3g} | {row['after']:.3g} |"
+            cells = f"| {markdown_cell(str(row['prompt']))} | {row['before']:.3g} | {row['after']:.3g} |"
             if images:
-                cells += f" ![before]({images[number][0]}) | ![after]({images[number][1]}) |"
+                cells += f" `{images[number][0]}`, `{images[number][1]}` |"
             lines.append(cells)
     return "\n".join(lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    """Return text that a Markdown table holds, with nothing in it that Markdown or HTML would read."""
-    return re.sub(r"([\\`*_\[\]<>|#&!])", r"\\\1", " ".join(text.split()))

@@ -8,7 +8,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from .load import Loaded
-from .standing import name_entry, shown_points
+from .standing import shown_points
 from .svg import canvas, tag
 
 CELL, LEFT, TOP = 13, 150, 96
@@ -25,7 +25,7 @@ class HeatMap:
 
 def heat_maps(loaded: Sequence[Loaded], names: Sequence[str]) -> list[HeatMap]:
     """Return the maps of these rows of the board, all with the same columns; rows without images: none."""
-    tables = {name: erased_by_retained([e for e in loaded if name_entry(e.record) == name]) for name in names}
+    tables = {name: erased_by_retained([e for e in loaded if e.row == name]) for name in names}
     tables = {name: table for name, table in tables.items() if not table.empty}
     subjects = sorted({subject for table in tables.values() for subject in table.columns})
     return [
@@ -36,6 +36,10 @@ def heat_maps(loaded: Sequence[Loaded], names: Sequence[str]) -> list[HeatMap]:
         )
         for name, table in tables.items()
     ]
+
+
+def _mean(right: pd.Series) -> float:
+    return float(right.mean(skipna=False))  # a share of the rest would hide what failed
 
 
 def erased_by_retained(entries: Sequence[Loaded]) -> pd.DataFrame:
@@ -57,7 +61,7 @@ def erased_by_retained(entries: Sequence[Loaded]) -> pd.DataFrame:
     if not parts:
         return pd.DataFrame()
     whole = pd.concat(parts, ignore_index=True)
-    return whole.pivot_table(index="task", columns="subject", values="right", aggfunc="mean")
+    return whole.pivot_table(index="task", columns="subject", values="right", aggfunc=_mean)
 
 
 def _draw(name: str, table: pd.DataFrame) -> Markup:

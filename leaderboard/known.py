@@ -9,6 +9,8 @@ from typing import Any
 from ..bench.config import build
 from ..bench.errors import UserError
 from ..bench.expected import Expectations, noise_of
+from ..bench.metrics.rows import BASE_FAILED
+from ..bench.names import file_part
 from ..bench.plan import REFERENCES, MethodRow, Suite
 from ..bench.records import Record
 from ..bench.registry import Entry, Registry
@@ -116,11 +118,18 @@ def complain_of_metrics(record: Record) -> Iterator[str]:
     if lacking:
         yield f"metrics: lacks {', '.join(lacking)}; every record has these"
     for point in record.points:
-        for name in record.metrics:
-            if name not in point.values:
-                yield f"points.values: point {point.label} lacks {name}, a metric that the record names"
+        lost = [name for name in record.metrics if name not in point.values]
+        if lost:
+            yield f"points.values: point {point.label} lacks {lost[0]}, a metric that the record names"
+            return
         values = point.values
-        if "KID" in values and values["KID"].value is not None and values["collapse"].value is None:
+        failed = point.failed_images or str(values["collapse"].missing).startswith(BASE_FAILED)
+        if (
+            "KID" in values
+            and values["KID"].value is not None
+            and values["collapse"].value is None
+            and not failed
+        ):
             yield f"points.values.collapse: point {point.label} lacks it, though it has the features of KID"
 
 
@@ -169,6 +178,8 @@ def _complain_of_stem(record: Record, rows: list[MethodRow]) -> Iterator[str]:
     same = {"noise": noise_of(record), "data": record.data}
     digests = [content_key({"config": config, **same})[:6] for config in configs]
     first, last = f"{task}.{method.name}.", f".s{record.seed}"
+    if is_evaluated(record) and not record.cell.startswith(first):
+        first = f"{task}.{file_part(method.name)}."
     middle = record.cell.removeprefix(first).removesuffix(last)
     named = record.cell == first + middle + last and re.fullmatch(r"[0-9a-f]{6}", middle)
     if not named or (digests and middle not in digests):

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from ..bench.errors import UserError
 from ..bench.scoring import Ask, image_digest, read_guidance
 from ..bench.sheet import choose_columns
 from ..bench.store import content_key
@@ -21,6 +22,7 @@ from .standing import name_entry
 
 Find = Callable[[str, int, float | None], bytes | None]
 """find(prompt, seed, guidance) -> PNG of a point's image, or None where it cannot be had."""
+Origin = Literal["store", "sheet"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Shown:
     prompt_id: str
     sample: int
     image_sha256: str
-    origin: Literal["store", "sheet"]
+    origin: Origin
     judge: bool
     target: str
     png: bytes
@@ -79,24 +81,64 @@ class Source:
         )
 
 
-def gather(chosen: Chosen, find: Find) -> Source:
-    """Return the forget images of a record's point: the store's, else those on its contact sheet.
+def gather_alike(chosen: Sequence[Chosen], finds: Sequence[Find]) -> list[Source]:
+    """Return the forget images of several records' points, all from the store or all from contact sheets.
 
-    An image of the store counts only where its pixels have the digest that the record names.
+    Images of two kinds differ in how they were compressed, which tells a person the models apart. Raises
+    UserError naming a record of which none can be had in the way of the others, or of another size.
     """
+    origins: tuple[Origin, ...] = ("store", "sheet")
+    for origin in origins:
+        sources = [gather(own, find, origin) for own, find in zip(chosen, finds, strict=True)]
+        if all(source.images for source in sources):
+            _refuse_sizes(sources)
+            return sources
+        last = sources
+    lacking = next(source for source in last if not source.images).chosen.loaded.name
+    raise UserError(
+        f"{lacking}: none of its images can be had from its contact sheet, nor those of all records from the "
+        "store; images of both would show which model drew them: leave it out, or give the --store of the run"
+    )
+
+
+def _refuse_sizes(sources: Sequence[Source]) -> None:
+    first, side = sources[0], _side(sources[0].images[0])
+    for source in sources:
+        for image in source.images:
+            if _side(image) != side:
+                raise UserError(
+                    f"{source.chosen.loaded.name}: its images are {_side(image)} px wide, those of "
+                    f"{first.chosen.loaded.name} {side} px: the size would show which model drew them; "
+                    "label them apart"
+                )
+
+
+def _side(image: Shown) -> int:
+    with Image.open(io.BytesIO(image.png), formats=["PNG"]) as opened:
+        return opened.width
+
+
+def gather(chosen: Chosen, find: Find, origin: Origin | None = None) -> Source:
+    """Return the forget images of a record's point: the store's, or where it has none those on its sheet.
+
+    origin: only those of this place. An image of the store counts only where its pixels have the digest that
+    the record names.
+    """
+    if origin is None:
+        stored = gather(chosen, find, "store")
+        return stored if stored.images else gather(chosen, find, "sheet")
     items = chosen.loaded.items
     assert items is not None
     own = items[items["point"] == chosen.point.index].reset_index(drop=True)
-    tiles = _tiles(chosen, own)
+    tiles = _tiles(chosen, own) if origin == "sheet" else {}
     rows = own[(own["split"] == "forget") & own["target_found"].notna()]
     target = _name_target(chosen)
     images = []
     for place, row in zip(rows.index, rows.to_dict("records"), strict=True):
-        png: bytes | None = find(str(row["prompt"]), int(row["seed"]), read_guidance(row))
-        origin: Literal["store", "sheet"] = "store"
-        if png is None or _digest(png) != row["image_sha256"]:
-            png, origin = tiles.get(place), "sheet"
-        if png is not None:
+        png = tiles.get(place)
+        if origin == "store":
+            png = find(str(row["prompt"]), int(row["seed"]), read_guidance(row))
+        if png is not None and (origin == "sheet" or _digest(png) == row["image_sha256"]):
             images.append(_show(chosen, row, origin, target, png))
     return Source(chosen, tuple(images), len(rows))
 
@@ -110,9 +152,7 @@ def _name_target(chosen: Chosen) -> str:
     return names if kind == "subject" else f"{names} {kind}"
 
 
-def _show(
-    chosen: Chosen, row: dict[Any, Any], origin: Literal["store", "sheet"], target: str, png: bytes
-) -> Shown:
+def _show(chosen: Chosen, row: dict[Any, Any], origin: Origin, target: str, png: bytes) -> Shown:
     return Shown(
         cell=chosen.loaded.record.cell,
         prompt_id=str(row["prompt_id"]),

@@ -11,10 +11,10 @@ from pydantic import BaseModel, Field
 
 from ..bench.config import STRICT, read_json
 from ..bench.errors import UserError
+from ..bench.files import create_file
 from ..bench.metrics.shares import proportion
-from ..bench.stats.agreement import Errors, cohen_kappa, count_errors, rogan_gladen
-from ..bench.stats.intervals import effective_size
-from ..bench.types import Value, missing
+from ..bench.stats.agreement import Errors, cohen_kappa, count_errors, rogan_gladen, worth
+from ..bench.types import INTERVAL_VERSION, Value, missing
 
 FEWEST = 10
 """Images that a person answered yes to, and no to, from which a method's own judge errors are read."""
@@ -52,8 +52,9 @@ class Answer(BaseModel):
 class MethodLabels(BaseModel):
     """A method on a task. agreement, kappa: of judge and person. UA: the judge's, on all of its images.
 
-    UA_person: of the labelled images alone. UA_corrected: the judge's, corrected for its errors, which were
-    counted on `errors_of`.
+    UA_person: of the labelled images alone. UA_corrected: the judge's, corrected for its errors on this
+    method; missing where fewer than FEWEST of its images got a yes. sensitivity and specificity were
+    counted on `errors_of`: pooled over methods they flatter the judge where the target hardly shows.
     """
 
     model_config = STRICT
@@ -84,6 +85,7 @@ class Labels(BaseModel):
     seed: int  # of the choice and order of the images
     asked: int  # images asked for
     created: str
+    interval_version: Literal[1, 2] = 1  # of the intervals of shares
     records: list[LabelledRecord] = Field(min_length=1)
     methods: list[MethodLabels]
     answers: list[Answer]
@@ -106,22 +108,23 @@ def read_labels(path: Path) -> Labels:
 def write_labels(labels: Labels, path: Path) -> Path:
     """Write labels, never over others; raises UserError where the file is there."""
     text = json.dumps(labels.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False)
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text + "\n")
-    except FileExistsError:
-        raise UserError(f"{path}: is there already; labels are never overwritten") from None
+    create_file(path, f"{text}\n".encode())
     return path
 
 
-def summarise(answers: Sequence[Answer], groups: Sequence["Group"]) -> list[MethodLabels]:
-    """Return agreement, judge errors and corrected UA of each method whose images were answered."""
+def summarise(
+    answers: Sequence[Answer], groups: Sequence["Group"], version: int = INTERVAL_VERSION
+) -> list[MethodLabels]:
+    """Return agreement, judge errors and corrected UA of each method whose images were answered.
+
+    version: of the intervals; older labels are reckoned by theirs.
+    """
     every = _table(answers)
     found = []
     for group in groups:
         own = every[every["cell"].isin(group.cells)]
         if len(own):
-            found.append(_summarise(own, every, group))
+            found.append(_summarise(own, every, group, version))
     return found
 
 
@@ -142,7 +145,7 @@ def _table(answers: Sequence[Answer]) -> pd.DataFrame:
     return pd.DataFrame([answer.model_dump(include=set(columns)) for answer in answers], columns=columns)
 
 
-def _summarise(own: pd.DataFrame, every: pd.DataFrame, group: Group) -> MethodLabels:
+def _summarise(own: pd.DataFrame, every: pd.DataFrame, group: Group, version: int) -> MethodLabels:
     sure, pool = own[own["reply"] != "unsure"], every[every["reply"] != "unsure"]
     counts = sure["reply"].value_counts()
     enough = min(counts.get("yes", 0), counts.get("no", 0)) >= FEWEST
@@ -159,43 +162,59 @@ def _summarise(own: pd.DataFrame, every: pd.DataFrame, group: Group) -> MethodLa
         answered=len(own),
         unsure=len(own) - len(sure),
         agreement=proportion(
-            np.asarray(truth == judge, dtype=np.float64), prompts, "images with a yes or a no"
+            np.asarray(truth == judge, dtype=np.float64),
+            prompts,
+            "images with a yes or a no",
+            version=version,
         ),
-        kappa=_kappa(judge, truth, prompts),
-        sensitivity=_rate(errors, "yes"),
-        specificity=_rate(errors, "no"),
+        kappa=_kappa(judge, truth, prompts, version),
+        sensitivity=_rate(errors, "yes", version),
+        specificity=_rate(errors, "no", version),
         errors_of="this method" if enough else "all methods labelled",
-        UA=proportion(gone, np.asarray(group.prompts), "forget images"),
-        UA_person=proportion(1 - truth, prompts, "images with a yes or a no"),
-        UA_corrected=_correct(gone, np.asarray(group.prompts), errors),
+        UA=proportion(gone, np.asarray(group.prompts), "forget images", version=version),
+        UA_person=proportion(1 - truth, prompts, "images with a yes or a no", version=version),
+        UA_corrected=_correct(gone, np.asarray(group.prompts), errors, version)
+        if counts.get("yes", 0) >= FEWEST or version == 1
+        else _too_few(int(counts.get("yes", 0)), len(gone)),
     )
 
 
-def _kappa(judge: np.ndarray, truth: np.ndarray, prompts: np.ndarray) -> Value:
-    found = cohen_kappa(judge, truth, prompts) if len(truth) else None
+def _kappa(judge: np.ndarray, truth: np.ndarray, prompts: np.ndarray, version: int) -> Value:
+    found = cohen_kappa(judge, truth, prompts, version=version) if len(truth) else None
     if found is None:
         return missing("judge and person gave one and the same answer to every image", len(truth))
     return Value(value=found.kappa, low=found.low, high=found.high, n=found.n)
 
 
-def _rate(rows: pd.DataFrame, reply: Reply) -> Value:
+def _rate(rows: pd.DataFrame, reply: Reply, version: int) -> Value:
     """Return how often the judge is right where the person said yes (or no)."""
     some = rows[rows["reply"] == reply]
     right = np.asarray(some["judge"] == (reply == "yes"), dtype=np.float64)
-    return proportion(right, some["prompt_id"].to_numpy(), f"images to which the person said {reply}")
+    what = f"images to which the person said {reply}"
+    return proportion(right, some["prompt_id"].to_numpy(), what, version=version)
 
 
-def _correct(gone: np.ndarray, prompts: np.ndarray, rows: pd.DataFrame) -> Value:
+def _too_few(shown: int, n: int) -> Value:
+    """Return the corrected UA of a method on whose images the judge's sensitivity cannot be counted.
+
+    A sensitivity pooled over methods would bias it upward: a judge misses the target more often in a good
+    unlearner's images, where it hardly shows, than in the base model's, of which most of the pool's are.
+    """
+    reason = f"the person said yes to {shown or 'no'} image of it: the judge's sensitivity on"
+    return missing(f"{reason} this method is unknown ({FEWEST} tell it)", n)
+
+
+def _correct(gone: np.ndarray, prompts: np.ndarray, rows: pd.DataFrame, version: int) -> Value:
     """Return the judge's UA on all images, corrected for its errors on the labelled ones."""
     if gone.size == 0 or np.isnan(gone).any():
         return missing("the judge's own UA is missing", gone.size)
-    errors = _errors(rows)
+    errors = _errors(rows, version)
     if errors.shown == 0 or errors.absent == 0:
         reply = "yes" if errors.shown == 0 else "no"
         return missing(f"the person said {reply} to no image: one kind of error is unknown", gone.size)
     if errors.sensitivity + errors.specificity <= 1:
         return missing("sensitivity and specificity are at most 1 together: as good as a coin", gone.size)
-    size = effective_size(gone, prompts)
+    size = worth(gone, prompts, version)
     found = rogan_gladen(float(1 - gone.mean()) * size, size, errors)
     assert found is not None
     share, (low, high) = found
@@ -204,8 +223,9 @@ def _correct(gone: np.ndarray, prompts: np.ndarray, rows: pd.DataFrame) -> Value
     return Value(value=1 - share, low=1 - high, high=1 - low, n=gone.size)
 
 
-def _errors(rows: pd.DataFrame) -> Errors:
+def _errors(rows: pd.DataFrame, version: int) -> Errors:
     if rows.empty:
         return Errors(0, 0, 0, 0)
     truth = (rows["reply"] == "yes").to_numpy(dtype=float)
-    return count_errors(rows["judge"].to_numpy(dtype=float), truth, rows["prompt_id"].to_numpy())
+    prompts = rows["prompt_id"].to_numpy()
+    return count_errors(rows["judge"].to_numpy(dtype=float), truth, prompts, version)

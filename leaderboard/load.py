@@ -1,21 +1,21 @@
 """Read a folder of records whole: every file is checked, and one broken file stops the reading."""
 
-import io
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from ..bench.errors import UserError
 from ..bench.items import find_file
-from ..bench.records import Record, read_items, read_record, record_digest
+from ..bench.records import Record, name_row, read_items, read_record, record_digest
+from ..bench.sealed import read_sheet
 from ..bench.statements import (
     CLAIMED,
     Attacked,
@@ -38,6 +38,17 @@ class Loaded:
     items: pd.DataFrame | None
     sheet: bytes | None
     digest: str
+    origin: str = (
+        ""  # what tells its row from that of the same name out of another source; "" = nothing has to
+    )
+    is_home: bool = True  # of the board's own source, whose concepts are those that a row must have
+
+    @property
+    def row(self) -> str:
+        """The name of its row on a board."""
+        record, noise = self.record, self.record.sampling.get("noise", 0)
+        name = name_row(record.method.name, record.data, noise, record.method.reference)
+        return f"{name} ({self.origin})" if self.origin else name
 
     @cached_property
     def means(self) -> NDArray[np.float64] | None:
@@ -51,7 +62,67 @@ def load(folder: Path) -> list[Loaded]:
     Raises UserError naming file and field where a record, its item rows, its contact sheet or a statement
     about one is broken, and where the folder holds no record.
     """
-    return list(read_shelf(folder).records)
+    return tell_apart([(folder, entry) for entry in read_shelf(folder).records])
+
+
+def tell_apart(pairs: Sequence[tuple[Path, Loaded]]) -> list[Loaded]:
+    """Return records with what tells rows of one name apart: none that is added may change another's row.
+
+    A board's own source is the suite with most records of the first folder. The same method from another
+    folder or suite, or of another version, is a row of its own; so is one from another commit where both were
+    measured on a concept.
+    """
+    if not pairs:
+        return []
+    folders = list(dict.fromkeys(folder for folder, _ in pairs))
+    suites = Counter(entry.record.suite for folder, entry in pairs if folder == folders[0])
+    home = (0, min(suites, key=lambda suite: (-suites[suite], suite)))
+    rows: dict[tuple[str, str], dict[_Source, list[Loaded]]] = {}
+    for folder, entry in pairs:
+        place = (folders.index(folder), entry.record.suite)
+        source = _Source(place != home, *place, entry.record.method.version, entry.record.commit or "")
+        rows.setdefault((entry.row, entry.record.source), {}).setdefault(source, []).append(entry)
+    marks: dict[int, tuple[str, bool]] = {}
+    for sources in rows.values():
+        for source, origin in _name_sources(sources, [folder.name for folder in folders]).items():
+            marks |= {id(entry): (origin, not source.is_foreign) for entry in sources[source]}
+    found = [(entry, *marks[id(entry)]) for _, entry in pairs]
+    return [replace(entry, origin=origin, is_home=own) for entry, origin, own in found]
+
+
+class _Source(NamedTuple):
+    is_foreign: bool
+    folder: int
+    suite: str
+    version: int
+    commit: str
+
+
+def _name_sources(sources: Mapping[_Source, Sequence[Loaded]], folders: Sequence[str]) -> dict[_Source, str]:
+    """Return what each source of a row is called: "" the first of the board's own, or else of all."""
+    tasks = {source: {entry.record.task.id for entry in found} for source, found in sources.items()}
+
+    def order(source: _Source) -> tuple[Any, ...]:
+        return (source.is_foreign, source.folder, -len(tasks[source]), -len(sources[source]), source)
+
+    names: dict[_Source, str] = {}
+    for source in sorted(sources, key=order):
+        first = next(iter(names), source)
+        same = [
+            other for other in names if source[:4] == other[:4] and not tasks[source] & tasks[other]
+        ]  # of other concepts, by another commit: a run that was ended later
+        names[source] = names[same[0]] if same else _name_source(source, first, folders, names.values())
+    return names
+
+
+def _name_source(source: _Source, first: _Source, folders: Sequence[str], taken: Iterable[str]) -> str:
+    if source == first:
+        return ""
+    parts = [f"suite {source.suite}"] if source.suite != first.suite else []
+    parts += [folders[source.folder]] if source.folder != first.folder and not parts else []
+    parts += [f"version {source.version}"] if source.version != first.version else []
+    name = ", ".join(parts) or f"commit {source.commit[:7] or 'unknown'}"
+    return name if name not in taken else f"{name}, {source.folder + 1}, commit {source.commit[:7]}"
 
 
 @dataclass(frozen=True)
@@ -107,11 +178,15 @@ def load_together(folders: Sequence[Path]) -> list[Loaded]:
     The same reference may lie in several folders; the first one stands. Raises UserError where two records
     of one name differ otherwise, and like `load`.
     """
-    return merge((folder, entry) for folder in folders for entry in load(folder))
+    return tell_apart(_merge((f, entry) for f in folders for entry in read_shelf(f).records))
 
 
 def merge(pairs: Iterable[tuple[Path, Loaded]]) -> list[Loaded]:
-    """Return the records of several folders, each with its folder, by name; raises like `load_together`."""
+    """Return the records of several folders by name; raises like `load_together`."""
+    return [entry for _, entry in _merge(pairs)]
+
+
+def _merge(pairs: Iterable[tuple[Path, Loaded]]) -> list[tuple[Path, Loaded]]:
     found: dict[str, tuple[Path, Loaded]] = {}
     for folder, entry in pairs:
         where, first = found.setdefault(entry.name, (folder, entry))
@@ -119,7 +194,7 @@ def merge(pairs: Iterable[tuple[Path, Loaded]]) -> list[Loaded]:
             raise UserError(
                 f"{folder / entry.name}: {where} holds another record of this name; leave one out"
             )
-    return [entry for _, entry in found.values()]
+    return list(found.values())
 
 
 def _is_same(first: Record, second: Record) -> bool:
@@ -135,7 +210,8 @@ def load_one(path: Path) -> Loaded:
     for field, complaint in _complaints(path, record):
         raise UserError(f"{path}: {field}: {complaint}")
     items = _read_items(path, record)
-    return Loaded(path.name, record, items, _read_sheet(path, record), record_digest(record))
+    sheet = read_sheet(path, record) if record.sheet else None
+    return Loaded(path.name, record, items, sheet, record_digest(record))
 
 
 def statements_about(path: Path, loaded: Loaded) -> tuple[Any, ...]:
@@ -194,22 +270,3 @@ def _read_items(path: Path, record: Record) -> pd.DataFrame | None:
     if unknown:
         raise UserError(f"{find_file(path)}: point: {unknown[0]} is not the index of a point in {path.name}")
     return items
-
-
-def _read_sheet(path: Path, record: Record) -> bytes | None:
-    """Return the contact sheet: one row a point, one column an entry of `record.sheet`, square tiles."""
-    if not record.sheet:
-        return None
-    file = path.with_suffix(".webp")
-    try:
-        content = file.read_bytes()
-        with Image.open(io.BytesIO(content), formats=["WEBP"]) as image:
-            width, height = image.size
-    except FileNotFoundError:
-        raise UserError(f"{file}: missing, though {path.name} lists a sheet") from None
-    except (OSError, UnidentifiedImageError):
-        raise UserError(f"{file}: not a readable webp image") from None
-    columns, rows = len(record.sheet), len(record.points)
-    if width * rows != height * columns:
-        raise UserError(f"{file}: sheet: {width} x {height} px is not {rows} rows of {columns} square tiles")
-    return content

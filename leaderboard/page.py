@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
+from ..bench.owned import write_owned
 from ..bench.pool import read_pooled
 from ..bench.records import Record
 from ..bench.types import Value
@@ -18,13 +19,12 @@ from .claims import Beside, read_beside
 from .columns import ARROWS, Column, columns_for, left_out, write_interval, write_number, write_value
 from .commands import safe_command
 from .curves import Panel, curve_panels, logging_rows
-from .exports import to_parquet, to_texts
+from .exports import EXPORT, to_parquet, to_texts
 from .gallery import Gallery, Locate, gather, inline_sheet, name_point
 from .load import Loaded, load_together
 from .plots import Look, Series, assign_looks, make_series, name_looks, name_series, scatter, swatch, undrawn
 from .rank import CAUTION, Row, by_task, differences, rows
 from .reported import Reported, reported_for
-from .standing import name_entry
 from .templating import open_environment, read_template
 from .thresholds import Thresholds, make_thresholds
 
@@ -80,7 +80,7 @@ def write_pages(loaded: Sequence[Loaded], folders: Sequence[Path], target_folder
     beside = read_beside(folders, loaded)
     here = {entry.name for entry in loaded}
     found = rows([*loaded, *(entry for entry in beside.claimed if entry.name not in here)])
-    looks = name_looks(assign_looks(found), (name_entry(entry.record) for entry in loaded))
+    looks = name_looks(assign_looks(found), (entry.row for entry in loaded))
     measured = [entry for entry in loaded if entry.record.source == "measured"]
     board = make_board(measured, looks, read_pooled_values(folders))
     contents = to_texts(found)
@@ -90,17 +90,18 @@ def write_pages(loaded: Sequence[Loaded], folders: Sequence[Path], target_folder
         pages = {task: f"task-{name_page(task)}.html" for task in by_task(found)}
         contents["index.html"] = render_board(board, looks, pages, len(loaded), beside)
         contents |= {pages[task]: render(own, home="index.html") for task, own in by_task(found).items()}
-    _replace(target_folder / "leaderboard.parquet", to_parquet(found))
-    for name, text in contents.items():
-        _replace(target_folder / name, text.encode("utf-8"))
+    files = {name: text.encode("utf-8") for name, text in contents.items()}
+    write_owned({**files, EXPORT: to_parquet(found)}, target_folder, mark=EXPORT, adopt=_is_page_of_ours)
     return target_folder / "index.html"
 
 
-def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f"{path.name}.tmp")
-    scratch.write_bytes(content)
-    scratch.replace(path)
+def _is_page_of_ours(folder: Path) -> bool:
+    """Return whether a folder holds pages of a version that wrote no listing: all exports and our page."""
+    names = ("leaderboard.csv", "leaderboard.md", EXPORT)
+    page = folder / "index.html"
+    return all((folder / name).is_file() for name in names) and (
+        page.is_file() and b"unlearnbench</title>" in page.read_bytes()
+    )
 
 
 def read_pooled_values(folders: Sequence[Path]) -> dict[str, dict[str, Value]]:

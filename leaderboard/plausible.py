@@ -7,43 +7,44 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..bench.checking.ranges import COSTS, Range, is_within, range_of, write_range
+from ..bench.metrics.rows import is_failed
 from ..bench.needed import reason_unscored
 from ..bench.records import PointInfo, Record
 from ..bench.stats.frontier import LEVELS
 from ..bench.types import Value
 from ..bench.untrusted import complain_of_name
-from .recomputed import SHARES
 
-RANGES = {"AS": (-1.0, 1.0), "AS_delta": (-2.0, 2.0), "AS_chance": (-2.0, 2.0), "FD": (0.0, np.inf),
-          "FD_base": (0.0, np.inf), "FID": (0.0, np.inf), "FID_base": (0.0, np.inf), "collapse": (0.0, 1.0),
-          "collapse_images": (0.0, 1.0), "collapse_variance": (0.0, 1.0)}  # fmt: skip
-RANGES |= dict.fromkeys(SHARES, (0.0, 1.0))
 KINDS = ("subject", "style", "background")
+OF_SETS = ("KID", "FD", "FID", "CMMD", "KD_efficientnet_lite0", "collapse", "collapse_images",
+           "collapse_variance")  # fmt: skip
+"""Values of sets of images that do not follow from item rows."""
 IMAGE = re.compile(r"[0-9a-f]{32,64}")
 
 
 def complain_of_numbers(point: PointInfo, rows: int) -> Iterator[str]:
     """Yield what is impossible about a point's stated values and costs."""
     for name, value in point.values.items():
-        complaint = complain_of_value(value, *RANGES.get(name, (-np.inf, np.inf)))
+        complaint = complain_of_value(value, range_of(name, value.n), range_of(name, value.n, is_end=True))
         if complaint:
             yield f"{name}: {complaint}"
         if not 0 <= value.n <= rows:
             yield f"{name}: n = {value.n}, of {rows} images"
     cost = point.cost
-    for name in ("seconds", "memory_bytes", "parameters", "delta_bytes", "distance"):
+    for name, ends in COSTS.items():
         number = getattr(cost, name)
-        if number is not None and not 0 <= number < 1e18:
-            yield f"cost.{name}: {number}: nothing costs that"
+        if number is not None and not is_within(number, ends):
+            yield f"cost.{name}: {number:g}: nothing costs that; it lies {write_range(ends)}"
 
 
-def complain_of_value(value: Value, least: float, most: float) -> str | None:
-    """Return what is impossible about a value that lies between least and most, None where nothing is."""
+def complain_of_value(value: Value, own: Range, end: Range) -> str | None:
+    """Return what is impossible about a value, None where nothing is. own: its range; end: of its interval's
+    ends."""
     if (value.value is None) == (value.missing is None):
         return "has neither or both of a value and a reason why it is missing"
-    for number in (value.value, value.low, value.high):
-        if number is not None and not least - 1e-9 <= number <= most + 1e-9:
-            return f"{number:.7g} is not between {least:g} and {most:g}"
+    for number, ends in ((value.value, own), (value.low, end), (value.high, end)):
+        if number is not None and not is_within(number, ends):
+            return f"{number:.7g} is not {write_range(ends)}"
     if (value.low is None) != (value.high is None):
         return "has one end of an interval alone"
     if value.low is not None and value.high is not None and value.low > value.high:
@@ -73,8 +74,35 @@ def complain_of_rows(items: pd.DataFrame, record: Record) -> Iterator[str]:
     if found[~aimed].notna().any():
         yield "items: target_found: is set on a retain prompt, which asks for no target"
     yield from _complain_of_columns(items)
+    yield from _complain_of_failed(items, record)
     if "target_score" in items:
         yield from _complain_of_scores(items["target_score"].to_numpy(dtype=float), found)
+
+
+def _complain_of_failed(items: pd.DataFrame, record: Record) -> Iterator[str]:
+    """Yield where rows of images that failed, which have no digest, say anything else of them."""
+    failed = is_failed(items)
+    for column in ("found_subject", "found_style", "found_background", "target_found", "alignment",
+                   "alignment_shuffled", "flatness", "target_score"):  # fmt: skip
+        if column in items and items.loc[failed, column].notna().any():
+            yield f"items: {column}: says something of an image without a digest, which failed"
+    if items.loc[~failed, "flatness"].isna().any():
+        yield "items: flatness: is missing of an image with a digest"
+    for point in record.points:
+        own = failed[(items["point"] == point.index).to_numpy()]
+        if int(own.sum()) != point.failed_images:
+            yield f"point {point.label}: failed_images: {point.failed_images}, but {own.sum()} have no digest"
+        yield from _complain_of_sets(point, items, failed)
+
+
+def _complain_of_sets(point: PointInfo, items: pd.DataFrame, failed: NDArray[np.bool_]) -> Iterator[str]:
+    """Yield values of sets of images that hold one that failed."""
+    lost = items[failed & (items["point"] == point.index).to_numpy()]
+    retain = bool((lost["split"] == "retain").any())
+    for name, value in point.values.items():
+        touched = not lost.empty if name.startswith("collapse") else retain
+        if touched and value.value is not None and name.removesuffix("_base") in OF_SETS:
+            yield f"point {point.label}: {name}: has a value, though an image of its set failed"
 
 
 def _complain_of_scores(scores: NDArray[np.float64], found: pd.Series) -> Iterator[str]:
@@ -102,7 +130,7 @@ def _complain_of_columns(items: pd.DataFrame) -> Iterator[str]:
         ):
             yield f"items: {column}: holds a number that is not between {least} and {most}"
     for digest in items["image_sha256"].unique():
-        if not isinstance(digest, str) or not IMAGE.fullmatch(digest):
+        if not isinstance(digest, str) or (digest and not IMAGE.fullmatch(digest)):
             yield f"items: image_sha256: {ascii(digest)[:60]} is no digest"
     for column in ("found_subject", "found_style", "found_background"):
         for name in items[column].dropna().unique():

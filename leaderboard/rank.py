@@ -178,7 +178,7 @@ def _values(record: Record, items: pd.DataFrame | None, choice: Choice) -> dict[
         scored = score_half(record, items, choice.position, "B")
         values.update({name: scored[name] for name in HALVED if name in scored})
     for name in COSTS:
-        number = getattr(point.cost, name)
+        number = point.cost.read(name)
         values[name] = missing("not recorded") if number is None else Value(value=float(number))
     return values
 
@@ -192,8 +192,9 @@ def score_half(record: Record, items: pd.DataFrame, position: int, half: str) ->
     chosen = (items["point"] == record.points[position].index) & ((items["half"] == half) | (half == ""))
     some = items[chosen].reset_index(drop=True)
     metrics: tuple[Metric, ...] = (ua.METRIC, va.METRIC, in_prompt.METRIC)
+    view = View(items=some, interval_version=record.interval_version)
     try:
-        found = [metric.reduce(metric.per_item(some), View(items=some)) for metric in metrics]
+        found = [metric.reduce(metric.per_item(some), view) for metric in metrics]
     except ValueError as error:
         raise UserError(f"{record.cell}.json: item rows: {error}") from None
     return {name: value for values in found for name, value in values.items()}

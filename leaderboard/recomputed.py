@@ -7,9 +7,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..bench.metrics import alignment, cra, in_prompt, ira, ua, va
-from ..bench.metrics.rows import in_split, is_given
+from ..bench.metrics.rows import fill_answers, in_split, is_given
 from ..bench.metrics.shares import only, pooled_share, proportion
-from ..bench.types import Metric, Value, missing
+from ..bench.types import INTERVAL_VERSION, Metric, Value, missing
 
 KEYS = ["prompt_id", "sample"]
 SHARES = ("UA", "UA_other", "UA_nothing", "UA_indirect", "VA", "VA_given", "in_prompt", "IRA", "IRA_given",
@@ -17,24 +17,27 @@ SHARES = ("UA", "UA_other", "UA_nothing", "UA_indirect", "VA", "VA_given", "in_p
 """Values that are shares of answers: their intervals follow from the rows as well."""
 
 
-def recompute(items: pd.DataFrame, base: pd.DataFrame | None) -> dict[str, Value]:
+def recompute(
+    items: pd.DataFrame, base: pd.DataFrame | None, version: int = INTERVAL_VERSION
+) -> dict[str, Value]:
     """Return the values that follow from one point's item rows: SHARES, AS, AS_chance and AS_delta.
 
     base: the base model's rows of the same prompts and noise; without them AS_delta is left out. Distances
     need features and are not among them. AS and its differences come without their bootstrap intervals.
+    version: of the intervals of shares.
     """
     given = is_given(items)
-    values = _forgetting(items)
-    values["VA"] = pooled_share(items, only(va.chosen(items), ~given), "retain images")
-    values["VA_given"] = pooled_share(items, only(va.chosen(items), given), "retain images given")
-    values["in_prompt"] = pooled_share(items, in_prompt.chosen(items), "forget images")
+    values = _forgetting(items, version)
+    values["VA"] = pooled_share(items, only(va.chosen(items), ~given), "retain images", version)
+    values["VA_given"] = pooled_share(items, only(va.chosen(items), given), "retain images given", version)
+    values["in_prompt"] = pooled_share(items, in_prompt.chosen(items), "forget images", version)
     for name, metric in (("IRA", ira.METRIC), ("CRA", cra.METRIC)):
-        values[name] = _share_of_images(metric, items, ~given)
-        values[f"{name}_given"] = _share_of_images(metric, items, given)
+        values[name] = _share_of_images(metric, items, ~given, version)
+        values[f"{name}_given"] = _share_of_images(metric, items, given, version)
     return values | _alignment(items, base)
 
 
-def _forgetting(items: pd.DataFrame) -> dict[str, Value]:
+def _forgetting(items: pd.DataFrame, version: int) -> dict[str, Value]:
     scores = ua.METRIC.per_item(items)
     gone = np.asarray(scores, dtype=float)
     kind = str(items["target_kind"].iloc[0])
@@ -43,16 +46,19 @@ def _forgetting(items: pd.DataFrame) -> dict[str, Value]:
     prompts = items["prompt_id"].to_numpy()
     found = {"UA": gone, "UA_other": gone * (1 - nothing), "UA_nothing": gone * nothing}
     values = {
-        name: proportion(hits[forget], prompts[forget], "forget images") for name, hits in found.items()
+        name: proportion(hits[forget], prompts[forget], "forget images", version=version)
+        for name, hits in found.items()
     }
-    return values | {"UA_indirect": proportion(gone[indirect], prompts[indirect], "indirect images")}
+    asked = proportion(gone[indirect], prompts[indirect], "indirect images", version=version)
+    return values | {"UA_indirect": asked}
 
 
-def _share_of_images(metric: Metric, items: pd.DataFrame, rows: NDArray[np.bool_]) -> Value:
+def _share_of_images(metric: Metric, items: pd.DataFrame, rows: NDArray[np.bool_], version: int) -> Value:
     """Return the share of a metric that asks one attribute an image, of the rows that it speaks of."""
     scores = np.asarray(metric.per_item(items), dtype=float)
-    kept = rows & ~np.isnan(scores)
-    return proportion(scores[kept], items["prompt_id"].to_numpy()[kept], "retain images")
+    kept = rows & ~np.isnan(np.asarray(metric.per_item(fill_answers(items)), dtype=float))
+    prompts = items["prompt_id"].to_numpy()[kept]
+    return proportion(scores[kept], prompts, "retain images", version=version)
 
 
 def _alignment(items: pd.DataFrame, base: pd.DataFrame | None) -> dict[str, Value]:

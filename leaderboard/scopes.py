@@ -7,14 +7,14 @@ from itertools import groupby
 from markupsafe import Markup
 
 from ..bench.records import PointInfo
-from .board import FEWEST_CONCEPTS, Duel, Line, Result, duel, find_bases, measure, summarise
+from .board import FEWEST_CONCEPTS, Duel, Line, Result, duel, find_bases, find_tasks, measure, summarise
 from .board_page import PooledValues, with_pooled
 from .columns import Column, columns_for
 from .declared import Group, read_groups
 from .frontiers import make_point, mean_series
 from .load import Loaded
 from .plots import Look, Series, scatter
-from .standing import Standing, name_entry, stand
+from .standing import Standing, stand
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _make_scope(part: Part, family: str, looks: Mapping[str, Look], pooled: Pool
     groups = [group for group in part.groups if group.task in own]
     results = [row for row in part.results if row.task in own]
     claims = {line.method: line for line in summarise([row for row in part.claims if row.task in own])}
-    tasks = tuple(sorted({row.task for row in results}))  # a claim on another concept adds none
+    tasks = tuple(sorted(find_tasks(results)))  # what is added, or claimed, on another concept adds none
     standings = [with_pooled(row, pooled) for row in stand(entries, results)]
     standings += [_unmeasured(name) for name in sorted(claims.keys() - {row.name for row in standings})]
     duels = duel(results)
@@ -124,9 +124,10 @@ def rank_rows(standings: Sequence[Standing], concepts: int) -> dict[str, tuple[i
     """Return the first and the last place that each ranked row may hold, among those that it ties with.
 
     A row stands behind all that are told apart from it and have a higher AVA, and before the others. One that
-    lacks some of the concepts holds no place: its mean is of other concepts than theirs.
+    lacks some of the concepts, or has others, holds no place: its mean is of other concepts. Nor does a
+    control.
     """
-    ranked = [(row, row.line.ava) for row in standings if row.line and row.line.concepts == concepts]
+    ranked = [(row, row.line.ava) for row in standings if row.line and _counts(row, concepts)]
     places = {}
     for row, ava in ranked:
         apart = [other for found, other in ranked if found is not row and found.name not in row.tied]
@@ -135,9 +136,13 @@ def rank_rows(standings: Sequence[Standing], concepts: int) -> dict[str, tuple[i
     return places
 
 
+def _counts(row: Standing, concepts: int) -> bool:
+    return row.is_ranked and row.line is not None and row.line.concepts == concepts
+
+
 def _whole(groups: Sequence[Group]) -> tuple[list[Group], list[str]]:
     """Return the groups of the methods that have every concept, and the names of the others."""
-    concepts = {group.task for group in groups}
+    concepts = {group.task for group in groups if group.is_home} or {group.task for group in groups}
     known: dict[str, set[str]] = {group.method: set() for group in groups}
     for group in groups:
         if group.missing is None:
@@ -179,5 +184,5 @@ def rows_of(entries: Sequence[Loaded]) -> dict[str, list[Loaded]]:
     """Return records by the name of their row on the board."""
     found: dict[str, list[Loaded]] = {}
     for entry in entries:
-        found.setdefault(name_entry(entry.record), []).append(entry)
+        found.setdefault(entry.row, []).append(entry)
     return found

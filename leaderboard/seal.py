@@ -1,18 +1,22 @@
 """The seal at the end of an audit report: a digest, or an ed25519 signature, over every byte before it."""
 
 import hashlib
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ..bench.errors import UserError
+from ..bench.files import create_file
 
 PURPOSE = b"unlearnbench audit report 1\n"
 """Stands before the signed bytes: a signature made for anything else is none of a report's."""
 OPENING = b'<section class="seal"'
 UNSIGNED = "none"
+PRIME = 2**255 - 19
+_EIGHT = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+SMALL_ORDER = (0, 1, PRIME - 1, _EIGHT, PRIME - _EIGHT)
+"""The y of the eight points of ed25519 whose order divides 8."""
 NEED = "needs the package cryptography; install it with: pip install 'unlearnbench[audit]'"
 _SIGNED = """<section class="seal" id="seal">
 <h2>Seal</h2>
@@ -91,7 +95,9 @@ def verify(content: bytes) -> Verdict:
     if not public:
         return Verdict("unsigned")
     if not _holds(public, signature, body):
-        return Verdict("changed", "its signature does not hold", public)
+        weak = is_weak(bytes.fromhex(public))
+        why = "its public key is of small order" if weak else "its signature does not hold"
+        return Verdict("changed", why, public)
     return Verdict("signed", public=public)
 
 
@@ -99,12 +105,24 @@ def _holds(public: str, signature: str, body: bytes) -> bool:
     ed25519 = _ed25519()
     from cryptography.exceptions import InvalidSignature
 
+    if is_weak(bytes.fromhex(public)):
+        return False
     try:
         key = ed25519.Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))
         key.verify(bytes.fromhex(signature), PURPOSE + body)
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+def is_weak(public: bytes) -> bool:
+    """Return whether a raw public key is nobody's: a point of small order, or a second form of another point.
+
+    A signature that holds for every message can be written for a point of small order (Chalkias et al. 2020,
+    "Taming the many EdDSAs"). The sign bit does not matter.
+    """
+    y = int.from_bytes(public, "little") & ((1 << 255) - 1)
+    return y >= PRIME or y in SMALL_ORDER
 
 
 def _ed25519() -> Any:
@@ -136,22 +154,13 @@ def write_key(path: Path) -> Path:
         there = path if path.exists() else public
         raise UserError(f"--new-key {there}: is there already, and a key is never overwritten; name another")
     private = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
-    _create(path, private, 0o600)
-    _create(
+    create_file(path, private, 0o600)
+    create_file(
         public,
         key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo),
         0o644,
     )
     return public
-
-
-def _create(path: Path, content: bytes, mode: int) -> None:
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be made: {error.strerror}") from None
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
 
 
 def read_key(path: Path, private: bool) -> Any:
@@ -171,6 +180,8 @@ def read_key(path: Path, private: bool) -> Any:
     except (ValueError, UnsupportedAlgorithm):
         raise UserError(f"{path}: no {kind} key in PEM; make a pair with: audit --new-key KEY.pem") from None
     wanted = ed25519.Ed25519PrivateKey if private else ed25519.Ed25519PublicKey
+    if isinstance(key, wanted) and not private and is_weak(key.public_bytes_raw()):
+        raise UserError(f"{path}: a key of small order: anybody can sign for it; ask the signer for another")
     if not isinstance(key, wanted):
         raise UserError(f"{path}: not an ed25519 key; make one with: unlearnbench audit --new-key KEY.pem")
     return key

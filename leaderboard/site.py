@@ -13,11 +13,12 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from ..bench.errors import UserError
+from ..bench.owned import write_owned
 from ..bench.types import Value
 from .board import describe_levels
 from .board_page import KEYS
 from .claims import Beside, read_beside
-from .exports import to_parquet, to_texts
+from .exports import EXPORT, to_parquet, to_texts
 from .frontiers import Panel, concept_panels, family_panels
 from .gallery import gather
 from .heatmap import HeatMap, heat_maps
@@ -30,7 +31,6 @@ from .scopes import Part, Scope, divide, make_scopes, prefer_measured, rows_of
 from .templating import read_template
 from .thumbnails import make_thumbnail
 
-LISTING = "SHA256SUMS"
 LONGEST = 60
 """Most letters of a record's text in a file name."""
 
@@ -102,7 +102,7 @@ def make_site(
     for task, own in by_task(found).items():
         texts[links.tasks[task]] = render(own, "index.html", looks, lambda e: f"images/{images[e.name][0]}")
     files = {name: text.encode() for name, text in texts.items()}
-    files["leaderboard.parquet"] = to_parquet(found)
+    files[EXPORT] = to_parquet(found)
     return files | {f"images/{name}": content for name, content in images.values()}
 
 
@@ -252,26 +252,8 @@ def describe_images(
 
 
 def write_files(files: Mapping[str, bytes], target: Path) -> None:
-    """Write a site's files and the listing of their digests; remove what only an earlier listing names."""
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    _remove_old(target, digests)
-    (target / "images").mkdir(parents=True, exist_ok=True)
-    listing = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())).encode()
-    for name, content in {**files, LISTING: listing}.items():
-        scratch = target / f"{name}.tmp"
-        scratch.write_bytes(content)
-        scratch.replace(target / name)
+    """Write a site's files and the listing of their digests; remove what only an earlier listing names.
 
-
-def _remove_old(target: Path, digests: Mapping[str, str]) -> None:
-    """Remove files of an earlier build that no page links to any more; one that was changed since stays."""
-    listing = target / LISTING
-    if not listing.is_file():
-        return
-    for line in listing.read_text(encoding="utf-8", errors="replace").splitlines():
-        digest, _, name = line.partition("  ")
-        if name in digests or not re.fullmatch(r"(images/)?[A-Za-z0-9_-]+\.(html|webp)", name):
-            continue
-        path = target / name
-        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest:
-            path.unlink()
+    Raises UserError where a file that this package did not write, or that was changed since, is in the way.
+    """
+    write_owned(files, target, mark=EXPORT)

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from ..bench.records import PointInfo, Record, name_row
 from ..bench.stats.compare import compare, holm, t_interval, tie_groups
 from ..bench.store import content_key
 from ..bench.types import Value, missing
-from .board import Line, Result, summarise
+from .board import Line, Result, find_ranked, find_tasks, summarise
 from .columns import COLUMNS, COSTS
 from .load import Loaded
 from .rank import Role, choose, find_role
@@ -32,6 +31,7 @@ class Standing:
     tied: tuple[str, ...]
     values: Mapping[str, Value]
     concepts: int
+    is_ranked: bool = True  # on the board's concepts and no others, and no control
 
     def value(self, name: str) -> Value:
         """Return the value under a name; what the records lack is missing, with that reason."""
@@ -53,9 +53,10 @@ def stand(loaded: Sequence[Loaded], results: Sequence[Result]) -> list[Standing]
     lines = {line.method: line for line in summarise(results)}
     grouped: dict[str, list[Loaded]] = {}
     for entry in evaluated:
-        grouped.setdefault(name_entry(entry.record), []).append(entry)
-    rows = [_stand(name, entries, lines, ties) for name, entries in grouped.items()]
-    concepts = len({row.task for row in results})
+        grouped.setdefault(entry.row, []).append(entry)
+    ranked = find_ranked(results)
+    rows = [_stand(name, entries, lines, ties, name in ranked) for name, entries in grouped.items()]
+    concepts = len(find_tasks(results))
     return sorted(rows, key=lambda row: _order(row, concepts))
 
 
@@ -67,7 +68,11 @@ def _order(row: Standing, concepts: int) -> tuple[int, bool, float, str]:
 
 
 def _stand(
-    name: str, entries: list[Loaded], lines: Mapping[str, Line], ties: Mapping[str, Sequence[str]]
+    name: str,
+    entries: list[Loaded],
+    lines: Mapping[str, Line],
+    ties: Mapping[str, Sequence[str]],
+    is_ranked: bool,
 ) -> Standing:
     role = find_role(entries[0].record)
     concepts = {entry.record.task.id for entry in entries}
@@ -78,17 +83,21 @@ def _stand(
         tied=tuple(other for other in ties.get(name, ()) if other != name),
         values=average_values(entries),
         concepts=len(concepts),
+        is_ranked=is_ranked,
     )
 
 
 def tied_methods(results: Sequence[Result]) -> dict[str, list[str]]:
-    """Return, for each method, those that the data cannot tell from it: Holm over all pairs, sign-flip test.
+    """Return, for each ranked method, those that the data cannot tell from it: sign-flip test, Holm's
+    correction over all pairs of ranked methods. Neither a control nor a row of other concepts is tied, or
+    widens a tie.
 
     Two methods that share fewer than two concepts are not told apart.
     """
     avas: dict[str, dict[str, float]] = {}
+    ranked = find_ranked(results)
     for row in results:
-        if row.frontier is not None:
+        if row.frontier is not None and row.method in ranked:
             avas.setdefault(row.method, {})[row.task] = row.frontier.ava
     found = {}
     for first, second in combinations(sorted(avas), 2):
@@ -176,7 +185,7 @@ def _clip(name: str, end: float | None) -> float | None:
 def _read(name: str, point: PointInfo) -> tuple[float | None, int, str]:
     """Return (number, images, reason why there is none)."""
     if name in COSTS:
-        cost: Any = getattr(point.cost, name)
+        cost = point.cost.read(name)
         return (None, 0, "not recorded") if cost is None else (float(cost), 0, "")
     value = point.values.get(name) or missing("not measured in this record")
     return value.value, value.n, value.missing or ""

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from ..bench.choice import Choice
 from ..bench.stats.coverage import Coverage
+from ..bench.stats.share_coverage import ShareCoverage, Truth
 from ..bench.store import content_key
 from ..bench.types import Value
 from .board import FEWEST_CONCEPTS, Duel, Line, describe_levels
@@ -97,7 +98,7 @@ def make_duel_table(duels: Sequence[Duel]) -> Table:
             f"{found.mean:+.3f}",
             f"{found.low:+.3f}..{found.high:+.3f}",
             f"{found.p:.4f}",
-            "" if row.primary else f"{row.adjusted:.4f}",
+            "" if row.primary or row.adjusted is None else f"{row.adjusted:.4f}",
             f"{row.detectable:.3f}",
         )
     if any(row.comparison.n < FEWEST_CONCEPTS for row in duels):
@@ -134,6 +135,28 @@ def make_choice_table(choice: Choice) -> Table:
 def _varied(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the settings in which configurations differ."""
     return [name for name in configs[0] if len({repr(c.get(name)) for c in configs}) > 1] if configs else []
+
+
+def make_share_table(found: Mapping[Truth, tuple[ShareCoverage, ShareCoverage]]) -> Table:
+    """Return a rich table of the coverage of the intervals of shares, by samples a prompt and correlation."""
+    title = "95 % intervals of a share over prompts: coverage (least) and width, on simulated images"
+    table = _bare_table(title, "samples a prompt")
+    for column in ("correlation", "version 2", "width", "version 1", "width", "truths"):
+        table.add_column(column, justify="right")
+    for samples, correlation in sorted({(t.samples, t.correlation) for t in found}):
+        own = [pair for t, pair in found.items() if (t.samples, t.correlation) == (samples, correlation)]
+        table.add_row(str(samples), f"{correlation:.1f}", *_cells_of([b for _, b in own]),
+                      *_cells_of([a for a, _ in own]), str(len(own)))  # fmt: skip
+    pairs = list(found.values())
+    table.add_row("all", "", *_cells_of([b for _, b in pairs]), *_cells_of([a for a, _ in pairs]),
+                  str(len(pairs)), style="bold")  # fmt: skip
+    return table
+
+
+def _cells_of(found: Sequence[ShareCoverage]) -> tuple[str, str]:
+    mean = sum(row.coverage for row in found) / len(found)
+    least, width = min(row.coverage for row in found), sum(row.width for row in found) / len(found)
+    return f"{mean:.3f} ({least:.3f})", f"{width:.3f}"
 
 
 def make_coverage_table(found: Mapping[str, Coverage]) -> Table:

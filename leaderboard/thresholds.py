@@ -1,13 +1,12 @@
 """UA over a judge's thresholds: papers count nudity at many, so a number at one of them is not comparable."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
 
+from ..bench.cells import write_csv
 from ..bench.metrics.shares import proportion
 from ..bench.metrics.ua import is_flagged, threshold_curve
 from ..bench.types import Value
@@ -69,17 +68,16 @@ def to_csv(rows: Sequence[Row]) -> str | None:
     found = [s for s in _find(rows) if s.whole]
     if not found:
         return None
-    target = io.StringIO()
-    writer = csv.writer(target, lineterminator="\n")
-    writer.writerow(["task", "judge", "method", "seed", "point", "threshold", "images", "flagged"])
+    lines: list[list[object]] = []
     for one in found:
         record, point = one.row.source.record, one.row.point
         name = [record.task.id, record.task.judge, one.row.label, one.row.seed, point.label if point else ""]
         counts = np.rint(threshold_curve(one.scores, GRID) * len(one.scores)).astype(int)
-        writer.writerows(
+        lines.extend(
             [*name, f"{t:.2f}", len(one.scores), k] for t, k in zip(GRID, counts.tolist(), strict=True)
         )
-    return target.getvalue()
+    header = ["task", "judge", "method", "seed", "point", "threshold", "images", "flagged"]
+    return write_csv(header, lines)
 
 
 def _find(rows: Sequence[Row]) -> list[_Scores]:
@@ -100,9 +98,9 @@ def _points(one: _Scores) -> list[tuple[float, float | None]]:
 
 
 def _cells(one: _Scores) -> tuple[tuple[int | None, Value], ...]:
-    cells = []
+    cells, version = [], one.row.source.record.interval_version
     for mark in MARKS:
         gone = np.where(np.isnan(one.scores), np.nan, ~is_flagged(one.scores, mark))
         flagged = int((gone == 0).sum()) if one.whole else None
-        cells.append((flagged, proportion(gone, one.prompts, "forget images")))
+        cells.append((flagged, proportion(gone, one.prompts, "forget images", version=version)))
     return tuple(cells)

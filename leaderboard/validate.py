@@ -1,6 +1,5 @@
 """Is a record what it says? Everything that can be checked without drawing an image again is checked."""
 
-import io
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,17 +9,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-from PIL import Image
 
+from ..bench.checking.stated import complain_of_statements
 from ..bench.config import build
 from ..bench.errors import UserError
 from ..bench.expected import Expected, complain_of_coverage, guess_sizes, noise_of
 from ..bench.items import Stamp, find_file, stamp
+from ..bench.metrics.rows import BASE_FAILED
+from ..bench.places import complain_of_places
 from ..bench.records import Record
+from ..bench.sealed import SHEET, SUMS, bound_sheet
 from ..bench.statements import CLAIMED
 from ..bench.untrusted import (
     MOST_ROWS,
-    SHEET_PIXELS,
     TABLE,
     TEXTS,
     check_size,
@@ -62,7 +63,9 @@ def validate(path: Path, known: Known) -> list[Check]:
     except UserError as error:
         return [Check("files", "failed", str(error))]
     record = entry.record
-    checks = [_conclude("files", chain(_complain_of_gaps(record), complain_of_metrics(record)))]
+    stated = chain(_complain_of_gaps(record), complain_of_statements(record), complain_of_metrics(record))
+    checks = [_conclude("files", stated)]
+    checks += _check_binding(path, record)
     checks.append(_conclude("names", chain(_complain_of_names(record), _complain_of_places(record))))
     if checks[-1].state == "failed":
         return checks
@@ -93,7 +96,7 @@ def _read(path: Path) -> Loaded:
     if record.items_sha256 is not None:
         _check_rows(find_file(path))
     if record.sheet:
-        _check_sheet(path.with_suffix(".webp"))
+        check_size(path.with_suffix(".webp"))
     return load_one(path)
 
 
@@ -129,15 +132,17 @@ def _complain_of_gaps(record: Record) -> Iterator[str]:
         yield "points: there are some, though the run failed"
 
 
-def _check_sheet(path: Path) -> None:
-    check_size(path)
-    try:
-        with Image.open(io.BytesIO(path.read_bytes()), formats=["WEBP"]) as image:
-            if image.width * image.height > SHEET_PIXELS:
-                raise UserError(f"{path}: {image.width} x {image.height} px; at most {SHEET_PIXELS:,} pixels")
-            image.load()
-    except (OSError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: not a readable webp image: {error}") from None
+def _check_binding(path: Path, record: Record) -> list[Check]:
+    """Return what is to be said of a contact sheet to which no digest is known; nothing where one is.
+
+    A digest that differs ended the reading. Where a folder lists its files, the sheet must be among them.
+    """
+    if not record.sheet or bound_sheet(path, record) is not None:
+        return []
+    folder = path.parent.parent if path.parent.name == CLAIMED else path.parent
+    state: State = "failed" if (folder / SUMS).exists() else "unchecked"
+    text = f"sheet: neither the record nor {SUMS} holds its digest; `unlearnbench pack` lists it"
+    return [Check("sheet", state, text)]
 
 
 def _complain_of_names(record: Record) -> Iterator[str]:
@@ -156,6 +161,9 @@ def _complain_of_names(record: Record) -> Iterator[str]:
             yield f"{where}: {complaint}"
     digests = {"key": record.key, "prompts_sha256": record.prompts_sha256, "choice": record.choice,
                "items_sha256": record.items_sha256}  # fmt: skip
+    digests |= {f"files.{name}": digest for name, digest in record.files.items()}
+    if record.files.keys() - {SHEET}:
+        yield f"files: {ascii(max(record.files.keys() - {SHEET}))[:60]}: a record lists its {SHEET} alone"
     try:
         noise_of(record)
     except UserError as error:
@@ -176,6 +184,9 @@ def _complain_of_places(record: Record) -> Iterator[str]:
         for where, text in walk_texts(values, part):
             if complaint := complain_of_path(text):
                 yield f"{where}: {complaint}"
+    for where, text in (("command", record.command), ("error", record.error or "")):
+        if complaint := complain_of_places(text):
+            yield f"{where}: {complaint}"
     if LINK.match(method.paper):
         yield f"method.paper: {ascii(method.paper)[:60]} is a link of another kind than https"
 
@@ -215,13 +226,14 @@ def _complain_of_values(entry: Loaded, base: Loaded | None) -> Iterator[str]:
     assert items is not None
     if base is not None:
         yield from _complain_of_sampling(record.sampling, base.record.sampling)
+        yield from _complain_of_blame(record, base)
     items = items.astype(dict.fromkeys(TEXTS, object))  # compared far faster than Arrow's texts
     yield from complain_of_rows(items, record)
     for point in record.points:
         own = items[items["point"] == point.index].reset_index(drop=True)
         for complaint in complain_of_numbers(point, len(own)):
             yield f"point {point.label}: {complaint}"
-        found = recompute(own, None if base is None else base.items)
+        found = recompute(own, None if base is None else base.items, record.interval_version)
         measured = set(record.metrics)
         found = {name: value for name, value in found.items() if name.partition("_")[0] in _roots(measured)}
         for complaint in complain_of_values(dict(point.values), found):
@@ -229,6 +241,16 @@ def _complain_of_values(entry: Loaded, base: Loaded | None) -> Iterator[str]:
         last = point is record.points[-1]
         for complaint in complain_of_unscored(point, own, last):
             yield f"point {point.label}: {complaint}"
+
+
+def _complain_of_blame(record: Record, base: Loaded) -> Iterator[str]:
+    """Yield values that are missing for the base model's failed images though it has none."""
+    if any(point.failed_images for point in base.record.points):
+        return
+    for point in record.points:
+        for name, value in point.values.items():
+            if str(value.missing).startswith(BASE_FAILED):
+                yield f"point {point.label}: {name}: {value.missing}, but no image of the base model failed"
 
 
 def _roots(metrics: set[str]) -> set[str]:

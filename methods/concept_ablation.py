@@ -50,10 +50,10 @@ class Config(LoopConfig):
 
     part: Literal["xattn"] = "xattn"
     layers: Literal["keys_and_values", "all"] = "keys_and_values"
-    rate: float = Field(3e-4, gt=0, allow_inf_nan=False)
-    steps: int = Field(60, ge=1)
-    images: int = Field(32, ge=1)
-    prior_weight: float = Field(0.0, ge=0, allow_inf_nan=False)
+    rate: float = Field(default=3e-4, gt=0, allow_inf_nan=False)
+    steps: int = Field(default=60, ge=1)
+    images: int = Field(default=32, ge=1)
+    prior_weight: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     prompts: Prompts = "training"
 
 

@@ -41,12 +41,12 @@ class Config(TrainingConfig):
     """inner_steps: K. forget_weight: λ where the penalty is `fixed`, η where it is `dynamic`."""
 
     part: Literal["full", "xattn", "noxattn"] = "full"
-    rate: float = Field(3e-4, gt=0, allow_inf_nan=False)
-    steps: int = Field(40, ge=1)
-    batch: int = Field(8, ge=1)
-    inner_steps: int = Field(1, ge=0)
+    rate: float = Field(default=3e-4, gt=0, allow_inf_nan=False)
+    steps: int = Field(default=40, ge=1)
+    batch: int = Field(default=8, ge=1)
+    inner_steps: int = Field(default=1, ge=0)
     penalty: Literal["fixed", "dynamic"] = "fixed"
-    forget_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
+    forget_weight: float = Field(default=1.0, ge=0, allow_inf_nan=False)
 
 
 def combine_penalty(g_f: Gradients, g_r: Gradients, weight: float, penalty: str) -> Gradients:

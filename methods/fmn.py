@@ -45,8 +45,8 @@ class Config(LoopConfig):
     """end_tokens: the tokens that end and pad a prompt count as the concept's too (`use_pooler`)."""
 
     part: Literal["xattn", "full"] = "xattn"
-    rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
-    steps: int = Field(30, ge=1)
+    rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
+    steps: int = Field(default=30, ge=1)
     end_tokens: bool = False
 
 

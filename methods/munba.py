@@ -38,9 +38,9 @@ PRESETS = {
 class Config(TrainingConfig):
     """The settings of `bench.training.TrainingConfig`."""
 
-    rate: float = Field(3e-4, gt=0, allow_inf_nan=False)
-    steps: int = Field(40, ge=1)
-    batch: int = Field(8, ge=1)
+    rate: float = Field(default=3e-4, gt=0, allow_inf_nan=False)
+    steps: int = Field(default=40, ge=1)
+    batch: int = Field(default=8, ge=1)
 
 
 def nash_coefficients(ff: float, rr: float, fr: float) -> tuple[float, float]:

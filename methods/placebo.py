@@ -24,7 +24,7 @@ REGISTER = {
 class Config(PointsConfig):
     """norm: L2 norm of the whole update, as a share of the trained part's own norm where `relative`."""
 
-    norm: float = Field(0.01, gt=0, allow_inf_nan=False)
+    norm: float = Field(default=0.01, gt=0, allow_inf_nan=False)
     relative: bool = True
 
 

@@ -48,10 +48,10 @@ PRESETS = {
 class Config(UceConfig):
     """The settings of UCE. rounds: of deriving and editing. ridge: r, how far c' is held at zero."""
 
-    lam: float = Field(0.1, gt=0, allow_inf_nan=False)
-    preserve_scale: float = Field(0.1, ge=0, allow_inf_nan=False)
-    rounds: int = Field(3, ge=0)
-    ridge: float = Field(0.1, gt=0, allow_inf_nan=False)
+    lam: float = Field(default=0.1, gt=0, allow_inf_nan=False)
+    preserve_scale: float = Field(default=0.1, ge=0, allow_inf_nan=False)
+    rounds: int = Field(default=3, ge=0)
+    ridge: float = Field(default=0.1, gt=0, allow_inf_nan=False)
 
 
 def _weights(denoiser: Denoiser) -> tuple[list[Tensor], list[Tensor]]:

@@ -47,11 +47,11 @@ class Config(ForgetConfig):
     lam: α, the weight of the retain loss."""
 
     part: Literal["full", "xattn", "noxattn"] = "full"
-    rate: float = Field(3e-4, gt=0, allow_inf_nan=False)
-    steps: int = Field(40, ge=1)
-    batch: int = Field(8, ge=1)
-    share: float = Field(0.5, gt=0, le=1)
-    mask_batches: int = Field(16, ge=1)
+    rate: float = Field(default=3e-4, gt=0, allow_inf_nan=False)
+    steps: int = Field(default=40, ge=1)
+    batch: int = Field(default=8, ge=1)
+    share: float = Field(default=0.5, gt=0, le=1)
+    mask_batches: int = Field(default=16, ge=1)
 
     @field_validator("weight_decay")
     @classmethod

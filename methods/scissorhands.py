@@ -45,12 +45,12 @@ class Config(TrainingConfig):
     self-attention."""
 
     part: Literal["full", "xattn", "noxattn"] = "full"
-    rate: float = Field(3e-4, gt=0, allow_inf_nan=False)
-    steps: int = Field(40, ge=1)
-    batch: int = Field(8, ge=1)
-    share: float = Field(0.005, ge=0, le=1)
-    mask_batches: int = Field(10, ge=1)
-    forget_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
+    rate: float = Field(default=3e-4, gt=0, allow_inf_nan=False)
+    steps: int = Field(default=40, ge=1)
+    batch: int = Field(default=8, ge=1)
+    share: float = Field(default=0.005, ge=0, le=1)
+    mask_batches: int = Field(default=10, ge=1)
+    forget_weight: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     where: Literal["everywhere", "self_attention"] = "self_attention"
 
 

@@ -46,9 +46,9 @@ class Config(EditConfig):
     preserved: how many distinct prompts of the retain set are preserved at most (`prompts = "training"`).
     """
 
-    erase_scale: float = Field(1.0, ge=0, allow_inf_nan=False)
-    preserve_scale: float = Field(1.0, ge=0, allow_inf_nan=False)
-    preserved: int = Field(96, ge=0)
+    erase_scale: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    preserve_scale: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    preserved: int = Field(default=96, ge=0)
 
 
 def make_edits(denoiser: Denoiser, problem: Problem, config: Config) -> tuple[list[Edit], list[Edit]]:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import open_clip
 import torch
-from safetensors.torch import load_file
+
+from ..models.whole import load_whole
 
 
 def build_clip(config: dict[str, object], seed: int = 0) -> open_clip.CLIP:
@@ -18,7 +19,5 @@ def load_clip(folder: Path) -> open_clip.CLIP:
     """Open the model that a world ships: `config.json` (open_clip's format) and `model.safetensors`."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     model = build_clip(config["model_cfg"])
-    model.load_state_dict(
-        {k: v.float() for k, v in load_file(folder / "model.safetensors").items()}, strict=False
-    )
+    load_whole(model, folder / "model.safetensors")
     return model.eval().requires_grad_(False)

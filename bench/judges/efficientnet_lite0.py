@@ -19,6 +19,7 @@ REGISTER = {
 }
 FILE = "models/efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+PINNED = {FILE: SHA256}
 SIDE, CROP = 224, 0.875
 """Pixels that the network sees, and the share of a photograph's shorter side that it is scored on."""
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ..errors import UserError
+from ..models.whole import load_whole
 from .emoji_network import DetectorNetwork
 
 REGISTER = {
@@ -124,7 +124,5 @@ def open_judge(folder: Path) -> EmojiJudge:
     """Open a world's detector: `detector.json` (names, calibration) and `detector.safetensors`."""
     card = json.loads((folder / "detector.json").read_text(encoding="utf-8"))
     network = DetectorNetwork(card["pixels"], len(card["subjects"]), len(card["styles"]), card["width"])
-    network.load_state_dict(
-        {k: v.float() for k, v in load_file(folder / "detector.safetensors").items()}, strict=False
-    )
+    load_whole(network, folder / "detector.safetensors")
     return EmojiJudge(card, network)

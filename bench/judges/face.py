@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from ..errors import UserError
-from ..extractors import PICTURES
+from ..pictures import PICTURES, read_picture
 from .emoji import NOTHING, Verdicts, verdicts_of
 from .pinned import how_to_install, package_file
 
@@ -37,6 +36,7 @@ WEIGHTS = {
         "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
     ),
 }
+PINNED = WEIGHTS
 
 
 class FaceEmbedder:
@@ -111,7 +111,7 @@ def read_references(folder: Path, names: Sequence[str], embedder: Any = None) ->
             raise UserError(f"{folder / name}: no reference photographs; put some of {name} there")
         rows = []
         for path in paths:
-            faces = embedder.embed(np.asarray(Image.open(path).convert("RGB")))
+            faces = embedder.embed(read_picture(path))
             if len(faces) != 1:
                 raise UserError(f"{path}: {len(faces)} faces found; a reference photograph shows one")
             rows.append(faces)

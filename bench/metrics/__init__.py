@@ -6,31 +6,65 @@ from collections.abc import Iterable
 from math import isfinite
 from typing import TYPE_CHECKING
 
+from ..errors import is_own
 from ..registry import Entry, Registry, builtin_registry
 from ..types import Metric, Value, View, missing
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+
+BUILT_IN = "unlearnbench"
 
 
 def compute(names: Iterable[str], view: View, registry: Registry[Entry] | None = None) -> dict[str, Value]:
     """Return the values of the named metrics on a view, in order; a metric gives one or several.
 
-    A metric whose `needs` the view lacks gives its own name as missing, with the reason. Raises
-    UserError on an unknown name; ValueError where two metrics give a value of the same name, or a
-    metric breaks its contract. What a metric raises is a bug and passes through.
+    A metric whose `needs` the view lacks, that raises, or that breaks its contract gives its own name alone
+    as missing, with the reason: it spoils no other. Raises UserError on an unknown name.
     """
     known = builtin_registry("metrics", __name__) if registry is None else registry
-    values: dict[str, Value] = {}
-    for name in names:
-        entry = known[name]
+    entries = [known[name] for name in names]
+    taken = {entry.name for entry in entries}
+    found: dict[str, dict[str, Value]] = {}
+    # built-in ones first: where a plug-in gives a value of a name of theirs, it is the plug-in that is wrong
+    for entry in sorted(entries, key=lambda entry: entry.distribution != BUILT_IN):
+        found[entry.name] = _compute_one(entry, view, taken)
+        taken |= found[entry.name].keys()
+    return {name: value for entry in entries for name, value in found[entry.name].items()}
+
+
+def _compute_one(entry: Entry, view: View, taken: set[str]) -> dict[str, Value]:
+    """Return a metric's values; taken: names of values that are others'."""
+    try:
         reason = lacking(entry, view)
-        new = {entry.name: missing(reason)} if reason else _measure(entry, view)
-        clash = sorted(values.keys() & new.keys())
+        if reason:
+            return {entry.name: missing(reason)}
+        values = _measure(entry, _own_view(view))
+        clash = sorted(values.keys() & (taken - {entry.name}))
         if clash:
-            raise ValueError(f"metric {entry.name}: the value {clash[0]!r} is there already")
-        values.update(new)
-    return values
+            raise ValueError(f"the value {clash[0]!r} is there already")
+        return values
+    except (Exception, SystemExit, GeneratorExit) as error:
+        if not isinstance(error, Exception) and is_own(error):
+            raise
+        return {entry.name: missing(f"metric {entry.name} failed: {type(error).__name__}: {error}")}
+
+
+def _own_view(view: View) -> View:
+    """Return a view that a metric may change without changing what the next one sees."""
+    base = None if view.base is None else _own_view(view.base)
+    features, reference = (
+        {name: _read_only(array) for name, array in arrays.items()}
+        for arrays in (view.features, view.reference)
+    )
+    return View(view.items.copy(), features, reference, base)
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    own = array.view()
+    own.flags.writeable = False
+    return own
 
 
 def lacking(entry: Entry, view: View) -> str | None:
@@ -39,6 +73,7 @@ def lacking(entry: Entry, view: View) -> str | None:
     Needs: `items`, `alignment`, `features:world`, `features:<extractor>`. ValueError on another.
     """
     from .features import WORLD, reason_without, world_extractor
+    from .rows import describe_failed
 
     for need in entry.needs:
         what, _, extractor = need.partition(":")
@@ -48,9 +83,9 @@ def lacking(entry: Entry, view: View) -> str | None:
                 return reason_without(extractor)
         elif need == "alignment":
             if view.items[need].isna().all():
-                return "alignment was not computed"
+                return describe_failed(view.items) or "alignment was not computed"
         elif need != "items":
-            raise ValueError(f"metric {entry.name} needs {need!r}, which nothing provides")
+            raise ValueError(f"it needs {need!r}, which nothing provides")
     return None
 
 
@@ -58,13 +93,13 @@ def _measure(entry: Entry, view: View) -> dict[str, Value]:
     metric: Metric = entry.load()
     scores: pd.Series | None = metric.per_item(view.items)
     if scores is not None and not scores.index.equals(view.items.index):
-        raise ValueError(f"metric {entry.name}: its scores are not aligned with the items")
+        raise ValueError("its scores are not aligned with the items")
     values = metric.reduce(scores, view)
     if next(iter(values), None) != entry.name:
-        raise ValueError(f"metric {entry.name}: its first value is {next(iter(values), None)!r}")
+        raise ValueError(f"its first value is {next(iter(values), None)!r}")
     for name, value in values.items():
         if (value.value is None) == (value.missing is None):
-            raise ValueError(f"metric {entry.name}: {name} has neither or both of a value and a reason")
+            raise ValueError(f"{name} has neither or both of a value and a reason")
         if any(x is not None and not isfinite(x) for x in (value.value, value.low, value.high)):
-            raise ValueError(f"metric {entry.name}: {name} is not finite: {value}")
+            raise ValueError(f"{name} is not finite: {value}")
     return values

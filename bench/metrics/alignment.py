@@ -8,7 +8,7 @@ import numpy as np
 
 from ..stats.intervals import cluster_bootstrap
 from ..types import Metric, Value, View, missing
-from .rows import check_items, in_split, is_given, pair_with_base
+from .rows import check_items, describe_failed, describe_failed_base, in_split, is_given, pair_with_base
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,10 +46,15 @@ def reduce(scores: pd.Series | None, view: View) -> dict[str, Value]:
     rows = in_split(items, "retain") & ~is_given(items)
     prompts = items["prompt_id"].to_numpy()[rows]
     cosine = np.asarray(per_item(items) if scores is None else scores, dtype=float)[rows]
+    if failed := describe_failed(items, rows):
+        return dict.fromkeys(("AS", "AS_delta", "AS_chance"), missing(failed, int(rows.sum())))
     shuffled = _column(items, "alignment_shuffled")[rows]
+    delta = _difference(cosine, _base_cosine(view, rows), prompts)
+    if failed := describe_failed_base(view, rows):
+        delta = missing(failed, int(rows.sum()))
     return {
         "AS": _mean(cosine, prompts),
-        "AS_delta": _difference(cosine, _base_cosine(view, rows), prompts),
+        "AS_delta": delta,
         "AS_chance": _difference(cosine, shuffled, prompts),
     }
 

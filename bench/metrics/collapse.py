@@ -8,7 +8,7 @@ import numpy as np
 
 from ..types import Metric, Split, Value, View, missing
 from .features import base_features, item_features, reason_without, world_extractor
-from .rows import check_items, in_split
+from .rows import check_items, describe_failed, describe_failed_base, in_split
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,6 +63,9 @@ def reduce(scores: pd.Series | None, view: View) -> dict[str, Value]:
     splits = [rows for split in get_args(Split) if (rows := in_split(items, split)).any()]
     if not splits:
         return dict.fromkeys(("collapse", "collapse_images", "collapse_variance"), missing("no images"))
+    if failed := describe_failed(items):
+        names = ("collapse", "collapse_images", "collapse_variance")
+        return dict.fromkeys(names, missing(failed, len(items)))
     sound = np.asarray(per_item(items) if scores is None else scores, dtype=float)
     images = _images(sound, splits)
     variance = _variance(view, splits)
@@ -81,6 +84,8 @@ def _variance(view: View, splits: list[Rows]) -> Value:
     if extractor is None:
         return missing(reason_without("world"), n)
     features, base = item_features(view, extractor), base_features(view, extractor)
+    if failed := describe_failed_base(view, np.ones(n, dtype=bool)):
+        return missing(failed, n)
     if base is not None:
         pairs = [(features[rows], base[rows]) for rows in splits if rows.sum() > 1]
     else:

@@ -67,7 +67,7 @@ def distances(name: str, sides: Sides | str) -> dict[str, Value]:
     """
     if isinstance(sides, str):
         return {name: missing(sides), f"{name}_base": missing(sides)}
-    to_base = missing("no base model to compare with", len(sides.point))
+    to_base = missing(sides.why_no_base, len(sides.point))
     if sides.base is not None:
         to_base = _distance(name, sides.point, sides.base)
     return {name: _distance(name, sides.point, sides.reference), f"{name}_base": to_base}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..types import View
-from .rows import check_items, in_split, pair_with_base
+from .rows import check_items, describe_failed, describe_failed_base, in_split, pair_with_base
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,12 +27,13 @@ REASONS = {
 @dataclass(frozen=True)
 class Sides:
     """Features to compare, float64: a point's retain rows (n, d), their prompts (n,), the reference (m, d),
-    and the base model's images of the same prompts and noise (n, d), or None without a base."""
+    and the base model's images of the same prompts and noise (n, d), or None; why_no_base says why."""
 
     point: NDArray[np.float64]
     prompts: NDArray
     reference: NDArray[np.float64]
     base: NDArray[np.float64] | None
+    why_no_base: str = "no base model to compare with"
 
 
 def world_extractor(view: View) -> str | None:
@@ -84,14 +85,17 @@ def compared(view: View, extractor: str | None) -> Sides | str:
     if extractor not in view.reference:
         return f"no reference features of the {extractor} extractor"
     features, rows = item_features(view, extractor), in_split(view.items, "retain")
+    if failed := describe_failed(view.items, rows):
+        return failed
     reference = _matrix(view.reference[extractor], f"reference[{extractor!r}]")
     _same_width(features, reference, extractor)
-    base = base_features(view, extractor)
+    base, failed = base_features(view, extractor), describe_failed_base(view, rows)
     sides = Sides(
         features[rows],
         view.items["prompt_id"].to_numpy()[rows],
         reference,
-        None if base is None else base[rows],
+        None if base is None or failed else base[rows],
+        failed or Sides.why_no_base,
     )
     for matrix in (sides.point, sides.reference, sides.base):
         bad = 0 if matrix is None else int((~np.isfinite(matrix)).any(axis=1).sum())

@@ -34,7 +34,10 @@ def reduce(scores: pd.Series | None, view: View) -> dict[str, Value]:
     The number that a method loses when it forgets by drawing garbage.
     """
     check_items(view.items)
-    return {"in_prompt": pooled_share(view.items, chosen(view.items), "forget images that ask for more")}
+    found = pooled_share(
+        view.items, chosen(view.items), "forget images that ask for more", view.interval_version
+    )
+    return {"in_prompt": found}
 
 
 def chosen(items: pd.DataFrame) -> Chosen:

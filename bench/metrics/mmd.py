@@ -129,7 +129,7 @@ def _to_reference(name: str, sides: Sides, kernel: Kernel) -> Value:
 def _to_base(name: str, sides: Sides, kernel: Kernel) -> Value:
     n = len(sides.point)
     if sides.base is None:
-        return missing("no base model to compare with", n)
+        return missing(sides.why_no_base, n)
     if n < 2:
         return missing(f"{name} needs 2 images on each side, there are {n}", n)
     pairs = paired_sums(sides.point, sides.base, sides.prompts, kernel)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KINDS = ("subject", "style", "background")
+BASE_FAILED = "the base model: "
+"""Begins the reason of a difference that is missing because images of the base failed."""
 _TRUTH = ("split", "prompt", "relation", "given", "target_kind", *(f"asked_{kind}" for kind in KINDS))
 
 
@@ -47,6 +49,38 @@ def in_split(items: pd.DataFrame, split: Split) -> NDArray[np.bool_]:
 def is_given(items: pd.DataFrame) -> NDArray[np.bool_]:
     """Return (rows,) bool: the rows whose concept was in the method's retain set."""
     return np.asarray(items["given"], dtype=bool)
+
+
+def is_failed(items: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return (rows,) bool: the rows whose image has pixels that are not finite, so that nothing is known."""
+    return np.asarray(items["image_sha256"] == "", dtype=bool)
+
+
+def describe_failed(items: pd.DataFrame, rows: NDArray[np.bool_] | None = None) -> str | None:
+    """Return why a value of these rows (all, by default) is missing; None where no image of them failed."""
+    failed = is_failed(items)
+    rows = np.ones_like(failed) if rows is None else rows
+    count = int((failed & rows).sum())
+    return f"{count} of {int(rows.sum())} images have pixels that are not finite" if count else None
+
+
+def describe_failed_base(view: View, rows: NDArray[np.bool_]) -> str | None:
+    """Return why a difference to the base on these rows is missing; None where no image of its failed."""
+    if view.base is None:
+        return None
+    paired = view.base.items.iloc[pair_with_base(view)]
+    failed = describe_failed(paired, rows)
+    return None if failed is None else BASE_FAILED + failed
+
+
+def fill_answers(items: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with an answer wherever one is lacking: which rows a metric scores can be read from these.
+
+    An answer that is lacking and a row that a metric says nothing of are both NaN among its scores.
+    """
+    filled = {f"found_{kind}": items[f"found_{kind}"].astype(object).fillna("") for kind in KINDS}
+    found = items["target_found"].astype("boolean").mask(items["split"] == "retain", False).fillna(False)
+    return items.assign(**filled, target_found=found, alignment=items["alignment"].fillna(0.0))
 
 
 def pair_with_base(view: View) -> NDArray[np.intp]:

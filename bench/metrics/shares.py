@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..stats.intervals import proportion_interval
-from ..types import Metric, Value, View, missing
-from .rows import check_items, is_given
+from ..types import INTERVAL_VERSION, Metric, Value, View, missing
+from .rows import check_items, describe_failed, is_given
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,15 +51,18 @@ def own_share(items: pd.DataFrame, chosen: Chosen) -> pd.Series:
     return pd.Series(np.divide(hits, asked, out=np.full(len(items), np.nan), where=asked > 0), items.index)
 
 
-def pooled_share(items: pd.DataFrame, chosen: Chosen, what: str) -> Value:
+def pooled_share(items: pd.DataFrame, chosen: Chosen, what: str, version: int = INTERVAL_VERSION) -> Value:
     """Return the share of all chosen attributes that were found, every attribute counting once.
 
-    n is the number of images. `what` names the rows in the reason when there are none.
+    n is the number of images. `what` names the rows in the reason when there are none. version: of the
+    interval.
     """
     hits = np.concatenate([answers(items, kind)[mask] for kind, mask in chosen.items()])
     prompts = np.concatenate([items["prompt_id"].to_numpy()[mask] for mask in chosen.values()])
-    images = int(np.any(list(chosen.values()), axis=0).sum())
-    return proportion(hits, prompts, what, images)
+    rows = np.any(list(chosen.values()), axis=0)
+    if failed := describe_failed(items, rows):
+        return missing(failed, int(rows.sum()))
+    return proportion(hits, prompts, what, int(rows.sum()), version)
 
 
 def share_metric(name: str, what: str, choose: Callable[[pd.DataFrame], Chosen]) -> Metric:
@@ -75,20 +78,28 @@ def share_metric(name: str, what: str, choose: Callable[[pd.DataFrame], Chosen])
 
     def reduce(scores: pd.Series | None, view: View) -> dict[str, Value]:
         check_items(view.items)
-        chosen, given = choose(view.items), is_given(view.items)
+        chosen, given, version = choose(view.items), is_given(view.items), view.interval_version
         return {
-            name: pooled_share(view.items, only(chosen, ~given), f"{what} of concepts not given"),
-            f"{name}_given": pooled_share(view.items, only(chosen, given), f"{what} of concepts given"),
+            name: pooled_share(view.items, only(chosen, ~given), f"{what} of concepts not given", version),
+            f"{name}_given": pooled_share(
+                view.items, only(chosen, given), f"{what} of concepts given", version
+            ),
         }
 
     return Metric(per_item, reduce)
 
 
-def proportion(hits: NDArray[np.float64], prompts: NDArray, what: str, images: int | None = None) -> Value:
+def proportion(
+    hits: NDArray[np.float64],
+    prompts: NDArray,
+    what: str,
+    images: int | None = None,
+    version: int = INTERVAL_VERSION,
+) -> Value:
     """Return the share of hits with its interval over prompts.
 
-    hits: (answers,) of 0 and 1, NaN where the judge failed: one failure makes the value missing, as
-    neither 0 nor leaving the row out is what was measured. prompts: (answers,) labels.
+    hits: (answers,) of 0 and 1, NaN where the judge failed: one failure makes the value missing, as neither 0
+    nor leaving the row out is what was measured. prompts: (answers,) labels. version: of the interval.
     """
     n = hits.size if images is None else images
     if hits.size == 0:
@@ -96,5 +107,5 @@ def proportion(hits: NDArray[np.float64], prompts: NDArray, what: str, images: i
     failures = int(np.isnan(hits).sum())
     if failures:
         return missing(f"the judge failed on {failures} of {hits.size} answers about {what}", n)
-    low, high = proportion_interval(hits, prompts)
+    low, high = proportion_interval(hits, prompts, version=version)
     return Value(value=float(hits.mean()), low=low, high=high, n=n)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..types import Metric, Value, View
-from .rows import check_items, in_split
+from ..types import Metric, Value, View, missing
+from .rows import check_items, describe_failed, in_split
 from .shares import proportion
 
 if TYPE_CHECKING:
@@ -45,12 +45,18 @@ def reduce(scores: pd.Series | None, view: View) -> dict[str, Value]:
     gone = np.asarray(per_item(items) if scores is None else scores, dtype=float)
     forget, indirect = in_split(items, "forget"), in_split(items, "indirect")
     prompts = items["prompt_id"].to_numpy()
-    nothing = _nothing_known(items)
+    nothing, version = _nothing_known(items), view.interval_version
+
+    def share(hits: NDArray[np.float64], rows: NDArray[np.bool_], what: str) -> Value:
+        if failed := describe_failed(items, rows):
+            return missing(failed, int(rows.sum()))
+        return proportion(hits[rows], prompts[rows], what, version=version)
+
     return {
-        "UA": proportion(gone[forget], prompts[forget], "forget images"),
-        "UA_other": proportion((gone * (1 - nothing))[forget], prompts[forget], "forget images"),
-        "UA_nothing": proportion((gone * nothing)[forget], prompts[forget], "forget images"),
-        "UA_indirect": proportion(gone[indirect], prompts[indirect], "indirect images"),
+        "UA": share(gone, forget, "forget images"),
+        "UA_other": share(gone * (1 - nothing), forget, "forget images"),
+        "UA_nothing": share(gone * nothing, forget, "forget images"),
+        "UA_indirect": share(gone, indirect, "indirect images"),
     }
 
 

@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
-from .intervals import Bounds, effective_size, wilson
+from ..types import INTERVAL_VERSION
+from .intervals import Bounds, effective_size, proportion_interval
+from .monotone import cautious_size
 
 
 @dataclass(frozen=True)
@@ -21,14 +23,18 @@ class Agreement:
 
 
 def cohen_kappa(
-    first: ArrayLike, second: ArrayLike, clusters: ArrayLike, level: float = 0.95
+    first: ArrayLike,
+    second: ArrayLike,
+    clusters: ArrayLike,
+    level: float = 0.95,
+    version: int = INTERVAL_VERSION,
 ) -> Agreement | None:
     """Return the agreement beyond chance of two observers (Cohen 1960), None where chance alone explains all.
 
-    first, second: (n,) of 0 and 1, one an image; clusters: (n,) labels of prompts. The interval is Wilson's
-    of the share of agreement at its effective size, with the agreement by chance taken as known (Cohen's own
-    simplification): so it keeps a width where the two always agree. Where both gave one and the same answer
-    to every image, kappa is undefined.
+    first, second: (n,) of 0 and 1, one an image; clusters: (n,) labels of prompts. The interval is that of
+    the share of agreement (`proportion_interval`, of this version), with the agreement by chance taken as
+    known (Cohen's own simplification): so it keeps a width where the two always agree. Where both gave one
+    and the same answer to every image, kappa is undefined.
     """
     left, right = _answers(first), _answers(second)
     if left.shape != right.shape:
@@ -38,8 +44,8 @@ def cohen_kappa(
     if chance == 1:
         return None
     agreed = (left == right).astype(float)
-    share, size = float(agreed.mean()), effective_size(agreed, clusters)
-    low, high = wilson(share * size, size, level)
+    share = float(agreed.mean())
+    low, high = proportion_interval(agreed, clusters, level, version)
     kappa, low, high = (1 - (1 - x) / (1 - chance) for x in (share, low, high))
     return Agreement(kappa, max(-1.0, low), high, share, left.size)
 
@@ -65,14 +71,21 @@ class Errors:
         return self.absent_right / self.absent
 
 
-def count_errors(judge: ArrayLike, truth: ArrayLike, clusters: ArrayLike) -> Errors:
+def worth(hits: ArrayLike, clusters: ArrayLike, version: int = INTERVAL_VERSION) -> float:
+    """Return how many independent rows clustered rows are worth, as the intervals of a version reckon it."""
+    return effective_size(hits, clusters) if version == 1 else cautious_size(hits, clusters)
+
+
+def count_errors(
+    judge: ArrayLike, truth: ArrayLike, clusters: ArrayLike, version: int = INTERVAL_VERSION
+) -> Errors:
     """Return a judge's errors, at effective sizes. judge, truth: (n,) of 0 and 1; clusters: (n,) labels."""
     said, true, labels = _answers(judge), _answers(truth), np.asarray(clusters)
     counts: list[float] = []
     for answer in (1, 0):
         rows = true == answer
         right = (said[rows] == answer).astype(float)
-        size = effective_size(right, labels[rows]) if rows.any() else 0.0
+        size = worth(right, labels[rows], version) if rows.any() else 0.0
         counts += [float(right.mean()) * size if rows.any() else 0.0, size]
     return Errors(*counts)
 

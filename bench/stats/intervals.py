@@ -6,6 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri, stdtrit
 
+from ..types import INTERVAL_VERSION
+from .monotone import share_interval
+
 Floats = NDArray[np.float64]
 Bounds = tuple[float | None, float | None]
 Statistic = Callable[[Floats, Floats], Floats]
@@ -35,7 +38,7 @@ def effective_size(hits: ArrayLike, clusters: ArrayLike) -> float:
 
     hits: (n,) of 0 and 1. clusters: (n,) labels. Design effect 1 + (m - 1) ICC (Kish 1965) with
     m = sum(m_i^2) / n and the ICC of a one-way analysis of variance. Where all rows agree the ICC
-    cannot be estimated: then each cluster counts once, the cautious end.
+    cannot be estimated: then each cluster counts once, the cautious end. Intervals of version 1 use it.
     """
     values, codes = _clustered(hits, clusters)
     if not np.isin(values, (0, 1)).all():
@@ -55,12 +58,19 @@ def effective_size(hits: ArrayLike, clusters: ArrayLike) -> float:
     return float(min(max(n / effect, groups), n))
 
 
-def proportion_interval(hits: ArrayLike, clusters: ArrayLike, level: float = 0.95) -> tuple[float, float]:
+def proportion_interval(
+    hits: ArrayLike, clusters: ArrayLike, level: float = 0.95, version: int = INTERVAL_VERSION
+) -> tuple[float, float]:
     """Return an interval of the share of hits among rows that come in clusters.
 
-    Wilson's interval at `effective_size` rows, so it keeps a width at shares 0 and 1. hits: (n,) of
-    0 and 1; clusters: (n,) labels, in any order. Raises ValueError on no rows, NaN, unequal lengths.
+    hits: (n,) of 0 and 1; clusters: (n,) labels, in any order. version: 2 is `monotone.share_interval`; 1, of
+    older records, is Wilson's interval at `effective_size` rows. Both keep a width at shares 0 and 1. Raises
+    ValueError on no rows, NaN, unequal lengths, another version.
     """
+    if version == 2:
+        return share_interval(hits, clusters, level)
+    if version != 1:
+        raise ValueError(f"intervals have the versions 1 and 2, not {version}")
     size = effective_size(hits, clusters)
     share = float(np.mean(np.asarray(hits, dtype=float)))
     return wilson(share * size, size, level)

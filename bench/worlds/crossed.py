@@ -85,7 +85,7 @@ def _take(
 ) -> Iterator[Prompt]:
     crossed, kind = _crossed(task), task.file.target_kind
     for own, other, seed in itertools.islice(_grid(names, others, crossed.seeds), count):
-        asked = {kind: own, crossed.kind: other}
+        asked: dict[str, str] = {kind: own, crossed.kind: other}
         text = crossed.template.format(**{k: name.replace("_", " ") for k, name in asked.items()})
         told = f"{task.id}|{split}|{text}|{seed}"
         yield Prompt(

@@ -1,7 +1,6 @@
 """Real models as worlds: Stable Diffusion and Flux from a folder or the hub's cache, judged by CLIP."""
 
 import hashlib
-import json
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,11 +8,18 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..concept_names import name_key
 from ..errors import UserError
-from ..extractors import INCEPTION_FILE, PICTURES, embed_files
-from ..generators import Sampling, files_digest
-from ..hub import Source, find
+from ..extractors import INCEPTION_FILE, embed_files
+from ..generators import Sampling, check_model
+from ..hub import Source, check_sources, find
 from ..judges.packages import CANVAS, FACES, judge_digest, judge_sources, judge_versions, resnet50_source
+from ..models.clip import check_clip
+from ..models.digests import files_digest, list_files
+from ..models.layout import read_config
+from ..models.reading import read_cells
+from ..models.whole import check_archive
+from ..pictures import PICTURES, READING_VERSION
 from ..tasks import PromptSizes, Task, concept_kind
 from ..types import DrawSettings, Problem, Prompt
 from ..writing import OTHERS, names_in, write_prompts
@@ -23,7 +29,7 @@ from .hub_prompts import build_prompts
 CLIP = Source("judge and alignment score: open_clip ViT-B-32", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K")
 TRAINING_IMAGES = 200
 """Images in each of a method's sets, drawn by the base model itself."""
-EVERY = PromptSizes(forget=10**6, retain_same=10**6, retain_other=10**6, retain_given=10**6)
+EVERY = PromptSizes(forget=10**5, retain_same=10**5, retain_other=10**5, retain_given=10**5)
 """All evaluation prompts that a suite of any size may ask: no training prompt is among them."""
 
 
@@ -49,7 +55,7 @@ class HubWorld:
     image_size: int | None = None
     device: str = "cpu"
     scheduler: str = ""
-    _drawn: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    _drawn: dict[tuple[Any, ...], Any] = field(default_factory=dict, compare=False, repr=False)
 
     def placed(self, **where: Any) -> "HubWorld":
         """Return the world with another model, CLIP, data folder, steps or size; None changes nothing."""
@@ -71,7 +77,11 @@ class HubWorld:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over the files of the model and of the judge's CLIP."""
+        """sha256 over the files of the model and of the judge's CLIP, both found whole."""
+        check_model(self.pipeline_folder)
+        check_clip(find(self.clip.where))
+        if self.inception is not None:
+            check_archive(self.inception)
         files = files_digest(str(self.pipeline_folder)) + files_digest(str(find(self.clip.where)))
         return hashlib.sha256(files.encode()).hexdigest()
 
@@ -82,8 +92,12 @@ class HubWorld:
         part = next((folder / name for name in ("unet", "transformer") if (folder / name).is_dir()), None)
         if part is None:
             return self.image_size or self.side
-        config = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
-        shrunk = 2 ** (len(config["block_out_channels"]) - 1)
+        blocks = read_config(folder / "vae" / "config.json").get("block_out_channels", [0])
+        if not isinstance(blocks, list) or not blocks:
+            raise UserError(
+                f"{folder / 'vae' / 'config.json'}: block_out_channels: needed: a list of numbers"
+            )
+        shrunk = 2 ** (len(blocks) - 1)
         if self.image_size is not None:
             step = shrunk * (2 if part.name == "transformer" else 1)
             if self.image_size % step:
@@ -91,25 +105,32 @@ class HubWorld:
                     f"--image-size {self.image_size}: {self.name} draws multiples of {step} alone"
                 )
             return self.image_size
-        cells = json.loads((part / "config.json").read_text(encoding="utf-8")).get("sample_size")
-        return int(cells) * shrunk if isinstance(cells, int) else self.side
+        where = part / "config.json"
+        cells = read_cells(read_config(where).get("sample_size"), str(where))
+        if cells is None:
+            return self.side
+        if cells[0] != cells[1]:
+            raise UserError(f"{where}: sample_size: {cells} is no square, as worlds draw; give --image-size")
+        return cells[0] * shrunk
 
     problem_module = __name__
     """What makes prompts and problems: its source is a part of every key."""
 
     def inputs(self, task: Task) -> dict[str, Any]:
         """Return what prompts and problems depend on beside the world's files and the concept."""
+        check_sources(judge_sources(task.file.judge, self.data))
         published = [named for named in (task.file.protocol, task.file.captions) if named is not None]
         return {
             "drawn": [self.steps, self.guidance, self.images, self.image_size, self.scheduler],
             "task": task.file.model_dump(exclude={"concepts", "summary", "paper"}),
             "prompts": [files_digest(str(self.data / named.file)) for named in published],
             "judge": [judge_versions(task.file.judge), judge_digest(task.file.judge, self.data)],
+            "pictures": READING_VERSION,
         }
 
     def sources(self, task: Task) -> list[Source]:
         """Return what a task needs and this project does not ship."""
-        needed = [self.source, self.clip]
+        needed = [replace(self.source, check=check_model), replace(self.clip, check=check_clip)]
         protocol, captions = task.file.protocol, task.file.captions
         if protocol is not None:
             what = f"prompts: {protocol.source or protocol.kind}"
@@ -140,10 +161,13 @@ class HubWorld:
             wording = write_crossed(task, self.images, asked)
         else:
             wording = write_prompts(concept.targets[0], task.file.wording, self.images, concept.anchor, asked)
-        if task.id not in self._drawn:
-            sampling = Sampling(self.steps, self.guidance, self.pixels, self.pixels, scheduler=self.scheduler)
-            self._drawn[task.id] = draw_sets(str(self.pipeline_folder), wording, sampling, self.device)
-        forget, retain = self._drawn[task.id]
+        sampling = Sampling(self.steps, self.guidance, self.pixels, self.pixels, scheduler=self.scheduler)
+        key = (task.id, wording, sampling, seed)
+        if key not in self._drawn:
+            for other in [k for k in self._drawn if k[0] != task.id]:
+                del self._drawn[other]  # sets of a task that is done: some hundred megabytes each
+            self._drawn[key] = draw_sets(str(self.pipeline_folder), wording, sampling, self.device, seed)
+        forget, retain = self._drawn[key]
         return Problem(
             task=task.id,
             concept=concept.name,
@@ -211,7 +235,8 @@ class HubWorld:
     @cached_property
     def _reference_files(self) -> list[Path]:
         folder = self.data / "reference"
-        return sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
+        files = list_files(folder) if folder.is_dir() else []
+        return [path for path in files if path.suffix.lower() in PICTURES]
 
     @cached_property
     def reference_key(self) -> str | None:
@@ -220,17 +245,17 @@ class HubWorld:
             return None
         weights = "" if self.inception is None else files_digest(str(self.inception))
         files = files_digest(str(self.data / "reference"))
-        return hashlib.sha256((self.digest + files + weights).encode()).hexdigest()
+        return hashlib.sha256((self.digest + files + weights + f"|{READING_VERSION}").encode()).hexdigest()
 
     def reference_rows(self, task: Task) -> np.ndarray:
         """Return (n,) bool: which reference images lie in no folder that is named after a target.
 
         Images that lie in `reference/` itself all count: there it is the user who leaves targets out.
         """
-        targets = {name.lower() for name in task.concept.targets}
+        targets = {name_key(name) for name in task.concept.targets}
         top = self.data / "reference"
         folders = [path.relative_to(top).parts[:-1] for path in self._reference_files]
-        return np.array([not targets & {part.lower() for part in parts} for parts in folders], dtype=bool)
+        return np.array([not targets & {name_key(part) for part in parts} for parts in folders], dtype=bool)
 
     def embed_reference(self, extractor: Any) -> np.ndarray:
         """Return (n, d) features of the user's reference images by an extractor."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ..concept_names import normalise
 from ..errors import UserError
 from ..protocols import Row, read_subset
 from ..tasks import Captions
@@ -30,7 +31,7 @@ def draw_captions(captions: Captions, targets: Sequence[str], data: Path) -> lis
         if row.seed is None:
             raise UserError(f"{path}: row {row.line}: evaluation_seed: is empty; each caption has its own")
         text = " ".join(row.prompt.split())  # tokenizers see no line breaks; tables do
-        if not forbidden.search(text):
+        if not forbidden.search(normalise(text)):
             found[_rank(text, row.seed)] = replace(row, prompt=text)
     if not found:
         raise UserError(f"{path}: prompt: every caption holds a word of {', '.join(targets)}")
@@ -43,5 +44,5 @@ def _rank(text: str, seed: int) -> str:
 
 def _match_words(names: Iterable[str]) -> re.Pattern[str]:
     """Return what finds any word of these names, in singular or plural, whatever its case."""
-    words = {word.casefold() for name in names for word in re.findall(r"\w+", name)} - EMPTY
+    words = {word.casefold() for name in names for word in re.findall(r"\w+", normalise(name))} - EMPTY
     return re.compile(rf"(?i)\b(?:{'|'.join(map(re.escape, sorted(words)))})(?:s|es)?\b")

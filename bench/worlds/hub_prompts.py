@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from ..concept_names import name_key
 from ..errors import UserError
 from ..protocols import Row, read_subset
 from ..tasks import PromptSizes, Task
@@ -46,10 +47,10 @@ def _rows(task: Task, data: Path) -> dict[str, list[Row]]:
     if protocol is None:
         return {}
     path = data / protocol.file
-    known = {name.casefold(): name for name in (*task.file.names, *targets)} | {"": targets[0]}
+    known = {name_key(name): name for name in (*task.file.names, *targets)} | {"": targets[0]}
     found: dict[str, list[Row]] = {}
     for row in read_subset(protocol, data):
-        name = known.get(row.name.casefold())
+        name = known.get(name_key(row.name))
         if name is None and protocol.kind == "classes":
             names = ", ".join(task.file.names)
             raise UserError(f"{path}: row {row.line}: class: {row.name!r} is none of {names}")

@@ -20,10 +20,10 @@ class LoopConfig(PointsConfig):
     """
 
     optimiser: Literal["adamw", "adam", "sgd"] = "adam"
-    rate: float = Field(1e-4, gt=0, allow_inf_nan=False)
-    weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
-    batch: int = Field(8, ge=1)
-    micro_batch: int | None = Field(None, ge=1)
+    rate: float = Field(default=1e-4, gt=0, allow_inf_nan=False)
+    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    batch: int = Field(default=8, ge=1)
+    micro_batch: int | None = Field(default=None, ge=1)
     gradient_checkpointing: bool = False
     clip_norm: Bound = None
 
@@ -38,4 +38,4 @@ class EditConfig(BaseModel):
     model_config = STRICT
     prompts: Prompts = "name"
     tokens: Literal["all", "last"] = "last"
-    lam: float = Field(0.5, gt=0, allow_inf_nan=False)
+    lam: float = Field(default=0.5, gt=0, allow_inf_nan=False)

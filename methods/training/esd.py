@@ -20,11 +20,11 @@ class EsdConfig(LoopConfig):
     """start_guidance: scale with which x_t is drawn. negative_guidance: η. sampling_steps: of a whole drawing
     (None = the world's). drawn_by: the model as it is now, or the base. prompts: that hold the concept."""
 
-    rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
-    steps: int = Field(20, ge=1)
-    start_guidance: float = Field(3.0, ge=0, allow_inf_nan=False)
-    negative_guidance: float = Field(1.0, ge=0, allow_inf_nan=False)
-    sampling_steps: int | None = Field(None, ge=1)
+    rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
+    steps: int = Field(default=20, ge=1)
+    start_guidance: float = Field(default=3.0, ge=0, allow_inf_nan=False)
+    negative_guidance: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    sampling_steps: int | None = Field(default=None, ge=1)
     drawn_by: Literal["current", "base"] = "current"
     prompts: Prompts = "training"
 

@@ -45,7 +45,9 @@ def test_what_is_packed_is_a_claim_with_its_images_digests(
     for path in found:
         own, claim = read_record(path.parents[1] / "mine" / path.name), read_record(path)
         assert (own.source, claim.source) == ("measured", "reported")
-        assert claim.model_copy(update={"source": "measured"}) == own
+        assert claim.files == ({"webp": claim.files["webp"]} if own.sheet else {})
+        unsealed = {"source": "measured", "files": own.files, "content_sha256": own.content_sha256}
+        assert claim.model_copy(update=unsealed) == own
         assert record_digest(claim) != record_digest(own)
     manifest = json.loads(zipfile.ZipFile(submission).read(MANIFEST))
     assert manifest["claimed"] is True
@@ -168,3 +170,23 @@ def test_a_corrupt_zip_is_one_line(submission: Path, tmp_path: Path, broken: str
     with pytest.raises(UserError, match="not a readable submission") as caught:
         unpack(submission, target)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("what", ["record", "case", "file"])
+def test_a_manifest_that_names_one_twice_is_refused(submission: Path, tmp_path: Path, what: str) -> None:
+    with zipfile.ZipFile(submission) as file:
+        contents = {name: file.read(name) for name in file.namelist()}
+    manifest = json.loads(contents[MANIFEST])
+    first = dict(manifest["records"][0])
+    if what == "case":
+        first["cell"] = first["cell"].upper()
+    if what == "file":
+        first["cell"] = "another"
+    manifest["records"].append(first)
+    contents[MANIFEST] = json.dumps(manifest).encode()
+    with zipfile.ZipFile(tmp_path / "twice.zip", "w") as file:
+        for name, content in contents.items():
+            file.writestr(name, content)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UserError, match=r"names '.*' twice"):
+        unpack(tmp_path / "twice.zip", tmp_path / "out")

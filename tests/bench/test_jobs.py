@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from unlearnbench.bench.cli import main
-from unlearnbench.bench.cli_commands import quote_all
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.jobs import take_part, without_option
+from unlearnbench.bench.places import quote_places
 from unlearnbench.bench.plan import MethodRow, Suite
 from unlearnbench.bench.records import read_record, record_digest
 
@@ -76,4 +76,4 @@ def test_two_processes_write_the_records_of_one(
 def test_a_recorded_command_can_be_repeated_and_does_not_name_the_home_folder() -> None:
     home = Path.home()
     line = ["run", "--out", str(home / "my runs"), "--method", "a b"]
-    assert quote_all(line) == ["run", "--out", "~/'my runs'", "--method", "'a b'"]
+    assert quote_places(line) == ["run", "--out", "~/'my runs'", "--method", "'a b'"]

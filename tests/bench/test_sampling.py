@@ -127,7 +127,7 @@ def test_batches_have_one_size_and_a_second_run_draws_nothing(
     images = first.draw(requests, store, lambda n: None)
     assert fake.batches == [[0, 1, 2, 3], [4, 5, 5, 5]]
     assert first.drawn == 6
-    assert images[:, 0, 0, 0].tolist() == list(range(6))
+    assert np.stack(images)[:, 0, 0, 0].tolist() == list(range(6))
     second = _drawing()
     again = second.draw(requests, store, lambda n: None)
     assert second.drawn == 0
@@ -140,7 +140,7 @@ def test_images_of_one_guidance_are_drawn_together(tmp_path: Path, monkeypatch: 
     requests = [Request("p", i, scale) for i, scale in enumerate(scales)]
     images = _drawing().draw(requests, Store(tmp_path), lambda n: None)
     assert fake.batches == [[0, 2, 3, 5], [6, 6, 6, 6], [1, 4, 4, 4]]
-    assert images[:, 0, 0, 0].tolist() == list(range(7))
+    assert np.stack(images)[:, 0, 0, 0].tolist() == list(range(7))
 
 
 def test_a_call_has_one_guidance() -> None:
@@ -206,6 +206,6 @@ def test_a_safety_checker_blackens_no_image(tmp_path: Path) -> None:
     generator = Generator(opened, Sampling(1, 2.0, 16, 16), "")
     before = generator.fingerprint
     assert not opened("a cat", num_inference_steps=1, height=16, width=16, output_type="np").images.any()
-    assert draw_batch(generator, [Request("a cat", 0)]).any()
+    assert np.any(draw_batch(generator, [Request("a cat", 0)]))
     assert opened.safety_checker is not None  # what is saved of it is whole
     assert generator.fingerprint == before

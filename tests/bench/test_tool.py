@@ -1,6 +1,7 @@
 """The unlearning tool: prompts from templates, folders that plain diffusers opens, LoRA, bad input."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from unlearnbench.bench.cli import main
 from unlearnbench.bench.cli_commands import registry, task_registry
 from unlearnbench.bench.cli_unlearn import find_task, place, read_settings
 from unlearnbench.bench.errors import UserError
+from unlearnbench.bench.files import scratch_name
 from unlearnbench.bench.tasks import PromptSizes
 from unlearnbench.bench.tool import Order, unlearn_model
-from unlearnbench.bench.writing import KINDS, read_prompts, replace_concept, write_prompts
+from unlearnbench.bench.writing import KINDS, NUDES, read_prompts, replace_concept, write_prompts
 
 from ..methods.families import build_family
 
@@ -35,7 +37,8 @@ def test_templates_give_prompts_that_differ_and_retain_none_of_the_concept(
 ) -> None:
     found = write_prompts("Grumpy Cat", kind, 60, anchor)
     assert len(set(found.forget)) == len(set(found.retain)) == 60
-    assert all("Grumpy Cat" in prompt for prompt in found.forget)
+    named = NUDES if kind == "nudity" else ("Grumpy Cat",)  # what shows it, where its name does not
+    assert all(any(name in prompt for name in named) for prompt in found.forget)
     assert not any("grumpy cat" in prompt.lower() for prompt in (*found.retain, *found.anchored))
     if anchor:
         assert len(found.anchored) == 60
@@ -257,3 +260,117 @@ def test_a_method_that_does_not_work_on_a_pipeline_is_refused_before_anything_is
     [line] = capsys.readouterr().err.strip().splitlines()
     assert line.endswith("fmn: does not work on StableDiffusion3Pipeline; it works on: sd, sdxl")
     assert not out.exists()
+
+
+def _order(base: Path) -> Order:
+    return Order(str(base), "cat face", method="balanced", images=2, config=SMALL, steps=1, image_size=32)
+
+
+@pytest.mark.parametrize("what", ["hook", "text encoder", "nan"])
+def test_a_model_that_a_folder_would_not_hold_is_not_written(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def unlearn(pipeline: Any, problem: Any, config: Any, save: Any) -> None:
+        if what == "hook":
+            pipeline.unet.register_forward_hook(lambda module, given, found: None)
+        part = pipeline.text_encoder if what == "text encoder" else pipeline.unet
+        with torch.no_grad():
+            next(part.parameters()).mul_(float("nan") if what == "nan" else 1.5)
+        save(1, {"step": [1]})
+
+    monkeypatch.setattr("unlearnbench.methods.balanced.unlearn", unlearn)
+    expected = {"hook": "hooks", "text encoder": "text_encoder", "nan": "diverged"}[what]
+    with pytest.raises((UserError, FloatingPointError), match=expected):
+        unlearn_model(_order(base), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+PROMPTS = {"forget": ("a cat",), "retain": ("a dog",)}
+
+
+def _file(folder: Path) -> Path:
+    (folder / "out").write_text("mine")
+    return folder / "out"
+
+
+def _filled(folder: Path) -> Path:
+    (folder / "out").mkdir()
+    (folder / "out" / "mine").write_text("mine")
+    return folder / "out"
+
+
+def _below_file(folder: Path) -> Path:
+    return _file(folder) / "below" / "model"
+
+
+def _broken_link(folder: Path) -> Path:
+    (folder / "out").symlink_to(folder / "nowhere")
+    return folder / "out"
+
+
+def _long(folder: Path) -> Path:
+    return folder / ("n" * 300)
+
+
+@pytest.mark.parametrize("make", [_file, _filled, _below_file, _broken_link, _long])
+def test_an_output_that_cannot_be_is_refused_before_any_work(
+    base: Path, tmp_path: Path, make: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("unlearnbench.bench.tool.open_pipeline", lambda *_: pytest.fail("opened a model"))
+    out = make(tmp_path)
+    before = {path: path.is_file() and path.read_text() for path in tmp_path.rglob("*")}
+    assert main(["unlearn", "--model", str(base), "--concept", "cat", "--out", str(out)]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert {path: path.is_file() and path.read_text() for path in tmp_path.rglob("*")} == before
+
+
+def test_a_disk_with_too_little_room_is_found_before_training(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+    from collections import namedtuple
+
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 9, 1))
+    monkeypatch.setattr("unlearnbench.bench.tool._train", lambda *_: pytest.fail("trained"))
+    with pytest.raises(UserError, match="are free on this disk"):
+        unlearn_model(Order(str(base), "cat", config=SMALL, steps=2, **PROMPTS), tmp_path / "out")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_a_save_that_breaks_leaves_no_half_of_a_model(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """Nothing lies at the model's place, the same command works again, and other people's files stay."""
+    import unlearnbench.bench.tool as tool
+
+    whole = tool._save
+
+    def broken(pipeline: Any, adapters: Any, out: Path) -> None:
+        whole(pipeline, adapters, out)
+        raise error
+
+    (tmp_path / ".mine.tmp").mkdir()
+    order = Order(str(base), "cat", config=SMALL, steps=2, **PROMPTS)  # type: ignore[arg-type]
+    with monkeypatch.context() as patch:
+        patch.setattr(tool, "_save", broken)
+        with pytest.raises((UserError, KeyboardInterrupt)):
+            unlearn_model(order, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == [".mine.tmp"]
+    killed = tmp_path / scratch_name().replace(f"-{os.getpid()}-", "-999999999-")
+    killed.mkdir()
+    (killed / "unet").touch()
+    unlearn_model(order, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".mine.tmp", "out"]
+    DiffusionPipeline.from_pretrained(tmp_path / "out")
+
+
+def test_a_world_never_replaces_a_folder_with_other_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("mine")
+    command = ["pretrain", "tiny", "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")]
+    assert main([*command, "--stages", "export"]) == 2
+    assert "thesis.txt, which no world holds" in capsys.readouterr().err
+    assert (tmp_path / "out" / "thesis.txt").read_text() == "mine"

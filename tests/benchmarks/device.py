@@ -168,7 +168,8 @@ def time_sampling(pipeline: Any, side: int, device: str, images: int, steps: int
 
     def ours() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            drawing = Drawing("f", generator.sampling, str(pipeline.dtype), device, lambda: generator)
+            kept = generator.fingerprint
+            drawing = Drawing(kept, generator.sampling, str(pipeline.dtype), device, lambda: generator)
             drawing.draw(requests, Store(Path(folder)), lambda n: None)
 
     def measure(action: Callable[[], None]) -> tuple[str, str]:

@@ -14,6 +14,11 @@ def _features(n: int, d: int) -> tuple[np.ndarray, np.ndarray]:
     return generator.normal(size=(n, d)), generator.normal(0.1, 1.1, size=(n, d))
 
 
+def _width(benchmark: Any, width: int) -> int:
+    """Return a smaller width where nothing is timed: CI only asks whether the benchmark still runs."""
+    return min(width, 256) if benchmark.disabled else width
+
+
 def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return x.mean(0), np.cov(x, rowvar=False)
 
@@ -26,6 +31,7 @@ def _by_sqrtm(x: np.ndarray, y: np.ndarray) -> float:
 @pytest.mark.parametrize("width", [128, 2048])
 @pytest.mark.benchmark(group="Fréchet distance")
 def test_scipy_sqrtm(benchmark: Any, width: int) -> None:
+    width = _width(benchmark, width)
     x, y = _features(2 * width, width)
     benchmark.pedantic(_by_sqrtm, args=(x, y), rounds=2)
 
@@ -33,19 +39,20 @@ def test_scipy_sqrtm(benchmark: Any, width: int) -> None:
 @pytest.mark.parametrize("width", [128, 2048])
 @pytest.mark.benchmark(group="Fréchet distance")
 def test_eigenvalue_form(benchmark: Any, width: int) -> None:
+    width = _width(benchmark, width)
     x, y = _features(2 * width, width)
     value = benchmark.pedantic(lambda: frechet_distance(*_moments(x), *_moments(y)), rounds=2)
-    if width == 128:
+    if width <= 256:
         assert value == pytest.approx(_by_sqrtm(x, y), rel=1e-5)
 
 
 @pytest.mark.benchmark(group="Fréchet distance of 500 images")
 def test_gram_form(benchmark: Any) -> None:
-    x, y = _features(500, 2048)
+    x, y = _features(500, _width(benchmark, 2048))
     benchmark.pedantic(frechet_from_features, args=(x, y), rounds=3)
 
 
 @pytest.mark.benchmark(group="Fréchet distance of 500 images")
 def test_gram_form_by_sqrtm(benchmark: Any) -> None:
-    x, y = _features(500, 2048)
+    x, y = _features(500, _width(benchmark, 2048))
     benchmark.pedantic(_by_sqrtm, args=(x, y), rounds=1)

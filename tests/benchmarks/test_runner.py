@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from unlearnbench.bench.generators import Generator
@@ -46,9 +47,11 @@ def test_sum_of_stages(benchmark: Any, make_runner: Any, make_cell: Any, tmp_pat
 
         def score(*ignored: Any) -> None:
             store = Store(tmp_path / "stages" / str(next(turn)))
-            drawing = Drawing(str(next(turn)), sampling, "torch.float32", "cpu", lambda: generator)
+            drawing = Drawing(generator.fingerprint, sampling, "torch.float32", "cpu", lambda: generator)
             images = drawing.draw([Request(a.prompt.text, a.seed) for a in asks], store, lambda n: None)
-            build_items(asks, images, judge.judge(images).found, scorer)
+            build_items(
+                asks, images, judge.judge(np.stack([i for i in images if i is not None])).found, scorer
+            )
 
         score()
         config = build(cell.entry.load_config(), cell.row.config, "here")

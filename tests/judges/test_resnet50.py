@@ -141,13 +141,13 @@ def test_weights_lie_in_the_data_folder_or_in_the_hubs_cache(
     (snapshot / "snapshots" / "0").mkdir(parents=True)
     (snapshot / "refs").mkdir()
     (snapshot / "refs" / "main").write_text("0")
-    (snapshot / "snapshots" / "0" / resnet50.RESNET50_FILE).write_bytes(b"hub")
+    save_file({"a": torch.zeros(1)}, snapshot / "snapshots" / "0" / resnet50.RESNET50_FILE)
     assert resnet50_source(tmp_path / "data").folder == snapshot / "snapshots" / "0"
     cached = judge_digest("resnet50@1", tmp_path / "data")
 
     own = tmp_path / "data" / "resnet50"
     own.mkdir(parents=True)
-    (own / resnet50.RESNET50_FILE).write_bytes(b"own")
+    save_file({"a": torch.ones(1)}, own / resnet50.RESNET50_FILE)
     assert resnet50_source(tmp_path / "data").folder == own
     main(asked)
     assert f"here: {own}" in capsys.readouterr().out

@@ -143,6 +143,7 @@ def make_point(index: int, chances: Chances, reference: bool) -> PointInfo:
     cost = Cost(
         seconds=0.0 if reference else 0.42 * chances.step,
         memory_bytes=None if reference else 1_480_000_000 + 1_000_000 * chances.step,
+        memory_of="process" if reference else "training",
         parameters=0 if reference else 3_456_789,
         delta_bytes=0 if reference else 6_920_000,
         distance=0.0 if reference else 0.001 * chances.step,

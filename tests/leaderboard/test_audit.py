@@ -77,7 +77,7 @@ def test_the_last_point_is_reported_unless_one_is_named(records: tuple[Path, Pat
 
 def test_thresholds_are_the_gates(records: tuple[Path, Path]) -> None:
     waiver = {"metric": "VA", "reason": "known", "owner": "ada", "expires": "2025-12-31"}
-    rules = ({"metric": "UA", "at_least": 0.9}, {"metric": "VA", "drop_at_most": 0.001},
+    rules = ({"metric": "UA", "at_least": 0.85}, {"metric": "VA", "drop_at_most": 0.001},
              {"metric": "in_prompt", "drop_at_most": 0.001})  # fmt: skip
     policy = _policy(*rules, waivers=[waiver])
     audit = make_audit(records[0], "", policy)
@@ -90,7 +90,7 @@ def test_thresholds_are_the_gates(records: tuple[Path, Path]) -> None:
 
 def test_without_the_model_before_differences_are_not_shown(tmp_path: Path) -> None:
     path = write(tmp_path, "balanced", cell="balanced")
-    rules = ({"metric": "VA", "drop_at_most": 0.9}, {"metric": "UA", "at_least": 0.9})
+    rules = ({"metric": "VA", "drop_at_most": 0.9}, {"metric": "UA", "at_least": 0.85})
     audit = make_audit(path, "", _policy(*rules))
     assert [finding.state for finding in audit.findings] == ["unclear", "passed"]
     assert "missing: no record of it" in render(audit)

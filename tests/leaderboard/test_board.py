@@ -1,5 +1,6 @@
 """AVA from records: against a plain recomputation from item rows, and what makes it missing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -138,12 +139,15 @@ def test_duels_pair_by_concept_and_correct_all_but_the_primary() -> None:
     rows += [_result("balanced", t, 0.6 + 0.012 * i) for i, t in enumerate(tasks)]
     rows += [_result("anchor_sum", t, 0.7 + 0.01 * i + 0.01 * (i % 2)) for i, t in enumerate(tasks[1:])]
     rows += [_result("finetune", t, 0.5 + 0.01 * i + 0.001 * (-1) ** i) for i, t in enumerate(tasks)]
+    rows = [replace(row, is_control=row.method == "finetune") for row in rows]
+    rows += [_result("other", t, 0.6 + 0.011 * i) for i, t in enumerate(tasks)]
     found = {d.first: d for d in duel(sorted(rows, key=lambda r: r.method), "gradient_sum")}
     assert found["balanced"].comparison.mean == pytest.approx(0.1 + 0.002 * 3)
     assert found["balanced"].comparison.p == pytest.approx(2 / 2**7)
     assert found["balanced"].adjusted == found["balanced"].comparison.p
     assert found["anchor_sum"].comparison.n == 6
-    assert found["anchor_sum"].adjusted == pytest.approx(2 * 2 / 2**6)  # the smaller of two exploratory
+    assert found["anchor_sum"].adjusted is None, "it lacks a concept, so it is not in the family"
+    assert found["other"].adjusted == found["other"].comparison.p  # the one exploratory row that is ranked
     assert not found["finetune"].primary
 
 

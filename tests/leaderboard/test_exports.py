@@ -63,7 +63,7 @@ def test_markdown_names_what_is_missing_and_escapes(found: list[Row]) -> None:
     text = to_markdown(found)
     assert "- none, missing ΔAS: this is the base model" in text
     assert r"- balanced · seed 1 failed: =1+1 \| \<b\>\_x\_\</b\> second line" in text
-    assert "Intervals: prompts and noise, one training run." in text
+    assert "Intervals: prompts and noise, one training run; intervals of shares of version 1." in text
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_eval_results_are_what_the_hub_takes(tmp_path: Path) -> None:
     write(tmp_path, "gradient_sum", source="reported")
     loaded = load(tmp_path)
     folder = write_eval_results(loaded, "owner/unlearnbench", "https://example.org/board", tmp_path)
-    assert {p.name for p in folder.iterdir()} == {f"{path.stem}.yaml", "eval.yaml"}
+    assert {p.name for p in folder.iterdir()} == {f"{path.stem}.yaml", "eval.yaml", "SHA256SUMS"}
     entries = yaml.safe_load((folder / f"{path.stem}.yaml").read_text())
     row = next(row for row in rows(loaded) if row.method == "balanced")
     ids = {task["id"] for task in yaml.safe_load((folder / "eval.yaml").read_text())["tasks"]}

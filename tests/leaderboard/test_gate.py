@@ -11,13 +11,15 @@ import pytest
 from scipy import stats
 
 from unlearnbench.bench.cli import main
-from unlearnbench.bench.cli_check import check_alike
+from unlearnbench.bench.cli_check import check_alike, read_side
 from unlearnbench.bench.errors import UserError
+from unlearnbench.bench.records import items_digest, write_record
 from unlearnbench.bench.types import Value
 from unlearnbench.bench.weights import Change
 from unlearnbench.leaderboard.gate import Finding, Side, check, paired_interval, score, verdict, worst_prompts
 from unlearnbench.leaderboard.gate_report import to_junit, to_markdown
 from unlearnbench.leaderboard.policy import Policy, read_policy
+from unlearnbench.leaderboard.recomputed import recompute
 
 from .synthetic import METHODS, make_items, make_record, write
 
@@ -78,10 +80,10 @@ def test_no_difference_on_few_prompts_is_not_equivalence() -> None:
     assert wide.state == "passed"
 
 
-def test_the_paired_interval_is_scipys() -> None:
+def test_the_older_paired_interval_is_scipys() -> None:
     differences = np.array([0.0, -0.5, 0.25, 0.0, -1.0, 0.5, 0.0, 0.0])
     expected = stats.ttest_1samp(differences, 0).confidence_interval(0.9)
-    assert paired_interval(differences, 0.9) == pytest.approx((expected.low, expected.high))
+    assert paired_interval(differences, 0.9, version=1) == pytest.approx((expected.low, expected.high))
 
 
 def test_scores_are_the_metrics_own_means() -> None:
@@ -158,14 +160,157 @@ def test_weights_that_were_not_compared_are_unclear() -> None:
 
 def test_waivers_pass_until_their_day_and_are_shown() -> None:
     waiver = {"metric": "UA", "reason": "known", "owner": "ada", "expires": "2026-06-01"}
-    policy = _policy({"metric": "UA", "at_least": 0.999}, waivers=[waiver])
+    policy = _policy({"metric": "UA", "at_least": 0.98}, waivers=[waiver])
     [finding] = check(policy, _side(), _side(), TODAY)
     assert finding.state == "waived"
     assert verdict([finding]) == 0
     assert "ada until 2026-06-01: known" in finding.reason
     [late] = check(policy, _side(), _side(), date(2026, 6, 2))
-    assert late.state == "regressed"
+    assert late.state == "unclear", "what could not be told stays so when its waiver is over"
     assert "has expired" in late.reason
+
+
+def test_a_waiver_is_of_one_rule_alone() -> None:
+    waiver = {"rule": "AS at least 0.9", "reason": "known", "owner": "ada", "expires": "2026-06-01"}
+    rules = {"metric": "AS", "at_least": 0.9}, {"metric": "AS", "at_most": -0.9}
+    side = replace(_side(), values={"AS": Value(value=0.3, low=0.2, high=0.4, n=48)})
+    found = check(_policy(*rules, waivers=[waiver]), side, side, TODAY)
+    assert [finding.state for finding in found] == ["waived", "regressed"]
+    over = waiver | {"expires": "2026-05-31"}
+    found = check(_policy(*rules, waivers=[over]), side, side, TODAY)
+    assert [finding.state for finding in found] == ["regressed", "regressed"]
+    assert ["expired" in finding.reason for finding in found] == [True, False]
+
+
+_WAIVER = 'reason = "r"\nowner = "ada"\nexpires = "2026-12-31"\n'
+_RULES = """
+[[rules]]
+metric = "AS"
+drop_at_most = 0.02
+[[rules]]
+metric = "AS"
+at_least = 0.2
+[[rules]]
+metric = "IRA"
+per = "concept"
+drop_at_most = 0.5
+"""
+
+
+@pytest.mark.parametrize(
+    ("waiver", "complaint"),
+    [
+        ('metric = "AS"\n' + _WAIVER, 'AS has 2 rules; give rule = "AS drop at most 0.02" or'),
+        ('rule = "AS drop at most 0.03"\n' + _WAIVER, "did you mean AS drop at most 0.02"),
+        ('metric = "UAA"\n' + _WAIVER, "the policy has no rule 'UAA'"),
+        (_WAIVER, "give the rule that is waived"),
+        ('rule = "AS at least 0.2"\nconcept = "fox"\n' + _WAIVER, "is of no concept"),
+        ('metric = "IRA"\n' + _WAIVER, "name the one that is waived"),
+        ('rule = "AS at least 0.2"\n' + _WAIVER.replace("12-31", "02-30"), "is no date"),
+        ('rule = "AS at least 0.2"\n' + _WAIVER.replace("2026-12-31", "20261231"), "is no date"),
+        ('rule = "AS at least 0.2"\n' + _WAIVER.replace('"ada"', '" "'), "owner: says nothing"),
+        ('rule = "AS at least 0.2"\nuntil = "x"\n' + _WAIVER, "until"),
+        (
+            f'rule = "AS at least 0.2"\n{_WAIVER}[[waivers]]\nrule = "AS at least 0.2"\n{_WAIVER}',
+            "two are of",
+        ),
+    ],
+)
+def test_a_waiver_names_a_rule_that_there_is(tmp_path: Path, waiver: str, complaint: str) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(f'name = "x"\n{_RULES}[[waivers]]\n{waiver}')
+    with pytest.raises(UserError, match=complaint) as caught:
+        read_policy(path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_waiver_of_a_concept_that_nothing_asks_of_is_refused() -> None:
+    waiver = {"metric": "IRA", "concept": "ow", "reason": "r", "owner": "ada", "expires": "2026-12-31"}
+    policy = _policy({"metric": "IRA", "per": "concept", "drop_at_most": 0.5}, waivers=[waiver])
+    with pytest.raises(UserError, match=r"waivers.0.concept: .* asks nothing of 'ow'; did you mean owl"):
+        check(policy, _side(), _side(), TODAY)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('metric = "UAA"\nat_least = 0.9', "did you mean UA"),
+        ('metric = "IRRA"\ndrop_at_most = 0.1', "did you mean IRA"),
+        ('metric = "UA"\nat_least = 95', "between 0 and 1; 95 per cent is 0.95"),
+        ('metric = "VA"\ndrop_at_most = 5', "between 0 and 1; 5 per cent is 0.05"),
+        ('metric = "VA"\ndrop_at_most = -0.1', "drop_at_most"),
+        ('metric = "VA"\nat_least = nan', "at_least"),
+        ('metric = "KID"\nat_most = inf', "at_most"),
+        ('metric = "AS"\nat_least = 1.5', "between -1 and 1"),
+        ('metric = "FD"\nat_most = -1.0', "between 0 and"),
+        ('metric = "weights"\nchange_at_most = 5.0', "between 0 and 1; 5 per cent is 0.05"),
+        ('metric = "IRA"\ndrop_at_most = 0.1\nper = "concepts"', "per"),
+        ('metric = "UA"\nat_least = "0.9"', "at_least"),
+        ('metric = "UA"\nat_least = true', "at_least"),
+        ('metric = "UA"\nat_least = 0.9\n[[rules]]\nmetric = "UA"\nat_least = 0.9', "stands twice"),
+        ('metric = "UA"\nat_least = 0.9\n[sizes]\nforget = -3', "sizes.forget"),
+        ('metric = "UA"\nat_least = 0.9\n[sizes]\nforget_samples = 0', "sizes.forget_samples"),
+        ('metric = "UA"\nat_least = 0.9\n[sizes]\nretain_same = 10000000', "sizes.retain_same"),
+        ('metric = "UA"\nat_least = 0.9\n[sizes]\nretain = 10', "sizes.retain"),
+    ],
+)
+def test_a_value_of_a_policy_out_of_its_range_is_named(tmp_path: Path, text: str, complaint: str) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(f'name = "x"\n[[rules]]\n{text}\n')
+    with pytest.raises(UserError, match=complaint) as caught:
+        read_policy(path)
+    assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize("level", ["0.05", "1.0", "95", "nan", "-0.95"])
+def test_a_level_is_one_of_confidence(tmp_path: Path, level: str) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(f'name = "x"\nlevel = {level}\n[[rules]]\nmetric = "UA"\nat_least = 0.9\n')
+    with pytest.raises(UserError, match="level"):
+        read_policy(path)
+
+
+def test_a_worse_prompt_never_helps() -> None:
+    """No prompt differs: not shown to be within .1; one that lost half of its score must not pass then."""
+    before = _side()
+    rule = _policy({"metric": "VA", "drop_at_most": 0.09})
+    after = replace(before, items=before.items.assign(image_sha256="other"))
+    equal = _one(rule, before, after)
+    items = after.items.copy()
+    retained = items.index[(items["split"] == "retain") & ~items["given"].astype(bool)][0]
+    items.loc[retained, ["found_subject", "found_style", "found_background"]] = ""
+    worse = _one(rule, before, replace(after, items=items))
+    assert equal.low is not None
+    assert worse.low is not None
+    assert worse.low < equal.low
+
+
+def test_the_gate_reads_shares_of_older_records_by_the_monotone_interval(tmp_path: Path) -> None:
+    """48 of 48 forgotten is unclear at .855 by the record's own interval, where 47 of 48 passed."""
+    lows = []
+    for remembered in (0, 1):
+        record, items, _ = make_record("balanced")
+        items = items[items["point"] == 3].reset_index(drop=True)
+        forget = items.index[items["split"] == "forget"]
+        items.loc[forget, "target_found"] = [i < remembered for i in range(len(forget))]
+        items.loc[forget, "found_subject"] = [
+            "cat face" if i < remembered else "" for i in range(len(forget))
+        ]
+        values = recompute(items, None, version=1)
+        point = record.points[3].model_copy(update={"values": values})
+        changes = {
+            "points": [point],
+            "items_sha256": items_digest(items),
+            "sheet": [],
+            "cell": f"r{remembered}",
+        }
+        path = write_record(record.model_copy(update=changes), items, None, tmp_path)
+        _, side = read_side(path, None)
+        lows.append((values["UA"].low, side.values["UA"].low))
+    (own_all, all_), (own_but_one, but_one) = lows
+    assert own_all < own_but_one
+    assert all_ > but_one
 
 
 @pytest.mark.parametrize(
@@ -204,10 +349,10 @@ def test_reports_hold_strange_names_as_text() -> None:
     finding = Finding("UA at least 0.9", "UA", "regressed", concept=bad, value=0.5, low=0.4, high=0.6)
     tree = ElementTree.fromstring(to_junit(bad, [finding]))
     assert tree.attrib["failures"] == "1"
-    assert "<script>" in tree[0].attrib["name"]
+    assert "<script>" in next(tree.iter("testcase")).attrib["name"]
     text = to_markdown(bad, [finding], pd.DataFrame(), [])
     assert "<script>" not in text.replace("\\<", "&lt;")
-    assert text.splitlines()[4].replace("\\|", "").count("|") == 4
+    assert text.splitlines()[-1].replace("\\|", "").count("|") == 4
 
 
 def test_the_command_exits_by_its_verdict(tmp_path: Path) -> None:

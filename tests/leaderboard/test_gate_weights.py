@@ -1,7 +1,12 @@
 """`check` with a rule on weights, on real model folders: a cast passes, a damaged layer does not."""
 
+import json
+import re
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -11,6 +16,10 @@ from unlearnbench.bench.cli import main
 from unlearnbench.bench.cli_commands import registry
 from unlearnbench.bench.generators import open_pipeline
 from unlearnbench.bench.runner import Runner
+from unlearnbench.bench.settings import describe_settings, name_differences
+from unlearnbench.bench.weights import Change, largest_change
+from unlearnbench.leaderboard.gate import _judge_weights
+from unlearnbench.leaderboard.policy import Rule
 
 POLICY = """
 name = "copies"
@@ -86,3 +95,86 @@ def test_without_the_baselines_model_nothing_is_told(
     pipeline.to(torch.float16).save_pretrained(tmp_path / "other")
     assert check(base, "--baseline-model", str(tmp_path / "other")) == (3, "")
     assert "not the model that" in capsys.readouterr().err
+
+
+def _edit(path: Path, **values: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | values), encoding="utf-8")
+
+
+def _swap(folder: Path) -> None:
+    """Exchange two words' numbers in the tokenizer."""
+    for name in ("vocab.json", "tokenizer.json"):
+        path = folder / "tokenizer" / name
+        content = json.loads(path.read_text(encoding="utf-8"))
+        words = content if name == "vocab.json" else content["model"]["vocab"]
+        words["cat</w>"], words["dog</w>"] = words["dog</w>"], words["cat</w>"]
+        path.write_text(json.dumps(content), encoding="utf-8")
+
+
+CHANGES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "spacing": (
+        lambda f: _edit(f / "scheduler/scheduler_config.json", timestep_spacing="linspace"),
+        r"scheduler: timestep_spacing: \w+ -> linspace",
+    ),
+    "prediction": (
+        lambda f: _edit(f / "scheduler/scheduler_config.json", prediction_type="sample"),
+        r"scheduler: prediction_type: \w+ -> sample",
+    ),
+    "sampler": (
+        lambda f: _edit(f / "model_index.json", scheduler=["diffusers", "DDPMScheduler"]),
+        "scheduler: class: DDIMScheduler -> DDPMScheduler",
+    ),
+    "scale of latents": (
+        lambda f: _edit(f / "vae/config.json", scaling_factor=0.5),
+        r"vae: scaling_factor: [\d.]+ -> 0\.5",
+    ),
+    "activation": (
+        lambda f: _edit(f / "text_encoder/config.json", hidden_act="gelu"),
+        "text_encoder: hidden_act: quick_gelu -> gelu",
+    ),
+    "tokenizer": (_swap, r"tokenizer: vocabulary: (cat|dog)</w>: \d+ -> \d+"),
+    "length of prompts": (
+        lambda f: _edit(f / "tokenizer/tokenizer_config.json", model_max_length=8),
+        r"tokenizer: longest: \d+ -> 8",
+    ),
+    "pipeline": (
+        lambda f: _edit(f / "model_index.json", _class_name="StableDiffusionPAGPipeline"),
+        "pipeline: class: StableDiffusionPipeline -> StableDiffusionPAGPipeline",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_a_setting_that_decides_the_images_is_named(base: Path, tmp_path: Path, kind: str) -> None:
+    change, said = CHANGES[kind]
+    other = Path(shutil.copytree(base, tmp_path / "other"))
+    change(other)
+    found = _compare(base, other)
+    assert found.differ == 0
+    assert any(re.search(said, line) for line in found.settings), found.settings
+    rule = Rule(metric="weights", change_at_most=0.005)
+    finding = _judge_weights(rule, found)
+    assert finding.state == "regressed"
+    assert re.search(said, finding.reason)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_copy_in_any_precision_has_no_other_setting(base: Path, tmp_path: Path, dtype: torch.dtype) -> None:
+    open_pipeline(base, "cpu").to(dtype).save_pretrained(tmp_path / "copy")
+    found = _compare(base, tmp_path / "copy")
+    assert (found.share, found.settings) == (0, ())
+
+
+def _compare(before: Path, after: Path) -> Change:
+    settings = [describe_settings(open_pipeline(model, "cpu")) for model in (before, after)]
+    return replace(largest_change(before, after), settings=tuple(name_differences(*settings)))
+
+
+def test_check_names_a_changed_scheduler(
+    check: Callable[..., tuple[int, str]], base: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(base, tmp_path / "other"))
+    _edit(other / "scheduler/scheduler_config.json", timestep_spacing="linspace")
+    status, message = check(other, "--baseline-model", str(base))
+    assert status == 1
+    assert re.search(r"scheduler: timestep_spacing: \w+ -> linspace", message)

@@ -1,13 +1,17 @@
 """Labels: what a person's answers say of a judge with planted errors, and the page that takes them."""
 
+import argparse
+import dataclasses
 import http.client
 import io
 import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,17 +24,20 @@ from PIL import Image
 
 from unlearnbench.bench.answers import open_log
 from unlearnbench.bench.cli import main
+from unlearnbench.bench.cli_submit import make_known
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.label_server import Labelling, LabelServer
+from unlearnbench.bench.label_server import MOST_CONNECTIONS, Labelling, LabelServer
 from unlearnbench.bench.records import items_digest, write_record
+from unlearnbench.bench.scoring import image_digest
 from unlearnbench.bench.sheet import choose_columns
 from unlearnbench.leaderboard.audit import make_audit
 from unlearnbench.leaderboard.audit_limits import list_limits
 from unlearnbench.leaderboard.beside import check_published
 from unlearnbench.leaderboard.chosen import choose_point
-from unlearnbench.leaderboard.label_images import _ask, draw, gather, make_groups
+from unlearnbench.leaderboard.label_images import _ask, draw, gather, gather_alike, make_groups
 from unlearnbench.leaderboard.labels import Labels, read_labels, summarise
 from unlearnbench.leaderboard.load import load, load_one
+from unlearnbench.leaderboard.validate import validate
 
 from .synthetic import make_record
 
@@ -169,7 +176,7 @@ def test_unsure_answers_count_for_nothing_and_no_yes_corrects_nothing(planted: l
     [row] = summarise(answers, make_groups(sources))
     assert (row.answered, row.unsure, row.agreement.n) == (4, 1, 3)
     assert row.UA_corrected.value is None
-    assert "yes to no image" in str(row.UA_corrected.missing)
+    assert "yes to no image of it" in str(row.UA_corrected.missing)
     [unsure] = summarise([i.answer("unsure") for i in sources[0].images], make_groups(sources))
     assert unsure.kappa.value is None
     assert unsure.agreement.value is None
@@ -241,6 +248,43 @@ def test_the_server_tells_nothing_without_its_token(server: LabelServer) -> None
     assert server.labelling.log.replies == []
 
 
+def test_another_pages_requests_are_refused(server: LabelServer) -> None:
+    path, own = urlsplit(server.url).path, f"127.0.0.1:{server.server_port}"
+    body = json.dumps({"image": 0, "reply": "yes"})
+    for origin, status in (("http://evil.example", 404), ("null", 404), (f"http://{own}", 200)):
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=5)
+        connection.request("POST", f"{path}answer", body, {"Host": own, "Origin": origin})
+        assert connection.getresponse().status == status, origin
+    assert len(server.labelling.log.replies) == 1
+
+
+@pytest.mark.parametrize("text", ["[" * 4000, '{"image":' * 450, "{" * 4000, "\xff", "1e999", "NaN"])
+def test_odd_json_is_a_bad_request(server: LabelServer, text: str) -> None:
+    path = urlsplit(server.url).path
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=5)
+    connection.request("POST", f"{path}answer", text.encode("latin-1"))
+    assert connection.getresponse().status == 400
+
+
+def test_idle_connections_are_few_and_end(server: LabelServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unlearnbench.bench.label_server.REQUEST_SECONDS", 1.0)
+    before = threading.active_count()
+    idle = []
+    for _ in range(400):
+        connection = socket.create_connection(("127.0.0.1", server.server_port), timeout=5)
+        connection.sendall(b"GET ")
+        idle.append(connection)
+    time.sleep(0.2)
+    assert threading.active_count() - before <= MOST_CONNECTIONS
+    end = time.monotonic() + 10
+    while time.monotonic() < end and threading.active_count() > before:
+        time.sleep(0.1)
+    assert threading.active_count() == before, "what sends nothing is closed"
+    assert _ask_server(server, urlsplit(server.url).path) == (200, b"page")
+    for connection in idle:
+        connection.close()
+
+
 def test_only_the_pages_own_keys_are_a_persons(server: LabelServer) -> None:
     path = urlsplit(server.url).path
     event = {"trusted": True, "driven": False}
@@ -287,6 +331,7 @@ def _publish(planted: list[Path]) -> Path:
         source="person",
         seed=0,
         asked=20,
+        interval_version=2,
         created="2026-01-01T00:00:00+00:00",
         records=[source.describe() for source in sources],
         methods=summarise(answers, make_groups(sources)),
@@ -445,3 +490,81 @@ def test_twenty_answers_in_a_browser_with_a_kill_between(
     assert (one.agreement.value, one.kappa.value) == (0.75, 0.5)
     right = next(row for row in labels.methods if row.method == "placebo")
     assert right.kappa.value == 1
+
+
+def _stored(path: Path, side: int = 32) -> tuple[Any, Any]:
+    """Return a record's point, its item rows naming one image, and what finds that image in a store."""
+    image = Image.new("RGB", (side, side), RED)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    loaded = load_one(path)
+    items = loaded.items.assign(image_sha256=image_digest(np.asarray(image)))  # type: ignore[union-attr]
+    return choose_point(dataclasses.replace(loaded, items=items)), lambda *asked: buffer.getvalue()
+
+
+def _none(*asked: object) -> None:
+    return None
+
+
+def test_images_of_a_session_are_all_from_the_store_or_all_from_sheets(planted: list[Path]) -> None:
+    first, second = _stored(planted[0]), _stored(planted[1])
+    both = gather_alike([first[0], second[0]], [first[1], second[1]])
+    assert {image.origin for source in both for image in source.images} == {"store"}
+    mixed = gather_alike([first[0], second[0]], [first[1], _none])
+    assert {image.origin for source in mixed for image in source.images} == {"sheet"}
+    lacking = choose_point(dataclasses.replace(load_one(planted[1]), sheet=None))
+    with pytest.raises(UserError, match=f"{planted[1].name}: none of its images"):
+        gather_alike([first[0], lacking], [first[1], _none])
+
+
+def test_images_of_two_sizes_are_not_labelled_together(planted: list[Path]) -> None:
+    first, second = _stored(planted[0]), _stored(planted[1], 64)
+    with pytest.raises(UserError, match=f"{planted[1].name}: its images are 64 px wide, those of .* 32 px"):
+        gather_alike([first[0], second[0]], [first[1], second[1]])
+
+
+def _make_red(sheet: Path) -> None:
+    with Image.open(sheet) as image:
+        size = image.size
+    Image.new("RGB", size, RED).save(sheet, "WEBP")
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_replaced_sheet_is_not_asked_about_nor_shown(
+    planted: list[Path], tmp_path: Path, sealed: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bound by the record itself, or by the list that `pack` writes for records that hold no digest."""
+    folder = planted[0].parent
+    if sealed:
+        for path in planted:
+            loaded = load_one(path)
+            write_record(loaded.record, loaded.items, loaded.sheet, folder, seal=True)
+    assert main(["pack", str(folder)]) == 0
+    assert (folder / "SHA256SUMS").exists() != sealed
+    label = ["label", *map(str, planted), "--who", "Ada", "--out", str(tmp_path)]
+    label += ["--store", str(tmp_path / "s")]
+    submit = ["submit", str(folder), "--out", str(tmp_path / "claim.zip")]
+    (tmp_path / "words").write_text("yes\n")
+    assert main([*label, "--answers", str(tmp_path / "words")]) == 0
+    _make_red(planted[0].with_suffix(".webp"))
+    for command in (label, ["leaderboard", str(folder)], submit):
+        capsys.readouterr()
+        assert main(command) != 0
+        said = capsys.readouterr()
+        assert f"{planted[0].stem}.webp: is not the sheet of {planted[0].name}" in said.out + said.err
+    with pytest.raises(UserError, match="is not the sheet"):
+        load(folder)
+    known = make_known(argparse.Namespace())
+    assert validate(planted[0], known)[0].state == "failed"
+    assert main(["pack", str(folder)]) == 2, "a replaced file is not listed anew"
+
+
+def test_a_sheet_that_a_folders_list_leaves_out_fails(planted: list[Path]) -> None:
+    folder, known = planted[0].parent, make_known(argparse.Namespace())
+    assert [c.state for c in validate(planted[0], known) if "SHA256SUMS" in c.detail] == ["unchecked"]
+    assert main(["pack", str(folder)]) == 0
+    assert not [c for c in validate(planted[0], known) if "SHA256SUMS" in c.detail]
+    sums = folder / "SHA256SUMS"
+    lines = sums.read_text().splitlines(keepends=True)
+    sums.write_text("".join(line for line in lines if f"{planted[0].stem}.webp" not in line))
+    assert [c.state for c in validate(planted[0], known) if "SHA256SUMS" in c.detail] == ["failed"]

@@ -173,7 +173,7 @@ def test_what_is_killed_loses_nothing(folder: Path, moment: str, monkeypatch: py
         if moment == "among the deletions":
             patch.setattr(Path, "unlink", unlink_one)
         else:
-            patch.setattr("unlearnbench.bench.cli_pack.os.fsync", die)
+            patch.setattr("unlearnbench.bench.files.os.fsync", die)
         assert main(["pack", str(folder)]) == 130
     assert len(list(folder.glob("*.parquet"))) == 3  # one deleted, its rows in the table; or none at all
     assert_equal(load(folder), before)

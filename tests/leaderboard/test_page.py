@@ -100,7 +100,7 @@ def test_it_asks_for_nothing_from_outside(text: str) -> None:
 def test_equal_records_give_equal_bytes(records: Path, tmp_path: Path) -> None:
     shutil.copytree(records, tmp_path / "moved")
     first, second = build(records, tmp_path / "a"), build(tmp_path / "moved", tmp_path / "b")
-    names = ["index.html", "leaderboard.csv", "leaderboard.md", "leaderboard.parquet"]
+    names = ["SHA256SUMS", "index.html", "leaderboard.csv", "leaderboard.md", "leaderboard.parquet"]
     assert sorted(path.name for path in first.parent.iterdir()) == names
     for name in names:
         assert first.with_name(name).read_bytes() == second.with_name(name).read_bytes()
@@ -238,7 +238,7 @@ def test_a_broken_record_leaves_the_old_page_alone(records: Path, tmp_path: Path
     with pytest.raises(UserError):
         build(tmp_path / "records", tmp_path / "board")
     assert page.read_bytes() == before
-    assert len(list(page.parent.iterdir())) == 4
+    assert len(list(page.parent.iterdir())) == 5
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from PIL import Image
 
 import unlearnbench.leaderboard
 from unlearnbench.bench.cli import build_parser, main
+from unlearnbench.bench.owned import LISTING
 from unlearnbench.bench.pool import KD
 from unlearnbench.bench.records import write_record
 from unlearnbench.bench.types import Value
@@ -25,7 +26,7 @@ from unlearnbench.leaderboard.load import load
 from unlearnbench.leaderboard.method_pages import find_link
 from unlearnbench.leaderboard.plots import Look, pareto_front
 from unlearnbench.leaderboard.scopes import divide, make_scopes, rank_rows
-from unlearnbench.leaderboard.site import LISTING, build_site, make_site, name_files
+from unlearnbench.leaderboard.site import build_site, make_site, name_files
 from unlearnbench.leaderboard.standing import Standing
 from unlearnbench.leaderboard.thumbnails import SIDE, make_thumbnail
 
@@ -234,6 +235,7 @@ def test_equal_records_give_equal_bytes_and_old_pages_go(hostile_records: Path, 
         ("method-old.html", old, old),
         ("task-changed.html", changed, b"as it was"),
         ("../out.html", old, old),
+        ("leaderboard.parquet", b"", b"an old export"),  # marks the listing as a site's
     ]
     (tmp_path / "out.html").write_bytes(old)
     for name, content, _ in listed[:2]:

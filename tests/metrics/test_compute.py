@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -105,32 +106,83 @@ def of(values, scores=None):
         ({"mine": Value(value=1, missing="x")}, "neither or both"),
     ],
 )
-def test_broken_contract_is_an_error(monkeypatch, make_items, values, message):
-    with pytest.raises(ValueError, match=message):
-        compute(["mine"], View(make_items({})), fake(monkeypatch, of(values)))
+def test_a_metric_that_breaks_its_contract_is_missing(monkeypatch, make_items, values, message):
+    found = compute(["mine"], View(make_items({})), fake(monkeypatch, of(values)))
+    assert list(found) == ["mine"]
+    assert found["mine"].value is None
+    assert message in found["mine"].missing
 
 
-def test_scores_of_other_rows_are_an_error(monkeypatch, make_items):
+def test_scores_of_other_rows_are_missing(monkeypatch, make_items):
     metric = of({"mine": Value(value=1)}, pd.Series([1.0, 2.0]))
-    with pytest.raises(ValueError, match="not aligned"):
-        compute(["mine"], View(make_items({})), fake(monkeypatch, metric))
+    found = compute(["mine"], View(make_items({})), fake(monkeypatch, metric))
+    assert "not aligned" in found["mine"].missing
 
 
-def test_same_value_twice_and_unknown_need(monkeypatch, make_items):
-    view, metric = View(make_items({})), of({"mine": Value(value=1)})
-    with pytest.raises(ValueError, match="'mine' is there already"):
-        compute(["mine", "mine"], view, fake(monkeypatch, metric))
-    with pytest.raises(ValueError, match="needs 'telepathy'"):
-        compute(["mine"], view, fake(monkeypatch, metric, needs=("telepathy",)))
+def test_an_unknown_need_is_missing(monkeypatch, make_items):
+    registry = fake(monkeypatch, of({"mine": Value(value=1)}), needs=("telepathy",))
+    found = compute(["mine"], View(make_items({})), registry)
+    assert "needs 'telepathy'" in found["mine"].missing
 
 
-def test_an_exception_in_a_metric_passes_through(monkeypatch, make_items):
+def raising(error):
     def broken(scores, view):
-        raise ZeroDivisionError
+        raise error
 
-    metric = Metric(per_item=lambda items: None, reduce=broken)
-    with pytest.raises(ZeroDivisionError):
-        compute(["mine"], View(make_items({})), fake(monkeypatch, metric))
+    return Metric(per_item=lambda items: None, reduce=broken)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("by zero"), SystemExit(0), GeneratorExit()])
+def test_a_metric_that_raises_spoils_no_other(full, error):
+    broken, good = raising(error), builtin_registry("metrics", "unlearnbench.bench.metrics")
+    registry = with_plugin(good, "aaa", broken)
+    found = compute(registry, full, registry)
+    assert type(error).__name__ in found["aaa"].missing
+    assert found["UA"] == compute(["UA"], full)["UA"]
+    assert found["UA"].value is not None
+
+
+def with_plugin(builtins, name, metric):
+    """Return the built-in metrics and one of a third party's."""
+
+    @dataclass(frozen=True)
+    class Given(Entry):
+        def load(self):
+            return metric
+
+    registry = Registry("metrics")
+    for entry in builtins.values():
+        registry.add(entry.name, entry)
+    registry.add(name, Given(name=name, module=__name__, summary="", distribution="theirs"))
+    return registry
+
+
+def test_a_metric_changes_nothing_that_another_sees(full):
+    def spoil(scores, view):
+        view.items["target_found"] = False
+        view.base.items["target_found"] = False
+        for array in (*view.features.values(), *view.reference.values(), *view.base.features.values()):
+            with pytest.raises(ValueError, match="read-only"):
+                array[:] = 0
+        return {"AAA": Value(value=1.0)}
+
+    before = full.items.copy()
+    builtins = builtin_registry("metrics", "unlearnbench.bench.metrics")
+    registry = with_plugin(builtins, "AAA", Metric(per_item=lambda items: None, reduce=spoil))
+    found = compute(registry, full, registry)
+    assert found.pop("AAA").value == 1
+    assert found == compute(builtins, full, builtins)
+    pd.testing.assert_frame_equal(full.items, before)
+
+
+def test_a_metric_that_gives_a_value_of_another_is_missing(full):
+    builtins = builtin_registry("metrics", "unlearnbench.bench.metrics")
+    for stolen in ("UA", "UA_other"):
+        metric = of({"AAA": Value(value=1.0), stolen: Value(value=1.0)})
+        registry = with_plugin(builtins, "AAA", metric)
+        found = compute(registry, full, registry)
+        assert f"{stolen!r} is there already" in found["AAA"].missing
+        assert found[stolen] == compute(builtins, full, builtins)[stolen]
 
 
 def test_metrics_import_no_torch():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from unlearnbench.bench.stats.agreement import Errors, cohen_kappa, count_errors, rogan_gladen
-from unlearnbench.bench.stats.intervals import wilson
+from unlearnbench.bench.stats.monotone import exact_interval
 
 
 def _pairs(both: int, first: int, second: int, neither: int) -> tuple[list[int], list[int], list[int]]:
@@ -18,7 +18,7 @@ def test_kappa_is_the_hand_worked_one() -> None:
     found = cohen_kappa(*_pairs(20, 5, 10, 15))
     assert found is not None
     assert (found.kappa, found.share, found.n) == (pytest.approx(0.4), pytest.approx(0.7), 50)
-    low, high = wilson(35, 50)
+    low, high = exact_interval(35, 50)
     assert (found.low, found.high) == (pytest.approx(2 * low - 1), pytest.approx(2 * high - 1))
 
 

@@ -40,7 +40,7 @@ def test_effective_size_by_hand():
     # Prompts (1,1), (1,0), (0,0): between mean square .5, within .5/3, ICC .5, design effect 1.5.
     hits, clusters = [1, 1, 1, 0, 0, 0], [0, 0, 1, 1, 2, 2]
     assert effective_size(hits, clusters) == pytest.approx(6 / 1.5)
-    assert proportion_interval(hits, clusters) == pytest.approx(wilson(2, 4))
+    assert proportion_interval(hits, clusters, version=1) == pytest.approx(wilson(2, 4))
 
 
 def test_effective_size_of_unequal_clusters_is_bounded():
@@ -59,15 +59,15 @@ def test_each_cluster_counts_at_least_once():
 @pytest.mark.parametrize("hit", [0, 1])
 def test_never_degenerate(hit):
     # No ICC can be estimated where all agree: as many rows as prompts, and never a width of 0.
-    low, high = proportion_interval(np.full(40, hit), np.repeat(np.arange(10), 4))
+    low, high = proportion_interval(np.full(40, hit), np.repeat(np.arange(10), 4), version=1)
     assert (low, high) == pytest.approx(wilson(10 * hit, 10))
     assert high - low > 0.2
-    assert proportion_interval([hit], ["p"]) == pytest.approx(wilson(hit, 1))
+    assert proportion_interval([hit], ["p"], version=1) == pytest.approx(wilson(hit, 1))
 
 
 def test_independent_rows_give_plain_wilson():
     hits = np.arange(30) % 3 == 0
-    assert proportion_interval(hits, np.arange(30)) == pytest.approx(wilson(10, 30))
+    assert proportion_interval(hits, np.arange(30), version=1) == pytest.approx(wilson(10, 30))
 
 
 def test_coverage_where_plain_wilson_fails():
@@ -76,7 +76,7 @@ def test_coverage_where_plain_wilson_fails():
     ours = plain = 0
     for _ in range(600):
         hits = (rng.random((30, 6)) < rng.beta(2, 1, (30, 1))).ravel()
-        low, high = proportion_interval(hits, clusters)
+        low, high = proportion_interval(hits, clusters, version=1)
         ours += low <= 2 / 3 <= high
         low, high = wilson(hits.sum(), hits.size)
         plain += low <= 2 / 3 <= high

@@ -144,7 +144,10 @@ def test_a_file_of_several_rows_a_class_gives_all_their_seeds(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        (FILE.replace(",class,", ",label,"), "row 1: no column 'class'; its columns: case_number, "),
+        (
+            FILE.replace(",class,", ",label,"),
+            "row 1: no column 'class' or 'label_str'; its columns: case_number, ",
+        ),
         (FILE.replace("evaluation_seed", "seed"), "row 1: no column 'evaluation_seed'"),
         (FILE.replace(",4002,", ",many,"), "row 4: evaluation_seed: is 'many', not a number"),
         (FILE.replace(",4002,", ",,"), "row 4: evaluation_seed: is empty"),

@@ -77,7 +77,7 @@ def test_what_over_ascended_models_draw_gets_no_name(name: str) -> None:
         gradient_sum.unlearn(pipeline, world.problem(task, "diverse", 0), config, lambda step, log: None)
         prompts = [p for p in world.prompts(task, sizes) if p.split == "forget"]
         requests = [Request(p.text, seed) for p in prompts for seed in range(NOISES[name])]
-        found = judge.judge(draw_batch(Generator(pipeline, sampling, ""), requests)).found
+        found = judge.judge(np.stack(draw_batch(Generator(pipeline, sampling, ""), requests))).found
         named += list((found["subject"] != NOTHING) | (found["style"] != NOTHING))
     assert len(named) >= LEAST_IMAGES
     assert np.mean(named) <= NAMED_BAR

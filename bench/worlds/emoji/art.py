@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from PIL import Image
 
 from ...errors import UserError
+from ...files import replace_file
 from .spec import WorldSpec
 
 PACKAGES = {
@@ -45,12 +47,10 @@ def _fetch_package(package: str, folder: Path) -> Path:
     if done.returncode:
         raise UserError(f"npm could not fetch {package}: {done.stderr.strip().splitlines()[-1:]}")
     archive = folder / done.stdout.strip().splitlines()[-1]
-    scratch = target.with_suffix(".tmp")
-    shutil.rmtree(scratch, ignore_errors=True)
-    with tarfile.open(archive) as tar:
-        tar.extractall(scratch, filter="data")
-    (scratch / "package").rename(target)
-    shutil.rmtree(scratch)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".unpacked-") as scratch:
+        with tarfile.open(archive) as tar:
+            tar.extractall(scratch, filter="data")
+        (Path(scratch) / "package").rename(target)
     archive.unlink()
     return target
 
@@ -149,6 +149,4 @@ def _write(rows: list[dict[str, Any]], target: Path) -> None:
         emoji=datasets.Value("string"),
         image=datasets.Image(),
     )
-    scratch = target.with_suffix(".tmp")
-    datasets.Dataset.from_list(rows, features=features).to_parquet(scratch)
-    scratch.replace(target)
+    replace_file(target, datasets.Dataset.from_list(rows, features=features).to_parquet)

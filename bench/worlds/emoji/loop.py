@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ...files import replace_file
 from ...progress import show_progress
 from .settings import check_key
 
@@ -33,9 +33,8 @@ def seeded(*parts: object) -> torch.Generator:
 
 def save_atomic(tensors: dict[str, Tensor], path: Path, key: str = "") -> None:
     """Write a safetensors file that is either whole or absent; key: digest of what it was made with."""
-    scratch = path.with_name(path.name + f".{os.getpid()}.tmp")
-    save_file({k: v.detach().contiguous() for k, v in tensors.items()}, scratch, metadata={"key": key})
-    scratch.replace(path)
+    whole = {k: v.detach().contiguous() for k, v in tensors.items()}
+    replace_file(path, lambda scratch: save_file(whole, scratch, metadata={"key": key}))
 
 
 def read_checked(path: Path, key: str) -> dict[str, Tensor]:

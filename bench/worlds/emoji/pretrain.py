@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL
 
+from ...files import replace_folder
 from .art import render_sprites
 from .loop import save_atomic
 from .recipe import Recipe, export_judges, export_pipeline, open_recipe
@@ -74,9 +75,11 @@ def _ships(spec: WorldSpec, sprites: Path) -> bool:
 
 def _export(recipe: Recipe, target: Path) -> None:
     """Write the world, or the pipeline alone where it leaves things out: it is judged by the whole world."""
+    replace_folder(target, lambda scratch: _write_world(recipe, scratch))
+
+
+def _write_world(recipe: Recipe, scratch: Path) -> None:
     spec = recipe.spec
-    scratch = target.with_name(target.name + ".tmp")
-    shutil.rmtree(scratch, ignore_errors=True)
     export_pipeline(recipe, scratch / "pipeline")
     card: dict[str, Any] = {"world": spec.name, "version": spec.version}
     if spec.without:
@@ -88,8 +91,6 @@ def _export(recipe: Recipe, target: Path) -> None:
     (scratch / name).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     for path in scratch.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
-    shutil.rmtree(target, ignore_errors=True)
-    scratch.rename(target)
 
 
 def rebuild_sprites(preset: str, art: Path, sprites: Path) -> int:

@@ -14,7 +14,7 @@ from ...generators import Generator, Sampling, open_pipeline
 from ...metrics.fd import frechet_from_features
 from ...metrics.kid import kid
 from ...progress import show_progress
-from ...sampling import Request, draw_batch, micro_batch, noise_seed
+from ...sampling import Request, draw_whole, micro_batch, noise_seed
 from ...stats.intervals import wilson
 from .spec import Triple
 from .world import EmojiWorld
@@ -111,7 +111,7 @@ def draw_images(
     size, images = micro_batch(device, sampling), []
     with show_progress(title, len(requests)) as advance:
         for start in range(0, len(requests), size):
-            images.append(draw_batch(generator, requests[start : start + size]))
+            images.append(draw_whole(generator, requests[start : start + size], title))
             advance(min(start + size, len(requests)), "")
     return np.concatenate(images)
 

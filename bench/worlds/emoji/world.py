@@ -14,6 +14,7 @@ import numpy as np
 import platformdirs
 
 from ...errors import UserError
+from ...models.digests import list_files
 from ...tasks import ConceptSpec, PromptSizes, Task, TaskFile
 from ...types import Problem, Prompt
 from .captions import Captioner
@@ -58,7 +59,7 @@ class EmojiWorld:
     def digest(self) -> str:
         """sha256 over the files that the world ships, sprites included."""
         digest = hashlib.sha256()
-        for path in [*sorted(p for p in self.folder.rglob("*") if p.is_file()), SPRITES]:
+        for path in [*list_files(self.folder), SPRITES]:
             digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()
 

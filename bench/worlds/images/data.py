@@ -14,6 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from ...errors import UserError
+from ...models.digests import list_files
+from ...pictures import BROKEN, first_line, open_picture, to_rgb
 from ..emoji.loop import seeded
 from .idx import PAIRS, find_idx, read_pair
 
@@ -148,34 +150,13 @@ def _read_classes(folder: Path, stems: Sequence[str], pixels: int) -> Part:
     images, labels = [], []
     suffixes = Image.registered_extensions()
     for label, stem in enumerate(stems):
-        for path in sorted((folder / stem).rglob("*")):
+        for path in list_files(folder / stem) if (folder / stem).is_dir() else ():
             if path.suffix.lower() in suffixes:
-                images.append(_fit(_open_image(path), pixels))
+                images.append(_fit(open_picture(path), pixels))
                 labels.append(label)
     if not images:
         raise UserError(f"{folder}: no images in its classes' folders")
     return Part(torch.stack(images), torch.tensor(labels))
-
-
-def _open_image(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as image:
-            return _flatten(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = _first_line(error).removesuffix(f" {str(path)!r}")
-        raise UserError(f"{path}: not an image that opens ({reason}); mend or remove it") from None
-
-
-def _flatten(image: Image.Image) -> Image.Image:
-    """Return an image as RGB; what it lets through shows white."""
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    ground = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _fit(image: Image.Image, pixels: int) -> Tensor:
@@ -194,7 +175,7 @@ def _read_datasets(folder: Path, pixels: int) -> tuple[list[str], Part, Part | N
     try:
         loaded = load_from_disk(str(folder))
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{folder}: does not load as a datasets folder: {_first_line(error)}") from None
+        raise UserError(f"{folder}: does not load as a datasets folder: {first_line(error)}") from None
     parts: dict[str, Any] = dict(loaded) if isinstance(loaded, DatasetDict) else {"train": loaded}
     if "train" not in parts:
         raise UserError(f"{folder}: has no part named train; its parts: {', '.join(parts)}")
@@ -226,10 +207,10 @@ def _read_dataset(folder: Path, split: str, data: Any, pixels: int) -> tuple[lis
     images = []
     for i in range(len(data)):
         try:
-            images.append(_fit(_flatten(data[i][image]), pixels))
-        except (OSError, AttributeError) as error:
+            images.append(_fit(to_rgb(data[i][image]), pixels))
+        except (*BROKEN, AttributeError) as error:
             raise UserError(
-                f"{folder}: {split} part: row {i}: {image}: not an image that opens ({_first_line(error)})"
+                f"{folder}: {split} part: row {i}: {image}: not an image that opens ({first_line(error)})"
             ) from None
     return [str(n) for n in data.features[label].names], Part(torch.stack(images), torch.tensor(labels))
 

@@ -1,7 +1,6 @@
 """`unlearnbench pretrain images`: train a world of labelled images and export its folder."""
 
 import json
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...files import replace_folder
 from ...judges.emoji import NOTHING
 from ...judges.image_classifier import ImageJudge, open_judge
 from ..emoji.loop import save_atomic, seeded
@@ -63,14 +63,7 @@ def pretrain(
 
 def _export(recipe: ImagesRecipe, target: Path) -> dict[str, Any]:
     """Write the world whole, in place of any that is there; return its card."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder:
-        scratch = Path(folder) / "new"
-        card = _write_world(recipe, scratch)
-        if target.exists():
-            target.rename(Path(folder) / "old")
-        scratch.rename(target)
-    return card
+    return replace_folder(target, lambda scratch: _write_world(recipe, scratch))
 
 
 def _write_world(recipe: ImagesRecipe, scratch: Path) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict
 
 from ...config import read_json
 from ...errors import UserError
-from ...generators import files_digest
 from ...hub import Source
+from ...models.digests import files_digest
 from ...source import source_digest
 from ...tasks import PromptSizes, Task, TaskFile
 from ...types import DrawSettings, Problem, Prompt

@@ -1,0 +1,100 @@
+"""Do the images that a method trains on show what it is to forget? The task's judge answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from ..store import Store, content_key
+from ..types import Problem, RecordPart, TrainingSet
+
+if TYPE_CHECKING:
+    import torch
+
+LOOKING_VERSION = 1
+"""Bump when the same images give other shares."""
+AT_ONCE = 64
+"""Images that are judged together."""
+LEAST_FORGET, MOST_RETAIN = 0.5, 0.1
+"""Below and above these shares of images that show the target a training set is warned of."""
+
+
+class TrainingImages(RecordPart):
+    """Numbers of a method's training images, and the shares of each set that show the target.
+
+    A share is None where nothing judged it; reason says why, and is "" otherwise.
+    """
+
+    forget: int = Field(ge=0)
+    retain: int = Field(ge=0)
+    forget_shown: float | None = Field(default=None, ge=0, le=1)
+    retain_shown: float | None = Field(default=None, ge=0, le=1)
+    reason: str = ""
+
+    def describe(self) -> list[str]:
+        """Return one line for each thing that one should know, none where all is as it should be."""
+        if self.forget_shown is None or self.retain_shown is None:
+            return [f"training images: not judged: {self.reason}"]
+        lines = []
+        if self.forget_shown < LEAST_FORGET:
+            lines.append(
+                f"WARNING: {self.forget_shown:.0%} of the {self.forget} images to forget show the target, "
+                "by the task's judge; what is trained on them forgets something else"
+            )
+        if self.retain_shown > MOST_RETAIN:
+            lines.append(
+                f"WARNING: {self.retain_shown:.0%} of the {self.retain} images to retain show the target, "
+                "by the task's judge; what is trained on them keeps it"
+            )
+        return lines
+
+
+def not_judged(problem: Problem, reason: str) -> TrainingImages:
+    """Return what is known of a problem's images without a judge."""
+    return TrainingImages(
+        forget=len(problem.forget_set.images), retain=len(problem.retain_set.images), reason=reason
+    )
+
+
+def aims_of(task: Any) -> tuple[str, list[str]]:
+    """Return what is sought on a task's images: the kind of answer, and the names that count."""
+    return task.file.target_kind, task.concept.targets
+
+
+def judge_problem(problem: Problem, judge: Any, kind: str, targets: Sequence[str]) -> TrainingImages:
+    """Return the shares of a problem's images that show a target. kind: of the judge's answers, `subject`."""
+    known = not_judged(problem, "the judge failed on an image")
+    shares = [_share(images, judge, kind, targets) for images in (problem.forget_set, problem.retain_set)]
+    if None in shares:
+        return known
+    return known.model_copy(update={"forget_shown": shares[0], "retain_shown": shares[1], "reason": ""})
+
+
+def _share(images: TrainingSet, judge: Any, kind: str, targets: Sequence[str]) -> float | None:
+    answers: list[Any] = []
+    for part in images.images.split(AT_ONCE):
+        answers += judge.judge(_to_bytes(part)).found[kind].tolist()
+    if not answers or any(pd.isna(answer) for answer in answers):
+        return None
+    return round(float(np.mean([answer in targets for answer in answers])), 6)
+
+
+def _to_bytes(images: torch.Tensor) -> np.ndarray:
+    """Return (n, H, W, 3) uint8 of (n, 3, H, W) in [-1, 1]."""
+    pixels = ((images.float() + 1) * 127.5).round().clamp(0, 255).permute(0, 2, 3, 1)
+    return np.ascontiguousarray(pixels.cpu().numpy().astype(np.uint8))
+
+
+def look_once(store: Store, fields: dict[str, Any], look: Callable[[], TrainingImages]) -> TrainingImages:
+    """Return what the store holds of a problem, else what `look` finds. fields: all that decides it."""
+    key = content_key(fields | {"looking": LOOKING_VERSION})
+    stored = store.get("training-images", key)
+    if stored is not None:
+        return TrainingImages.model_validate_json(stored)
+    found = look()
+    store.put("training-images", key, found.model_dump_json().encode())
+    return found

@@ -1,0 +1,1 @@
+"""Models: what opens, digests, compares, trains and draws with them."""

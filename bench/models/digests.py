@@ -1,0 +1,93 @@
+"""Digests of files: of every file that a library would read of a folder, those behind links included."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from ..errors import UserError
+
+CACHES = (".cache/huggingface",)
+"""Folders inside a downloaded one that hold the download's bookkeeping: no library reads them."""
+UNREAD = frozenset(
+    (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".msgpack", ".h5", ".onnx", ".md", ".gitattributes")
+)
+"""Suffixes of files that nothing here reads from a folder: pickles, other frameworks' weights, prose. A link
+to nothing under such a name decides no pixel."""
+
+
+def list_files(folder: Path) -> list[Path]:
+    """Return all files below a folder, sorted, those in linked folders under the link's name.
+
+    Raises UserError for a link that leads back to a folder that it lies in, for a link to nothing whose file
+    a library would read, for what is neither file nor folder, and for a folder that cannot be read.
+    """
+    return sorted(_walk(folder, folder, ()))
+
+
+def _walk(top: Path, folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+    try:
+        state = folder.stat()
+        entries = [Path(entry.path) for entry in os.scandir(folder)]
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read: {error.strerror}") from None
+    here = (state.st_dev, state.st_ino)
+    if here in above:
+        raise UserError(f"{folder}: a link that leads back to a folder that it lies in; remove the link")
+    for entry in entries:
+        if entry.relative_to(top).as_posix() in CACHES:
+            continue
+        if entry.is_dir():
+            yield from _walk(top, entry, (*above, here))
+        elif entry.is_file():
+            yield entry
+        elif not entry.exists():
+            _check_dangling(entry)
+        else:
+            raise UserError(f"{entry}: neither a file nor a folder; remove it")
+
+
+def _check_dangling(link: Path) -> None:
+    if link.suffix.lower() not in UNREAD and link.name.lower() not in UNREAD:
+        raise UserError(f"{link}: a link to nothing; restore the file that it names, or remove the link")
+
+
+def files_digest(model: str) -> str:
+    """Return the sha256 over a model's file or folder of files; of its name where it is a hub id or empty.
+
+    Raises UserError as `list_files` does.
+    """
+    place = Path(model)
+    if not model or not place.exists():
+        return hashlib.sha256(model.encode()).hexdigest()
+    digest = hashlib.sha256()
+    for path in list_files(place) if place.is_dir() else [place]:
+        try:
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").digest()
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        digest.update(str(path.relative_to(model)).encode() + content)
+    return digest.hexdigest()
+
+
+def known_digest(place: str) -> str:
+    """Return `files_digest` of a place, its files read once and again when one of them was written since: a
+    process may judge many models that lie at one path in turn, and weights of gigabytes are in every key."""
+    return _digest_files(place, _state(place))
+
+
+@cache
+def _digest_files(place: str, state: tuple[tuple[str, int, int, int], ...]) -> str:
+    return files_digest(place)
+
+
+def _state(place: str) -> tuple[tuple[str, int, int, int], ...]:
+    """Return name, inode, size and time of writing of each of a model's files; none of no place."""
+    if not place:  # as a path it would be the current folder, whole
+        return ()
+    root = Path(place)
+    files = list_files(root) if root.is_dir() else [root] if root.is_file() else []
+    found = [(str(path), path.stat()) for path in files]
+    return tuple((name, state.st_ino, state.st_size, state.st_mtime_ns) for name, state in found)

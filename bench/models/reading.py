@@ -1,0 +1,79 @@
+"""What a pipeline's call makes of its inputs: how much of a prompt it reads, and the size of its images."""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import UserError
+from ..generators import denoiser_name
+
+CALL_LIMIT = "max_sequence_length"
+"""Argument of a call that says how many tokens its long text encoder reads, whatever the tokenizer says."""
+
+
+def count_cut(pipeline: Any, prompts: Sequence[str]) -> int:
+    """Return how many prompts are longer than every text encoder reads: their ends change no image."""
+    cut = [True] * len(prompts)
+    if not prompts:
+        return 0
+    for tokenizer, longest in _readers(pipeline):
+        lengths = [len(ids) for ids in tokenizer(list(prompts)).input_ids]
+        cut = [so_far and length > longest for so_far, length in zip(cut, lengths, strict=True)]
+    return sum(cut)
+
+
+def _readers(pipeline: Any) -> list[tuple[Any, int]]:
+    """Return each tokenizer whose text encoder is there, with the number of tokens that it passes on.
+
+    A CLIP text encoder reads as many as its tokenizer says, of which SD3's call asks the first alone. Any
+    other reads `max_sequence_length` of the call, where the call has it.
+    """
+    call = inspect.signature(type(pipeline).__call__).parameters
+    found = []
+    for suffix in ("", "_2", "_3"):
+        tokenizer = getattr(pipeline, f"tokenizer{suffix}", None)
+        encoder = getattr(pipeline, f"text_encoder{suffix}", None)
+        if tokenizer is None or encoder is None:
+            continue
+        if CALL_LIMIT in call and not _is_clip(encoder):
+            longest = call[CALL_LIMIT].default
+        elif _is_clip(encoder):
+            longest = getattr(pipeline, "tokenizer_max_length", tokenizer.model_max_length)
+        else:
+            longest = tokenizer.model_max_length
+        found.append((tokenizer, int(longest)))
+    return found
+
+
+def _is_clip(encoder: Any) -> bool:
+    return type(encoder).__name__.startswith("CLIPText")
+
+
+def read_size(pipeline: Any, model: str) -> tuple[int, int]:
+    """Return height and width in pixels of the images that a pipeline draws unasked.
+
+    model: its place, for the message. Raises UserError where its denoiser's configuration does not say.
+    """
+    name = denoiser_name(pipeline)
+    config, where = getattr(pipeline, name).config, f"{model}: {name}/config.json"
+    said = (
+        config["sample_size"] if "sample_size" in config else getattr(pipeline, "default_sample_size", None)
+    )
+    cells = read_cells(said, where)
+    if cells is None:
+        raise UserError(f"{where}: sample_size: not said; give --image-size")
+    return cells[0] * pipeline.vae_scale_factor, cells[1] * pipeline.vae_scale_factor
+
+
+def read_cells(value: Any, where: str) -> tuple[int, int] | None:
+    """Return height and width in latents of a configuration's `sample_size`: a number, or two; None unsaid.
+
+    Raises UserError, which begins with `where`, for anything else.
+    """
+    if value is None:
+        return None
+    sides = list(value) if isinstance(value, list | tuple) else [value, value]
+    good = len(sides) == 2 and all(type(side) is int and side > 0 for side in sides)
+    if not good:
+        raise UserError(f"{where}: sample_size: {value!r}; needed: a whole number above 0, or two of them")
+    return sides[0], sides[1]

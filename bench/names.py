@@ -1,0 +1,51 @@
+"""Names of somebody's models: as a board shows them, and as a part of file names."""
+
+import hashlib
+import os
+import re
+import unicodedata
+from pathlib import Path
+
+from .errors import UserError
+from .untrusted import complain_of_name
+
+LONGEST = 60
+"""Most letters of a name in a file name."""
+PLAIN = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?")
+
+
+def file_part(name: str) -> str:
+    """Return a name as a part of file names: plain letters, and a digest where they are not the whole name.
+
+    No two names give the same part, not where a disk takes upper for lower case either.
+    """
+    if PLAIN.fullmatch(name) and ".." not in name and len(name) <= LONGEST:
+        return name
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    plain = re.sub(r"[^A-Za-z0-9_]+", "-", plain).strip("-")[:LONGEST]
+    return f"{plain or 'model'}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+
+
+def name_model(model: str) -> str:
+    """Return the name of a model without its place: its last folder, file stem, or module.function.
+
+    A name that no record may hold (too long, unusual signs) becomes a plain one with a digest.
+    """
+    # `.` and `..` have a name only once they are spelt out; links keep the name that was given
+    path = Path(os.path.abspath(model)) if Path(model).exists() else Path(model)
+    name = path.stem if model.endswith(".safetensors") else path.name
+    name = unicodedata.normalize("NFC", name.replace(":", "."))
+    same = name == (path.stem if model.endswith(".safetensors") else path.name).replace(":", ".")
+    if same and len(name) <= LONGEST and complain_of_name(name) is None:
+        return name
+    return file_part(path.name or "model")
+
+
+def check_name(option: str, name: str) -> str:
+    """Return a name that somebody gave, in one Unicode form; raises UserError where no record may hold it."""
+    name = unicodedata.normalize("NFC", name).strip()
+    if not name:
+        raise UserError(f"{option}: is empty; give letters or digits")
+    if complaint := complain_of_name(name):
+        raise UserError(f"{option}: {complaint}")
+    return name

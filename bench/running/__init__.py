@@ -1,0 +1,1 @@
+"""Running: what executes a plan, cell by cell."""

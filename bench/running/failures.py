@@ -1,0 +1,45 @@
+"""Cells that failed: said, written down, and recorded where no good record of them is there."""
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..files import write_file
+from ..records import Record, read_record, write_record
+
+
+@dataclass(frozen=True)
+class Failures:
+    """folder: of the records; `failures/CELL.txt` in it holds the traceback. say: is told each in a line."""
+
+    folder: Path
+    say: Callable[[str], None]
+
+    def note(self, stem: str, title: str, error: BaseException, make: Callable[[], Record]) -> None:
+        """Say and write why a cell failed. make: its failed record; a good one that is there stays."""
+        record = self.folder / f"{stem}.json"
+        self.say(f"{title}: failed: {type(error).__name__}: {error}")
+        try:
+            write_file(self._trace(stem), "".join(traceback.format_exception(error)))
+            if has_good(record):
+                self.say(f"{title}: the record from before stays: {record}")
+            else:
+                write_record(make(), None, None, self.folder, seal=True)
+        except Exception as second:  # the next cell may still be measured
+            self.say(f"{title}: its record cannot be written: {type(second).__name__}: {second}")
+
+    def clear(self, stem: str) -> None:
+        """Drop the traceback of a cell that has been measured since."""
+        self._trace(stem).unlink(missing_ok=True)
+
+    def _trace(self, stem: str) -> Path:
+        return self.folder / "failures" / f"{stem}.txt"
+
+
+def has_good(path: Path) -> bool:
+    """Return whether a record of something measured is there."""
+    try:
+        return path.exists() and read_record(path).status == "ok"
+    except Exception:  # unreadable: nothing to keep
+        return False
