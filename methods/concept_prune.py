@@ -50,7 +50,7 @@ class Config(BaseModel):
     """
 
     model_config = STRICT
-    ratio: float = Field(default=0.02, ge=0, le=1)
+    ratio: float = Field(default=0.3, ge=0, le=1)
     agreement: float = Field(default=0.0, ge=0, lt=1)
     pairs: int = Field(default=24, ge=1)
     sampling_steps: int | None = Field(default=None, ge=1)
