@@ -6,6 +6,7 @@ distributions that it imports their versions count.
 """
 
 import ast
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -15,6 +16,8 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from pathlib import Path
+
+from .syntax import plain_source
 
 ROOT = "unlearnbench"
 CODE = (".py", ".so", ".pyd")
@@ -216,22 +219,29 @@ def _versions(module: str, files: dict[str, Path]) -> list[str]:
 
 
 @cache
-def _digest(path: str, size: int, written: int) -> bytes:
-    return hashlib.sha256(Path(path).read_bytes()).digest()
+def _digest(path: str, size: int, written: int) -> str:
+    """Return the digest of what a Python file does ("" where that is nothing), or of another file's bytes."""
+    content = Path(path).read_bytes()
+    if path.endswith(".py"):
+        with contextlib.suppress(SyntaxError, ValueError):  # else its bytes count
+            content = plain_source(content, ROOT)
+    return hashlib.sha256(content).hexdigest() if content else ""
 
 
 def source_digest(*modules: str) -> str:
-    """Return the sha256 over the source of modules and of every module of their projects that they import."""
-    digest = hashlib.sha256()
-    reached: dict[str, Path] = {}
-    versions: set[str] = set()
+    """Return the sha256 over the source of modules and of every module of their projects that they import.
+
+    Comments, docstrings and the places of modules do not count (`syntax.plain_source`). Names of data files do.
+    """
+    parts: set[str] = set()
     for module in modules:
         files = source_files(module)
-        reached |= files
-        versions.update(_versions(module, files))
-    for name in sorted(reached):
-        state = reached[name].stat()
-        digest.update(name.encode() + _digest(str(reached[name]), state.st_size, state.st_mtime_ns))
-    for version in sorted(versions):
-        digest.update(version.encode())
-    return digest.hexdigest()
+        parts.update(_versions(module, files))
+        for name, path in files.items():
+            state = path.stat()
+            found = _digest(str(path), state.st_size, state.st_mtime_ns)
+            if path.suffix == ".py":
+                parts.add(found)
+            else:
+                parts.add(f"{name} {found}")
+    return hashlib.sha256("\n".join(sorted(parts - {""})).encode()).hexdigest()

@@ -1,4 +1,8 @@
-"""Concept ablation's objective and the retain loss, summed: the concept is steered to an anchor."""
+"""The squared distance to the frozen base's prediction for an anchor, summed with the retain loss.
+
+This is not concept ablation (Kumari et al. 2023, `concept_ablation`): the forget set's own images are noised, a
+frozen base predicts the anchor, the whole denoiser is trained, and a retain loss is added.
+"""
 
 from typing import Any
 

@@ -121,7 +121,7 @@ def test_a_changed_file_of_a_plugin_changes_the_digest(place: Path, name: str) -
     _write(place, files)
     before = source_digest(module)
     assert source_digest(module) == before
-    (place / changed).write_text(files[changed] + "\n# changed\n")
+    (place / changed).write_text(files[changed] + "\nCHANGED = 1\n")
     assert source_digest(module) != before
     assert not {n for n in sys.modules if n.partition(".")[0] in ("plug", "space", "ns", "lab", "single")}
 

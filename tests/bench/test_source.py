@@ -18,14 +18,18 @@ def test_a_method_reaches_the_modules_that_train_it() -> None:
     assert not any("leaderboard" in name or name.endswith(".cli") for name in names)
 
 
-def test_a_changed_byte_changes_the_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_statement_changes_the_digest_and_a_comment_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = source_digest("unlearnbench.methods.balanced")
     assert source_digest("unlearnbench.methods.balanced") == before
     changed = tmp_path / "combine.py"
     real = source._origin("unlearnbench.methods.combine")
     assert real is not None
-    changed.write_text(real.read_text() + "\n# changed\n")
     origin = source._origin
     monkeypatch.setattr(source, "_origin", lambda m: changed if m.endswith(".combine") else origin(m))
+    changed.write_text(real.read_text() + "\n# changed\n")
+    assert source_digest("unlearnbench.methods.balanced") == before
+    changed.write_text(real.read_text() + "\nCHANGED = 1\n")
     assert source_digest("unlearnbench.methods.balanced") != before
     assert source_digest("unlearnbench.methods.finetune") == source_digest("unlearnbench.methods.finetune")
