@@ -231,7 +231,7 @@ def _digest(path: str, size: int, written: int) -> str:
 def source_digest(*modules: str) -> str:
     """Return the sha256 over the source of modules and of every module of their projects that they import.
 
-    Comments, docstrings and the places of modules do not count (`syntax.plain_source`). Names of data files do.
+    Comments, docstrings and the places of modules do not count (`syntax.plain_source`).
     """
     parts: set[str] = set()
     for module in modules:

@@ -1,4 +1,4 @@
-"""The objective of `anchor_sum` and the retain loss, combined by the restricted gradient. It is not concept ablation.
+"""The objective of `anchor_sum` and the retain loss by the restricted gradient; not concept ablation.
 
 What `balanced` says about Adam holds here too.
 """

@@ -1,7 +1,7 @@
 """The squared distance to the frozen base's prediction for an anchor, summed with the retain loss.
 
-This is not concept ablation (Kumari et al. 2023, `concept_ablation`): the forget set's own images are noised, a
-frozen base predicts the anchor, the whole denoiser is trained, and a retain loss is added.
+This is not concept ablation (Kumari et al. 2023, `concept_ablation`): the forget set's own images are noised,
+a frozen base predicts the anchor, the whole denoiser is trained, and a retain loss is added.
 """
 
 from typing import Any
