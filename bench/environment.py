@@ -45,7 +45,17 @@ def _device_name(device: str) -> str:
         import torch
 
         return torch.cuda.get_device_name()
-    return platform.processor() or platform.machine()
+    return _cpu_name() or platform.processor() or platform.machine()
+
+
+def _cpu_name() -> str:
+    """Return the processor's model, "" where it is not known: models differ in the last bits of sums."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    found = (line.partition(":")[2] for line in lines if line.startswith("model name"))
+    return " ".join(next(found, "").split())[:100]
 
 
 @cache
