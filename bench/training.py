@@ -24,7 +24,7 @@ def _drop_infinity(value: float | None) -> float | None:
     return None if value == float("inf") else value
 
 
-Bound = Annotated[float | None, Field(gt=0), AfterValidator(_drop_infinity)]
+Bound = Annotated[float | None, Field(gt=0, allow_inf_nan=True), AfterValidator(_drop_infinity)]
 """A positive bound or none. TOML has no null: `inf` stands for none there, None for both from here on."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from math import isfinite
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,7 @@ def _own_view(view: View) -> View:
         {name: _read_only(array) for name, array in arrays.items()}
         for arrays in (view.features, view.reference)
     )
-    return View(view.items.copy(), features, reference, base)
+    return replace(view, items=view.items.copy(), features=features, reference=reference, base=base)
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

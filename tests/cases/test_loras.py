@@ -29,7 +29,7 @@ BASE = Path(registry("worlds")["tiny"].load()().pipeline_folder)
 
 
 def _draw(pipeline: Any) -> np.ndarray:
-    return draw_batch(Generator(pipeline, SAMPLING, ""), REQUESTS).astype(int)
+    return np.stack(draw_batch(Generator(pipeline, SAMPLING, ""), REQUESTS)).astype(int)
 
 
 def _layers(network: Any, *ends: str) -> list[str]:

@@ -65,8 +65,7 @@ def test_a_linked_unet_is_measured_as_itself(base: Path, broken: Path, linked: A
     for model in (first, second, broken):
         command = ["evaluate", "--model", str(model), "--task", "classes/cat-face@tiny", "--threads", "1"]
         assert main([*command, "--out", str(out), "--store", str(store)]) == 0
-        [path] = [p for p in out.glob("*.json") if f".{model.name}." in p.name]
-        record = read_record(path)
+        [record] = [r for r in map(read_record, out.glob("*.json")) if r.method.name == model.name]
         values[model.name] = (record.points[0].values["UA"].value, record.points[0].values["VA"].value)
     assert values["B"] == values["broken"]
     assert values["A"] != values["B"]

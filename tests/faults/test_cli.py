@@ -37,6 +37,16 @@ def _model(folder: Path, content: dict[str, object] | None) -> str:
     return str(model)
 
 
+INDEX = {
+    "_class_name": "StableDiffusionPipeline",
+    "scheduler": ["diffusers", "DDIMScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+    "safety_checker": [None, None],
+    "feature_extractor": [None, None],
+}
 CASES = {
     "wrong task": (lambda f: ["run", "--task", "classes/cat-fase"], "did you mean classes/cat-face@emoji"),
     "wrong method": (lambda f: ["run", "--suite", "demo", "--method", "balancd"], "did you mean balanced"),
@@ -50,7 +60,7 @@ CASES = {
             "--task",
             "classes/cat-face@tiny",
             "--model",
-            _model(f, {"vae": [None, None]}),
+            _model(f, {"_class_name": "StableDiffusionPipeline", "vae": [None, None]}),
         ],
         "neither a unet nor a transformer",
     ),
@@ -64,9 +74,9 @@ CASES = {
             "--task",
             "classes/cat-face@tiny",
             "--model",
-            _model(f, {"unet": ["diffusers", "U"]}),
+            _model(f, INDEX),
         ],
-        "the folder unet/ is missing",
+        "the folder scheduler/ is missing",
     ),
     "model that is nowhere": (
         lambda f: ["evaluate", "--task", "classes/cat-face@tiny", "--model", "/no/such/folder"],

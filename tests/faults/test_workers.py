@@ -50,7 +50,10 @@ def test_workers_end_with_their_parent(tmp_path: Path, number: int) -> None:
     records = tmp_path / "records"
     options = ["run", "--suite", str(suite), "--out", str(records), "--store", str(tmp_path / "store")]
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, str(records), *options], stderr=subprocess.DEVNULL
+        [sys.executable, "-c", PARENT, str(records), *options],
+        stderr=subprocess.DEVNULL,
+        # a shell that started the tests in the background has SIGINT ignored, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     workers: list[psutil.Process] = []
     try:

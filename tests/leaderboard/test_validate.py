@@ -22,6 +22,7 @@ from unlearnbench.bench.cli_submit import (
     make_known,
 )
 from unlearnbench.bench.records import copy_record, items_digest, read_items, read_record, write_record
+from unlearnbench.bench.sealed import SUMS
 from unlearnbench.leaderboard.known import LATER, VALUES, Known
 from unlearnbench.leaderboard.validate import Check, validate
 
@@ -38,9 +39,12 @@ def known() -> Known:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A published record, to be tampered with, beside its base model's."""
+    """A published record, to be tampered with, beside its base model's and the list of their sheets."""
     for stem in (STEM, BASE):
         copy_record(RESULTS / "emoji" / f"{stem}.json", tmp_path)
+    listed = (RESULTS / "emoji" / SUMS).read_text().splitlines(keepends=True)
+    lines = [line for line in listed if f"  {STEM}." in line or f"  {BASE}." in line]
+    (tmp_path / SUMS).write_text("".join(lines))
     return tmp_path / f"{STEM}.json"
 
 
@@ -164,7 +168,7 @@ def _in_config(content: dict[str, Any]) -> None:
         (lambda c: c["points"][-1].update(shown=True), "points.shown: of the steps [40]; emoji chose []"),
         (lambda c: c.update(suite="mine", choice=None) or c["points"][-1].update(shown=True), "points.shown"),
         (lambda c: c["sampling"].update(noise=1), "sampling.noise: 1; gradient_sum is drawn with [0]"),
-        (lambda c: c["sampling"].update(noise="x"), "sampling.noise: 'x' is no whole number"),
+        (lambda c: c["sampling"].update(noise="x"), "sampling.noise: 'x' is not between"),
         (lambda c: c["sampling"].update(steps=50), "sampling.steps: 50; the base model's is 12"),
         (lambda c: c["sampling"].update(guidance=7.5), "sampling.guidance: 7.5; the base model's is 2.0"),
         (lambda c: c["method"]["config"].update(model="mine"), "gradient_sum is a method of this package"),
@@ -305,6 +309,8 @@ def test_a_claims_base_is_the_measured_one_of_its_suite(path: Path, known: Known
     for suffix in (".parquet", ".webp"):
         shutil.copy(path.with_suffix(suffix), folder)
     edit(claim, lambda c: c.update(source="reported"))
+    listed = (path.parent / SUMS).read_text()
+    (path.parent / SUMS).write_text(listed + listed.replace("  ", "  claimed/"))
     assert {check.state for check in validate(claim, known)} == {"passed"}
     alone = path.parent / "alone"
     shutil.move(folder, alone)
@@ -360,6 +366,8 @@ def test_broken_parquet_and_sheets_are_refused(path: Path, known: Known) -> None
     sheet = path.with_suffix(".webp")
     whole = sheet.read_bytes()
     sheet.write_bytes(whole[: len(whole) // 2])
+    assert "digest differs" in first_failure(validate(path, known)).detail
+    (path.parent / SUMS).unlink()
     assert "not a readable webp image" in first_failure(validate(path, known)).detail
     path.with_suffix(".parquet").write_bytes(b"PAR1")
     assert "not a readable parquet file" in first_failure(validate(path, known)).detail

@@ -15,6 +15,7 @@ import pytest
 from safetensors.torch import save_model
 
 from unlearnbench.bench.asks import list_asks
+from unlearnbench.bench.assemble import describe_judge
 from unlearnbench.bench.cli import main
 from unlearnbench.bench.cli_check import Origin
 from unlearnbench.bench.cli_commands import registry, suites_folder, task_registry
@@ -29,7 +30,6 @@ from unlearnbench.bench.measure import PointScorer
 from unlearnbench.bench.metrics.ua import threshold_curve
 from unlearnbench.bench.plan import Cell, MethodRow, Suite, read_suite
 from unlearnbench.bench.records import read_items, read_record
-from unlearnbench.bench.runner import _describe_judge
 from unlearnbench.bench.sampling import decode_png
 from unlearnbench.bench.scoring import image_digest
 from unlearnbench.bench.store import Store
@@ -144,7 +144,7 @@ def test_the_versions_of_a_judges_packages_are_told_and_keyed(
     task = task_registry()["nudity/nudity@sd14"]
     found = judge_versions("nudenet@1")
     assert found["pytest"] == pytest.__version__
-    assert _describe_judge(task) == {"judge_packages": found}
+    assert describe_judge(task) == {"judge_packages": found}
     assert judge_versions("clip-zero-shot@1") == {}
     before = world.inputs(task)
     monkeypatch.setattr(packages, "version", lambda name: "0.0")

@@ -9,7 +9,7 @@ from typing import Any
 import open_clip
 import pytest
 import torch
-from safetensors.torch import save_model
+from safetensors.torch import save_file, save_model
 
 from unlearnbench.bench import generators
 from unlearnbench.bench.asks import list_asks
@@ -190,9 +190,9 @@ def test_other_weights_of_the_judge_are_another_key(tmp_path: Path, monkeypatch:
     world = registry("worlds")["sd14"].load()().placed(data=_data(tmp_path))
     path = tmp_path / "resnet50" / resnet50.RESNET50_FILE
     path.parent.mkdir()
-    path.write_bytes(b"one")
+    save_file({"one": torch.zeros(1)}, path)
     before = world.inputs(task)
-    path.write_bytes(b"two")
+    save_file({"two": torch.zeros(1)}, path)
     assert world.inputs(task) != before
     monkeypatch.setattr(generators, "files_digest", lambda place: pytest.fail(f"{place} was read again"))
     judge_digest(task.file.judge, tmp_path)  # weights of gigabytes are in every key of a run
@@ -216,7 +216,7 @@ def test_one_class_runs_from_its_file_to_its_record(tmp_path: Path, monkeypatch:
     (clip / "open_clip_config.json").write_text(json.dumps(CLIP_CONFIG))
     save_model(open_clip.CLIP(**CLIP_CONFIG["model_cfg"]), str(clip / "open_clip_model.safetensors"))  # type: ignore[arg-type]
     (data / "resnet50").mkdir()
-    (data / "resnet50" / resnet50.RESNET50_FILE).write_bytes(b"stands in")
+    save_file({"stands in": torch.zeros(1)}, data / "resnet50" / resnet50.RESNET50_FILE)
     (tmp_path / "nette.toml").write_text(SUITE, encoding="utf-8")
     command = ["run", "--suite", str(tmp_path / "nette.toml"), "--out", str(tmp_path / "out")]
     command += ["--model", str(tmp_path / "model"), "--clip", str(clip), "--data", str(data)]

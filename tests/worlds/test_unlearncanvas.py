@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from safetensors.torch import save_model
+from safetensors.torch import save_file, save_model
 
 from unlearnbench.bench.cli import main
 from unlearnbench.bench.cli_commands import registry, suites_folder, task_registry
@@ -207,7 +207,7 @@ def test_other_classifiers_change_the_keys_and_absent_ones_are_said(world: Any, 
     for name in ("style.pth", "object.pth"):
         (folder / name).write_bytes(b"x")
     first = world.placed(data=tmp_path).inputs(STYLE)
-    (folder / "object.safetensors").write_bytes(b"y")  # is taken where both are there
+    save_file({"y": torch.zeros(1)}, folder / "object.safetensors")  # is taken where both are there
     assert world.placed(data=tmp_path).inputs(STYLE) != first
 
 
@@ -250,7 +250,7 @@ def test_cells_of_both_families_run_on_a_tiny_model(
     suite = tmp_path / "pilot.toml"
     text = (suites_folder() / "unlearncanvas-pilot.toml").read_text(encoding="utf-8")
     for long, short in (
-        ("steps = 100, checkpoints = [50, 100]", "steps = 1, checkpoints = [1]"), ("batch = 8", "batch = 2"),
+        ("steps = 100\ncheckpoints = [50, 100]", "steps = 1\ncheckpoints = [1]"), ("batch = 8", "batch = 2"),
         ('"styles/mosaic@unlearncanvas", ', ""), ("forget = 20", "forget = 5"),
         ("retain_same = 45", "retain_same = 6"), ("retain_given = 10", "retain_given = 2"),
         ("unlearncanvas-pilot", "canvas-small"),
