@@ -12,7 +12,6 @@ from .errors import UserError
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
-
 MOST_JSON = 64 * 2**20
 """Bytes of the largest JSON file that is read."""
 STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

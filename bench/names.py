@@ -7,11 +7,15 @@ import unicodedata
 from pathlib import Path
 
 from .errors import UserError
-from .untrusted import complain_of_name
 
 LONGEST = 60
 """Most letters of a name in a file name."""
 PLAIN = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?")
+NAME = re.compile(r"[\w][\w .,'+()@:=/-]{0,199}")
+"""What a name may be made of: letters, digits and signs that mean nothing in HTML."""
+PATH = re.compile(r"(^|[\\/])\.\.([\\/]|$)|^[\\/~]|^[A-Za-z]:[\\/]|^file:")
+"""What is a path out of its folder: `..` as a part, or one that starts at a root, a home or a drive."""
+MARKUP = re.compile(r"<\s*[/!a-zA-Z]|javascript:", re.IGNORECASE)
 
 
 def file_part(name: str) -> str:
@@ -49,3 +53,21 @@ def check_name(option: str, name: str) -> str:
     if complaint := complain_of_name(name):
         raise UserError(f"{option}: {complaint}")
     return name
+
+
+def complain_of_name(text: str) -> str | None:
+    """Return what is wrong with a name (of a method, task, point, column, ...), None where nothing is."""
+    if MARKUP.search(text):
+        return f"{ascii(text)[:60]} holds markup or script; a name is plain words"
+    if complain_of_path(text):
+        return complain_of_path(text)
+    if not NAME.fullmatch(text):
+        return f"{ascii(text)[:60]} is no name; letters, digits, spaces and . , ' + ( ) @ : = / - make one"
+    return None
+
+
+def complain_of_path(text: str) -> str | None:
+    """Return what is wrong with a text that could be taken for a path, None where nothing is."""
+    if PATH.search(text):
+        return f"{ascii(text)[:60]} is a path out of its folder; name things without their place"
+    return None

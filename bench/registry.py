@@ -1,7 +1,7 @@
 """Registries of tasks, methods, metrics, judges and worlds: frozen entries, read without importing them.
 
-Each registered module carries a literal `REGISTER = {...}`; it is read from the source text, so that
-listing imports no torch. Built-ins are found by file name, third parties by entry points
+Each registered module carries a literal `REGISTER = {...}`, or a list of such tables; it is read from the
+source text, so that listing imports no torch. Built-ins are found by file name, third parties by entry points
 (`unlearnbench.methods = {name = "package.module"}`).
 """
 
@@ -32,8 +32,6 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """Names become parts of file names."""
 TRAINED = ("denoiser",)
 """What a method may change: the `unet` or `transformer`. A point holds no other network."""
-
-
 NAMES = ("needs", "trains", "pipelines")
 """Fields of an Entry that hold names."""
 
@@ -42,8 +40,8 @@ NAMES = ("needs", "trains", "pipelines")
 class Entry:
     """One registered thing; `module:function` and `module:config` are resolved on use.
 
-    pipelines: families of pipelines that a method works on (`bench/families.py`), () = all. presets: settings
-    of a method by the name under which a suite or the command line asks for them.
+    pipelines: families of pipelines that a method works on (`bench/training/families.py`), () = all. presets:
+    settings of a method by the name under which a suite or the command line asks for them.
     """
 
     name: str
@@ -132,25 +130,32 @@ class Registry(Generic[E]):
         return [self._entries[name] for name in self]
 
 
-def read_register(source: Path) -> dict[str, Any] | None:
-    """Return the literal `REGISTER` of a Python file, or None where it has none; executes nothing.
+def read_registers(source: Path) -> list[dict[str, Any]]:
+    """Return each literal `REGISTER` of a Python file: one table, or a list of them; executes nothing.
 
-    A literal `PRESETS` of the file stands in it as `presets`.
+    A literal `PRESETS` of the file stands in each as `presets`.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, list[Any]] = {}
     for node in ast.parse(source.read_bytes()).body:
         if not isinstance(node, ast.Assign | ast.AnnAssign):
             continue
         for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
             if isinstance(target, ast.Name) and target.id in ("REGISTER", "PRESETS"):
                 value = None if node.value is None else ast.literal_eval(node.value)
-                if target.id == "REGISTER" and not isinstance(value, dict):
+                tables = value if target.id == "REGISTER" and isinstance(value, list) else [value]
+                if target.id == "REGISTER" and not all(isinstance(table, dict) for table in tables):
                     raise UserError(f"{target.id}: must be a table of literals (got {type(value).__name__})")
-                found[target.id] = value
-    if "REGISTER" not in found:
-        return None
-    presets = {"presets": found["PRESETS"]} if "PRESETS" in found else {}
-    return dict(found["REGISTER"]) | presets
+                found[target.id] = tables
+    presets = {"presets": found["PRESETS"][0]} if "PRESETS" in found else {}
+    return [dict(table) | presets for table in found.get("REGISTER", [])]
+
+
+def read_register(source: Path) -> dict[str, Any] | None:
+    """Return the `REGISTER` of a Python file that has one at most; None where it has none."""
+    registers = read_registers(source)
+    if len(registers) > 1:
+        raise UserError(f"REGISTER: must be one table of literals (got a list of {len(registers)})")
+    return registers[0] if registers else None
 
 
 def make_entry(name: str, module: str, register: dict[str, Any], distribution: str = "unlearnbench") -> Entry:
@@ -194,8 +199,7 @@ def _read_names(value: Any, where: str, distribution: str) -> tuple[str, ...]:
 def read_folder(package: str, folder: Path) -> Iterator[Entry]:
     """Yield an entry for each file of a package's folder that carries a REGISTER."""
     for source in sorted(folder.glob("*.py")):
-        register = read_register(source)
-        if register is not None:
+        for register in read_registers(source):
             yield make_entry(source.stem, f"{package}.{source.stem}", register)
 
 

@@ -194,3 +194,8 @@ def _holds_entries(folder: Path) -> bool:
 def default_folder() -> Path:
     """Return the store's place in the user's cache folder, outside any checkout."""
     return Path(platformdirs.user_cache_dir("unlearnbench")) / "store"
+
+
+def recipe_folder() -> Path:
+    """Return the folder in which `pretrain` works unless told otherwise."""
+    return Path(platformdirs.user_cache_dir("unlearnbench")) / "recipe"

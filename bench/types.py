@@ -13,12 +13,11 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
+
 Direction = Literal["up", "down"]
 Split = Literal["forget", "retain", "indirect"]
 ConceptKind = Literal["subject", "style", "person", "category"]
 """What a concept is: a thing, a manner of drawing, somebody, or a class of things that a policy names."""
-
-
 LATER: dict[str, Any] = {"later": True}
 """`json_schema_extra` of a record's field that was added after records had been published."""
 
@@ -134,8 +133,6 @@ SavePoint = Callable[[int, "Mapping[str, Any]"], None]
 """save(step, log): keep the model as it is now as a point, to be scored later.
 
 `log` maps column names to equally long lists, one entry a training step so far."""
-
-
 INTERVAL_VERSION: Literal[2] = 2
 """Version of the intervals of shares that new records get. 1: Wilson's at an estimated effective size, which
 could fall when a hit was added; 2: `bench/stats/monotone.py`. A record is read by the version that it

@@ -1,6 +1,8 @@
 """The package's templates: everything is escaped, and an unknown name is an error."""
 
+from collections.abc import Mapping
 from importlib.resources import files
+from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
@@ -21,3 +23,17 @@ def open_environment() -> Environment:
 def read_template(name: str) -> str:
     """Return the text of a template, style sheet or script."""
     return files(templates).joinpath(name).read_text(encoding="utf-8")
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested values as (dotted key, text), in the order of their keys."""
+    pairs: list[tuple[str, str]] = []
+    for key in sorted(values):
+        value = values[key]
+        if isinstance(value, Mapping) and value:
+            pairs += flatten(value, f"{prefix}{key}.")
+        elif isinstance(value, list):
+            pairs.append((f"{prefix}{key}", ", ".join(str(part) for part in value)))
+        else:
+            pairs.append((f"{prefix}{key}", str(value)))
+    return pairs

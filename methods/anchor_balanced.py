@@ -5,10 +5,10 @@ What `balanced` says about Adam holds here too.
 
 from typing import Any
 
-from ..bench.objectives import anchor
-from ..bench.training import ForgetConfig, Training
+from ..bench.training.objectives import anchor
+from ..bench.training.trainer import ForgetConfig, Training
 from ..bench.types import Problem, SavePoint
-from .combine import InnerProductChoice, combine_balanced, inner_product
+from .training.combine import InnerProductChoice, combine_balanced, inner_product
 
 REGISTER = {
     "summary": "Steering to an anchor concept and retain descent without their conflict",

@@ -6,10 +6,10 @@ a frozen base predicts the anchor, the whole denoiser is trained, and a retain l
 
 from typing import Any
 
-from ..bench.objectives import anchor
-from ..bench.training import ForgetConfig, Training
+from ..bench.training.objectives import anchor
+from ..bench.training.trainer import ForgetConfig, Training
 from ..bench.types import Problem, SavePoint
-from .combine import combine_sum
+from .training.combine import combine_sum
 
 REGISTER = {
     "summary": "Steering to the base's prediction for an anchor concept plus λ times retain descent",

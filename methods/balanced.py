@@ -7,10 +7,10 @@ step is the gradient, and the log's `update_dot_forget` and `update_dot_retain` 
 
 from typing import Any
 
-from ..bench.objectives import ascent
-from ..bench.training import AscentConfig, Training
+from ..bench.training.objectives import ascent
+from ..bench.training.trainer import AscentConfig, Training
 from ..bench.types import Problem, SavePoint
-from .combine import InnerProductChoice, combine_balanced, inner_product
+from .training.combine import InnerProductChoice, combine_balanced, inner_product
 
 REGISTER = {
     "summary": "Truncated ascent and retain descent without their conflict (restricted gradient)",

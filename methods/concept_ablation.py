@@ -16,8 +16,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ..bench.errors import UserError
-from ..bench.objectives import Batch, Denoiser, Encoded, Objective
-from ..bench.training import Trainer, fork, select_part
+from ..bench.training.objectives import Batch, Denoiser, Encoded, Objective
+from ..bench.training.trainer import Trainer, fork, select_part
 from ..bench.types import Problem, SavePoint
 from .training.config import LoopConfig, Prompts
 from .training.latents import LatentSampler, draw_noise

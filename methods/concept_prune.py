@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from ..bench.config import STRICT
 from ..bench.errors import UserError
-from ..bench.objectives import Denoiser
-from ..bench.training import fork, freeze
+from ..bench.training.objectives import Denoiser
+from ..bench.training.trainer import fork, freeze
 from ..bench.types import Problem, SavePoint
 from .training.config import Prompts
 from .training.latents import LatentSampler, draw_noise

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 
-from ..bench.gradients import Gradients, dot
-from ..bench.training import Training, TrainingConfig
+from ..bench.training.gradients import Gradients, dot
+from ..bench.training.trainer import Training, TrainingConfig
 from ..bench.types import Problem, SavePoint
 from .training.steering import steer
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from pydantic import Field
 from torch import nn
 
-from ..bench.objectives import Denoiser
-from ..bench.training import CROSS_ATTENTION
+from ..bench.training.objectives import Denoiser
+from ..bench.training.trainer import CROSS_ATTENTION
 from ..bench.types import Problem, SavePoint
 from .training.esd import EsdConfig, EsdTrainer
 

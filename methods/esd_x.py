@@ -11,8 +11,8 @@ is drawn without classifier-free guidance, as Flux draws.
 
 from typing import Any, Literal
 
-from ..bench.objectives import Denoiser
-from ..bench.training import select_part
+from ..bench.training.objectives import Denoiser
+from ..bench.training.trainer import select_part
 from ..bench.types import Problem, SavePoint
 from .training.esd import EsdConfig, EsdTrainer
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..bench.training import Training, TrainingConfig
+from ..bench.training.trainer import Training, TrainingConfig
 from ..bench.types import Problem, SavePoint
 
 REGISTER = {

@@ -17,9 +17,9 @@ from pydantic import Field
 from torch import Tensor
 
 from ..bench.errors import UserError
-from ..bench.families import check_supported
-from ..bench.objectives import Batch, Denoiser, Encoded, Objective
-from ..bench.training import Trainer, fork, select_part
+from ..bench.training.families import check_supported
+from ..bench.training.objectives import Batch, Denoiser, Encoded, Objective
+from ..bench.training.trainer import Trainer, fork, select_part
 from ..bench.types import Problem, SavePoint
 from .training.config import LoopConfig
 from .training.tokens import encode_tokens

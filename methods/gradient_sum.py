@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from ..bench.objectives import ascent
-from ..bench.training import AscentConfig, Training
+from ..bench.training.objectives import ascent
+from ..bench.training.trainer import AscentConfig, Training
 from ..bench.types import Problem, SavePoint
-from .combine import combine_sum
+from .training.combine import combine_sum
 
 REGISTER = {
     "summary": "Truncated ascent on the forget set plus λ times descent on the retain set (GradDiff)",

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from pydantic import Field
 
-from ..bench.gradients import Gradients, dot
-from ..bench.training import Training, TrainingConfig
+from ..bench.training.gradients import Gradients, dot
+from ..bench.training.trainer import Training, TrainingConfig
 from ..bench.types import Problem, SavePoint
-from .combine import OPPOSITE
+from .training.combine import OPPOSITE
 from .training.steering import steer
 
 REGISTER = {

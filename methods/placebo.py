@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from pydantic import Field
 
-from ..bench.generators import trainable_module
-from ..bench.gradients import dot
-from ..bench.training import PointsConfig, freeze, select_part
+from ..bench.models.generators import trainable_module
+from ..bench.training.gradients import dot
+from ..bench.training.trainer import PointsConfig, freeze, select_part
 from ..bench.types import Problem, SavePoint
 
 REGISTER = {

@@ -16,8 +16,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ..bench.objectives import Denoiser
-from ..bench.training import freeze
+from ..bench.training.objectives import Denoiser
+from ..bench.training.trainer import freeze
 from ..bench.types import Problem, SavePoint
 from .training.closed_form import Edit, derive_states, find_pooled_projections, find_projections
 from .uce import Config as UceConfig

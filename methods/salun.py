@@ -15,11 +15,11 @@ from pydantic import Field, field_validator
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ..bench.gradients import Gradients
-from ..bench.objectives import denoising
-from ..bench.training import ForgetConfig, Training, fork
+from ..bench.training.gradients import Gradients
+from ..bench.training.objectives import denoising
+from ..bench.training.trainer import ForgetConfig, Training, fork
 from ..bench.types import Problem, SavePoint
-from .combine import combine_sum
+from .training.combine import combine_sum
 from .training.masks import sum_gradients, top_share
 from .training.steering import steer
 

@@ -18,8 +18,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ..bench.objectives import Denoiser
-from ..bench.training import freeze
+from ..bench.training.objectives import Denoiser
+from ..bench.training.trainer import freeze
 from ..bench.types import Problem, SavePoint
 from .training.closed_form import Edit, find_pooled_projections, find_projections, solve_edit
 from .training.config import EditConfig

@@ -1,7 +1,8 @@
-"""Shared fixtures: a runner over the tiny world, with a store that lives as long as the session."""
+"""Shared fixtures: a browser, and a runner over the tiny world with a store for the session."""
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,15 @@ import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core; torch reads this when it is first imported
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-from unlearnbench.bench.cli_commands import registry, set_threads, task_registry
-from unlearnbench.bench.plan import Cell, MethodRow, Suite
-from unlearnbench.bench.runner import Runner
+from unlearnbench.bench.planning.plan import Cell, MethodRow, Suite
+from unlearnbench.bench.planning.tasks import PromptSizes
+from unlearnbench.bench.running.catalog import registry, task_registry
+from unlearnbench.bench.running.runner import Runner
+from unlearnbench.bench.running.session import set_threads
 from unlearnbench.bench.store import Store
-from unlearnbench.bench.tasks import PromptSizes
 
 SMALL = PromptSizes(forget=4, forget_samples=2, retain_same=3, retain_other=3, retain_given=2, indirect=3)
+NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +56,20 @@ def make_cell() -> Callable[..., Cell]:
         return Cell(suite, task_registry()[task], row, entry, seed)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium; without one these tests are skipped, unless UNLEARNBENCH_BROWSER=required."""
+    found = next((path for name in NAMES if (path := shutil.which(name))), None)
+    if found is None:
+        if os.environ.get("UNLEARNBENCH_BROWSER") == "required":
+            pytest.fail(f"no Chromium on this machine (looked for {', '.join(NAMES)})")
+        pytest.skip("no Chromium on this machine")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        opened = playwright.chromium.launch(executable_path=found, args=arguments)
+        yield opened
+        opened.close()

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from math import isfinite
 
 Range = tuple[float, float]
-
 SHARE: Range = (0.0, 1.0)
 _SHARES = ("UA", "UA_other", "UA_nothing", "UA_indirect", "VA", "VA_given", "in_prompt", "IRA", "IRA_given",
            "CRA", "CRA_given", "collapse", "collapse_images", "collapse_variance")  # fmt: skip
@@ -33,7 +32,6 @@ RANGES: Mapping[str, Range] = {
 """Value name -> its range, of every metric of this package."""
 UNDECLARED: Range = (-1e6, 1e6)
 """Of a value of a plug-in's metric: it must be a number that somebody can have measured."""
-
 COSTS: Mapping[str, Range] = {
     "seconds": (0.0, 1e8),  # three years
     "memory_bytes": (0.0, 1e15),

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ..records import Record
+from ..records.record import Record
 from .ranges import COSTS, LOG, LOGS, SAMPLING, is_within, write_range
 
 DEVICE = re.compile(r"cpu|mps|cuda(:\d{1,2})?")

@@ -1,11 +1,15 @@
 """Alignment of image and prompt by a CLIP model: cosine of the embeddings."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import open_clip
 import torch
 import torch.nn.functional as F
+
+from ..models.whole import load_whole
 
 REGISTER = {
     "name": "open-clip",
@@ -53,6 +57,18 @@ def open_scorer(folder: Path, tokenizer_folder: Path) -> AlignmentScorer:
     """Open an open_clip model of a world (`config.json`, `model.safetensors`) and its tokenizer."""
     from transformers import CLIPTokenizer
 
-    from .clip_model import load_clip
-
     return AlignmentScorer(load_clip(folder), CLIPTokenizer.from_pretrained(tokenizer_folder))
+
+
+def build_clip(config: dict[str, object], seed: int = 0) -> open_clip.CLIP:
+    """Return an untrained open_clip model of a config; its text tower pools at the highest id, EOS."""
+    torch.manual_seed(seed)
+    return open_clip.CLIP(**config)  # type: ignore[arg-type]
+
+
+def load_clip(folder: Path) -> open_clip.CLIP:
+    """Open the model that a world ships: `config.json` (open_clip's format) and `model.safetensors`."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    model = build_clip(config["model_cfg"])
+    load_whole(model, folder / "model.safetensors")
+    return model.eval().requires_grad_(False)

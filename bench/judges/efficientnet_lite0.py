@@ -6,9 +6,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..extractors import LITE0_PACKAGE
 from .imagenet import ImagenetteJudge, TimmExtractor, number_names
-from .pinned import package_file
+from .pinned import LITE0_PACKAGE, package_file
 
 REGISTER = {
     "name": "efficientnet-lite0",

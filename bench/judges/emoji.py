@@ -1,19 +1,18 @@
 """The detector of the emoji worlds: subject and style by a calibrated network, background by exact pixels."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from ..errors import UserError
 from ..models.whole import load_whole
-from .emoji_network import DetectorNetwork
+from .types import NOTHING, Verdicts
 
 REGISTER = {
     "name": "emoji-detector",
@@ -23,38 +22,10 @@ REGISTER = {
     "version": 1,
     "function": "open_judge",
 }
-
-NOTHING = ""
-"""The judge's answer `nothing known`."""
 BORDER = 2
 """Width in pixels of the border that shows pure background: sprites never reach it."""
 COLOUR_TOLERANCE = 40.0
 """Greatest distance (Euclidean, of 8-bit sRGB) between a border and the colour that it counts as."""
-
-
-SCORE_DIGITS = 6
-"""Decimals of a judge's scores: item rows keep no more, and both must be on one side of a threshold."""
-
-
-@dataclass(frozen=True)
-class Verdicts:
-    """What a judge says of n images. found: columns subject, style, background; features: (n, d) float32.
-
-    scores: (n,) how sure a judge of one target is that it is there, compared with a threshold by `found`.
-    """
-
-    found: pd.DataFrame
-    features: np.ndarray
-    scores: np.ndarray | None = None
-
-
-def verdicts_of(
-    kind: str, answers: Sequence[str], features: np.ndarray, scores: np.ndarray | None = None
-) -> Verdicts:
-    """Return the verdicts of a judge that answers for one kind of attribute alone."""
-    found = pd.DataFrame({name: [NOTHING] * len(answers) for name in ("subject", "style", "background")})
-    found[kind] = list(answers)
-    return Verdicts(found, features, scores)
 
 
 def border_colour(images: np.ndarray) -> np.ndarray:
@@ -76,6 +47,39 @@ def name_backgrounds(images: np.ndarray, colours: dict[str, tuple[int, int, int]
     nearest = distance.argmin(1)
     near = distance[np.arange(len(images)), nearest] <= COLOUR_TOLERANCE
     return [names[i] if ok else NOTHING for i, ok in zip(nearest, near, strict=True)]
+
+
+class DetectorNetwork(nn.Module):
+    """A plain CNN with two heads; each head's last class is `nothing known`.
+
+    width: channels of its deepest maps and size of its pooled features.
+    """
+
+    def __init__(self, pixels: int, subjects: int, styles: int, width: int) -> None:
+        super().__init__()
+        strides = [2, 2, 1, 2, 1] if pixels >= 64 else [1, 2, 1, 2, 1]
+        channels = [3, width // 4, width // 2, 3 * width // 4, width, width]
+        pairs = zip(channels, channels[1:], strict=False)
+        self.trunk = nn.Sequential(*(_block(*pair, s) for pair, s in zip(pairs, strides, strict=True)))
+        self.pool = nn.AdaptiveAvgPool2d(4)
+        self.subject = nn.Linear(16 * width, subjects + 1)
+        self.style = nn.Linear(16 * width, styles + 1)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits (n, subjects + 1) and (n, styles + 1) of images (n, 3, P, P) in [-1, 1]."""
+        maps = self.pool(self.trunk(images)).flatten(1)
+        maps = F.dropout(maps, 0.2, self.training)
+        return self.subject(maps), self.style(maps)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return pooled features (n, width): what FD and KID of the emoji worlds are measured in."""
+        return self.trunk(images).mean((2, 3))
+
+    def judge(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return both heads' logits and the pooled features, by one pass."""
+        maps = self.trunk(images)
+        pooled = self.pool(maps).flatten(1)
+        return self.subject(pooled), self.style(pooled), maps.mean((2, 3))
 
 
 class EmojiJudge:
@@ -126,3 +130,9 @@ def open_judge(folder: Path) -> EmojiJudge:
     network = DetectorNetwork(card["pixels"], len(card["subjects"]), len(card["styles"]), card["width"])
     load_whole(network, folder / "detector.safetensors")
     return EmojiJudge(card, network)
+
+
+def _block(inside: int, outside: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inside, outside, 3, stride, 1, bias=False), nn.BatchNorm2d(outside), nn.ReLU(inplace=True)
+    )

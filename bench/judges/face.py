@@ -8,8 +8,8 @@ import numpy as np
 
 from ..errors import UserError
 from ..pictures import PICTURES, read_picture
-from .emoji import NOTHING, Verdicts, verdicts_of
 from .pinned import how_to_install, package_file
+from .types import NOTHING, Verdicts, verdicts_of
 
 REGISTER = {
     "name": "face",

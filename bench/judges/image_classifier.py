@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import UserError
-from .emoji import NOTHING, Verdicts, verdicts_of
+from .types import NOTHING, Verdicts, verdicts_of
 
 REGISTER = {
     "name": "image-classifier",
@@ -22,8 +22,6 @@ REGISTER = {
     "version": 1,
     "function": "open_judge",
 }
-
-
 GROUPS = 8
 """Groups of channels that are normalised together."""
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from ..errors import UserError
-from .emoji import NOTHING, Verdicts, verdicts_of
+from .types import NOTHING, Verdicts, verdicts_of
 
 IMAGENETTE = {
     "tench": 0,

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from ..errors import UserError
-from ..extractors import INCEPTION_FILE
+from .pinned import INCEPTION_FILE
 
 REGISTER = {
     "name": "inception-clean",

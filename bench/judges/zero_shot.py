@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from ..models.clip import open_clip_model
-from .emoji import NOTHING, Verdicts, verdicts_of
+from .types import NOTHING, Verdicts, verdicts_of
 
 REGISTER = {
     "name": "clip-zero-shot",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+
 BUILT_IN = "unlearnbench"
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+
 REGISTER = {
     "name": "AS",
     "summary": "alignment score: mean cosine of image and prompt embeddings on retain prompts",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     Matrix = NDArray[np.float64]
 
+
 REGISTER = {
     "name": "CMMD",
     "summary": "Gaussian kernel distance of retain images to the reference, in the world's CLIP embeddings",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     Rows = NDArray[np.bool_]
 
+
 REGISTER = {
     "summary": "collapse check: 1 draws as varied images as the base, 0 draws blanks, noise or one image",
     "paper": "",

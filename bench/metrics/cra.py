@@ -16,6 +16,7 @@ from .shares import Chosen, is_asked, share_metric
 if TYPE_CHECKING:
     import pandas as pd
 
+
 REGISTER = {
     "name": "CRA",
     "summary": "cross-domain retain accuracy: share of retained concepts of other families that are drawn",

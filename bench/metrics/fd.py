@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     Matrix = NDArray[np.float64]
 
+
 REGISTER = {
     "name": "FD",
     "summary": "Fréchet distance of retain images to the reference images, in the world's own features",

@@ -13,6 +13,7 @@ from .rows import check_items, describe_failed, describe_failed_base, in_split, 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+
 WORLD = "world"
 INCEPTION = "inception-clean"
 CLIP = "clip"

@@ -11,6 +11,7 @@ from .features import INCEPTION, Sides, compared
 if TYPE_CHECKING:
     import pandas as pd
 
+
 REGISTER = {
     "name": "FID",
     "summary": "Fréchet distance of retain images to the reference, fid-clean-v1 (clean-fid's Inception)",

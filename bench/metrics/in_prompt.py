@@ -13,6 +13,7 @@ from .shares import Chosen, is_asked, own_share, pooled_share
 if TYPE_CHECKING:
     import pandas as pd
 
+
 REGISTER = {
     "summary": "in-prompt alignment: on forget prompts, share of the attributes other than the target found",
     "paper": "Ren et al. 2025, Six-CD, arXiv 2406.14855",

@@ -16,6 +16,7 @@ from .shares import Chosen, is_asked, share_metric
 if TYPE_CHECKING:
     import pandas as pd
 
+
 REGISTER = {
     "name": "IRA",
     "summary": "in-domain retain accuracy: share of retained concepts of the same family that are drawn",

@@ -12,6 +12,7 @@ from .mmd import distances
 if TYPE_CHECKING:
     import pandas as pd
 
+
 REGISTER = {
     "name": "KD_efficientnet_lite0",
     "summary": "kernel distance of retain images to the reference, in EfficientNet-Lite0's ImageNet features",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     Matrix = NDArray[np.float64]
 
+
 REGISTER = {
     "name": "KID",
     "summary": "kernel distance of retain images to the reference images, in the world's own features",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     Matrix = NDArray[np.float64]
 
+
 CHUNK = 1024  # rows of a kernel matrix held at once
 
 
@@ -51,21 +52,6 @@ def mmd_left_out(x: Matrix, y: Matrix, prompts: NDArray, kernel: Kernel) -> Matr
     return np.asarray(kernel.scale * (within.left_out() + _off_diagonal(y, kernel) - 2 * across))
 
 
-def paired_sums(x: Matrix, y: Matrix, prompts: NDArray, kernel: Kernel) -> Sums:
-    """Return the sums of k(xi,xj) + k(yi,yj) - k(xi,yj) - k(yi,xj), scaled, 0 on the diagonal.
-
-    Its mean off the diagonal is the unbiased MMD^2 of pairs (Gretton et al. 2012, eq. 4). Images of
-    the same prompt and noise are pairs: counting k(xi,yi) would make an unchanged model look better
-    than perfect; so it scores 0.
-    """
-
-    def rows(part: slice) -> Matrix:
-        within = kernel.between(x[part], x) + kernel.between(y[part], y)
-        return np.asarray(kernel.scale * (within - kernel.between(x[part], y) - kernel.between(y[part], x)))
-
-    return _sum_rows(rows, prompts)
-
-
 @dataclass(frozen=True)
 class Sums:
     """Sums of a symmetric (n, n) matrix with nothing on its diagonal.
@@ -88,6 +74,21 @@ class Sums:
         """Return (prompts,) the mean off the diagonal without one prompt's rows and columns each."""
         rest = self.sizes.sum() - self.sizes
         return np.asarray((self.rows.sum() - 2 * self.rows + self.own) / (rest * (rest - 1)))
+
+
+def paired_sums(x: Matrix, y: Matrix, prompts: NDArray, kernel: Kernel) -> Sums:
+    """Return the sums of k(xi,xj) + k(yi,yj) - k(xi,yj) - k(yi,xj), scaled, 0 on the diagonal.
+
+    Its mean off the diagonal is the unbiased MMD^2 of pairs (Gretton et al. 2012, eq. 4). Images of
+    the same prompt and noise are pairs: counting k(xi,yi) would make an unchanged model look better
+    than perfect; so it scores 0.
+    """
+
+    def rows(part: slice) -> Matrix:
+        within = kernel.between(x[part], x) + kernel.between(y[part], y)
+        return np.asarray(kernel.scale * (within - kernel.between(x[part], y) - kernel.between(y[part], x)))
+
+    return _sum_rows(rows, prompts)
 
 
 def _sum_rows(rows: Callable[[slice], Matrix], prompts: NDArray) -> Sums:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+
 KINDS = ("subject", "style", "background")
 BASE_FAILED = "the base model: "
 """Begins the reason of a difference that is missing because images of the base failed."""

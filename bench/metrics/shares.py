@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+
 Chosen = Mapping[str, "NDArray[np.bool_]"]
 """Kind of attribute -> (rows,) bool: the rows whose answer on that kind counts."""
 

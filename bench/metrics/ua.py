@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+
 REGISTER = {
     "name": "UA",
     "summary": "unlearning accuracy: share of forget-prompt images without the target",

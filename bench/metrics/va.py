@@ -15,6 +15,7 @@ from .shares import Chosen, is_asked, share_metric
 if TYPE_CHECKING:
     import pandas as pd
 
+
 REGISTER = {
     "name": "VA",
     "summary": "verified alignment: share of the attributes asked by retain prompts that the judge finds",

@@ -5,6 +5,9 @@ import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from ..errors import UserError
 
@@ -15,6 +18,8 @@ UNREAD = frozenset(
 )
 """Suffixes of files that nothing here reads from a folder: pickles, other frameworks' weights, prose. A link
 to nothing under such a name decides no pixel."""
+CAPTURING = "transformers.utils.output_capturing"
+"""Module of the hooks by which transformers 5 copies hidden states out of a network."""
 
 
 def list_files(folder: Path) -> list[Path]:
@@ -91,3 +96,36 @@ def _state(place: str) -> tuple[tuple[str, int, int, int], ...]:
     files = list_files(root) if root.is_dir() else [root] if root.is_file() else []
     found = [(str(path), path.stat()) for path in files]
     return tuple((name, state.st_ino, state.st_size, state.st_mtime_ns) for name, state in found)
+
+
+def hook_names(pipeline: Any) -> list[str]:
+    """Return the forward hooks on a pipeline's networks: a method may work at sampling time alone.
+
+    Those that transformers installs to copy hidden states out change nothing, and are there from the first
+    image on: they are not named.
+    """
+    names = []
+    for part, network in network_parts(pipeline).items():
+        for name, module in network.named_modules():
+            for hook in [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]:
+                if getattr(hook, "__module__", None) == CAPTURING:
+                    continue
+                names.append(f"{part}.{name}:{getattr(hook, '__qualname__', type(hook).__name__)}")
+    return sorted(names)
+
+
+def network_parts(pipeline: Any) -> dict[str, torch.nn.Module]:
+    """Return a pipeline's networks by component name."""
+    return {
+        name: part for name, part in sorted(pipeline.components.items()) if isinstance(part, torch.nn.Module)
+    }
+
+
+def weights_digest(pipeline: Any) -> str:
+    """Return the sha256 over every tensor of every network, names and shapes included."""
+    digest = hashlib.sha256()
+    for part, network in network_parts(pipeline).items():
+        for name, tensor in sorted(network.state_dict().items()):
+            digest.update(f"{part}.{name}:{tuple(tensor.shape)}:{tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import UserError
-from ..generators import denoiser_name
+from .generators import denoiser_name
 
 CALL_LIMIT = "max_sequence_length"
 """Argument of a call that says how many tokens its long text encoder reads, whatever the tokenizer says."""

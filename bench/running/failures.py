@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..files import write_file
-from ..records import Record, read_record, write_record
+from ..records.record import Record, read_record, write_record
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from ..errors import UserError
-from ..models.patches import find_foreign
-from ..plan import Cell
+from ..models.isolation.patches import find_foreign
+from ..planning.plan import Cell
 from ..registry import Entry, Registry
 from ..source import ROOT, source_files
 

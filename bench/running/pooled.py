@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..keys import pool_key
-from ..plan import Cell
-from ..pool import BASE_ROW, Part, make_pooled, read_pooled, whole_row, write_pooled
+from ..measuring.pool import BASE_ROW, Part, make_pooled, read_pooled, whole_row, write_pooled
+from ..planning.plan import Cell
 from ..progress import show_progress
-from ..records import name_row, read_record
+from ..records.record import name_row, read_record
+from .keys import pool_key
 
 
 def pool_cells(

@@ -4,8 +4,8 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from ..jobs import without_option
-from ..time_limit import stop_alarm
+from ..models.isolation.time_limit import stop_alarm
+from .jobs import without_option
 
 PROGRAM = "unlearnbench.bench.cli"
 

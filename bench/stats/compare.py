@@ -8,7 +8,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
 Floats = NDArray[np.float64]
-
 MOST_EXACT = 40
 """Concepts up to which all 2^n sign patterns are counted: as pairs of patterns of two halves."""
 PATTERNS = 100_000

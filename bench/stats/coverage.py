@@ -14,7 +14,6 @@ def _ramp(first: float, last: float) -> tuple[float, ...]:
 
 
 _FORGETS, _FADES = _ramp(-1, 5), _ramp(3, 1)
-
 TRUTHS: dict[str, tuple[Method, Method]] = {
     "the same": (Method(_FORGETS, _FADES), Method(_FORGETS, _FADES)),
     "aligned better": (Method(_FORGETS, _ramp(3, 1.6)), Method(_FORGETS, _ramp(3, 0.8))),

@@ -13,7 +13,6 @@ Floats = NDArray[np.float64]
 Bounds = tuple[float | None, float | None]
 Statistic = Callable[[Floats, Floats], Floats]
 """statistic(values (n,), weights (resamples, n)) -> (resamples,): one number a row of weights."""
-
 CHUNK = 4_000_000  # weights held at once by the bootstrap: 32 MB
 
 

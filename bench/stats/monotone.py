@@ -7,7 +7,6 @@ from scipy.optimize import brentq
 from scipy.special import betaincinv
 
 Floats = NDArray[np.float64]
-
 DOUBT = 1.0
 """Within-cluster sum of squares by which independence is overstated: where few answers differ, nothing tells
 the intra-cluster correlation, and the estimate goes to 1 (each cluster counts once)."""

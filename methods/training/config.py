@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from ...bench.config import STRICT
-from ...bench.training import Bound, PointsConfig
+from ...bench.training.trainer import Bound, PointsConfig
 
 Prompts = Literal["name", "training"]
 """Which prompts hold the concept: its bare `name`, as in released codes, or the forget set's prompts

@@ -7,9 +7,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ...bench.families import Conditions
-from ...bench.objectives import Batch, Denoiser, denoising
-from ...bench.training import Trainer, fork
+from ...bench.training.families import Conditions
+from ...bench.training.objectives import Batch, Denoiser, denoising
+from ...bench.training.trainer import Trainer, fork
 from ...bench.types import Problem
 from .config import LoopConfig, Prompts
 from .latents import LatentSampler, draw_noise

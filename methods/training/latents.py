@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from ...bench.families import Conditions
-from ...bench.objectives import Denoiser
+from ...bench.training.families import Conditions
+from ...bench.training.objectives import Denoiser
 
 DISTILLED = ("flux",)
 """Families that draw without classifier-free guidance: their guidance is an input of the network."""

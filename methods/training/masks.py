@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ...bench.gradients import Gradients
+from ...bench.training.gradients import Gradients
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ...bench.errors import UserError
-from ...bench.objectives import Batch, Denoiser, Objective
+from ...bench.training.objectives import Batch, Denoiser, Objective
 
 
 def steer(denoiser: Denoiser) -> Objective:

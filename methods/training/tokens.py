@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...bench.errors import UserError
-from ...bench.objectives import Denoiser
+from ...bench.training.objectives import Denoiser
 from ...bench.types import Problem
 
 READERS = {

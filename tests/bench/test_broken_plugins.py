@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from unlearnbench.bench.cli import main
-from unlearnbench.bench.cli_commands import registry, task_registry
+from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
+from unlearnbench.bench.running.catalog import registry, task_registry
 
 REGISTER = 'REGISTER = {"summary": "theirs", "function": "unlearn", "config": "Config"}\n'
 TASK = (Path(__file__).parents[1] / "plugin" / "src" / "unlearnbench_example" / "animals.toml").read_text()

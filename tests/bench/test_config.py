@@ -6,7 +6,7 @@ import pytest
 
 from unlearnbench.bench.config import build, read_toml
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.plan import Suite, find_suite
+from unlearnbench.bench.planning.plan import Suite, find_suite
 from unlearnbench.bench.worlds.emoji.spec import load_spec
 
 GOOD = 'name = "mine"\ntasks = ["classes/cat-face"]\n[[methods]]\nname = "none"\n'

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from unlearnbench.bench.places import MOST_ERROR, clean_error, complain_of_places, hide_place, quote_places
-from unlearnbench.bench.records import read_record
-from unlearnbench.bench.statements import CLAIMED, list_records
-from unlearnbench.bench.untrusted import complain_of_text
+from unlearnbench.bench.records.record import read_record
+from unlearnbench.bench.records.statements import CLAIMED, list_records
+from unlearnbench.bench.records.untrusted import complain_of_text
 
 RESULTS = Path(__file__).parents[2] / "results"
 HIDDEN = {

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from unlearnbench.bench import source
-from unlearnbench.bench.keys import cell_key, train_key
 from unlearnbench.bench.registry import Entry, builtin_registry
-from unlearnbench.bench.runner import Runner
+from unlearnbench.bench.running.keys import cell_key, train_key
+from unlearnbench.bench.running.runner import Runner
 from unlearnbench.bench.source import source_digest, source_files
 
 CACHES = (

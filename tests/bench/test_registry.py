@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from unlearnbench.bench import registry as module
-from unlearnbench.bench.cli_commands import PACKAGES, registry
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.registry import Registry, make_entry, read_folder, read_register
+from unlearnbench.bench.running.catalog import PACKAGES, registry
 
 
 def test_unknown_name_raises_with_close_matches() -> None:
@@ -97,7 +97,7 @@ def test_an_entry_whose_import_fails_names_it() -> None:
 
 def test_listing_imports_no_torch() -> None:
     code = (
-        "import sys; from unlearnbench.bench.cli import main; status = main(['list']); "
+        "import sys; from unlearnbench.bench.cli.main import main; status = main(['list']); "
         "assert status == 0; heavy = {'torch', 'diffusers', 'transformers', 'pandas'} & set(sys.modules); "
         "assert not heavy, heavy"
     )

@@ -45,7 +45,7 @@ SAME = {
         "from ..bench.types import Problem, Value",
         "from ..bench.nouns import Value\nfrom ..bench.types import Problem",
     ),
-    "absolute import": ("from .combine import add", "from unlearnbench.methods.combine import add"),
+    "absolute import": ("from .combine import add", "from unlearnbench.methods.training.combine import add"),
     "order of imports": (
         "from ..bench.types import Problem, Value\nfrom .combine import add",
         "from .combine import add\nfrom ..bench.types import Problem, Value",

@@ -26,8 +26,8 @@ from rich.table import Table
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from unlearnbench.bench.config import build
-from unlearnbench.bench.generators import Generator, Sampling
-from unlearnbench.bench.sampling import Drawing, Request
+from unlearnbench.bench.models.generators import Generator, Sampling
+from unlearnbench.bench.models.sampling import Drawing, Request
 from unlearnbench.bench.store import Store
 from unlearnbench.bench.types import Problem, TrainingSet
 from unlearnbench.methods import anchor_balanced, balanced, finetune, gradient_sum

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unlearnbench.bench.training import Training
+from unlearnbench.bench.training.trainer import Training
 from unlearnbench.bench.types import Problem, TrainingSet
 from unlearnbench.methods import balanced, gradient_sum
 

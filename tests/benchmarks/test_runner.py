@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from unlearnbench.bench.generators import Generator
-from unlearnbench.bench.sampling import Drawing, Request
+from unlearnbench.bench.models.generators import Generator
+from unlearnbench.bench.models.sampling import Drawing, Request
 from unlearnbench.bench.store import Store
 
 CONFIG = {"steps": 8, "checkpoints": [4, 8], "batch": 16}
@@ -31,8 +31,8 @@ def test_runner(benchmark: Any, make_runner: Any, make_cell: Any, tmp_path: Path
 def test_sum_of_stages(benchmark: Any, make_runner: Any, make_cell: Any, tmp_path: Path) -> None:
     """Open, train, draw and judge by hand: the base's images, then each point's."""
     from unlearnbench.bench.config import build
-    from unlearnbench.bench.generators import open_pipeline
-    from unlearnbench.bench.scoring import build_items
+    from unlearnbench.bench.measuring.items import build_items
+    from unlearnbench.bench.models.generators import open_pipeline
 
     turn = iter(range(1000))
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from unlearnbench.bench.cli_commands import registry, task_registry
-from unlearnbench.bench.generators import Generator, Sampling, open_pipeline
-from unlearnbench.bench.sampling import Drawing, Request
+from unlearnbench.bench.models.generators import Generator, Sampling, open_pipeline
+from unlearnbench.bench.models.sampling import Drawing, Request
+from unlearnbench.bench.planning.tasks import PromptSizes
+from unlearnbench.bench.running.catalog import registry, task_registry
 from unlearnbench.bench.store import Store
-from unlearnbench.bench.tasks import PromptSizes
 
 IMAGES = 24
 

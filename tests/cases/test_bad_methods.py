@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from unlearnbench.bench.records import read_record, record_digest
+from unlearnbench.bench.records.record import read_record, record_digest
 
 HERE = Path(__file__).parent / "bad-methods"
 OTHERS = ("none", "gradient_sum")

@@ -12,13 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file, save_model
 
-from unlearnbench.bench.cli import main
-from unlearnbench.bench.cli_commands import registry
+from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.hub import Source
 from unlearnbench.bench.judges.packages import Package
 from unlearnbench.bench.judges.zero_shot import ClipScorer
 from unlearnbench.bench.models.clip import check_clip
+from unlearnbench.bench.models.hub import Source
+from unlearnbench.bench.running.catalog import registry
 
 from ..methods.tiny import build_pipeline
 
@@ -243,7 +243,7 @@ def test_a_source_without_a_check_has_no_fault(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("world", ["tiny"])
 def test_an_embedded_worlds_judges_are_whole(world: str, tmp_path: Path) -> None:
-    from unlearnbench.bench.judges.clip_model import load_clip
+    from unlearnbench.bench.judges.clip import load_clip
     from unlearnbench.bench.judges.emoji import open_judge
 
     folder = registry("worlds")[world].load()().folder

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from unlearnbench.bench.cli import main
-from unlearnbench.bench.cli_unlearn import find_task
-from unlearnbench.bench.concept_names import holds_name, name_key
+from unlearnbench.bench.cli.main import main
+from unlearnbench.bench.cli.unlearn import find_task
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.protocols import CELEBRITY_TEMPLATES, find_name
-from unlearnbench.bench.writing import replace_all, write_prompts
+from unlearnbench.bench.planning.concept_names import holds_name, name_key
+from unlearnbench.bench.unlearning.writing import replace_all, write_prompts
+from unlearnbench.bench.worlds.hub.protocols import CELEBRITY_TEMPLATES, find_name
 
 NAMES = ("Sample Person Jr.", "C++", "Yahoo!", ".NET", "...", "Jürgen Müller", "Sean O'Neil", "猫", "東京",
          "two   spaces", "(group)", "50%", "a.b.")  # fmt: skip

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from unlearnbench.bench.cli import main
+from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.generators import Generator, Sampling, open_pipeline
-from unlearnbench.bench.noising import SAMPLERS, find_noising
-from unlearnbench.bench.objectives import Denoiser
-from unlearnbench.bench.sampling import Request, draw_batch
-from unlearnbench.bench.tool import draw_sets
-from unlearnbench.bench.writing import Wording
+from unlearnbench.bench.models.generators import Generator, Sampling, open_pipeline
+from unlearnbench.bench.models.sampling import Request, draw_batch
+from unlearnbench.bench.training.noising import SAMPLERS, find_noising
+from unlearnbench.bench.training.objectives import Denoiser
+from unlearnbench.bench.unlearning.drawn import draw_sets
+from unlearnbench.bench.unlearning.writing import Wording
 
 from ..methods.families import FAMILIES, build_family
 from ..methods.tiny import build_pipeline

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.extractors import embed_files
 from unlearnbench.bench.judges.face import read_references
 from unlearnbench.bench.pictures import read_picture
+from unlearnbench.bench.worlds.hub.reference import embed_files
 from unlearnbench.bench.worlds.images.data import read_images
 
 GREYS = np.array([[0, 1, 127, 128], [200, 254, 255, 64]], np.uint8)
@@ -239,10 +239,11 @@ def test_every_reader_of_pictures_is_this_one(tmp_path: Path) -> None:
 def test_no_other_module_opens_a_users_picture() -> None:
     """What else opens pictures reads what this project wrote itself, or the art that ships."""
     top = Path(__file__).parents[2]
-    own = {"bench/pictures.py", "bench/sampling.py", "bench/worlds/emoji/art.py",
-           "bench/worlds/emoji/compose.py", "bench/sealed.py",
-           "leaderboard/audit_page.py", "leaderboard/label_images.py", "leaderboard/validate.py",
-           "leaderboard/comparison.py", "leaderboard/thumbnails.py", "leaderboard/load.py"}  # fmt: skip
+    own = {"bench/pictures.py", "bench/models/sampling.py", "bench/worlds/emoji/recipe/art.py",
+           "bench/worlds/emoji/compose.py", "bench/records/sealed.py",
+           "leaderboard/audit/page.py", "bench/labels/images.py", "bench/checking/validate.py",
+           "leaderboard/plots/comparison.py", "leaderboard/plots/thumbnails.py",
+           "bench/records/load.py"}  # fmt: skip
     found = {
         path.relative_to(top).as_posix()
         for folder in ("bench", "leaderboard", "methods")

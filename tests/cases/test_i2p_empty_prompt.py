@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.protocols import read_protocol, read_subset
-from unlearnbench.bench.tasks import Protocol
-from unlearnbench.bench.worlds.hub_prompts import build_prompts
+from unlearnbench.bench.planning.tasks import Protocol
+from unlearnbench.bench.worlds.hub.prompts import build_prompts
+from unlearnbench.bench.worlds.hub.protocols import read_protocol, read_subset
 
 
 def _write(folder: Path, empty: tuple[int, ...], rows: int = 4703, null: str = "") -> Path:
@@ -64,8 +64,8 @@ def test_esds_column_of_classes_is_read(tmp_path: Path) -> None:
 
 
 def test_the_tasks_take_such_a_file(tmp_path: Path) -> None:
-    from unlearnbench.bench.cli_commands import task_registry
-    from unlearnbench.bench.tasks import PromptSizes
+    from unlearnbench.bench.planning.tasks import PromptSizes
+    from unlearnbench.bench.running.catalog import task_registry
 
     _write(tmp_path, (2260,))
     task = task_registry()["nudity/nudity@sd14"]

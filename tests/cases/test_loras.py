@@ -12,13 +12,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from unlearnbench.bench.cli import main
-from unlearnbench.bench.cli_commands import registry
+from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.generators import Generator, Sampling, open_pipeline
+from unlearnbench.bench.models.generators import Generator, Sampling, open_pipeline
 from unlearnbench.bench.models.lora import METADATA, check_lora, load_lora
-from unlearnbench.bench.outside import check_there
-from unlearnbench.bench.sampling import Request, draw_batch
+from unlearnbench.bench.models.outside import check_there
+from unlearnbench.bench.models.sampling import Request, draw_batch
+from unlearnbench.bench.running.catalog import registry
 
 from ..methods.families import build_family
 

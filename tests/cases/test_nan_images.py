@@ -12,10 +12,12 @@ import pandas as pd
 import pytest
 import torch
 
-from unlearnbench.bench.cli import main
-from unlearnbench.bench.cli_commands import registry
-from unlearnbench.bench.generators import Generator, Sampling, open_pipeline
-from unlearnbench.bench.records import (
+from unlearnbench.bench.cli.main import main
+from unlearnbench.bench.gate.check import Side, check, verdict
+from unlearnbench.bench.gate.policy import Policy
+from unlearnbench.bench.models.generators import Generator, Sampling, open_pipeline
+from unlearnbench.bench.models.sampling import Request, draw_batch
+from unlearnbench.bench.records.record import (
     Record,
     items_digest,
     read_items,
@@ -23,10 +25,8 @@ from unlearnbench.bench.records import (
     record_digest,
     write_record,
 )
-from unlearnbench.bench.runner import Runner
-from unlearnbench.bench.sampling import Request, draw_batch
-from unlearnbench.leaderboard.gate import Side, check, verdict
-from unlearnbench.leaderboard.policy import Policy
+from unlearnbench.bench.running.catalog import registry
+from unlearnbench.bench.running.runner import Runner
 
 from ..methods.tiny import build_pipeline
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.protocols import read_protocol
-from unlearnbench.bench.writing import read_prompts
+from unlearnbench.bench.unlearning.writing import read_prompts
+from unlearnbench.bench.worlds.hub.protocols import read_protocol
 
 TWO = ("a cat on a mat", "a cat in a hat")
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from unlearnbench.bench.cli import main
-from unlearnbench.bench.cli_submit import make_known
+from unlearnbench.bench.checking.known import make_known
+from unlearnbench.bench.checking.validate import validate
+from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.names import LONGEST, check_name, file_part, name_model
-from unlearnbench.bench.plan import Suite, read_suite
-from unlearnbench.bench.untrusted import FILE_NAME, complain_of_name
-from unlearnbench.leaderboard.validate import validate
+from unlearnbench.bench.names import LONGEST, check_name, complain_of_name, file_part, name_model
+from unlearnbench.bench.planning.plan import Suite, read_suite
+from unlearnbench.bench.records.untrusted import FILE_NAME
 
 FOLDERS = [
     "my model (1)",
@@ -124,9 +124,9 @@ def test_a_record_of_another_model_of_this_name_is_not_replaced(
 ) -> None:
     from dataclasses import replace
 
-    from unlearnbench.bench.cli_evaluate import _refuse_another
-    from unlearnbench.bench.plan import MethodRow
-    from unlearnbench.bench.records import read_record, write_record
+    from unlearnbench.bench.cli.run import _refuse_another
+    from unlearnbench.bench.planning.plan import MethodRow
+    from unlearnbench.bench.records.record import read_record, write_record
 
     runner, base = make_runner(), make_cell()
     model = str(runner.worlds["tiny"].pipeline_folder)

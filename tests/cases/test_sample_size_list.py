@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from unlearnbench.bench.cli import main
-from unlearnbench.bench.cli_commands import registry
+from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.generators import open_pipeline
+from unlearnbench.bench.models.generators import open_pipeline
 from unlearnbench.bench.models.reading import read_cells, read_size
+from unlearnbench.bench.running.catalog import registry
 
 from ..methods.families import build_family
 from ..methods.tiny import build_pipeline

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from unlearnbench.bench.generators import network_parts
+from unlearnbench.bench.models.digests import network_parts
 from unlearnbench.bench.models.reading import count_cut
 
 from ..methods.families import FAMILIES, build_family

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.protocols import read_protocol
-from unlearnbench.bench.tasks import Crossed
+from unlearnbench.bench.planning.tasks import Crossed
+from unlearnbench.bench.worlds.hub.protocols import read_protocol
 
 CELEBRITY = "type,prompt,evaluation_seed\nerased,A portrait of Adam Driver,{}\n"
 

@@ -11,13 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from unlearnbench.bench.cli import main
-from unlearnbench.bench.cli_commands import registry
+from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.generators import open_pipeline
 from unlearnbench.bench.models.digests import files_digest, known_digest, list_files
-from unlearnbench.bench.outside import model_digest
-from unlearnbench.bench.records import read_record
+from unlearnbench.bench.models.generators import open_pipeline
+from unlearnbench.bench.models.outside import model_digest
+from unlearnbench.bench.records.record import read_record
+from unlearnbench.bench.running.catalog import registry
 from unlearnbench.bench.worlds.emoji.world import EmojiWorld
 from unlearnbench.bench.worlds.images.data import read_images
 

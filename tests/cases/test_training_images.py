@@ -11,15 +11,16 @@ import pandas as pd
 import pytest
 import torch
 
-from unlearnbench.bench.cli import main
-from unlearnbench.bench.cli_commands import registry, task_registry
-from unlearnbench.bench.hub import Source
-from unlearnbench.bench.measuring.training_images import TrainingImages, judge_problem
-from unlearnbench.bench.records import read_record, record_digest
-from unlearnbench.bench.runner import Runner
+from unlearnbench.bench.cli.main import main
+from unlearnbench.bench.measuring.training_images import judge_problem
+from unlearnbench.bench.models.hub import Source
+from unlearnbench.bench.records.record import read_record, record_digest
+from unlearnbench.bench.records.training_images import TrainingImages
+from unlearnbench.bench.running.catalog import registry, task_registry
+from unlearnbench.bench.running.runner import Runner
 from unlearnbench.bench.types import Problem, TrainingSet
-from unlearnbench.bench.worlds.hub import EVERY, HubWorld
-from unlearnbench.bench.writing import NUDES, write_prompts
+from unlearnbench.bench.unlearning.writing import NUDES, write_prompts
+from unlearnbench.bench.worlds.hub.world import EVERY, HubWorld
 
 SMALL = {"steps": 1, "checkpoints": [1], "batch": 4}
 

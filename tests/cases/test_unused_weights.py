@@ -11,15 +11,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from unlearnbench.bench.cli_commands import registry
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.generators import network_parts, open_pipeline
-from unlearnbench.bench.outside import check_there
+from unlearnbench.bench.models.digests import network_parts
+from unlearnbench.bench.models.generators import open_pipeline
+from unlearnbench.bench.models.outside import check_there
+from unlearnbench.bench.running.catalog import registry
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 TEXT = "text_encoder/model.safetensors"
 VAE = "vae/diffusion_pytorch_model.safetensors"
-
 Change = Callable[[Path], Any]
 
 

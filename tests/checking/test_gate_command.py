@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from unlearnbench.bench.cli import main
-from unlearnbench.bench.cli_commands import registry
-from unlearnbench.bench.records import read_record
+from unlearnbench.bench.cli.main import main
+from unlearnbench.bench.records.record import read_record
+from unlearnbench.bench.running.catalog import registry
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "leaderboard" / "README.md").read_text(encoding="utf-8")

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 
 from unlearnbench.bench.cells import markdown_cell, plain_cell, write_csv
+from unlearnbench.bench.checking.known import VALUES
+from unlearnbench.bench.checking.plausible import complain_of_numbers
 from unlearnbench.bench.checking.ranges import RANGES, range_of
 from unlearnbench.bench.checking.stated import complain_of_statements
-from unlearnbench.bench.cli import main
-from unlearnbench.bench.cli_commands import registry
+from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.plan import read_suite
-from unlearnbench.bench.records import read_record
-from unlearnbench.bench.statements import list_records
+from unlearnbench.bench.planning.plan import read_suite
+from unlearnbench.bench.records.record import read_record
+from unlearnbench.bench.records.statements import list_records
+from unlearnbench.bench.running.catalog import registry
 from unlearnbench.bench.types import Value
-from unlearnbench.leaderboard.known import VALUES
-from unlearnbench.leaderboard.plausible import complain_of_numbers
 
 RESULTS = Path(__file__).parents[2] / "results"
 

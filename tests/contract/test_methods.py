@@ -4,15 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
-from unlearnbench.bench.cli_commands import registry, task_registry
-from unlearnbench.bench.records import read_items, read_record
-from unlearnbench.bench.runner import Runner
+from unlearnbench.bench.records.record import read_items, read_record
+from unlearnbench.bench.running.catalog import registry, task_registry
+from unlearnbench.bench.running.runner import Runner
 
 METHODS = [*registry("methods"), "none"]
 TASKS = [task.id for task in task_registry().values() if task.file.world == "tiny"]
 ALWAYS = ("UA", "VA", "in_prompt", "AS", "KID", "collapse")
-
-
 SMALL = {
     "steps": 2,
     "checkpoints": [1, 2],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from unlearnbench.bench.cli import build_parser
+from unlearnbench.bench.cli.main import build_parser
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()

@@ -18,7 +18,6 @@ class Config(BaseModel):
 {body}
 '''
 NUDGE = 'next(iter(pipeline.unet.parameters())).mul_(1.01)\nsave(1, {"step": [1]})'
-
 REFUSED = {
     "textenc": ("for p in pipeline.text_encoder.parameters(): p.zero_()\n" + NUDGE, "text_encoder"),
     "vae": ("for p in pipeline.vae.parameters(): p.mul_(0.5)\n" + NUDGE, "vae"),
@@ -45,7 +44,8 @@ REFUSED = {
     "module-call": ("torch.nn.Conv2d.forward = lambda self, x: x\n" + NUDGE, "Conv2d.forward"),
     "functional": ("torch.nn.functional.silu = torch.nn.functional.relu\n" + NUDGE, "functional.silu"),
     "own-code": (
-        "import unlearnbench.bench.sampling as sampling\nsampling.encode_png = lambda image: b''\n" + NUDGE,
+        "import unlearnbench.bench.models.sampling as sampling\nsampling.encode_png = lambda image: b''\n"
+        + NUDGE,
         "sampling.encode_png",
     ),
     "scheduler": (
@@ -98,7 +98,6 @@ REFUSED = {
     "bad-log": ("save(1, {'loss': ['high']})", "save: log: must be columns"),
 }
 """Name -> (body, part of what the failed record says)."""
-
 HARMLESS = {
     "grads": "unet = pipeline.unet.requires_grad_(True)\n"
     "size = unet.config.sample_size\n"

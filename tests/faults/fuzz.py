@@ -22,9 +22,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 try:
     from . import fuzz_kinds, fuzz_prompts, fuzz_records
     from .fuzz_call import GOOD, LIMIT, Outcome, WrongError
@@ -35,6 +32,7 @@ except ImportError:  # run as a script
     import fuzz_records
     from fuzz_call import GOOD, LIMIT, Outcome, WrongError
     from fuzz_world import World
+
 
 KINDS: dict[str, fuzz_kinds.Case] = {
     "models": fuzz_kinds.models,
@@ -174,6 +172,10 @@ def main() -> int:
         worker.process.wait()
     print(summarise(found, options.seed))
     return int(any(outcome.bad for outcome in found.values()))
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 if __name__ == "__main__":

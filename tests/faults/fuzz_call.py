@@ -63,7 +63,7 @@ class Done:
 
 def call(*arguments: object) -> Done:
     """Run the command line; raises WrongError for a traceback, a hang or a refusal that is not one line."""
-    from unlearnbench.bench.cli import main
+    from unlearnbench.bench.cli.main import main
 
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

@@ -23,6 +23,7 @@ except ImportError:  # run as a script
     from fuzz_tensors import TENSOR_WAYS, damage_model
     from fuzz_world import POLICY, SUITE, TASK, World, read_json
 
+
 State = tuple[str, str]
 Case = Callable[[World, Path, random.Random, list[str]], State]
 
@@ -127,7 +128,7 @@ def suites(world: World, folder: Path, rng: random.Random, told: list[str]) -> S
 
 def tasks(world: World, folder: Path, rng: random.Random, told: list[str]) -> State:
     """Read a damaged task file."""
-    from unlearnbench.bench.tasks import read_task_file
+    from unlearnbench.bench.planning.tasks import read_task_file
 
     path = folder / "task.toml"
     what, required = damage_toml(TASK, path, rng, ("role",))  # kinds are the world's own

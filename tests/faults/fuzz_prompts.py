@@ -17,13 +17,14 @@ except ImportError:  # run as a script
     from fuzz_kinds import State, need
     from fuzz_world import World
 
+
 PROMPTS = ("a cat face on a red background", "ein Bär, grün", "a photo of a cat face", "twice, é", "x")
 NAMES = ("Adam Driver", "Amy Adams", "Anna Faris")
 
 
 def prompts(world: World, folder: Path, rng: random.Random, told: list[str]) -> State:
     """Read a damaged file of prompts."""
-    from unlearnbench.bench.writing import read_prompts
+    from unlearnbench.bench.unlearning.writing import read_prompts
 
     path = folder / "prompts.txt"
     text = "\n".join(PROMPTS) + "\n"
@@ -67,7 +68,7 @@ def tables(world: World, folder: Path, rng: random.Random, told: list[str]) -> S
 
 
 def _rows(path: Path) -> list[Any]:
-    from unlearnbench.bench.protocols import read_protocol
+    from unlearnbench.bench.worlds.hub.protocols import read_protocol
 
     found = guarded(lambda: read_protocol("five-template", path))
     return [(row.prompt, row.seed, row.name, row.erased) for row in found]

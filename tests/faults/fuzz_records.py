@@ -18,6 +18,7 @@ except ImportError:  # run as a script
     from fuzz_kinds import State, refusal
     from fuzz_world import World, read_json
 
+
 TESTABLE = (
     "UA",
     "UA_other",
@@ -169,7 +170,7 @@ def damage_store(store: Path, rng: random.Random) -> str:
 
 def _run_again(world: World, folder: Path) -> State:
     """Repeat the run; its records must hold what the whole run's hold, apart from times."""
-    from unlearnbench.bench.records import read_items, read_record, record_digest
+    from unlearnbench.bench.records.record import read_items, read_record, record_digest
 
     out, store = folder / "records", folder / "store"
     if store.stat().st_mode & 0o200:

@@ -10,6 +10,7 @@ try:
 except ImportError:  # run as a script
     from fuzz_call import WrongError, call
 
+
 SIZES: dict[str, Any] = {
     "forget": 4,
     "forget_samples": 1,
@@ -82,7 +83,7 @@ class World:
         """Make everything that is not there yet; raises WrongError where undamaged input does not work."""
         if self.claim.exists():
             return self
-        from unlearnbench.bench.cli_commands import registry
+        from unlearnbench.bench.running.catalog import registry
 
         try:
             from .fuzz_damage import to_toml

@@ -17,11 +17,11 @@ import pyarrow.parquet as parquet
 import pytest
 from PIL import Image
 
-from unlearnbench.bench.bundle import unpack
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.parquet_pages import check_pages
+from unlearnbench.bench.records.bundle import unpack
+from unlearnbench.bench.records.parquet_pages import check_pages
+from unlearnbench.bench.records.untrusted import read_untrusted_json
 from unlearnbench.bench.types import ITEM_COLUMNS
-from unlearnbench.bench.untrusted import read_untrusted_json
 
 from ..leaderboard.synthetic import make_record, write
 
@@ -110,10 +110,10 @@ READ = """
 import resource, sys
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_AS, (12 * 2**30, 12 * 2**30))
-from unlearnbench.bench.cli_submit import make_known
+from unlearnbench.bench.checking.known import make_known
 from unlearnbench.bench.errors import UserError
-from unlearnbench.leaderboard.load import load_one
-from unlearnbench.leaderboard.validate import validate
+from unlearnbench.bench.records.load import load_one
+from unlearnbench.bench.checking.validate import validate
 import argparse, pandas, pyarrow.parquet
 bomb, whole = map(Path, sys.argv[1:])
 load_one(whole)

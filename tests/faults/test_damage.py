@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from unlearnbench.bench.cli import main
-from unlearnbench.bench.records import read_record, record_digest
-from unlearnbench.bench.runner import Runner
-from unlearnbench.leaderboard.load import load
+from unlearnbench.bench.cli.main import main
+from unlearnbench.bench.records.load import load
+from unlearnbench.bench.records.record import read_record, record_digest
+from unlearnbench.bench.running.runner import Runner
 
 STEM = "classes-cat-face-tiny.none"
 

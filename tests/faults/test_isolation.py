@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import torch
 
-from unlearnbench.bench import sampling
-from unlearnbench.bench.cli_commands import registry, task_registry
-from unlearnbench.bench.plan import Cell, MethodRow, Suite
-from unlearnbench.bench.records import read_record, record_digest
-from unlearnbench.bench.runner import Outcome, Runner
-from unlearnbench.bench.tasks import PromptSizes
+from unlearnbench.bench.models import sampling
+from unlearnbench.bench.planning.plan import Cell, MethodRow, Suite
+from unlearnbench.bench.planning.tasks import PromptSizes
+from unlearnbench.bench.records.record import read_record, record_digest
+from unlearnbench.bench.running.catalog import registry, task_registry
+from unlearnbench.bench.running.runner import Outcome, Runner
 
 from .bad_methods import HARMLESS, REFUSED, write_plugin
 
@@ -79,7 +79,7 @@ def _digests(outcomes: list[Outcome]) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Digests of the good cells' records, each measured by a runner and a store of its own."""
-    from unlearnbench.bench.cli_commands import set_threads
+    from unlearnbench.bench.running.session import set_threads
     from unlearnbench.bench.store import Store
 
     found: dict[str, str] = {}

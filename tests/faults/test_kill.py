@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from unlearnbench.bench.records import read_record, record_digest
+from unlearnbench.bench.records.record import read_record, record_digest
 
 SUITE = """
 name = "kill"

@@ -28,7 +28,7 @@ config = { steps = 1000000, checkpoints = [1000000] }
 PARENT = """
 import sys
 from pathlib import Path
-from unlearnbench.bench.jobs import run_parts
+from unlearnbench.bench.running.jobs import run_parts
 run_parts(sys.argv[2:], 2, 1, [Path(sys.argv[1]) / "a.json"])
 """
 

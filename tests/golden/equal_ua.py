@@ -26,6 +26,7 @@ try:
 except ImportError:  # run as a script
     from recompute import LEVELS, interval, read, sign_flip
 
+
 FIRST, SECOND = "balanced", "gradient_sum"
 EQUAL = (0.70, 0.80, 0.90, 0.95)
 ROUNDING = 1e-9

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from unlearnbench.bench.metrics import compute
-from unlearnbench.bench.records import items_digest, read_items, read_record
+from unlearnbench.bench.records.record import items_digest, read_items, read_record
 from unlearnbench.bench.types import View
 
 PATH = next(Path(__file__).parent.glob("*.json"))

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unlearnbench.leaderboard.board import collect, duel, summarise
-from unlearnbench.leaderboard.load import load
+from unlearnbench.bench.records.load import load
+from unlearnbench.leaderboard.ranking.board import collect, duel, summarise
 
 from .recompute import board
 
@@ -54,7 +54,7 @@ def check(folder: Path) -> None:
 
 
 def test_synthetic_boards_are_recomputed(tmp_path: Path) -> None:
-    from unlearnbench.bench.records import write_record
+    from unlearnbench.bench.records.record import write_record
 
     from ..leaderboard.synthetic import make_record
 

@@ -10,9 +10,11 @@ from PIL import Image
 from torchvision.models import inception_v3
 
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.extractors import INCEPTION_FILE, embed_files, find_extractors
 from unlearnbench.bench.judges.inception import InceptionExtractor
+from unlearnbench.bench.judges.pinned import INCEPTION_FILE
+from unlearnbench.bench.measuring.extractors import find_extractors
 from unlearnbench.bench.metrics.fd import frechet_from_features
+from unlearnbench.bench.worlds.hub.reference import embed_files
 
 KEPT = 3
 """Features of 2048 that the distance is compared on, the most varied: clean-fid's needs n above d."""

@@ -14,9 +14,9 @@ from PIL import Image
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.judges import efficientnet_lite0, nudenet, opennsfw, pinned
 from unlearnbench.bench.judges.efficientnet_lite0 import EfficientNetLite0, ImageNetJudge
-from unlearnbench.bench.judges.emoji import NOTHING
 from unlearnbench.bench.judges.face import STRANGER, FaceEmbedder, FaceJudge, face_rate, read_references
 from unlearnbench.bench.judges.imagenet import IMAGENETTE
+from unlearnbench.bench.judges.types import NOTHING
 
 
 class _Scorer:

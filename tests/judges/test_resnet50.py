@@ -10,13 +10,13 @@ import torchvision
 from PIL import Image
 from safetensors.torch import save_file
 
-from unlearnbench.bench.cli import main
+from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.judges import resnet50
-from unlearnbench.bench.judges.emoji import NOTHING
 from unlearnbench.bench.judges.imagenet import IMAGENETTE
 from unlearnbench.bench.judges.packages import judge_digest, resnet50_source
 from unlearnbench.bench.judges.resnet50 import ResNet50Judge, make_prepare, open_network
+from unlearnbench.bench.judges.types import NOTHING
 
 PUBLISHED = torchvision.models.ResNet50_Weights.DEFAULT
 """What the papers' scripts name. Its description alone is looked at; its weights are never fetched."""

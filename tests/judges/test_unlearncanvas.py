@@ -13,7 +13,6 @@ from PIL import Image
 from safetensors.torch import save_file
 from torchvision import transforms
 
-from unlearnbench.bench.cli_commands import task_registry
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.judges.unlearncanvas import (
     ARCHITECTURE,
@@ -25,11 +24,13 @@ from unlearnbench.bench.judges.unlearncanvas import (
     prepare,
     read_weights,
 )
+from unlearnbench.bench.measuring.items import build_items
+from unlearnbench.bench.measuring.requests import Ask
 from unlearnbench.bench.metrics import cra, ira, ua
-from unlearnbench.bench.scoring import Ask, build_items
-from unlearnbench.bench.tasks import PromptSizes, Task
+from unlearnbench.bench.planning.tasks import PromptSizes, Task
+from unlearnbench.bench.running.catalog import task_registry
 from unlearnbench.bench.types import View
-from unlearnbench.bench.worlds.crossed import cross_prompts
+from unlearnbench.bench.worlds.hub.crossed import cross_prompts
 
 SMALL = "vit_tiny_patch16_224"
 NAMES = {"style": ("Van_Gogh", "Mosaic", "Rust", "Seed_Images"), "subject": ("Cats", "Dogs", "Sea")}

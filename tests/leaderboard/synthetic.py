@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from unlearnbench.bench.records import (
+from unlearnbench.bench.records.record import (
     Cost,
     MethodInfo,
     PointInfo,

@@ -12,18 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unlearnbench.bench.cli import main
-from unlearnbench.bench.cli_commands import registry
+from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.statements import Rerun, write_statement
+from unlearnbench.bench.gate.policy import Policy
+from unlearnbench.bench.records.load import load_one
+from unlearnbench.bench.records.statements import Rerun, write_statement
+from unlearnbench.bench.running.catalog import registry
 from unlearnbench.bench.types import Value, missing
-from unlearnbench.leaderboard.audit import make_audit
-from unlearnbench.leaderboard.audit_limits import list_limits, read_judge_errors
-from unlearnbench.leaderboard.audit_page import render
-from unlearnbench.leaderboard.gallery import HARMLESS, is_blurred
-from unlearnbench.leaderboard.load import load_one
-from unlearnbench.leaderboard.policy import Policy
-from unlearnbench.leaderboard.seal import (
+from unlearnbench.leaderboard.audit.audit import make_audit
+from unlearnbench.leaderboard.audit.limits import list_limits, read_judge_errors
+from unlearnbench.leaderboard.audit.page import render
+from unlearnbench.leaderboard.audit.seal import (
     OPENING,
     UNSIGNED,
     meta,
@@ -33,6 +32,7 @@ from unlearnbench.leaderboard.seal import (
     verify,
     write_key,
 )
+from unlearnbench.leaderboard.plots.gallery import HARMLESS, is_blurred
 
 from .synthetic import make_record, write
 

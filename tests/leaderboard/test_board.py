@@ -8,16 +8,16 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from unlearnbench.bench.cli import main
+from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.records import MethodInfo, TaskInfo
+from unlearnbench.bench.records.load import load
+from unlearnbench.bench.records.record import MethodInfo, TaskInfo
 from unlearnbench.bench.stats.frontier import measure_frontier
-from unlearnbench.leaderboard.board import Result, collect, duel, summarise
-from unlearnbench.leaderboard.board_page import make_board
-from unlearnbench.leaderboard.declared import read_groups
-from unlearnbench.leaderboard.load import load
-from unlearnbench.leaderboard.standing import stand, tied_methods
-from unlearnbench.leaderboard.terminal import make_board_table, make_duel_table
+from unlearnbench.leaderboard.pages.board_page import make_board
+from unlearnbench.leaderboard.pages.terminal import make_board_table, make_duel_table
+from unlearnbench.leaderboard.ranking.board import Result, collect, duel, summarise
+from unlearnbench.leaderboard.ranking.declared import read_groups
+from unlearnbench.leaderboard.ranking.standing import stand, tied_methods
 
 from .synthetic import CONFIG, make_record, write
 

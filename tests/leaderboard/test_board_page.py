@@ -6,20 +6,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unlearnbench.bench.pool import KD, Pooled, write_pooled
-from unlearnbench.bench.records import read_items, read_record, write_record
+from unlearnbench.bench.measuring.pool import KD, Pooled, write_pooled
+from unlearnbench.bench.records.load import load
+from unlearnbench.bench.records.record import name_entry, read_items, read_record, write_record
 from unlearnbench.bench.types import Value
-from unlearnbench.leaderboard.board import collect
-from unlearnbench.leaderboard.board_page import make_board
-from unlearnbench.leaderboard.claims import Beside
-from unlearnbench.leaderboard.declared import read_groups
-from unlearnbench.leaderboard.frontiers import prompt_table
-from unlearnbench.leaderboard.heatmap import erased_by_retained
-from unlearnbench.leaderboard.load import load
-from unlearnbench.leaderboard.page import build, read_pooled_values, render_board
-from unlearnbench.leaderboard.plots import assign_looks, name_looks
-from unlearnbench.leaderboard.rank import rows
-from unlearnbench.leaderboard.standing import name_entry, stand, tied_methods
+from unlearnbench.leaderboard.pages.board_page import make_board
+from unlearnbench.leaderboard.pages.page import build, read_pooled_values, render_board
+from unlearnbench.leaderboard.plots.frontiers import prompt_table
+from unlearnbench.leaderboard.plots.heatmap import erased_by_retained
+from unlearnbench.leaderboard.plots.scatter import assign_looks, name_looks
+from unlearnbench.leaderboard.ranking.board import collect
+from unlearnbench.leaderboard.ranking.claims import Beside
+from unlearnbench.leaderboard.ranking.declared import read_groups
+from unlearnbench.leaderboard.ranking.rank import rows
+from unlearnbench.leaderboard.ranking.standing import stand, tied_methods
 
 from .synthetic import make_record
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from unlearnbench.bench.records import write_record
-from unlearnbench.leaderboard.page import build
+from unlearnbench.bench.records.record import write_record
+from unlearnbench.leaderboard.pages.page import build
 
 from .synthetic import make_record
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unlearnbench.bench.choice import read_choice
-from unlearnbench.bench.cli import main
+from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.plan import MethodRow, Suite, take_choice
-from unlearnbench.bench.records import MethodInfo, TaskInfo, items_digest, write_record
-from unlearnbench.leaderboard.board import measure
-from unlearnbench.leaderboard.choose import choose
-from unlearnbench.leaderboard.declared import Group, read_groups
-from unlearnbench.leaderboard.load import load
+from unlearnbench.bench.planning.choice import read_choice
+from unlearnbench.bench.planning.plan import MethodRow, Suite, take_choice
+from unlearnbench.bench.records.load import load
+from unlearnbench.bench.records.record import MethodInfo, TaskInfo, items_digest, write_record
+from unlearnbench.leaderboard.ranking.board import measure
+from unlearnbench.leaderboard.ranking.choose import choose
+from unlearnbench.leaderboard.ranking.declared import Group, read_groups
 
 from .synthetic import CONFIG, make_record
 

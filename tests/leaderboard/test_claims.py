@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from unlearnbench.bench.cli import main
+from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.records import read_record, record_digest
-from unlearnbench.bench.statements import HEADLINE
-from unlearnbench.leaderboard.board import collect, summarise
-from unlearnbench.leaderboard.claims import read_beside
-from unlearnbench.leaderboard.load import load, load_one, load_together
-from unlearnbench.leaderboard.page import build
-from unlearnbench.leaderboard.site import build_site
+from unlearnbench.bench.records.load import load, load_one, load_together
+from unlearnbench.bench.records.record import read_record, record_digest
+from unlearnbench.bench.records.statements import HEADLINE
+from unlearnbench.leaderboard.pages.page import build
+from unlearnbench.leaderboard.pages.site import build_site
+from unlearnbench.leaderboard.ranking.board import collect, summarise
+from unlearnbench.leaderboard.ranking.claims import read_beside
 
 from .synthetic import make_record, write
 

@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 from unlearnbench.bench.errors import UserError
+from unlearnbench.bench.records.load import load
 from unlearnbench.bench.types import Value
-from unlearnbench.leaderboard.columns import write_interval, write_number
-from unlearnbench.leaderboard.eval_results import write_eval_results
-from unlearnbench.leaderboard.exports import to_csv, to_markdown, to_parquet
-from unlearnbench.leaderboard.load import load
-from unlearnbench.leaderboard.rank import Row, rows
+from unlearnbench.leaderboard.pages.eval_results import write_eval_results
+from unlearnbench.leaderboard.pages.exports import to_csv, to_markdown, to_parquet
+from unlearnbench.leaderboard.ranking.columns import write_interval, write_number
+from unlearnbench.leaderboard.ranking.rank import Row, rows
 
 from .synthetic import write, write_failed
 

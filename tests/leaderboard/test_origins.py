@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from unlearnbench.bench.records import write_record
-from unlearnbench.bench.statements import list_records
-from unlearnbench.leaderboard.board import collect, duel, summarise
-from unlearnbench.leaderboard.load import Loaded, load_one, load_together
-from unlearnbench.leaderboard.scopes import rank_rows
-from unlearnbench.leaderboard.standing import stand
+from unlearnbench.bench.records.load import Loaded, load_one, load_together
+from unlearnbench.bench.records.record import write_record
+from unlearnbench.bench.records.statements import list_records
+from unlearnbench.leaderboard.pages.scopes import rank_rows
+from unlearnbench.leaderboard.ranking.board import collect, duel, summarise
+from unlearnbench.leaderboard.ranking.standing import stand
 
 EMOJI = Path(__file__).parents[2] / "results" / "emoji"
 

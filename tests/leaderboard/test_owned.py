@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from unlearnbench.bench.cli import main
+from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.owned import LISTING, write_owned
+from unlearnbench.leaderboard.pages.owned import LISTING, write_owned
 
 from . import synthetic
 
@@ -84,7 +84,7 @@ def test_what_is_not_ours_is_refused_before_anything_is_written(tmp_path: Path, 
 def test_a_build_that_was_killed_half_way_is_gone_on_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import unlearnbench.bench.owned as owned
+    from unlearnbench.leaderboard.pages import owned
 
     whole = owned.write_file
     for count in range(5):

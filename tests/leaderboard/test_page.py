@@ -12,7 +12,8 @@ import pytest
 
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.types import Value, missing
-from unlearnbench.leaderboard.page import build, flatten
+from unlearnbench.leaderboard.pages.page import build
+from unlearnbench.leaderboard.templating import flatten
 
 from .synthetic import METHODS, make_record, write, write_failed
 

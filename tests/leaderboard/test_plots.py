@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from unlearnbench.bench.records.load import load
 from unlearnbench.bench.types import missing
-from unlearnbench.leaderboard.curves import curve_panels
-from unlearnbench.leaderboard.load import load
-from unlearnbench.leaderboard.plots import assign_looks, make_series, scatter, undrawn
-from unlearnbench.leaderboard.rank import Row, rows
-from unlearnbench.leaderboard.svg import Scale, canvas, tag, ticks
+from unlearnbench.leaderboard.plots.curves import curve_panels
+from unlearnbench.leaderboard.plots.scatter import assign_looks, make_series, scatter, undrawn
+from unlearnbench.leaderboard.plots.svg import Scale, canvas, tag, ticks
+from unlearnbench.leaderboard.ranking.rank import Row, rows
 
 from .synthetic import METHODS, make_record, write
 

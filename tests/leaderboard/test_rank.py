@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.records import items_digest, write_record
-from unlearnbench.leaderboard.load import Loaded, load
-from unlearnbench.leaderboard.rank import Row, differences, rows
+from unlearnbench.bench.records.load import Loaded, load
+from unlearnbench.bench.records.record import items_digest, write_record
+from unlearnbench.leaderboard.ranking.rank import Row, differences, rows
 
 from .synthetic import Chances, make_items, make_point, make_record, write, write_failed
 

@@ -6,12 +6,11 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("cryptography")
-
 from cryptography.hazmat.primitives import serialization as form
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from unlearnbench.bench.errors import UserError
-from unlearnbench.leaderboard.seal import _SIGNED, is_weak, meta, public_hex, read_key, seal, verify
+from unlearnbench.leaderboard.audit.seal import _SIGNED, is_weak, meta, public_hex, read_key, seal, verify
 
 # The eight points of small order and their further encodings, as Cremers and Jackson (2019) and libsodium's
 # ge25519_has_small_order list them.

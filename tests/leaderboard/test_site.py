@@ -16,19 +16,19 @@ import yaml
 from PIL import Image
 
 import unlearnbench.leaderboard
-from unlearnbench.bench.cli import build_parser, main
-from unlearnbench.bench.owned import LISTING
-from unlearnbench.bench.pool import KD
-from unlearnbench.bench.records import write_record
+from unlearnbench.bench.cli.main import build_parser, main
+from unlearnbench.bench.measuring.pool import KD
+from unlearnbench.bench.records.load import load
+from unlearnbench.bench.records.record import write_record
 from unlearnbench.bench.types import Value
-from unlearnbench.leaderboard.board import Line, collect, summarise
-from unlearnbench.leaderboard.load import load
-from unlearnbench.leaderboard.method_pages import find_link
-from unlearnbench.leaderboard.plots import Look, pareto_front
-from unlearnbench.leaderboard.scopes import divide, make_scopes, rank_rows
-from unlearnbench.leaderboard.site import build_site, make_site, name_files
-from unlearnbench.leaderboard.standing import Standing
-from unlearnbench.leaderboard.thumbnails import SIDE, make_thumbnail
+from unlearnbench.leaderboard.pages.method_pages import find_link
+from unlearnbench.leaderboard.pages.owned import LISTING
+from unlearnbench.leaderboard.pages.scopes import divide, make_scopes, rank_rows
+from unlearnbench.leaderboard.pages.site import build_site, make_site, name_files
+from unlearnbench.leaderboard.plots.scatter import Look, pareto_front
+from unlearnbench.leaderboard.plots.thumbnails import SIDE, make_thumbnail
+from unlearnbench.leaderboard.ranking.board import Line, collect, summarise
+from unlearnbench.leaderboard.ranking.standing import Standing
 
 from .synthetic import make_record, make_sheet
 
@@ -104,9 +104,6 @@ def page(browser: Any) -> Iterator[Any]:
 
 def _open(page: Any, site: Path, name: str) -> None:
     page.goto((site / name).as_uri())
-
-
-# Numbers
 
 
 def test_a_scope_has_the_numbers_of_its_concepts_alone(records: Path) -> None:
@@ -223,9 +220,6 @@ def test_a_measured_row_tells_nothing_of_a_claim(tmp_path: Path) -> None:
     assert heat(before) == heat(after) != ""
 
 
-# Files
-
-
 def test_equal_records_give_equal_bytes_and_old_pages_go(hostile_records: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
@@ -301,9 +295,6 @@ def test_the_readme_names_commands_that_exist() -> None:
     assert len(commands) == 3
     for command in commands:
         build_parser().parse_args(shlex.split(command)[1:])
-
-
-# In the browser
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(400, "light"), (400, "dark"), (1400, "dark")])

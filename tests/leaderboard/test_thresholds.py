@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unlearnbench.bench.cli import main
-from unlearnbench.leaderboard import thresholds
-from unlearnbench.leaderboard.load import load
-from unlearnbench.leaderboard.plots import assign_looks
-from unlearnbench.leaderboard.rank import Row, rows
+from unlearnbench.bench.cli.main import main
+from unlearnbench.bench.records.load import load
+from unlearnbench.leaderboard.plots import thresholds
+from unlearnbench.leaderboard.plots.scatter import assign_looks
+from unlearnbench.leaderboard.ranking.rank import Row, rows
 
 from .synthetic import write, write_scored
 

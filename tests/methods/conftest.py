@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from unlearnbench.bench.generators import denoiser_name
+from unlearnbench.bench.models.generators import denoiser_name
 
 from .families import build_family
 from .tiny import build_pipeline

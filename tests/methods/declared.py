@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from unlearnbench.bench.training import select_part
+from unlearnbench.bench.training.trainer import select_part
 
 PROJECTIONS = ("attn2.to_k.weight", "attn2.to_v.weight", "context_embedder.weight")
 POOLED = ("time_text_embed.text_embedder.linear_1.weight",)

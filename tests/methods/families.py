@@ -18,13 +18,7 @@ from diffusers import (
 )
 from tokenizers import Tokenizer
 from tokenizers.models import Unigram
-from transformers import (
-    CLIPTextModel,
-    CLIPTextModelWithProjection,
-    T5Config,
-    T5EncoderModel,
-    T5TokenizerFast,
-)
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel, T5TokenizerFast
 
 from .tiny import TOKENS, WIDTH, build_pipeline, build_text_config, build_tokenizer
 

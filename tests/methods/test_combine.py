@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from unlearnbench.bench.gradients import dot
-from unlearnbench.methods.combine import (
+from unlearnbench.bench.training.gradients import dot
+from unlearnbench.methods.training.combine import (
     OPPOSITE,
     combine_balanced,
     combine_sum,

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from unlearnbench.bench.cli_commands import registry
 from unlearnbench.bench.config import build
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.objectives import Denoiser
+from unlearnbench.bench.running.catalog import registry
+from unlearnbench.bench.training.objectives import Denoiser
 from unlearnbench.methods import concept_prune, uce
 
 from .tiny import build_problem, copy_state, run_small

@@ -9,15 +9,16 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor
 
-from unlearnbench.bench.cli_commands import registry
 from unlearnbench.bench.config import build
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.generators import Generator, Sampling, denoiser_name, hook_names, trainable_module
-from unlearnbench.bench.gradients import differentiate, dot
-from unlearnbench.bench.objectives import Batch, Denoiser, ascent, denoising
+from unlearnbench.bench.models.digests import hook_names
+from unlearnbench.bench.models.generators import Generator, Sampling, denoiser_name, trainable_module
+from unlearnbench.bench.models.sampling import Request, draw_batch
 from unlearnbench.bench.registry import Entry
-from unlearnbench.bench.sampling import Request, draw_batch
-from unlearnbench.bench.training import freeze, select_part
+from unlearnbench.bench.running.catalog import registry
+from unlearnbench.bench.training.gradients import differentiate, dot
+from unlearnbench.bench.training.objectives import Batch, Denoiser, ascent, denoising
+from unlearnbench.bench.training.trainer import freeze, select_part
 
 from .declared import declared
 from .families import EVERY, FAMILIES
@@ -106,7 +107,7 @@ def test_sdxls_loss_knows_both_encoders_and_the_sizes(family_for: Fresh) -> None
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_balanced_raises_neither_loss_to_first_order(family_for: Fresh, name: str) -> None:
-    from unlearnbench.methods.combine import combine_balanced
+    from unlearnbench.methods.training.combine import combine_balanced
 
     pipeline = family_for(name)
     denoiser, problem = Denoiser(pipeline), build_problem()

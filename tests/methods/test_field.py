@@ -8,17 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from unlearnbench.bench.cli_commands import registry
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.gradients import dot
-from unlearnbench.bench.training import Training, fork, select_part
-from unlearnbench.methods import (
-    concept_ablation,
-    erasediff,
-    munba,
-    salun,
-    scissorhands,
-)
+from unlearnbench.bench.running.catalog import registry
+from unlearnbench.bench.training.gradients import dot
+from unlearnbench.bench.training.trainer import Training, fork, select_part
+from unlearnbench.methods import concept_ablation, erasediff, munba, salun, scissorhands
 from unlearnbench.methods.training.esd import EsdTrainer
 from unlearnbench.methods.training.steering import steer
 

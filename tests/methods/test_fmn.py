@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from unlearnbench.bench.cli_commands import registry
 from unlearnbench.bench.errors import UserError
+from unlearnbench.bench.running.catalog import registry
 from unlearnbench.methods import fmn
 
 from .tiny import build_problem, run_small

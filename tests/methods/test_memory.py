@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from unlearnbench.bench.adapters import has_lora, plain_state
-from unlearnbench.bench.cli_commands import registry
 from unlearnbench.bench.config import build
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.generators import apply_delta, delta_bytes
-from unlearnbench.bench.training import Training
+from unlearnbench.bench.models.adapters import has_lora, plain_state
+from unlearnbench.bench.models.generators import apply_delta, delta_bytes
+from unlearnbench.bench.running.catalog import registry
+from unlearnbench.bench.training.trainer import Training
 
 from .tiny import build_problem
 
@@ -100,7 +100,7 @@ def test_a_batch_that_does_not_fit_is_halved(
 ) -> None:
     plain = _train(pipeline_for(), optimiser="sgd", rate=0.1)[-1]
     pipeline, sizes = pipeline_for(), []
-    from unlearnbench.bench import objectives
+    from unlearnbench.bench.training import objectives
 
     errors = objectives.Denoiser.errors
 
@@ -123,7 +123,7 @@ def test_one_image_that_does_not_fit_is_an_error(
     def full(self: Any, batch: Any) -> Tensor:
         raise torch.OutOfMemoryError("out of memory")
 
-    monkeypatch.setattr("unlearnbench.bench.objectives.Denoiser.errors", full)
+    monkeypatch.setattr("unlearnbench.bench.training.objectives.Denoiser.errors", full)
     with pytest.raises(torch.OutOfMemoryError):
         _train(pipeline_for(), "finetune")
 

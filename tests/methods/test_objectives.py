@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.objectives import Denoiser, anchor, ascent, denoising, truncated_ascent
+from unlearnbench.bench.training.objectives import Denoiser, anchor, ascent, denoising, truncated_ascent
 
 from .families import build_family
 from .tiny import TOKENS, WIDTH, build_problem

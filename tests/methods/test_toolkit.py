@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.objectives import Denoiser
+from unlearnbench.bench.training.objectives import Denoiser
 from unlearnbench.methods.training.closed_form import Edit, derive_states, find_projections, solve_edit
 from unlearnbench.methods.training.latents import LatentSampler, draw_noise, latent_shape
 from unlearnbench.methods.training.masks import top_share

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unlearnbench.bench.config import build
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.training import (
+from unlearnbench.bench.training.trainer import (
     AscentConfig,
     PointsConfig,
     Training,

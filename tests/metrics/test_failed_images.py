@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unlearnbench.bench.cli_commands import registry
 from unlearnbench.bench.metrics import compute
 from unlearnbench.bench.metrics.features import CLIP, LITE0, WORLD
+from unlearnbench.bench.running.catalog import registry
 from unlearnbench.bench.types import View
 
 N, WIDTH = 16, 4

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from unlearnbench.bench.cli import main
-from unlearnbench.bench.cli_commands import registry
+from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.generators import open_pipeline
+from unlearnbench.bench.models.generators import open_pipeline
 from unlearnbench.bench.models.layout import read_layout
-from unlearnbench.bench.outside import check_there
+from unlearnbench.bench.models.outside import check_there
+from unlearnbench.bench.running.catalog import registry
 
 from ..methods.families import FAMILIES, build_family
 from ..methods.tiny import build_pipeline

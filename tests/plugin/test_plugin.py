@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from unlearnbench.bench.records import read_record
+from unlearnbench.bench.records.record import read_record
 
 HERE = Path(__file__).parent
 

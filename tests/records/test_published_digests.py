@@ -8,11 +8,11 @@ from pathlib import Path
 
 from pydantic import Field
 
-from unlearnbench.bench.cli_commands import registry
-from unlearnbench.bench.generators import Sampling
-from unlearnbench.bench.points import ModelHolder
-from unlearnbench.bench.records import Record, read_record, record_digest
-from unlearnbench.bench.statements import list_records
+from unlearnbench.bench.models.generators import Sampling
+from unlearnbench.bench.models.points import ModelHolder
+from unlearnbench.bench.records.record import Record, read_record, record_digest
+from unlearnbench.bench.records.statements import list_records
+from unlearnbench.bench.running.catalog import registry
 from unlearnbench.bench.types import LATER, RecordPart
 
 LIST = Path(__file__).with_name("published-digests.txt")

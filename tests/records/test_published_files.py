@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from unlearnbench.bench.records import read_record
-from unlearnbench.bench.sealed import SUMS, bound_sheet, read_sums, sha256
-from unlearnbench.bench.statements import CLAIMED, list_records
+from unlearnbench.bench.records.record import read_record
+from unlearnbench.bench.records.sealed import SUMS, bound_sheet, read_sums, sha256
+from unlearnbench.bench.records.statements import CLAIMED, list_records
 
 RESULTS = Path(__file__).parents[2] / "results"
 FOLDERS = sorted(path.name for path in RESULTS.iterdir() if path.is_dir() and list_records(path))

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from unlearnbench.bench.cli_commands import registry, task_registry
 from unlearnbench.bench.config import build
-from unlearnbench.bench.plan import REFERENCES, MethodRow, Suite, find_suite, plan_cells
+from unlearnbench.bench.planning.plan import REFERENCES, MethodRow, Suite, find_suite, plan_cells
+from unlearnbench.bench.running.catalog import registry, task_registry
 
 SUITES = Path(__file__).parents[2] / "tasks" / "suites"
 CLAIM = "released script"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from unlearnbench.bench.cli import main
+from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.worlds.images.spec import SETTINGS
 
 SMALL = {

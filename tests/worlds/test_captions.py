@@ -5,8 +5,10 @@ import re
 import pytest
 import torch
 
-from unlearnbench.bench.worlds.emoji.captions import Captioner, fill
-from unlearnbench.bench.worlds.emoji.spec import Triple, load_spec
+from unlearnbench.bench.worlds.emoji.captions import Captioner
+from unlearnbench.bench.worlds.emoji.spec import load_spec
+from unlearnbench.bench.worlds.prompts import fill
+from unlearnbench.bench.worlds.recipe.parts import Triple
 
 WORD = re.compile(r"[a-z0-9]+")
 

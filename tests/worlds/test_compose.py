@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.judges.emoji import NOTHING, name_backgrounds
-from unlearnbench.bench.worlds.emoji.autoencoder import random_triples
-from unlearnbench.bench.worlds.emoji.compose import load_canvas
-from unlearnbench.bench.worlds.emoji.loop import seeded
-from unlearnbench.bench.worlds.emoji.spec import Triple, load_spec
+from unlearnbench.bench.judges.emoji import name_backgrounds
+from unlearnbench.bench.judges.types import NOTHING
+from unlearnbench.bench.worlds.emoji.compose import load_canvas, random_triples
+from unlearnbench.bench.worlds.emoji.spec import load_spec
 from unlearnbench.bench.worlds.emoji.world import SPRITES
+from unlearnbench.bench.worlds.recipe.parts import Triple
+from unlearnbench.bench.worlds.seeds import seeded
 
 
 @pytest.mark.parametrize("name", ["emoji", "tiny"])

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from unlearnbench.bench.cli_commands import narrow_suite, registry, suites_folder, task_registry
-from unlearnbench.bench.draws import DrawingTasks, seed_in
+from unlearnbench.bench.cli.run import narrow_suite
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.plan import find_suite, plan_cells
-from unlearnbench.bench.tasks import PromptSizes
+from unlearnbench.bench.planning.draws import DrawingTasks, seed_in
+from unlearnbench.bench.planning.plan import find_suite, plan_cells
+from unlearnbench.bench.planning.tasks import PromptSizes
+from unlearnbench.bench.running.catalog import registry, suites_folder, task_registry
 
 SEEDS = range(12)
 FAMILIES = ("classes", "styles", "celebrities")

@@ -13,11 +13,11 @@ import torch
 from diffusers import DiffusionPipeline
 from safetensors.torch import save_model
 
-from unlearnbench.bench.cli import main
-from unlearnbench.bench.cli_commands import registry
-from unlearnbench.bench.generators import network_parts
-from unlearnbench.bench.records import read_record
+from unlearnbench.bench.cli.main import main
+from unlearnbench.bench.models.digests import network_parts
+from unlearnbench.bench.records.record import read_record
 from unlearnbench.bench.registry import Entry
+from unlearnbench.bench.running.catalog import registry
 
 from ..methods.families import build_family
 from ..methods.tiny import build_pipeline

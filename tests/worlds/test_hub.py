@@ -14,26 +14,26 @@ import open_clip
 import pytest
 from safetensors.torch import save_model
 
-from unlearnbench.bench.asks import list_asks
-from unlearnbench.bench.assemble import describe_judge
-from unlearnbench.bench.cli import main
-from unlearnbench.bench.cli_check import Origin
-from unlearnbench.bench.cli_commands import registry, suites_folder, task_registry
+from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.judges import nudenet, packages
 from unlearnbench.bench.judges.imagenet import IMAGENETTE
 from unlearnbench.bench.judges.nudenet import EXPOSED, NudeNetJudge
 from unlearnbench.bench.judges.packages import Package, judge_sources, judge_versions
 from unlearnbench.bench.judges.zero_shot import ClipScorer, ZeroShotJudge
-from unlearnbench.bench.keys import cell_key, train_key
-from unlearnbench.bench.measure import PointScorer
+from unlearnbench.bench.measuring.items import image_digest
+from unlearnbench.bench.measuring.requests import list_asks
+from unlearnbench.bench.measuring.scorer import PointScorer
+from unlearnbench.bench.measuring.stored import Origin
 from unlearnbench.bench.metrics.ua import threshold_curve
-from unlearnbench.bench.plan import Cell, MethodRow, Suite, read_suite
-from unlearnbench.bench.records import read_items, read_record
-from unlearnbench.bench.sampling import decode_png
-from unlearnbench.bench.scoring import image_digest
+from unlearnbench.bench.models.sampling import decode_png
+from unlearnbench.bench.planning.plan import Cell, MethodRow, Suite, read_suite
+from unlearnbench.bench.planning.tasks import PromptSizes, Task
+from unlearnbench.bench.records.record import read_items, read_record
+from unlearnbench.bench.running.assemble import describe_judge
+from unlearnbench.bench.running.catalog import registry, suites_folder, task_registry
+from unlearnbench.bench.running.keys import cell_key, train_key
 from unlearnbench.bench.store import Store
-from unlearnbench.bench.tasks import PromptSizes, Task
 
 from ..methods.tiny import build_pipeline
 

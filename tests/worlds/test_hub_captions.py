@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from unlearnbench.bench.cli import main
-from unlearnbench.bench.cli_commands import registry, task_registry
-from unlearnbench.bench.dry_run import count_lots
+from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.plan import find_suite, plan_cells
-from unlearnbench.bench.tasks import Captions, PromptSizes, Task
-from unlearnbench.bench.worlds.hub_captions import draw_captions
+from unlearnbench.bench.planning.plan import find_suite, plan_cells
+from unlearnbench.bench.planning.tasks import Captions, PromptSizes, Task
+from unlearnbench.bench.running.catalog import registry, task_registry
+from unlearnbench.bench.running.dry_run import count_lots
+from unlearnbench.bench.worlds.hub.captions import draw_captions
 
 ROWS = [(f"{i:012}", "coco-30k", f'A man with "sign" {i},\nby a road', str(900 + i)) for i in range(40)]
 CAPTIONS = Captions(name="COCO captions", file="coco.csv", rows=None, avoid=["naked"])
@@ -123,7 +123,7 @@ def test_doctor_and_plan_tell_of_captions(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_the_paper_suite_counts_published_rows() -> None:
-    from unlearnbench.bench.cli_commands import suites_folder
+    from unlearnbench.bench.running.catalog import suites_folder
 
     suite = find_suite("sd14-paper", suites_folder())
     cells = plan_cells(suite, task_registry(), registry("methods"))

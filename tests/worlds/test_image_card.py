@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from unlearnbench.bench.cli import main
-from unlearnbench.bench.cli_commands import task_registry
+from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.judges.image_classifier import ClassifierNetwork, ImageJudge, open_judge
-from unlearnbench.bench.tasks import PromptSizes
+from unlearnbench.bench.planning.tasks import PromptSizes
+from unlearnbench.bench.running.catalog import task_registry
 from unlearnbench.bench.worlds import emoji as emoji_package
 from unlearnbench.bench.worlds.images import pretrain as pretraining
 from unlearnbench.bench.worlds.images import spec as specs

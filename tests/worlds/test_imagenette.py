@@ -12,18 +12,18 @@ import torch
 from safetensors.torch import save_file, save_model
 from scipy.stats import binomtest
 
-from unlearnbench.bench.asks import list_asks
-from unlearnbench.bench.cli import main
-from unlearnbench.bench.cli_commands import registry, suites_folder, task_registry
+from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.judges import resnet50
 from unlearnbench.bench.judges.imagenet import IMAGENETTE
 from unlearnbench.bench.judges.packages import judge_digest
+from unlearnbench.bench.measuring.requests import list_asks
 from unlearnbench.bench.models import digests
-from unlearnbench.bench.plan import read_suite
-from unlearnbench.bench.records import read_items, read_record
-from unlearnbench.bench.tasks import PromptSizes
-from unlearnbench.bench.worlds.hub_prompts import build_prompts
+from unlearnbench.bench.planning.plan import read_suite
+from unlearnbench.bench.planning.tasks import PromptSizes
+from unlearnbench.bench.records.record import read_items, read_record
+from unlearnbench.bench.running.catalog import registry, suites_folder, task_registry
+from unlearnbench.bench.worlds.hub.prompts import build_prompts
 
 from ..judges.test_resnet50 import Reader
 from ..methods.tiny import build_pipeline

@@ -11,25 +11,24 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from unlearnbench.bench.asks import list_asks
-from unlearnbench.bench.cli import main
-from unlearnbench.bench.cli_commands import suites_folder, task_registry
+from unlearnbench.bench.checking.expected import expect
+from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.expected import expect
 from unlearnbench.bench.judges.image_classifier import ClassifierNetwork, ImageJudge
-from unlearnbench.bench.plan import find_suite
-from unlearnbench.bench.records import read_items, read_record
-from unlearnbench.bench.tasks import PromptSizes
-from unlearnbench.bench.worlds.emoji.settings import UPSTREAM as EMOJI_PARTS
+from unlearnbench.bench.measuring.requests import list_asks
+from unlearnbench.bench.planning.plan import find_suite
+from unlearnbench.bench.planning.tasks import PromptSizes
+from unlearnbench.bench.records.load import load
+from unlearnbench.bench.records.record import read_items, read_record
+from unlearnbench.bench.running.catalog import suites_folder, task_registry
+from unlearnbench.bench.worlds.emoji.recipe.settings import UPSTREAM as EMOJI_PARTS
 from unlearnbench.bench.worlds.images import world as worlds
 from unlearnbench.bench.worlds.images.recipe import UPSTREAM, part_key
 from unlearnbench.bench.worlds.images.spec import SETTINGS, ClassCaptioner, load_settings
 from unlearnbench.bench.worlds.images.tasks import make_tasks
-from unlearnbench.leaderboard.board import collect
-from unlearnbench.leaderboard.load import load
+from unlearnbench.leaderboard.ranking.board import collect
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "fashion-mnist"
-
 CLASSES = ["disc", "open ring", "square"]
 
 

@@ -5,18 +5,18 @@ import copy
 import numpy as np
 import pytest
 
-from unlearnbench.bench.cli_commands import registry, task_registry
-from unlearnbench.bench.generators import Generator, Sampling, open_pipeline
-from unlearnbench.bench.judges.emoji import NOTHING
-from unlearnbench.bench.sampling import Request, draw_batch
-from unlearnbench.bench.tasks import PromptSizes
-from unlearnbench.bench.worlds.emoji.judge_quality import (
+from unlearnbench.bench.judges.types import NOTHING
+from unlearnbench.bench.models.generators import Generator, Sampling, open_pipeline
+from unlearnbench.bench.models.sampling import Request, draw_batch
+from unlearnbench.bench.planning.tasks import PromptSizes
+from unlearnbench.bench.running.catalog import registry, task_registry
+from unlearnbench.bench.worlds.emoji.recipe.judge_quality import (
     ACCURACY_BAR,
     NAMED_BAR,
     JudgeReport,
     measure_judges,
 )
-from unlearnbench.bench.worlds.emoji.quality import REJECTED_BAR
+from unlearnbench.bench.worlds.emoji.recipe.quality import REJECTED_BAR
 from unlearnbench.methods import gradient_sum
 
 WORLDS = ("tiny", "emoji")

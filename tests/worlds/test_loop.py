@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unlearnbench.bench.worlds.emoji import loop
-from unlearnbench.bench.worlds.emoji.loop import Stage, derive_seed, seeded, train
+from unlearnbench.bench.worlds.recipe import loop
+from unlearnbench.bench.worlds.recipe.loop import Stage, train
+from unlearnbench.bench.worlds.seeds import derive_seed, seeded
 
 
 class _KilledError(Exception):

@@ -9,9 +9,9 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from safetensors.torch import load_file
 
-from unlearnbench.bench.cli_commands import registry
-from unlearnbench.bench.worlds.emoji.pretrain import pretrain
-from unlearnbench.bench.worlds.emoji.recipe import open_recipe
+from unlearnbench.bench.running.catalog import registry
+from unlearnbench.bench.worlds.emoji.recipe.pretrain import pretrain
+from unlearnbench.bench.worlds.emoji.recipe.recipe import open_recipe
 from unlearnbench.bench.worlds.emoji.spec import STAGES, WorldSpec, load_spec, preset_path
 from unlearnbench.bench.worlds.emoji.world import DATA, SPRITES
 

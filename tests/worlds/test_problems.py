@@ -5,9 +5,9 @@ import itertools
 import pytest
 import torch
 
-from unlearnbench.bench.cli_commands import task_registry
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.tasks import PromptSizes, Task
+from unlearnbench.bench.planning.tasks import PromptSizes, Task
+from unlearnbench.bench.running.catalog import task_registry
 from unlearnbench.bench.worlds.emoji.captions import Captioner
 from unlearnbench.bench.worlds.emoji.compose import load_canvas
 from unlearnbench.bench.worlds.emoji.problems import Concepts, build_problem, build_prompts

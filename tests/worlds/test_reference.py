@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unlearnbench.bench.cli_commands import registry, task_registry
-from unlearnbench.bench.extractors import CLIP, embed_files, reference_features
+from unlearnbench.bench.measuring.extractors import reference_features
+from unlearnbench.bench.metrics.features import CLIP
+from unlearnbench.bench.running.catalog import registry, task_registry
 from unlearnbench.bench.store import Store
 from unlearnbench.bench.worlds.emoji.world import EMBEDDED
+from unlearnbench.bench.worlds.hub.reference import embed_files
 
 
 class _Counting:

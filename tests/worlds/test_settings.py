@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.worlds.emoji.loop import read_checked, save_atomic
-from unlearnbench.bench.worlds.emoji.settings import UPSTREAM, part_key
+from unlearnbench.bench.worlds.emoji.recipe.settings import UPSTREAM, part_key
 from unlearnbench.bench.worlds.emoji.spec import WorldSpec, load_spec
 from unlearnbench.bench.worlds.emoji.world import SPRITES
+from unlearnbench.bench.worlds.recipe.loop import read_checked, save_atomic
 
 CHANGES = {
     "pixels": set(UPSTREAM),

@@ -8,13 +8,13 @@ import pytest
 
 from unlearnbench.bench.worlds.emoji.captions import Captioner
 from unlearnbench.bench.worlds.emoji.spec import load_spec
-from unlearnbench.bench.worlds.emoji.text import build_tokenizer, learn_merges
+from unlearnbench.bench.worlds.recipe.text import build_tokenizer, learn_merges
 
 PRINT_VOCABULARY = """
 import hashlib, json
 from unlearnbench.bench.worlds.emoji.captions import Captioner
 from unlearnbench.bench.worlds.emoji.spec import load_spec
-from unlearnbench.bench.worlds.emoji.text import build_tokenizer
+from unlearnbench.bench.worlds.recipe.text import build_tokenizer
 spec = load_spec("emoji")
 ids = build_tokenizer(spec, Captioner(spec)).get_vocab()
 print(hashlib.sha256(json.dumps(ids, sort_keys=True).encode()).hexdigest())

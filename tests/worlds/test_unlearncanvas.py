@@ -13,22 +13,22 @@ import timm
 import torch
 from safetensors.torch import save_file, save_model
 
-from unlearnbench.bench.cli import main
-from unlearnbench.bench.cli_commands import registry, suites_folder, task_registry
+from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.generators import Generator, Sampling, open_pipeline
 from unlearnbench.bench.judges import unlearncanvas
 from unlearnbench.bench.judges.unlearncanvas import OBJECTS, STYLES, CanvasJudge
-from unlearnbench.bench.keys import train_key
-from unlearnbench.bench.plan import Cell, MethodRow, Suite
-from unlearnbench.bench.points import ModelHolder
-from unlearnbench.bench.protocols import answer_prompt
-from unlearnbench.bench.records import read_items, read_record
-from unlearnbench.bench.sampling import Request, draw_batch
-from unlearnbench.bench.schedulers import set_scheduler
-from unlearnbench.bench.tasks import PromptSizes, Task, read_task_file
-from unlearnbench.bench.worlds.crossed import cross_prompts, write_crossed
-from unlearnbench.bench.worlds.hub import EVERY
+from unlearnbench.bench.models.generators import Generator, Sampling, open_pipeline
+from unlearnbench.bench.models.points import ModelHolder
+from unlearnbench.bench.models.sampling import Request, draw_batch
+from unlearnbench.bench.models.settings import set_scheduler
+from unlearnbench.bench.planning.plan import Cell, MethodRow, Suite
+from unlearnbench.bench.planning.tasks import PromptSizes, Task, read_task_file
+from unlearnbench.bench.records.record import read_items, read_record
+from unlearnbench.bench.running.catalog import registry, suites_folder, task_registry
+from unlearnbench.bench.running.keys import train_key
+from unlearnbench.bench.worlds.hub.crossed import cross_prompts, write_crossed
+from unlearnbench.bench.worlds.hub.protocols import answer_prompt
+from unlearnbench.bench.worlds.hub.world import EVERY
 
 from .test_hub import save_models
 

@@ -1,6 +1,5 @@
 """Captions of an emoji world: training wordings, evaluation wordings and indirect ones."""
 
-import re
 from functools import cached_property
 from pathlib import Path
 
@@ -8,12 +7,12 @@ import torch
 from pydantic import BaseModel
 
 from ...config import STRICT, build, read_toml
-from .spec import WORDINGS, Triple, WorldSpec
+from ..prompts import EMPTY, fill
+from ..recipe.parts import Triple
+from .spec import WORDINGS, WorldSpec
 
 LEFT_OUT = 0.10
 """Share of training captions without the style, and as many without the background."""
-EMPTY = 0.10
-"""Share of training captions that are empty (classifier-free guidance)."""
 
 
 class Phrases(BaseModel):
@@ -35,19 +34,6 @@ class Wordings(BaseModel):
 def load_wordings() -> Wordings:
     path = Path(__file__).with_name(f"{WORDINGS}.toml")
     return build(Wordings, read_toml(path), str(path))
-
-
-def fill(template: str, subject: str, style: str | None, background: str | None, article: str = "a ") -> str:
-    """Fill a template; a bracket whose attribute is None falls away, `a` before a vowel becomes `an`."""
-    values = {"k": style, "b": background}
-
-    def bracket(match: re.Match[str]) -> str:
-        text = match.group(1)
-        return text if all(values[key] for key in re.findall(r"\{([kb])\}", text)) else ""
-
-    text = re.sub(r"\[([^\]]*)\]", bracket, template)
-    text = text.format(s=article + subject, n=subject, k=style, b=background)
-    return re.sub(r"\ba(?= [aeio])", "an", text)
 
 
 class Captioner:

@@ -79,3 +79,10 @@ def _read_sprite(data: bytes, pixels: int) -> Tensor:
     if sprite.shape[-1] != pixels:
         sprite = F.interpolate(sprite[None], size=(pixels, pixels), mode="area")[0]
     return sprite
+
+
+def random_triples(spec: WorldSpec, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw n independent (subject, style, background) index vectors."""
+    sizes = len(spec.subject_names), len(spec.style_names), len(spec.background_names)
+    subject, style, background = (torch.randint(size, (n,), generator=generator) for size in sizes)
+    return subject, style, background

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Sequence
 
 from ...errors import UserError
-from ...tasks import ConceptSpec, TaskFile
+from ...planning.tasks import ConceptSpec, TaskFile
 from .spec import WorldSpec
 
 MOST = 3

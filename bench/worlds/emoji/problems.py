@@ -7,17 +7,14 @@ from typing import Literal
 import torch
 
 from ...errors import UserError
-from ...tasks import PromptSizes, Task, concept_kind
+from ...planning.tasks import PromptSizes, Task, concept_kind
 from ...types import DrawSettings, Problem, Prompt, Split, TrainingSet
+from ..prompts import NARROW_SUBJECTS, TRAINING_IMAGES, halve_strata
+from ..recipe.parts import Triple
+from ..seeds import seeded
 from .captions import Captioner
 from .compose import Canvas
-from .loop import seeded
-from .spec import Triple, WorldSpec
-
-TRAINING_IMAGES = 384
-"""Images in each of a method's sets."""
-NARROW_SUBJECTS = 2
-"""A narrow set shows as many images of two subjects with one template."""
+from .spec import WorldSpec
 
 
 class Concepts:
@@ -108,7 +105,7 @@ def build_prompts(spec: WorldSpec, captioner: Captioner, task: Task, sizes: Prom
     if task.concept.indirect is not None:
         places = _spread([t for t in every if concepts.is_target(t)], "style", sizes.indirect)
         prompts += [writer.write_indirect(t, i) for i, t in enumerate(places)]
-    return _halve(list({p.id: p for p in prompts}.values()))
+    return halve_strata(list({p.id: p for p in prompts}.values()))
 
 
 class _PromptWriter:
@@ -149,18 +146,6 @@ class _PromptWriter:
             given=False if aimed else self.concepts.is_given(triple),
             half="A",
         )
-
-
-def _halve(prompts: list[Prompt]) -> list[Prompt]:
-    """Give every second prompt of each stratum, in order of hash, to half B."""
-    halves: dict[str, Literal["A", "B"]] = {}
-    strata: dict[tuple[str, str, bool], list[str]] = {}
-    for prompt in prompts:
-        strata.setdefault((prompt.split, prompt.relation, prompt.given), []).append(prompt.id)
-    for ids in strata.values():
-        for i, name in enumerate(sorted(ids)):
-            halves[name] = "B" if i % 2 else "A"
-    return [Prompt(**{**vars(p), "half": halves[p.id]}) for p in prompts]
 
 
 def build_problem(

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from ..seeds import seeded
 from .compose import Canvas
-from .loop import seeded
 
 REFERENCE_IMAGES = 4_000
 CHUNK = 200

@@ -5,43 +5,17 @@ from collections.abc import Sequence
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
 
 from pydantic import BaseModel
 
 from ...config import STRICT, build, read_toml
 from ...errors import UserError
+from ..recipe.parts import AutoencoderBudget, TextBudget, Triple
 
 STAGES = ("autoencoder", "text", "unet", "detector", "clip", "export")
 """Parts of the recipe, in the order in which they are made."""
 WORDINGS = "captions"
 """Stem of the TOML beside the presets that holds the caption wordings."""
-
-
-class Triple(NamedTuple):
-    """Indices of a (subject, style, background); -1 where the caption leaves the attribute out."""
-
-    subject: int
-    style: int
-    background: int
-
-
-class AutoencoderBudget(BaseModel):
-    model_config = STRICT
-    channels: list[int]
-    steps: int
-    batch: int
-    rate: float
-
-
-class TextBudget(BaseModel):
-    model_config = STRICT
-    width: int
-    layers: int
-    tokens: int
-    steps: int
-    batch: int
-    rate: float
 
 
 class UNetBudget(BaseModel):

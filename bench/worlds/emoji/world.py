@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import platformdirs
 
 from ...errors import UserError
 from ...models.digests import list_files
-from ...tasks import ConceptSpec, PromptSizes, Task, TaskFile
+from ...planning.tasks import ConceptSpec, PromptSizes, Task, TaskFile
+from ...store import recipe_folder
 from ...types import Problem, Prompt
 from .captions import Captioner
 from .spec import WorldSpec, load_spec
@@ -24,11 +24,6 @@ DATA = Path(__file__).parent / "data"
 SPRITES = Path(__file__).parent / "sprites.parquet"
 EMBEDDED = 1000
 """Reference images that extractors other than the detector embed: kernel distances are unbiased at any n."""
-
-
-def recipe_folder() -> Path:
-    """Return the folder in which `pretrain` works unless told otherwise."""
-    return Path(platformdirs.user_cache_dir("unlearnbench")) / "recipe"
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from ...judges.image_classifier import ClassifierNetwork
 from ...progress import show_progress
-from ..emoji.detector import degrade, fit_head, noised_round_trip
-from ..emoji.garbage import from_bytes, garbage_bank, latent_kinds, pixel_kinds, to_bytes
-from ..emoji.loop import Stage, seeded
+from ..recipe.classifier import degrade, fit_head, noised_round_trip
+from ..recipe.garbage import from_bytes, garbage_bank, latent_kinds, pixel_kinds, to_bytes
+from ..recipe.loop import Stage
+from ..seeds import seeded
 from .data import LabelledImages, Part
 from .spec import ImagesSpec
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from ...errors import UserError
 from ...models.digests import list_files
 from ...pictures import BROKEN, first_line, open_picture, to_rgb
-from ..emoji.loop import seeded
+from ..seeds import seeded
 from .idx import PAIRS, find_idx, read_pair
 
 HELD_OUT = 0.1

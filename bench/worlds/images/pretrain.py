@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from ...files import replace_folder
-from ...judges.emoji import NOTHING
 from ...judges.image_classifier import ImageJudge, open_judge
-from ..emoji.loop import save_atomic, seeded
-from ..emoji.recipe import export_pipeline
+from ...judges.types import NOTHING
+from ..recipe.generator import export_pipeline
+from ..recipe.loop import save_atomic
+from ..seeds import seeded
 from .classifier import calibrate, garbage_kinds, round_trips
 from .data import LabelledImages, Part
 from .recipe import ImagesRecipe, open_recipe

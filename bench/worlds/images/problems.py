@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from ...errors import UserError
-from ...tasks import PromptSizes, Task, concept_kind
+from ...planning.tasks import PromptSizes, Task, concept_kind
 from ...types import Problem, Prompt, TrainingSet
-from ..emoji.garbage import from_bytes
-from ..emoji.loop import seeded
-from ..emoji.problems import NARROW_SUBJECTS, TRAINING_IMAGES, _halve
+from ..prompts import NARROW_SUBJECTS, TRAINING_IMAGES, halve_strata
+from ..recipe.garbage import from_bytes
+from ..seeds import seeded
 from .spec import ClassCaptioner
 
 
@@ -40,7 +40,7 @@ def build_prompts(captioner: ClassCaptioner, task: Task, sizes: PromptSizes) -> 
     fresh = [name for name in captioner.classes if name not in (*targets, *given)]
     groups = (("forget", targets, sizes.forget), ("retain", fresh, sizes.retain_same))
     prompts = [p for split, names, n in groups for p in _write(captioner, task, split, names, n, False)]
-    return _halve([*prompts, *_write(captioner, task, "retain", given, sizes.retain_given, True)])
+    return halve_strata([*prompts, *_write(captioner, task, "retain", given, sizes.retain_given, True)])
 
 
 def _write(

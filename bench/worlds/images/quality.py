@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ...generators import Sampling, open_pipeline
 from ...metrics.fd import frechet_from_features
 from ...metrics.kid import kid
-from ...sampling import Request, noise_seed
-from ..emoji.quality import QualityReport, Share, draw_images, write_sheet
+from ...models.generators import Sampling, open_pipeline
+from ...models.sampling import Request, noise_seed
+from ..recipe.report import QualityReport, Share, draw_images, write_sheet
 from .world import ImagesWorld
 
 

@@ -9,8 +9,8 @@ from pydantic import BaseModel, Field
 
 from ...config import STRICT, build, read_toml
 from ...errors import UserError
-from ..emoji.captions import EMPTY, fill
-from ..emoji.spec import AutoencoderBudget, TextBudget, Triple
+from ..prompts import EMPTY, fill
+from ..recipe.parts import AutoencoderBudget, TextBudget, Triple
 
 SETTINGS = Path(__file__).with_name("images.toml")
 NAME = r"[a-z0-9][a-z0-9-]*"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...tasks import ConceptSpec, TaskFile
+from ...planning.tasks import ConceptSpec, TaskFile
 from .spec import make_name
 
 GIVEN = 2 / 3

@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict
 
 from ...config import read_json
 from ...errors import UserError
-from ...hub import Source
 from ...models.digests import files_digest
+from ...models.hub import Source
+from ...planning.tasks import PromptSizes, Task, TaskFile
 from ...source import source_digest
-from ...tasks import PromptSizes, Task, TaskFile
+from ...store import recipe_folder
 from ...types import DrawSettings, Problem, Prompt
-from ..emoji.world import recipe_folder
 from .spec import ClassCaptioner, Wordings
 
 CARD, TASKS = "world.json", "tasks.json"

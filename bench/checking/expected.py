@@ -1,0 +1,168 @@
+"""What a record's task gives: prompts, noise and truth that its item rows must hold, no more and no less."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from ..errors import UserError
+from ..measuring.items import ask_columns
+from ..measuring.requests import Ask, list_asks
+from ..planning.tasks import PromptSizes, Task
+from ..records.record import PointInfo, Record
+from ..store import content_key
+
+TRUTH = ("split", "prompt", "seed", "half", "relation", "given", "target_kind", "asked_subject",
+         "asked_style", "asked_background", "guidance")  # fmt: skip
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Every image that a task asks for. rows: (prompt id, sample) -> its columns TRUTH. targets: by split."""
+
+    digest: str
+    rows: Mapping[Key, tuple[Any, ...]]
+
+    def keys(self, *splits: str) -> set[Key]:
+        """Return the keys of some splits."""
+        return {key for key, row in self.rows.items() if row[0] in splits}
+
+
+def expect(asks: list[Ask]) -> Expected:
+    """Return what is expected of a record of these asks."""
+    rows = {}
+    for ask in asks:
+        columns = ask_columns(ask) | {"guidance": ask.prompt.guidance}
+        rows[ask.prompt.id, ask.sample] = tuple(columns[name] for name in TRUTH)
+    prompts = [[ask.prompt.id, ask.sample, ask.seed] for ask in asks]
+    return Expected(content_key({"prompts": prompts}), rows)
+
+
+@dataclass
+class Expectations:
+    """Expected rows by task, sizes and noise, each made once."""
+
+    _made: dict[tuple[str, str, int], Expected] = field(default_factory=dict)
+
+    def find(
+        self, record: Record, task: Task, world: Any, sizes: list[PromptSizes]
+    ) -> tuple[Expected, PromptSizes] | None:
+        """Return the first of some sizes whose prompts have the digest that the record states, or None."""
+        noise = noise_of(record)
+        for size in sizes:
+            key = (task.id, size.model_dump_json(), noise)
+            if key not in self._made:
+                self._made[key] = expect(list_asks(world, task, size, noise))
+            if self._made[key].digest == record.prompts_sha256:
+                return self._made[key], size
+        return None
+
+
+def noise_of(record: Record) -> int:
+    """Return the seed of a record's evaluation noise; raises UserError where it is no whole number."""
+    noise = record.sampling.get("noise", 0)
+    if not isinstance(noise, int) or isinstance(noise, bool):
+        raise UserError(f"{record.cell}.json: sampling.noise: {noise!r} is no whole number")
+    return noise
+
+
+def guess_sizes(items: pd.DataFrame) -> list[PromptSizes]:
+    """Return the numbers of prompts that a record of no shipped suite may have: usual ones, those it holds.
+
+    Indirect prompts may be among its prompts though no point was asked them.
+    """
+    usual = PromptSizes()
+    return [usual, infer_sizes(items, usual.indirect), infer_sizes(items, 0)]
+
+
+def infer_sizes(items: pd.DataFrame, indirect: int) -> PromptSizes:
+    """Return the numbers of prompts that item rows hold; indirect: taken where no row is indirect.
+
+    Raises UserError where a row's sample tells of more images than there are rows.
+    """
+    first = items.drop_duplicates(["prompt_id"])
+    retain = first[first["split"] == "retain"]
+    fresh, given = retain[~retain["given"].astype(bool)], retain[retain["given"].astype(bool)]
+    asked = int((first["split"] == "indirect").sum())
+    forget = items[items["split"] == "forget"]
+    prompts = int((first["split"] == "forget").sum())
+    samples = int(forget["sample"].max()) + 1 if len(forget) else 0
+    if samples < 0 or prompts * samples > len(items):
+        raise UserError(
+            f"items: sample: {samples:,} of each of {prompts} prompts; there are {len(items)} rows"
+        )
+    return PromptSizes(
+        forget=prompts,
+        forget_samples=samples,
+        retain_same=int(fresh["relation"].isin(["same", "crossed"]).sum()),
+        retain_other=int((fresh["relation"] == "other").sum()),
+        retain_given=len(given),
+        indirect=asked or indirect,
+    )
+
+
+def complain_of_coverage(record: Record, items: pd.DataFrame, expected: Expected) -> Iterator[str]:
+    """Yield one line a point whose rows are not exactly those that the task asks for."""
+    columns = ["point", "prompt_id", "sample", *TRUTH]
+    if "guidance" not in items:
+        items = items.assign(guidance=None)
+    items = items.assign(guidance=items["guidance"].astype(object).where(items["guidance"].notna(), None))
+    table = list(zip(*(items[name].tolist() for name in columns), strict=True))
+    by_point: dict[int, list[tuple[Any, ...]]] = {point.index: [] for point in record.points}
+    for row in table:
+        by_point.setdefault(row[0], []).append(row[1:])
+    for point in record.points:
+        complaint = _complain_of_point(point, by_point[point.index], expected)
+        if complaint:
+            yield f"point {point.label}: {complaint}"
+    shown = [point for point in record.points if point.shown]
+    for point in shown:
+        held = {(row[0], row[1]) for row in by_point[point.index]}
+        if expected.keys("indirect") - held:
+            yield f"point {point.label}: is the shown one, but lacks images of indirect prompts"
+
+
+def _complain_of_point(point: PointInfo, rows: list[tuple[Any, ...]], expected: Expected) -> str | None:
+    held = [(row[0], row[1]) for row in rows]
+    if len(set(held)) < len(held):
+        twice = next(key for key in held if held.count(key) > 1)
+        return f"prompt {twice[0]}, sample {twice[1]} is there twice"
+    indirect = expected.keys("indirect")
+    needed = expected.keys("forget") if point.unscored else expected.keys("forget", "retain")
+    if set(held) & indirect:
+        needed |= indirect
+    lacking, odd = needed - set(held), set(held) - needed
+    if lacking:
+        return f"lacks {len(lacking)} of the task's {len(needed)} images: prompt {min(lacking)[0]}, ..."
+    if odd:
+        return f"has {len(odd)} images that the task does not ask for: prompt {min(odd)[0]}, ..."
+    for row in rows:
+        wanted = expected.rows[row[0], row[1]]
+        if row[2:] != wanted:
+            column = next(name for name, a, b in zip(TRUTH, row[2:], wanted, strict=True) if a != b)
+            return f"prompt {row[0]}, sample {row[1]}: {column} is not what the task says"
+    return None
+
+
+def find_sizes(
+    record: Record,
+    items: pd.DataFrame | None,
+    task: Task,
+    world: Any,
+    where: str,
+    first: PromptSizes | None = None,
+) -> PromptSizes:
+    """Return the numbers of prompts that a record was drawn with; `first` is tried before what its rows tell.
+
+    Raises UserError, before anything is drawn, where this version gives its task other prompts.
+    """
+    if items is None:
+        raise UserError(f"{where}: status: the run failed; nothing was drawn")
+    sizes = [*([first] if first is not None else []), *guess_sizes(items)]
+    found = Expectations().find(record, task, world, sizes)
+    if found is None:
+        said = f"this version gives {task.id} other prompts than it was asked"
+        raise UserError(f"{where}: prompts_sha256: {said}; measure it anew (evaluate --policy, or --like)")
+    return found[1]

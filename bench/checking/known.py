@@ -1,0 +1,228 @@
+"""What this package knows of a record's task, method, metrics and suite, and what contradicts it."""
+
+import argparse
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ..config import build
+from ..errors import UserError
+from ..metrics.rows import BASE_FAILED
+from ..names import file_part
+from ..planning.plan import REFERENCES, MethodRow, Suite
+from ..planning.tasks import Task
+from ..records.load import Loaded
+from ..records.record import Record
+from ..records.statements import CLAIMED
+from ..registry import Entry, Registry
+from ..running.catalog import open_folder_world, registry, suites_folder, task_registry
+from ..running.session import open_worlds
+from ..store import content_key
+from .expected import Expectations, noise_of
+
+RESULTS = "results"
+"""Folder of what is published: one folder a suite."""
+VALUES = {
+    "UA": ("UA", "UA_other", "UA_nothing", "UA_indirect"), "VA": ("VA", "VA_given"),
+    "in_prompt": ("in_prompt",), "IRA": ("IRA", "IRA_given"), "CRA": ("CRA", "CRA_given"),
+    "AS": ("AS", "AS_chance", "AS_delta"), "collapse": ("collapse", "collapse_images", "collapse_variance"),
+    **{name: (name, f"{name}_base") for name in ("KID", "FD", "FID", "CMMD", "KD_efficientnet_lite0")},
+}  # fmt: skip
+"""Metric -> the names of all values that it may give; a plug-in's metric gives its own and NAME_..."""
+LATER = {"CMMD", "KD_efficientnet_lite0"}
+"""Metrics that older records lack; every other one of VALUES is in every record."""
+
+
+@dataclass
+class Known:
+    """What this package knows. open_world: name -> world. find_suite: a shipped suite by name, or None."""
+
+    tasks: Registry[Task]
+    methods: Registry[Entry]
+    metrics: Registry[Entry]
+    open_world: Callable[[str], Any]
+    find_suite: Callable[[str], Suite | None]
+    expectations: Expectations = field(default_factory=Expectations)
+    bases: dict[Path, dict[tuple[str, str, int], Loaded]] = field(default_factory=dict)
+
+
+def complain_of_versions(record: Record, known: Known) -> Iterator[str]:
+    """Yield where a record's task, world, judge, method or metrics are not those of this package."""
+    if record.task.id not in known.tasks:
+        yield f"task.id: {record.task.id} is no task of this package; add the plug-in that brings it"
+        return
+    task = known.tasks[record.task.id]
+    world = known.open_world(task.file.world)
+    own: dict[str, Any] = {"family": task.file.family, "concept": task.concept.name, "world": world.id,
+                           "judge": task.file.judge, "role": task.concept.role,
+                           "version": task.file.version, "targets": task.concept.targets,
+                           "anchor": _anchor(record, task, known)}  # fmt: skip
+    for name, value in own.items():
+        stated = getattr(record.task, name)
+        if stated != value:
+            yield f"task.{name}: the record says {stated!r:.60}, this package {value!r:.60}"
+    for name, version in record.metrics.items():
+        if name not in known.metrics:
+            yield f"metrics.{name}: no such metric in this package; add the plug-in that brings it"
+        elif known.metrics[name].version != version:
+            yield f"metrics.{name}: version {version}; this package has {known.metrics[name].version}"
+    yield from _complain_of_method(record, known)
+
+
+def _anchor(record: Record, task: Task, known: Known) -> str | None:
+    """Return the anchor that a record must name: its suite's, else its task's; another suite's is its own."""
+    suite = suite_of(record, known)
+    if suite is None:
+        return record.task.anchor
+    named = {name.partition("@")[0]: anchor for name, anchor in suite.anchors.items()}
+    return named.get(task.id.partition("@")[0], task.concept.anchor)
+
+
+def _complain_of_method(record: Record, known: Known) -> Iterator[str]:
+    method, evaluated = record.method, is_evaluated(record)
+    if method.reference != (method.name in REFERENCES):
+        what = "is" if method.reference else "is not"
+        yield f"method.reference: {method.name} {what} said to be a model that the world supplies"
+    if method.reference or method.name not in known.methods:
+        return
+    entry = known.methods[method.name]
+    if evaluated:
+        yield f"method.name: {method.name} is a method of this package; evaluated models have another name"
+    elif entry.version != method.version:
+        yield f"method.version: {method.name} {method.version}; this package has {entry.version}"
+    else:
+        try:
+            build(entry.load_config(), method.config, "method.config")
+        except UserError as error:
+            yield str(error)
+
+
+def is_evaluated(record: Record) -> bool:
+    """Return whether a record is of somebody's models, evaluated as they are."""
+    return "model" in record.method.config or "points" in record.method.config
+
+
+def suite_of(record: Record, known: Known) -> Suite | None:
+    """Return the shipped suite that a record names, None where it names none."""
+    return known.find_suite(record.suite.partition("-draw-")[0])
+
+
+def complain_of_metrics(record: Record) -> Iterator[str]:
+    """Yield where a record lacks a metric or its value, or states a value that no metric of it gives."""
+    for point in record.points:
+        for name in point.values:
+            if not any(_gives(metric, name) for metric in record.metrics):
+                yield f"points.values.{name}: belongs to no metric that the record names"
+    if record.status != "ok":
+        return
+    lacking = [name for name in VALUES if name not in LATER and name not in record.metrics]
+    if lacking:
+        yield f"metrics: lacks {', '.join(lacking)}; every record has these"
+    for point in record.points:
+        lost = [name for name in record.metrics if name not in point.values]
+        if lost:
+            yield f"points.values: point {point.label} lacks {lost[0]}, a metric that the record names"
+            return
+        values = point.values
+        failed = point.failed_images or str(values["collapse"].missing).startswith(BASE_FAILED)
+        if (
+            "KID" in values
+            and values["KID"].value is not None
+            and values["collapse"].value is None
+            and not failed
+        ):
+            yield f"points.values.collapse: point {point.label} lacks it, though it has the features of KID"
+
+
+def _gives(metric: str, name: str) -> bool:
+    if metric in VALUES:
+        return name in VALUES[metric]
+    return name == metric or name.startswith(f"{metric}_")
+
+
+def complain_of_suite(path: Path, record: Record, known: Known) -> Iterator[str]:
+    """Yield where a record is not what its suite makes: its folder, name, noise, choice and shown point."""
+    folder = path.resolve().parent
+    folder = folder.parent if folder.name == CLAIMED else folder
+    if folder.parent.name == RESULTS and folder.name != record.suite and known.find_suite(folder.name):
+        yield f"suite: is {record.suite}, but the record lies in {RESULTS}/{folder.name}"
+    suite = suite_of(record, known)
+    rows = [] if suite is None else [row for row in suite.methods if _is_row(row, record, known)]
+    noises = {row.noise for row in suite.methods if row.name == record.method.name} if suite else set()
+    if noise_of(record) not in (noises or {0}) and (suite is not None or not record.method.reference):
+        drawn = sorted(noises or {0})
+        yield f"sampling.noise: {noise_of(record)}; {record.method.name} is drawn with {drawn}"
+    yield from _complain_of_stem(record, rows)
+    yield from _complain_of_choice(record, suite, rows)
+
+
+def _is_row(row: MethodRow, record: Record, known: Known) -> bool:
+    """Return whether a suite's row is a record's; settings that came later have their defaults then."""
+    method = record.method
+    if row.name != method.name or row.noise != noise_of(record):
+        return False
+    if method.reference:
+        return True
+    kind = known.methods[row.name].load_config()
+    return bool(kind(**row.config) == kind(**method.config))
+
+
+def _complain_of_stem(record: Record, rows: list[MethodRow]) -> Iterator[str]:
+    """Yield where a cell is not named after what it is of: two files of one cell would count as two runs.
+
+    A config is in the name as its suite writes it, so that of a method in no shipped suite cannot be told.
+    """
+    method, task = record.method, record.task.id.replace("/", "-").replace("@", "-")
+    configs = [row.config for row in rows]
+    if method.reference or is_evaluated(record):
+        configs = [{} if method.reference else method.config]
+    same = {"noise": noise_of(record), "data": record.data}
+    digests = [content_key({"config": config, **same})[:6] for config in configs]
+    first, last = f"{task}.{method.name}.", f".s{record.seed}"
+    if is_evaluated(record) and not record.cell.startswith(first):
+        first = f"{task}.{file_part(method.name)}."
+    middle = record.cell.removeprefix(first).removesuffix(last)
+    named = record.cell == first + middle + last and re.fullmatch(r"[0-9a-f]{6}", middle)
+    if not named or (digests and middle not in digests):
+        yield f"cell: is not named {first}{digests[0] if digests else 'CONFIG'}{last}, as its content says"
+
+
+def _complain_of_choice(record: Record, suite: Suite | None, rows: list[MethodRow]) -> Iterator[str]:
+    """Yield where a record states another choice than its suite's, or shows a point that was not chosen."""
+    shown = [point.step for point in record.points if point.shown]
+    if suite is None:
+        if shown and (record.choice is None or len(shown) > 1):
+            yield f"points.shown: of the steps {shown}; one point is shown, where a choice was made before"
+        return
+    if record.choice != suite.choice_sha256:
+        yield f"choice: is not the digest of the configurations that {suite.name} chose"
+    chosen = [[row.shown] if row.shown else [] for row in rows] or [[]]
+    if record.status == "ok" and shown not in chosen:
+        yield f"points.shown: of the steps {shown}; {suite.name} chose {chosen[0]}"
+
+
+def make_known(options: argparse.Namespace) -> Any:
+    """Return what this package knows, for `validate`."""
+    from ..planning.plan import read_suite, resolve_presets, take_choice
+
+    folder: Path | None = getattr(options, "world_folder", None)
+    own = None if folder is None else open_folder_world(folder).name
+
+    @cache
+    def find_suite(name: str) -> Any:
+        path = suites_folder() / f"{name}.toml"
+        if not path.is_file():
+            return None
+        return resolve_presets(take_choice(read_suite(path), suites_folder()), registry("methods"))
+
+    @cache
+    def open_world(name: str) -> Any:
+        if folder is not None and name == own:
+            return open_folder_world(folder)
+        world = registry("worlds")[name].load()()
+        return open_worlds({name}, options)[name] if hasattr(world, "placed") else world
+
+    return Known(task_registry(folder), registry("methods"), registry("metrics"), open_world, find_suite)

@@ -1,0 +1,149 @@
+"""Numbers that no measurement gives: shares beyond 1, verdicts that their rows contradict, handy gaps."""
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..measuring.needed import reason_unscored
+from ..metrics.rows import is_failed
+from ..names import complain_of_name
+from ..records.record import PointInfo, Record
+from ..stats.frontier import LEVELS
+from ..types import Value
+from .ranges import COSTS, Range, is_within, range_of, write_range
+
+KINDS = ("subject", "style", "background")
+OF_SETS = ("KID", "FD", "FID", "CMMD", "KD_efficientnet_lite0", "collapse", "collapse_images",
+           "collapse_variance")  # fmt: skip
+"""Values of sets of images that do not follow from item rows."""
+IMAGE = re.compile(r"[0-9a-f]{32,64}")
+
+
+def complain_of_numbers(point: PointInfo, rows: int) -> Iterator[str]:
+    """Yield what is impossible about a point's stated values and costs."""
+    for name, value in point.values.items():
+        complaint = complain_of_value(value, range_of(name, value.n), range_of(name, value.n, is_end=True))
+        if complaint:
+            yield f"{name}: {complaint}"
+        if not 0 <= value.n <= rows:
+            yield f"{name}: n = {value.n}, of {rows} images"
+    cost = point.cost
+    for name, ends in COSTS.items():
+        number = getattr(cost, name)
+        if number is not None and not is_within(number, ends):
+            yield f"cost.{name}: {number:g}: nothing costs that; it lies {write_range(ends)}"
+
+
+def complain_of_value(value: Value, own: Range, end: Range) -> str | None:
+    """Return what is impossible about a value, None where nothing is. own: its range; end: of its interval's
+    ends."""
+    if (value.value is None) == (value.missing is None):
+        return "has neither or both of a value and a reason why it is missing"
+    for number, ends in ((value.value, own), (value.low, end), (value.high, end)):
+        if number is not None and not is_within(number, ends):
+            return f"{number:.7g} is not {write_range(ends)}"
+    if (value.low is None) != (value.high is None):
+        return "has one end of an interval alone"
+    if value.low is not None and value.high is not None and value.low > value.high:
+        return f"its interval runs from {value.low:.7g} down to {value.high:.7g}"
+    return None
+
+
+def complain_of_rows(items: pd.DataFrame, record: Record) -> Iterator[str]:
+    """Yield what is impossible about item rows: verdicts, cosines, digests of images.
+
+    Whoever reckons on with the rows stops at the first complaint: points without rows, unknown kinds.
+    """
+    for label in [p.label for p in record.points if not (items["point"] == p.index).any()]:
+        yield f"point {label}: has no item rows"
+    for kind in sorted(set(items["target_kind"]) - set(KINDS)):
+        yield f"items: target_kind: {ascii(kind)[:40]} is none of {', '.join(KINDS)}"
+    targets, aimed = set(record.task.targets), items["split"] != "retain"
+    found = items["target_found"].astype("boolean")
+    for kind in set(items["target_kind"]):
+        answers = items.loc[items["target_kind"] == kind, f"found_{kind}"]
+        truth = answers.isin(targets).astype("boolean").mask(answers.isna())
+        own, rows = found[answers.index], aimed[answers.index]
+        wrong = (own.isna() != truth.isna()) | (own != truth).fillna(False)
+        if (wrong & rows).any():
+            row = items.loc[wrong.index[wrong & rows][0]]
+            yield f"items: prompt {row['prompt_id']}: target_found contradicts found_{kind}"
+    if found[~aimed].notna().any():
+        yield "items: target_found: is set on a retain prompt, which asks for no target"
+    yield from _complain_of_columns(items)
+    yield from _complain_of_failed(items, record)
+    if "target_score" in items:
+        yield from _complain_of_scores(items["target_score"].to_numpy(dtype=float), found)
+
+
+def _complain_of_failed(items: pd.DataFrame, record: Record) -> Iterator[str]:
+    """Yield where rows of images that failed, which have no digest, say anything else of them."""
+    failed = is_failed(items)
+    for column in ("found_subject", "found_style", "found_background", "target_found", "alignment",
+                   "alignment_shuffled", "flatness", "target_score"):  # fmt: skip
+        if column in items and items.loc[failed, column].notna().any():
+            yield f"items: {column}: says something of an image without a digest, which failed"
+    if items.loc[~failed, "flatness"].isna().any():
+        yield "items: flatness: is missing of an image with a digest"
+    for point in record.points:
+        own = failed[(items["point"] == point.index).to_numpy()]
+        if int(own.sum()) != point.failed_images:
+            yield f"point {point.label}: failed_images: {point.failed_images}, but {own.sum()} have no digest"
+        yield from _complain_of_sets(point, items, failed)
+
+
+def _complain_of_sets(point: PointInfo, items: pd.DataFrame, failed: NDArray[np.bool_]) -> Iterator[str]:
+    """Yield values of sets of images that hold one that failed."""
+    lost = items[failed & (items["point"] == point.index).to_numpy()]
+    retain = bool((lost["split"] == "retain").any())
+    for name, value in point.values.items():
+        touched = not lost.empty if name.startswith("collapse") else retain
+        if touched and value.value is not None and name.removesuffix("_base") in OF_SETS:
+            yield f"point {point.label}: {name}: has a value, though an image of its set failed"
+
+
+def _complain_of_scores(scores: NDArray[np.float64], found: pd.Series) -> Iterator[str]:
+    """Yield where a judge's scores are no scores, or no threshold on them gives its answers."""
+    if np.isinf(scores).any():
+        yield "items: target_score: holds a number that is not finite"
+    if (np.isnan(scores) & found.notna()).any():
+        yield "items: target_score: is missing where target_found has an answer"
+    yes = scores[found.fillna(False).to_numpy(dtype=bool)]
+    no = scores[(~found).fillna(False).to_numpy(dtype=bool)]
+    if len(yes) and len(no) and np.nanmin(yes) <= np.nanmax(no):
+        yield "items: target_score: contradicts target_found: no threshold sets them apart"
+
+
+def _complain_of_columns(items: pd.DataFrame) -> Iterator[str]:
+    for column, (least, most) in {
+        "alignment": (-1, 1),
+        "alignment_shuffled": (-1, 1),
+        "flatness": (0, 1),
+    }.items():
+        numbers = items[column].to_numpy(dtype=float)
+        if (
+            np.isinf(numbers).any()
+            or (np.abs(numbers - (least + most) / 2) > (most - least) / 2 + 1e-6).any()
+        ):
+            yield f"items: {column}: holds a number that is not between {least} and {most}"
+    for digest in items["image_sha256"].unique():
+        if not isinstance(digest, str) or (digest and not IMAGE.fullmatch(digest)):
+            yield f"items: image_sha256: {ascii(digest)[:60]} is no digest"
+    for column in ("found_subject", "found_style", "found_background"):
+        for name in items[column].dropna().unique():
+            complaint = complain_of_name(name) if name else None
+            if complaint:
+                yield f"items: {column}: {complaint}"
+
+
+def complain_of_unscored(point: PointInfo, items: pd.DataFrame, is_last: bool) -> Iterator[str]:
+    """Yield where a point was left unscored on retain prompts though its alignment could have counted."""
+    if point.unscored is None:
+        return
+    if is_last:
+        yield "unscored: the last point is always scored"
+    elif reason_unscored(items, LEVELS[0]) is None:
+        yield f"unscored: its UA reaches {LEVELS[0]} on a half of the prompts, so its alignment counts"

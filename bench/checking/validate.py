@@ -1,0 +1,298 @@
+"""Is a record what it says? Everything that can be checked without drawing an image again is checked."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from ..config import build
+from ..errors import UserError
+from ..metrics.rows import BASE_FAILED
+from ..names import complain_of_name, complain_of_path
+from ..places import complain_of_places
+from ..records.load import Loaded, load_one
+from ..records.record import Record
+from ..records.rows import Stamp, find_file, stamp
+from ..records.sealed import SHEET, SUMS, bound_sheet
+from ..records.statements import CLAIMED
+from ..records.untrusted import (
+    MOST_ROWS,
+    TABLE,
+    TEXTS,
+    check_size,
+    read_untrusted_items,
+    read_untrusted_json,
+    read_untrusted_table,
+    walk_texts,
+)
+from .expected import Expected, complain_of_coverage, guess_sizes, noise_of
+from .known import Known, complain_of_metrics, complain_of_suite, complain_of_versions, suite_of
+from .plausible import complain_of_numbers, complain_of_rows, complain_of_unscored
+from .recomputed import KEYS, complain_of_values, recompute
+from .stated import complain_of_statements
+
+State = Literal["passed", "failed", "unchecked"]
+HEX = re.compile(r"[0-9a-f]{64}")
+TASK_ID = re.compile(r"[a-z0-9-]+/[a-z0-9][a-z0-9-]*@[a-z0-9-]+")
+LINK = re.compile(r"^\s*(?!https?:)[a-z][a-z0-9+.-]*:(?!\s)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Check:
+    """What became of one check of one record; detail: one line that names the field, "" where it passed."""
+
+    name: str
+    state: State
+    detail: str = ""
+
+
+def validate(path: Path, known: Known) -> list[Check]:
+    """Return the checks of a record, its item rows and its sheet, in order; a bad file ends the reading.
+
+    AS_delta is compared where the base model's record of the same images lies in the same folder; elsewhere
+    it stays unchecked.
+    """
+    try:
+        entry = _read(path)
+    except UserError as error:
+        return [Check("files", "failed", str(error))]
+    record = entry.record
+    stated = chain(_complain_of_gaps(record), complain_of_statements(record), complain_of_metrics(record))
+    checks = [_conclude("files", stated)]
+    checks += _check_binding(path, record)
+    checks.append(_conclude("names", chain(_complain_of_names(record), _complain_of_places(record))))
+    if checks[-1].state == "failed":
+        return checks
+    said = chain(complain_of_versions(record, known), complain_of_suite(path, record, known))
+    checks.append(_conclude("versions", said))
+    if entry.items is None or any(check.state == "failed" for check in checks):
+        return checks
+    expected, prompts = _check_prompts(record, entry.items, known)
+    checks.append(prompts)
+    if expected is not None:
+        checks.append(_conclude("coverage", _complain_of_points(record, entry.items, expected)))
+    base = _find_base(path, record, known)
+    checks.append(_conclude("values", _complain_of_values(entry, base)))
+    if base is None and not record.method.reference and "AS" in record.metrics:
+        text = "AS_delta: not compared, for the base model's record of these images is not beside this one"
+        checks.append(Check("values", "unchecked", text))
+    return checks
+
+
+def _conclude(name: str, complaints: Iterator[str]) -> Check:
+    first = next(complaints, None)
+    return Check(name, "passed") if first is None else Check(name, "failed", first)
+
+
+def _read(path: Path) -> Loaded:
+    content = read_untrusted_json(path)
+    record = build(Record, content, str(path))
+    if record.items_sha256 is not None:
+        _check_rows(find_file(path))
+    if record.sheet:
+        check_size(path.with_suffix(".webp"))
+    return load_one(path)
+
+
+def _check_rows(file: Path) -> None:
+    """Raise UserError where a file of item rows is not to be opened; a folder's table is checked once."""
+    if file.name != TABLE:
+        read_untrusted_items(file, MOST_ROWS)
+    elif complaint := complain_of_table(file, stamp(file)):
+        raise UserError(complaint)
+
+
+@lru_cache(maxsize=2)
+def complain_of_table(file: Path, _: Stamp) -> str | None:
+    """Return why a folder's table is not to be opened, None where it may; reckoned once for the same file."""
+    try:
+        rows = read_untrusted_table(file)
+        counts = rows["cell"].value_counts().to_pylist()
+        for cell, count in sorted((count["values"], count["counts"]) for count in counts):
+            if complaint := complain_of_name(cell):
+                raise UserError(f"{file}: cell: {complaint}")
+            if count > MOST_ROWS:
+                raise UserError(f"{file}: cell: {count:,} rows of {cell}; a record has at most {MOST_ROWS:,}")
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _complain_of_gaps(record: Record) -> Iterator[str]:
+    """Yield where a record states values without the item rows or the metric that they come from."""
+    if record.status == "ok" and record.items_sha256 is None:
+        yield "items_sha256: none, though status is ok: its values come from no item rows"
+    if record.status == "failed" and record.points:
+        yield "points: there are some, though the run failed"
+
+
+def _check_binding(path: Path, record: Record) -> list[Check]:
+    """Return what is to be said of a contact sheet to which no digest is known; nothing where one is.
+
+    A digest that differs ended the reading. Where a folder lists its files, the sheet must be among them.
+    """
+    if not record.sheet or bound_sheet(path, record) is not None:
+        return []
+    folder = path.parent.parent if path.parent.name == CLAIMED else path.parent
+    state: State = "failed" if (folder / SUMS).exists() else "unchecked"
+    text = f"sheet: neither the record nor {SUMS} holds its digest; `unlearnbench pack` lists it"
+    return [Check("sheet", state, text)]
+
+
+def _complain_of_names(record: Record) -> Iterator[str]:
+    """Yield what is wrong with names and digests."""
+    task, method = record.task, record.method
+    names = {"cell": record.cell, "suite": record.suite, "task.family": task.family, "task.world": task.world,
+             "task.concept": task.concept, "task.judge": task.judge, "method.name": method.name}  # fmt: skip
+    listed = {"task.targets": task.targets, "metrics": record.metrics, "log": record.log,
+              "points.label": [p.label for p in record.points],
+              "points.values": [name for p in record.points for name in p.values]}  # fmt: skip
+    pairs = [*names.items(), *((f, n) for f, found in listed.items() for n in found)]
+    if task.anchor is not None:
+        pairs.append(("task.anchor", task.anchor))
+    for where, name in pairs:
+        if complaint := complain_of_name(name):
+            yield f"{where}: {complaint}"
+    digests = {"key": record.key, "prompts_sha256": record.prompts_sha256, "choice": record.choice,
+               "items_sha256": record.items_sha256}  # fmt: skip
+    digests |= {f"files.{name}": digest for name, digest in record.files.items()}
+    if record.files.keys() - {SHEET}:
+        yield f"files: {ascii(max(record.files.keys() - {SHEET}))[:60]}: a record lists its {SHEET} alone"
+    try:
+        noise_of(record)
+    except UserError as error:
+        yield str(error)
+    digests |= {f"points.{i}.fingerprint": p.fingerprint for i, p in enumerate(record.points)}
+    for where, digest in digests.items():
+        if digest is not None and not HEX.fullmatch(digest):
+            yield f"{where}: {ascii(digest)[:60]} is no sha256 (64 hex digits)"
+
+
+def _complain_of_places(record: Record) -> Iterator[str]:
+    """Yield what could be a path out of its folder, or a link that runs something."""
+    task, method = record.task, record.method
+    if not TASK_ID.fullmatch(task.id):
+        yield f"task.id: {ascii(task.id)[:60]} is not of the form family/concept@world"
+    for part, values in (("method.config", method.config), ("environment", record.environment),
+                         ("sampling", record.sampling), ("sheet", record.sheet)):  # fmt: skip
+        for where, text in walk_texts(values, part):
+            if complaint := complain_of_path(text):
+                yield f"{where}: {complaint}"
+    for where, text in (("command", record.command), ("error", record.error or "")):
+        if complaint := complain_of_places(text):
+            yield f"{where}: {complaint}"
+    if LINK.match(method.paper):
+        yield f"method.paper: {ascii(method.paper)[:60]} is a link of another kind than https"
+
+
+def _check_prompts(record: Record, items: pd.DataFrame, known: Known) -> tuple[Expected | None, Check]:
+    """Return what the task gives and whether the prompts are that; a shipped suite's numbers must be met."""
+    task, suite = known.tasks[record.task.id], suite_of(record, known)
+    world = known.open_world(task.file.world)
+    try:
+        sizes = [suite.sizes] if suite is not None else guess_sizes(items)
+    except UserError as error:
+        return None, Check("prompts", "failed", str(error))
+    try:
+        found = known.expectations.find(record, task, world, sizes)
+    except UserError as error:  # a published prompt file that is the user's to supply
+        return None, Check("prompts", "unchecked", f"prompts_sha256: {error}")
+    if found is None:
+        whose = f"of the suite {record.suite}" if suite is not None else "in these numbers"
+        text = f"prompts_sha256: is not the digest of the prompts that {task.id} gives {whose}"
+        return None, Check("prompts", "failed", text)
+    return found[0], Check("prompts", "passed")
+
+
+def _complain_of_points(record: Record, items: pd.DataFrame, expected: Expected) -> Iterator[str]:
+    declared = record.method.config.get("checkpoints")
+    if isinstance(declared, list) and [point.step for point in record.points] != declared:
+        steps = [point.step for point in record.points]
+        yield f"points: of the declared checkpoints {declared} the record holds {steps}"
+    names = record.method.config.get("points")
+    if isinstance(names, list) and len(names) != len(record.points):
+        yield f"points: {len(names)} declared, the record holds {len(record.points)}"
+    yield from complain_of_coverage(record, items, expected)
+
+
+def _complain_of_values(entry: Loaded, base: Loaded | None) -> Iterator[str]:
+    record, items = entry.record, entry.items
+    assert items is not None
+    if base is not None:
+        yield from _complain_of_sampling(record.sampling, base.record.sampling)
+        yield from _complain_of_blame(record, base)
+    items = items.astype(dict.fromkeys(TEXTS, object))  # compared far faster than Arrow's texts
+    yield from complain_of_rows(items, record)
+    for point in record.points:
+        own = items[items["point"] == point.index].reset_index(drop=True)
+        for complaint in complain_of_numbers(point, len(own)):
+            yield f"point {point.label}: {complaint}"
+        found = recompute(own, None if base is None else base.items, record.interval_version)
+        measured = set(record.metrics)
+        found = {name: value for name, value in found.items() if name.partition("_")[0] in _roots(measured)}
+        for complaint in complain_of_values(dict(point.values), found):
+            yield f"point {point.label}: {complaint}"
+        last = point is record.points[-1]
+        for complaint in complain_of_unscored(point, own, last):
+            yield f"point {point.label}: {complaint}"
+
+
+def _complain_of_blame(record: Record, base: Loaded) -> Iterator[str]:
+    """Yield values that are missing for the base model's failed images though it has none."""
+    if any(point.failed_images for point in base.record.points):
+        return
+    for point in record.points:
+        for name, value in point.values.items():
+            if str(value.missing).startswith(BASE_FAILED):
+                yield f"point {point.label}: {name}: {value.missing}, but no image of the base model failed"
+
+
+def _roots(metrics: set[str]) -> set[str]:
+    """Return what names of measured values begin with: `in_prompt` is a name of its own."""
+    return {name.partition("_")[0] for name in metrics}
+
+
+def _images_of(record: Record) -> tuple[str, str, int]:
+    return record.task.id, record.prompts_sha256, noise_of(record)
+
+
+def _complain_of_sampling(stated: Mapping[str, Any], base: Mapping[str, Any]) -> Iterator[str]:
+    """Yield where images were drawn otherwise than the base model's: other steps, guidance, size."""
+    for name in sorted(stated.keys() | base.keys()):
+        if stated.get(name) != base.get(name):
+            yield f"sampling.{name}: {stated.get(name)!r:.40}; the base model's is {base.get(name)!r:.40}"
+
+
+def _find_base(path: Path, record: Record, known: Known) -> Loaded | None:
+    """Return the base model's record of a record's images; a claim's is the measured one of its suite."""
+    if record.method.reference:
+        return None
+    folder = path.parent
+    if record.source != "measured":
+        if folder.name != CLAIMED:
+            return None
+        folder = folder.parent
+    return _bases(folder, known).get(_images_of(record))
+
+
+def _bases(folder: Path, known: Known) -> Mapping[tuple[str, str, int], Loaded]:
+    """Return the measured records of a folder's base models, by the images that they are of."""
+    if folder not in known.bases:
+        found = {}
+        for path in sorted(folder.glob("*.none.*.json")):
+            try:
+                entry = _read(path)
+                images = _images_of(entry.record)
+            except UserError:  # that record's own checks say so
+                continue
+            record, items = entry.record, entry.items
+            once = items is not None and not items.duplicated(KEYS).any()
+            if once and record.method.name == "none" and record.source == "measured":
+                found[images] = entry
+        known.bases[folder] = found
+    return known.bases[folder]

@@ -1,0 +1,170 @@
+"""`leaderboard`, `site`, `compare`, `choose` and `coverage`: options, and what they do."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..files import write_file
+from ..running.catalog import suites_folder
+from .common import open_console
+
+
+def compare_methods(options: argparse.Namespace) -> int:
+    """Print every method's AVA and its paired difference to a rival."""
+    from ...leaderboard.pages.terminal import make_board_table, make_duel_table
+    from ...leaderboard.ranking.board import collect, duel, list_worlds, summarise
+    from ..records.load import load_together
+
+    loaded = load_together(options.records)
+    worlds = list_worlds(loaded)
+    if len(worlds) > 1:
+        said = f"compare: records of {' and '.join(worlds)}"
+        raise UserError(f"{said}: no AVA is of two worlds or base models; compare each")
+    results = collect(loaded)
+    methods = sorted({row.method for row in results})
+    if options.rival not in methods:
+        raise UserError(f"--rival {options.rival}: no records of it; methods: {', '.join(methods) or 'none'}")
+    console = open_console()
+    lines = summarise(results)
+    console.print(make_board_table(lines))
+    for line in lines:
+        for reason in line.lacking:
+            print(f"missing: {line.method} on {reason}")
+    duels = duel(results, options.rival)
+    if duels:
+        console.print(make_duel_table(duels))
+    else:
+        print("No method shares two concepts with the rival: nothing to compare.")
+    return 0
+
+
+def choose_configurations(options: argparse.Namespace) -> int:
+    """Choose each method's configurations on tuning records and write the file that the suite reads."""
+    from rich.console import Console
+
+    from ...leaderboard.pages.terminal import make_choice_table
+    from ...leaderboard.ranking.choose import PLACEBO, choose
+    from ..planning.plan import find_suite
+    from ..records.load import load
+
+    suite = find_suite(options.suite, suites_folder())
+    rows = {row.name: row.tuned for row in suite.methods if row.tuned and row.name != PLACEBO}
+    if suite.choice is None or not rows:
+        raise UserError(f"--suite {options.suite}: takes no choice; name a suite with `tuned` methods")
+    choice = choose(load(options.records), rows)
+    path = options.out or suites_folder() / suite.choice
+    write_file(path, choice.model_dump_json(indent=1) + "\n")
+    Console().print(make_choice_table(choice))
+    print(f"chosen: {path}")
+    return 0
+
+
+def show_coverage(options: argparse.Namespace) -> int:
+    """Simulate suites of known truth and print how often the intervals hold it."""
+    from rich.console import Console
+
+    from ...leaderboard.pages.terminal import make_coverage_table, make_share_table
+    from ..progress import show_progress
+    from ..stats.coverage import TRUTHS, measure_all
+    from ..stats.share_coverage import list_truths, measure_shares
+
+    if options.suites < 1:
+        raise UserError(f"--suites {options.suites}: must be at least 1")
+    names = list(TRUTHS)
+    with show_progress("simulated", len(names)) as advance:
+        found = measure_all(options.suites, lambda name: advance(names.index(name), name))
+    console = Console()
+    console.print(make_coverage_table(found))
+    console.print(make_share_table(measure_shares(list_truths(), options.suites)))
+    return 0
+
+
+def build_page(folders: Sequence[Path], out: Path | None) -> Path:
+    """Make the page of folders of records and print its table."""
+    from ...leaderboard.pages.page import write_pages
+    from ..records.load import load_together
+
+    loaded = load_together(folders)
+    page = write_pages(loaded, folders, out or folders[0] / "leaderboard")
+    console = open_console()
+    for table in _tables(loaded):
+        console.print(table)
+    return page
+
+
+def _tables(loaded: Sequence[Any]) -> list[Any]:
+    """Return the board's tables where there are several concepts, else the task's own."""
+    from ...leaderboard.pages.terminal import make_board_table, make_duel_table, make_result_tables
+    from ...leaderboard.ranking.board import collect, duel, list_worlds, summarise
+    from ...leaderboard.ranking.rank import rows
+
+    results = collect(loaded)
+    if len({row.task for row in results}) < 2 or len(list_worlds(loaded)) > 1:
+        return make_result_tables(rows(loaded))
+    duels = duel(results)
+    return [make_board_table(summarise(results)), *([make_duel_table(duels)] if duels else [])]
+
+
+def make_leaderboard(options: argparse.Namespace) -> int:
+    """Make the page and exports of folders of records."""
+    _check_folders(options.records)
+    page = build_page(options.records, options.out)
+    if options.eval_results:
+        from ...leaderboard.pages.eval_results import write_eval_results
+        from ..records.load import load_together
+
+        folder = write_eval_results(
+            load_together(options.records), options.eval_results, options.source, page.parent
+        )
+        print(f"eval results: {folder}")
+    print(f"leaderboard: {page}")
+    return 0
+
+
+def make_site(options: argparse.Namespace) -> int:
+    """Build the static site of folders of records."""
+    from ...leaderboard.pages.site import build_site
+
+    _check_folders(options.records)
+    print(f"site: {build_site(options.records, options.out)}")
+    return 0
+
+
+def _check_folders(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder of records; make one with: unlearnbench run")
+
+
+def add_boards(commands: Any) -> None:
+    """What is made of records that are there."""
+    leaderboard = commands.add_parser("leaderboard", help="make the page and its exports from records")
+    leaderboard.add_argument(
+        "records", type=Path, nargs="*", default=[Path("runs/demo")], help="folders of records (runs/demo)"
+    )
+    leaderboard.add_argument(
+        "--out", type=Path, help="folder of the page (default: leaderboard/ in the first)"
+    )
+    leaderboard.add_argument(
+        "--eval-results", metavar="DATASET", help="also write Hub YAML, for this dataset id"
+    )
+    leaderboard.add_argument("--source", metavar="URL", help="what the YAML names as its source")
+    leaderboard.set_defaults(run=make_leaderboard)
+    site = commands.add_parser("site", help="build the static leaderboard site from records")
+    site.add_argument("records", type=Path, nargs="+", metavar="RESULTS", help="folders of records")
+    site.add_argument("--out", type=Path, required=True, help="folder of the site")
+    site.set_defaults(run=make_site)
+    compare = commands.add_parser("compare", help="compare methods over concepts: AVA and paired differences")
+    compare.add_argument("records", type=Path, nargs="+", help="folders of records")
+    compare.add_argument("--rival", default="gradient_sum", help="method that the others are compared with")
+    compare.set_defaults(run=compare_methods)
+    choose = commands.add_parser("choose", help="choose configurations on records of tuning concepts")
+    choose.add_argument("records", type=Path, help="folder of the tuning suite's records")
+    choose.add_argument("--suite", default="emoji", help="suite whose tuned methods are chosen")
+    choose.add_argument("--out", type=Path, help="file to write (default: the suite's own)")
+    choose.set_defaults(run=choose_configurations)
+    coverage = commands.add_parser("coverage", help="simulate whether the board's intervals hold")
+    coverage.add_argument("--suites", type=int, default=300, help="suites simulated for each truth")
+    coverage.set_defaults(run=show_coverage)

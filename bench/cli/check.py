@@ -1,0 +1,54 @@
+"""`check`: options, and what it does. Exit status 0, 1, 2 or 3."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from .common import add_output, add_places, open_console
+
+ERROR = 3
+"""Exit status where nothing was judged; 0 passed, 1 regressed, 2 could not tell."""
+
+
+def check_candidate(options: argparse.Namespace) -> int:
+    """Check a candidate and write the reports; a user's mistake is one line and status 3."""
+    try:
+        return _check(options)
+    except UserError as error:
+        print(f"unlearnbench: {error}", file=sys.stderr)
+    except Exception as error:  # whatever it is, it is no verdict
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        print(f"unlearnbench: check: nothing was judged, for an error of its own: {text}", file=sys.stderr)
+    return ERROR
+
+
+def _check(options: argparse.Namespace) -> int:
+    from ..gate.check import verdict
+    from ..gate.report import make_table, name_verdict
+    from ..gate.sides import judge
+
+    title, findings, worst = judge(options)
+    open_console().print(make_table(title, findings))
+    print(f"verdict: {name_verdict(findings)}")
+    for row in worst.to_dict("records"):
+        print(f"worse ({row['metric']} {row['before']:.3g} to {row['after']:.3g}): {row['prompt']}")
+    if options.out:
+        print(f"reports: {options.out / 'summary.md'}, {options.out / 'junit.xml'}")
+    return verdict(findings)
+
+
+def add_check(commands: Any) -> None:
+    check = commands.add_parser("check", help="gate a model update: baseline, candidate, policy")
+    check.add_argument("--baseline", type=Path, required=True, help="a record (CELL.json)")
+    check.add_argument("--candidate", required=True, help="a record, or a model as `evaluate` takes it")
+    check.add_argument(
+        "--policy", required=True, help="a TOML file of rules and waivers, or an example's name"
+    )
+    check.add_argument("--baseline-model", metavar="MODEL", help="its diffusers folder, for rules on weights")
+    check.add_argument("--point", help="label of the baseline's point (default: its last)")
+    check.add_argument("--candidate-point", help="label of the candidate's point (default: its last)")
+    add_places(check, "--base-model")
+    add_output(check)
+    check.set_defaults(run=check_candidate)

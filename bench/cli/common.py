@@ -1,0 +1,42 @@
+"""What several subcommands share: options, the exit status and the console."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+FAILED = 1
+"""Exit status where something was measured in vain; a user's mistake is 2."""
+AddOptions = Callable[..., None]
+
+
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", help="cpu, cuda or mps (default: the best there is)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, help="folder of the records (default: runs/SUITE)")
+    parser.add_argument(
+        "--store", type=Path, help="folder of the cache (default: in the user's cache folder)"
+    )
+    add_machine(parser)
+
+
+def add_places(parser: argparse.ArgumentParser, base: str) -> None:
+    """Where the parts of a real model's world lie; embedded worlds have all of them."""
+    parser.add_argument(base, dest="base_model", help="the base model: a diffusers folder or hub id")
+    parser.add_argument("--clip", help="folder or hub id of the judge's open_clip model")
+    parser.add_argument("--data", type=Path, help="folder of published prompt files (default: data)")
+    parser.add_argument("--sampling-steps", type=int, help="steps of the sampler (default: the world's)")
+    parser.add_argument("--world-folder", type=Path, help="folder of a world made by `pretrain images`")
+    parser.add_argument("--training-images", type=int, help="images of each training set (default: 200)")
+    parser.add_argument("--image-size", type=int, help="side of the images in pixels (default: the model's)")
+
+
+def open_console() -> Any:
+    """Return what prints tables: as wide as the terminal, or 120 columns where there is none."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=120)

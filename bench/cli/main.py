@@ -1,0 +1,82 @@
+"""The command line: reads the options and calls what a subcommand does; it alone joins bench, methods, tasks
+and leaderboard.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..errors import UserError
+from ..models.isolation.time_limit import check_limit
+from .audit import add_audit
+from .boards import add_boards
+from .check import add_check
+from .common import add_machine, add_output, add_places
+from .label import add_label
+from .plan import check_task, show_list
+from .records import add_submissions
+from .run import add_evaluate, add_run
+from .start import USAGE_ERROR, Terminated, listen, read_or_exit
+from .unlearn import add_unlearn
+from .worlds import add_pretrain, show_quality
+
+RESUMED = ("run", "evaluate", "check", "rerun", "pretrain", "label", "pack")
+"""Commands that keep what they did: called again they go on."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of every subcommand."""
+    parser = argparse.ArgumentParser(prog="unlearnbench", description="benchmark of text-to-image unlearning")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add_run(commands)
+    add_evaluate(commands)
+    add_unlearn(commands)
+    add_check(commands)
+    add_audit(commands)
+    add_label(commands)
+    add_submissions(commands, add_output, add_places)
+    doctor = commands.add_parser("doctor", help="what a task needs, and whether it is on this machine")
+    doctor.add_argument("--task", action="append", required=True, help="family/concept@world; repeatable")
+    add_places(doctor, "--model")
+    doctor.set_defaults(run=check_task)
+    add_boards(commands)
+    listing = commands.add_parser("list", help="tasks, methods, metrics, judges, worlds, suites")
+    listing.add_argument("kind", nargs="?", help="one kind alone")
+    listing.set_defaults(run=show_list)
+    add_pretrain(commands)
+    quality = commands.add_parser("quality", help="the quality bar of a world's base model")
+    quality.add_argument("world", nargs="?", default="emoji", help="its name, or the folder of a made one")
+    quality.add_argument("--images", type=int, default=1000, help="images of held-out triples (default 1000)")
+    quality.add_argument("--sheet", type=Path, help="write a sheet of the images to this PNG")
+    quality.add_argument("--judges", action="store_true", help="measure the world's detector instead")
+    add_machine(quality)
+    quality.set_defaults(run=show_quality)
+    return parser
+
+
+def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return parsed options; `arguments` of it are the words themselves, which records name as command."""
+    options = build_parser().parse_args(arguments)
+    options.arguments = list(sys.argv[1:] if arguments is None else arguments)
+    options.is_program = arguments is None
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; a user's mistake is one line on stderr and status 2."""
+    options = read_or_exit(read_options, arguments)
+    try:
+        listen()
+        check_limit(getattr(options, "cell_timeout", None))
+        command: Callable[[argparse.Namespace], int] = options.run
+        return command(options)
+    except UserError as error:
+        print(f"unlearnbench: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except KeyboardInterrupt as interrupt:
+        ended = isinstance(interrupt, Terminated)
+        goes_on = "goes on where this one stopped" if options.command in RESUMED else "starts over"
+        how = "ended" if ended else "interrupted"
+        print(f"unlearnbench: {how}; the same command {goes_on}", file=sys.stderr)
+        return 143 if ended else 130

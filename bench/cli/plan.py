@@ -1,0 +1,141 @@
+"""`list`, `doctor` and `run --dry-run`: tables of what is registered, a plan and what it needs."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UserError
+from ..models.hub import Source
+from ..planning.plan import read_suite
+from ..planning.tasks import Task, complete_name
+from ..registry import KINDS, Entry, Registry
+from ..running.catalog import list_broken, registry, suites_folder, task_registry
+from ..running.dry_run import count_lots, needs
+from ..running.session import open_worlds
+from .common import FAILED, open_console
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def show_plan(suite: Any, cells: Sequence[Any], worlds: dict[str, Any]) -> int:
+    """Print what a suite would do and need; return 1 where something is missing."""
+    from rich.table import Table
+
+    lots = count_lots(cells, worlds)
+    table = Table(title=f"{suite.name}: the plan", title_justify="left", box=None, pad_edge=False)
+    table.add_column("task", no_wrap=True)
+    for column in ("cells", "training steps", "training images", "evaluated images, at most"):
+        table.add_column(column, justify="right")
+    for lot in lots:
+        table.add_row(lot.task, str(lot.cells), str(lot.steps), str(lot.training), str(lot.images))
+    table.add_row(
+        "in all",
+        str(sum(lot.cells for lot in lots)),
+        str(sum(lot.steps for lot in lots)),
+        str(sum(lot.training for lot in lots)),
+        str(sum(lot.images for lot in lots)),
+        style="bold",
+    )
+    open_console().print(table)
+    print("time: unmeasured on this machine; images in the store are not drawn again")
+    tasks = list({cell.task.id: cell.task for cell in cells}.values())
+    return show_needs(needs(tasks, worlds))
+
+
+def show_needs(sources: Sequence[Source]) -> int:
+    """Print what is needed, where it is or what brings it here; return 1 where something is missing."""
+    if not sources:
+        print("nothing is needed beyond what ships with the package")
+        return 0
+    missing = 0
+    for source in sources:
+        place = source.folder
+        fault = source.fault
+        missing += place is None or bool(fault)
+        licence = f"licence: {source.licence}" if source.licence else "licence and size: on its own page"
+        state = f"MISSING; {source.remedy}" if place is None else f"here: {place}"
+        if fault:
+            state = f"NOT WHOLE; {fault}"
+        print(f"{source.what} ({source.where}; {licence}): {state}")
+    print(f"{missing} of {len(sources)} missing" if missing else "nothing is missing")
+    return FAILED if missing else 0
+
+
+def check_task(options: argparse.Namespace) -> int:
+    """Print what tasks need and whether it is here."""
+    known = task_registry(options.world_folder)
+    tasks = [known[complete_name(name)] for name in options.task]
+    worlds = open_worlds({task.file.world for task in tasks}, options)
+    for line in list_broken():
+        print(line)
+    return show_needs(needs(tasks, worlds))
+
+
+def show_list(options: argparse.Namespace) -> int:
+    """Print what there is, kind by kind; imports no torch."""
+    from rich.console import Console
+
+    kinds = ("tasks", "methods", "metrics", "judges", "worlds", "suites")
+    if options.kind and options.kind not in kinds:
+        raise UserError(f"nothing named {options.kind!r} to list; kinds: {', '.join(kinds)}")
+    console = Console()
+    wanted = [options.kind] if options.kind else list(kinds)
+    for table in make_tables(wanted, task_registry, registry, suites_folder()):
+        console.print(table)
+    for line in list_broken(kind for kind in wanted if kind in KINDS):
+        print(line)
+    return 0
+
+
+def make_tables(
+    kinds: list[str],
+    tasks: Callable[[], Registry[Task]],
+    registry: Callable[[str], Registry[Entry]],
+    suites: Path,
+) -> "list[Table]":
+    """Return one table a kind, with one-line summaries and papers."""
+    tables = []
+    for kind in kinds:
+        if kind == "tasks":
+            tables.append(_task_table(tasks()))
+        elif kind == "suites":
+            tables.append(_suite_table(suites))
+        else:
+            tables.append(_entry_table(kind, registry(kind)))
+    return tables
+
+
+def _empty_table(title: str, *columns: str) -> "Table":
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column == columns[0])
+    return table
+
+
+def _entry_table(kind: str, entries: Registry[Entry]) -> "Table":
+    more = ("needs", "pipelines", "presets") if kind == "methods" else ()
+    table = _empty_table(kind, "name", "version", "summary", "paper", *more)
+    for entry in entries.values():
+        cells = [", ".join(entry.needs), ", ".join(entry.pipelines) or "all", ", ".join(entry.presets)]
+        table.add_row(entry.name, str(entry.version), entry.summary, entry.paper, *cells[: len(more)])
+    return table
+
+
+def _task_table(tasks: Registry[Task]) -> "Table":
+    table = _empty_table("tasks", "name", "role", "forgets", "paper")
+    for task in tasks.values():
+        targets = ", ".join(task.concept.targets)
+        table.add_row(task.id, task.concept.role, targets, task.file.paper)
+    return table
+
+
+def _suite_table(folder: Path) -> "Table":
+    table = _empty_table("suites", "name", "tasks", "methods", "summary")
+    for path in sorted(folder.glob("*.toml")):
+        suite = read_suite(path)
+        table.add_row(suite.name, str(len(suite.tasks)), str(len(suite.methods)), suite.summary)
+    return table

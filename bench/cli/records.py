@@ -1,0 +1,199 @@
+"""`validate`, `submit`, `pack` and `pool`: options, and what they do."""
+
+import argparse
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UserError
+from ..files import write_file
+from ..store import content_key
+from .common import FAILED, AddOptions, open_console
+from .statements import add_rerun, add_statements
+
+if TYPE_CHECKING:
+    from ..measuring.pool import Row
+    from ..running.pooling import Place
+
+
+def validate_records(options: argparse.Namespace) -> int:
+    """Check records, folders of them and submissions; print what fails. 0: all passed, 1: one failed."""
+    from ...leaderboard.pages.terminal import make_check_table
+    from ..checking.beside import check_beside, check_record
+    from ..checking.known import make_known
+    from ..records.layout import find_records, find_statements, find_strays, find_tables, is_statement
+
+    known, submissions = make_known(options), [path for path in options.paths if path.suffix == ".zip"]
+    found: dict[Path, list[Any]] = {}
+    for path in submissions:
+        if not path.is_file():
+            raise UserError(f"{path}: no such submission")
+        found |= _validate_submission(path, known)
+    paths = [path for path in options.paths if path not in submissions]
+    said = [path for path in paths if path.suffix == ".json" and path.is_file() and is_statement(path)]
+    records = find_records([path for path in paths if path not in said])
+    for path in records:
+        found[path] = check_record(path, known)
+    beside = [*said, *find_tables(records), *find_statements(records), *find_strays(paths, records)]
+    for path in dict.fromkeys(beside):
+        found[path] = [check_beside(path)]
+    open_console().print(make_check_table(found))
+    for path, checks in found.items():
+        for check in checks:
+            if check.state != "passed":
+                print(f"{check.state}: {path.name}: {check.name}: {check.detail}")
+    failed = sum(any(check.state == "failed" for check in checks) for checks in found.values())
+    print(f"{len(found)} records, {failed} failed")
+    return FAILED if failed else 0
+
+
+def _validate_submission(path: Path, known: Any) -> dict[Path, list[Any]]:
+    from ..checking.validate import Check, validate
+    from ..records.bundle import unpack
+
+    with TemporaryDirectory() as scratch:
+        try:
+            records = unpack(path, Path(scratch))
+        except UserError as error:
+            return {path: [Check("files", "failed", str(error))]}
+        return {path / record.name: validate(record, known) for record in records}
+
+
+def pack_records(options: argparse.Namespace) -> int:
+    """Pack records into one file; nothing is written where one of them fails its checks."""
+    from ..checking.known import make_known
+    from ..checking.validate import validate
+    from ..records.bundle import pack
+    from ..records.layout import find_records
+
+    if options.out.suffix != ".zip":
+        raise UserError(f"--out {options.out}: a submission's name ends in .zip")
+    known, paths = make_known(options), find_records(options.records)
+    failed = 0
+    for path in paths:
+        for check in validate(path, known):
+            if check.state == "failed":
+                failed += 1
+                print(f"failed: {path.name}: {check.name}: {check.detail}")
+    if failed:
+        print("nothing was packed")
+        return FAILED
+    submission = pack(paths, options.out)
+    images = sum(packed.images for packed in submission.records)
+    print(f"claimed: {len(submission.records)} records of {images} images: {options.out}")
+    return 0
+
+
+def pack_folder(options: argparse.Namespace) -> int:
+    """Put the item rows of a folder's records into its table, then delete their own files.
+
+    The new table is read back and every record's digest found in it before it takes the old one's place;
+    files are deleted last. Killed at any moment, nothing is lost, and the same command goes on.
+    """
+    from ..records.packing import choose_rows, count_bytes, list_sheets, read_folder, verify_table, write_sums
+    from ..records.rows import stamp, write_table
+    from ..records.sealed import SUMS
+    from ..records.untrusted import TABLE
+
+    folder: Path = options.folder
+    found, target = read_folder(folder), folder / TABLE
+    before = count_bytes(folder)
+    chosen, listed = choose_rows(found), list_sheets(folder)
+    if not chosen:
+        raise UserError(f"{folder}: no record in it has item rows to pack")
+    with TemporaryDirectory() as place:
+        scratch = Path(place) / TABLE
+        write_table({rows.record.cell: rows.table for rows in chosen}, scratch)
+        verify_table(scratch, chosen)
+        content = scratch.read_bytes()
+    if not target.exists() or target.read_bytes() != content:
+        write_file(target, content)
+    for rows in chosen:
+        if rows.own is not None and stamp(rows.own[0]) == rows.own[1]:  # not written anew meanwhile
+            rows.own[0].unlink()
+    write_sums(folder, listed)
+    apart = sorted({rows.record.cell for rows in found} - {rows.record.cell for rows in chosen})
+    for cell in apart:
+        print(f"left as it is: {cell}.parquet: its columns are not of the types that the table has")
+    if listed:
+        print(f"{folder / SUMS}: the digests of {len(listed)} contact sheets")
+    print(f"{target}: the item rows of {len(chosen)} records; {before:,} -> {count_bytes(folder):,} bytes")
+    return 0
+
+
+def pool_folder(options: argparse.Namespace) -> int:
+    """Write the pooled distances beside the records; 1 where images were lacking, 0 otherwise.
+
+    Raises UserError, and leaves what is there, where nothing could be pooled.
+    """
+    from ..measuring.pool import read_pooled
+    from ..progress import show_progress
+    from ..running.keys import pool_key
+    from ..running.pooling import Place, make_row, read_rows, world_of
+
+    by_row = read_rows(options.folder)
+    place = Place(options, world_of(options.folder, by_row))
+    runs = [run for found in by_row.values() for run in found]
+    place.check(runs)
+    key = pool_key((run.origin.record.key for run in runs), [place.world])
+    there = read_pooled(options.folder)
+    if there is not None and there.key == key:
+        print(f"{options.folder}: its pooled values are of these very records; nothing to do")
+        return 0
+    rows, done = {}, 0
+    with show_progress("pooled images", sum(len(run.rows) for run in runs)) as advance:
+        for name, found in by_row.items():
+            parts = []
+            for run in found:
+                parts.append(place.take(run))
+                done += len(run.rows)
+                advance(done, name)
+            rows[name] = make_row(found, parts)
+    return _finish_pool(options.folder, key, rows, there, place)
+
+
+def _finish_pool(folder: Path, key: str, rows: "dict[str, Row]", there: Any, place: "Place") -> int:
+    from ..measuring.pool import KD, make_pooled, write_pooled
+    from ..metrics.features import LITE0, reason_without
+
+    lacking, asked = place.lacking, place.asked
+    said = f"{lacking} of {asked} images are not in the store as the records name them; `unlearnbench run` "
+    said += "draws them again"
+    if lacking == asked:  # most likely, other versions of the libraries, which are part of an image's key
+        raise UserError(f"{folder}: {said}")
+    if lacking:
+        key = content_key({"lacking": lacking, "key": key})  # to be made again once they are there
+    pooled = make_pooled(key, rows, there)
+    path = write_pooled(folder, pooled)
+    for metric, values in pooled.by_metric.items():
+        numbers = sum(value.value is not None for value in values.values())
+        print(f"{path}: {metric} of {numbers} rows, missing for {len(values) - numbers}")
+    if KD not in pooled.by_metric:
+        print(f"{KD}: {reason_without(LITE0)}")
+    if lacking:
+        print(said, file=sys.stderr)
+    return FAILED if lacking else 0
+
+
+def add_submissions(commands: Any, add_output: AddOptions, add_places: AddOptions) -> None:
+    """Add validate, submit, pack, pool, rerun, retract and attack to the command line."""
+    validate = commands.add_parser("validate", help="check records and submissions: 0 good, 1 one fails")
+    validate.add_argument("paths", type=Path, nargs="+", help="records, folders of them, submissions (.zip)")
+    add_places(validate, "--base-model")
+    validate.set_defaults(run=validate_records, device=None)
+    submit = commands.add_parser("submit", help="pack records into one file, marked as claimed")
+    submit.add_argument("records", type=Path, nargs="+", help="records (CELL.json) or folders of them")
+    submit.add_argument("--out", type=Path, required=True, help="file to write (.zip)")
+    add_places(submit, "--base-model")
+    submit.set_defaults(run=pack_records, device=None)
+    pack = commands.add_parser("pack", help="keep the item rows of a folder's records in one table")
+    pack.add_argument("folder", type=Path, help="folder of records, such as results/emoji")
+    pack.set_defaults(run=pack_folder)
+    pool = commands.add_parser("pool", help="FD and KD of all concepts' images, from records and store")
+    pool.add_argument("folder", type=Path, help="folder of records, such as results/emoji")
+    pool.add_argument("--store", type=Path, help="folder of the cache that holds the images")
+    add_places(pool, "--base-model")
+    pool.set_defaults(run=pool_folder, device=None)
+    add_rerun(commands, add_output, add_places)
+    add_statements(commands)

@@ -1,0 +1,1 @@
+"""A model update against a policy."""

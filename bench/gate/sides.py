@@ -1,0 +1,197 @@
+"""The two sides of the gate: a baseline's record, and a candidate that is a record or a model."""
+
+import argparse
+import sys
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+from ..errors import UserError
+from ..measuring.stored import Origin
+from ..records.record import record_digest
+from ..running.catalog import task_registry
+from ..running.session import make_runner
+from ..store import content_key
+from ..types import INTERVAL_VERSION
+
+
+def judge(options: argparse.Namespace) -> tuple[str, list[Any], Any]:
+    """Return a title, the findings and the prompts that lost most; write the reports where --out is given.
+
+    Raises UserError where nothing could be judged.
+    """
+    from .check import check, worst_prompts
+    from .policy import PAIRED, WEIGHTS, read_policy
+    from .report import to_junit, to_markdown
+
+    if options.out:
+        make_folder(options.out)  # before hours of drawing
+    policy = read_policy(options.policy)
+    origin, baseline = read_side(options.baseline, options.point)
+    needs_weights = any(rule.metric == WEIGHTS for rule in policy.rules)
+    weights = compare_weights(options, origin) if needs_weights else ""  # before hours of drawing
+    target, candidate = _candidate(options, policy, origin, baseline.items)
+    check_alike(origin.record, target.record)
+    findings = check(policy, baseline, candidate, date.today(), weights)
+    title = f"{policy.name}: {candidate.name} against {baseline.name}"
+    metric = next((f.metric for f in findings if f.state == "regressed" and f.metric in PAIRED), "VA")
+    worst = worst_prompts(metric, baseline, candidate).assign(metric=metric)
+    if options.out:
+        pairs = write_images(worst, (origin, target), options)
+        facts = {
+            "date": date.today().isoformat(),
+            "task": origin.record.task.id,
+            "baseline": f"{options.baseline.name}, digest {record_digest(origin.record)}",
+            "candidate": f"{candidate.name}, digest {record_digest(target.record)}",
+            "policy": f"{policy.name}, digest {content_key(policy.model_dump(mode='json'))}",
+            "intervals": f"version {INTERVAL_VERSION}, {policy.level:.0%} of differences, 95 % of values",
+        }
+        (options.out / "junit.xml").write_text(to_junit(title, findings, facts), encoding="utf-8")
+        text = to_markdown(title, findings, worst, pairs, facts)
+        (options.out / "summary.md").write_text(text, encoding="utf-8")
+    return title, findings, worst
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of the reports; raises UserError where nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"--out {folder}: cannot be written: {error.strerror}") from None
+
+
+def write_images(
+    worst: Any, sides: tuple[Origin, Origin], options: argparse.Namespace
+) -> list[tuple[str, str]]:
+    """Write before/after images of the worst prompts beside the reports; none unless all are in the store."""
+    from ..measuring.items import read_guidance
+    from ..store import Store, default_folder
+
+    store = Store(options.store or default_folder(), lambda line: None)
+    rows = worst.to_dict("records")
+    asked = [(row["prompt"], int(row["seed"]), read_guidance(row)) for row in rows]
+    found = [[side.find_image(store, *request) for side in sides] for request in asked]
+    if not rows or any(image is None for pair in found for image in pair):
+        return []
+    names = []
+    for number, pair in enumerate(found, start=1):
+        files = tuple(f"{number}-{when}.png" for when in ("before", "after"))
+        for file, image in zip(files, pair, strict=True):
+            (options.out / file).write_bytes(image or b"")
+        names.append((files[0], files[1]))
+    return names
+
+
+def read_side(path: Path, point: str | None) -> tuple[Origin, Any]:
+    """Return a record's point (by label; the last one otherwise), and it as a side of the gate.
+
+    Raises UserError where the record is of a failed run, or was taken back: nothing is judged by it.
+    """
+    from ..records.load import find_withdrawal, load_one, statements_about
+    from .check import make_side
+
+    loaded = load_one(path)
+    record = loaded.record
+    if gone := find_withdrawal(statements_about(path, loaded)):
+        reason = " ".join(gone.reason.split())
+        raise UserError(f"{path}: {gone.kind} by {gone.by} ({gone.date}): {reason}; name another record")
+    if record.status != "ok" or loaded.items is None:
+        raise UserError(f"{path}: status: the record is of a run that failed; it cannot be compared with")
+    labels = [p.label for p in record.points]
+    if point is not None and point not in labels:
+        raise UserError(f"--point {point}: {path.name} has the points {', '.join(labels)}")
+    chosen = record.points[-1 if point is None else labels.index(point)]
+    rows = loaded.items[loaded.items["point"] == chosen.index].reset_index(drop=True)
+    name = record.method.name if len(labels) == 1 else f"{record.method.name} {chosen.label}"
+    return Origin(record, chosen), make_side(name, chosen.values, rows)
+
+
+def compare_weights(options: argparse.Namespace, baseline: Origin) -> Any:
+    """Return how far the candidate lies from --baseline-model, in weights and settings, or why nobody knows.
+
+    Raises UserError where the baseline's record was not measured on that model.
+    """
+    import torch
+
+    from ..models.generators import open_pipeline
+    from ..models.hub import find
+    from ..models.outside import kind_of
+    from ..models.points import ModelHolder
+    from ..models.settings import describe_settings, name_differences
+    from .weights import largest_change
+
+    if not options.baseline_model:
+        return "weights are compared with those of --baseline-model FOLDER; there is none"
+    if options.candidate.endswith(".json") or kind_of(options.candidate) != "pipeline":
+        return "weights are compared where the candidate is a diffusers folder"
+    before, after = find(options.baseline_model), find(options.candidate)
+    dtype = getattr(torch, baseline.dtype.removeprefix("torch."))
+    # a world's own model goes by its weights alone
+    known = (
+        ModelHolder(str(before), baseline.sampling, "cpu", dtype, frozen=frozen).fingerprint
+        for frozen in (True, False)
+    )
+    if baseline.point.fingerprint not in known:
+        said = f"--baseline-model {options.baseline_model}"
+        raise UserError(f"{said}: not the model that {options.baseline} was measured on")
+    settings = [describe_settings(open_pipeline(model, "cpu", dtype)) for model in (before, after)]
+    change = largest_change(Path(before), Path(after))
+    return replace(change, settings=tuple(name_differences(*settings)))
+
+
+def check_alike(baseline: Any, candidate: Any) -> None:
+    """Raise UserError where two records are not of one task, judged and drawn alike: the gate would take the
+    judge's or the sampler's difference for the model's."""
+    asked = ("id", "version", "judge", "world")
+    drawn = ("steps", "guidance", "height", "width", "negative_prompt", "scheduler", "noise")
+    both = [(f"task.{n}", getattr(baseline.task, n), getattr(candidate.task, n)) for n in asked]
+    both += [(f"sampling.{n}", baseline.sampling.get(n), candidate.sampling.get(n)) for n in drawn]
+    for name, first, second in both:
+        if first != second:
+            raise UserError(f"candidate: {name}: is {second!r}, the baseline's {first!r}; measure both alike")
+
+
+def _candidate(options: argparse.Namespace, policy: Any, baseline: Origin, items: Any) -> tuple[Origin, Any]:
+    """Return the candidate: a record's point, or a model that is evaluated now."""
+    from .check import Side
+
+    path, record = Path(options.candidate), baseline.record
+    if path.suffix == ".json":
+        return read_side(path, options.candidate_point)
+    from ..checking.expected import find_sizes, noise_of
+    from ..models.outside import check_there
+    from ..names import name_model
+    from ..planning.plan import Cell, MethodRow, Suite
+
+    check_there(options.candidate)
+    task = task_registry(options.world_folder)[record.task.id]
+    if task.file.judge != record.task.judge:
+        raise UserError(f"baseline: judged by {record.task.judge}, this version judges by {task.file.judge}")
+    name = name_model(options.candidate)
+    row = MethodRow(name=name, config={"model": name}, noise=noise_of(record))
+    folder = options.out or Path("runs") / "check"
+    runner = make_runner(options, folder, {task.file.world})
+    world = runner.worlds[task.file.world]
+    sizes = find_sizes(record, items, task, world, str(options.baseline), policy.sizes)
+    if sizes != policy.sizes:
+        print(
+            "the baseline was measured with other [sizes] than the policy's: its own are drawn",
+            file=sys.stderr,
+        )
+    suite = Suite(name="check", tasks=[task.id], methods=[row], sizes=sizes)
+    cell = Cell(suite, task, row, None, 0, (options.candidate,))
+    [outcome] = runner.run([cell])
+    if outcome.state == "failed":
+        raise UserError(f"--candidate {options.candidate}: {_error(outcome.path)}")
+    target, side = read_side(outcome.path, None)
+    return target, Side(name, side.values, side.items)
+
+
+def _error(path: Path) -> str:
+    from ..records.record import read_record
+
+    return str(read_record(path).error)

@@ -1,0 +1,40 @@
+"""What judges and extractors give back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+NOTHING = ""
+"""The judge's answer `nothing known`."""
+SCORE_DIGITS = 6
+"""Decimals of a judge's scores: item rows keep no more, and both must be on one side of a threshold."""
+
+
+class Extractor(Protocol):
+    """Turns images (n, H, W, 3) uint8, of one size or a list of several, into (n, d) float32."""
+
+    def embed_images(self, images: Any) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What a judge says of n images. found: columns subject, style, background; features: (n, d) float32.
+
+    scores: (n,) how sure a judge of one target is that it is there, compared with a threshold by `found`.
+    """
+
+    found: pd.DataFrame
+    features: np.ndarray
+    scores: np.ndarray | None = None
+
+
+def verdicts_of(
+    kind: str, answers: Sequence[str], features: np.ndarray, scores: np.ndarray | None = None
+) -> Verdicts:
+    """Return the verdicts of a judge that answers for one kind of attribute alone."""
+    found = pd.DataFrame({name: [NOTHING] * len(answers) for name in ("subject", "style", "background")})
+    found[kind] = list(answers)
+    return Verdicts(found, features, scores)

@@ -1,0 +1,150 @@
+"""From images to item rows, and from item rows to the values of a point."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..types import ITEM_COLUMNS, OPTIONAL_COLUMNS
+from .requests import Ask
+
+KINDS = ("subject", "style", "background")
+
+
+def keep_whole(images: Sequence[np.ndarray | None], size: tuple[int, int] = (64, 64)) -> np.ndarray:
+    """Return (m, H, W, 3) uint8: the images that did not fail.
+
+    Where all failed this is one black image of `size` (height, width), whose answers `spread` and
+    `spread_answers` leave out: a judge of no image cannot say how wide its features are.
+    """
+    whole = [image for image in images if image is not None]
+    return np.stack(whole) if whole else np.zeros((1, *size, 3), np.uint8)
+
+
+def spread(images: Sequence[np.ndarray | None], rows: np.ndarray) -> np.ndarray:
+    """Return (n, ...) float values for n images from those of `keep_whole`, NaN for images that failed."""
+    whole = np.array([image is not None for image in images], dtype=bool)
+    if whole.all():
+        return rows
+    values = np.full((len(images), *rows.shape[1:]), np.nan, dtype=rows.dtype)
+    values[whole] = rows[: whole.sum()]
+    return values
+
+
+def spread_answers(images: Sequence[np.ndarray | None], found: pd.DataFrame) -> pd.DataFrame:
+    """Return a judge's answers for n images from those about `keep_whole`, None for images that failed."""
+    whole = [place for place, image in enumerate(images) if image is not None]
+    if len(whole) == len(images):
+        return found
+    values = np.full((len(images), len(found.columns)), None, dtype=object)
+    values[whole] = found.iloc[: len(whole)].to_numpy(dtype=object)
+    return pd.DataFrame(values, columns=found.columns)
+
+
+def shuffled_partner(asks: Sequence[Ask]) -> list[int | None]:
+    """Return for each ask the index of an ask of its split with another prompt, for the chance level of AS.
+
+    The prompts of a split are shifted by half their number, so that partners share attributes no more
+    often than any two prompts do; None where a split has one prompt alone.
+    """
+    partner: list[int | None] = [None] * len(asks)
+    for split in dict.fromkeys(ask.prompt.split for ask in asks):
+        rows = [i for i, ask in enumerate(asks) if ask.prompt.split == split]
+        first = {asks[i].prompt.text: i for i in reversed(rows)}
+        texts = list(dict.fromkeys(asks[i].prompt.text for i in rows))
+        if len(texts) < 2:
+            continue
+        following = {text: texts[(k + len(texts) // 2) % len(texts)] for k, text in enumerate(texts)}
+        for i in rows:
+            partner[i] = first[following[asks[i].prompt.text]]
+    return partner
+
+
+def build_items(
+    asks: Sequence[Ask],
+    images: Sequence[np.ndarray | None],
+    found: pd.DataFrame,
+    scorer: Any,
+    embedded: np.ndarray | None = None,
+    scores: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Return one row an image with the columns of ITEM_COLUMNS, and those of OPTIONAL_COLUMNS it needs.
+
+    images: n of (H, W, 3) uint8, None for one that failed; found: n rows with columns subject, style,
+    background ("" = nothing known, None = the judge or the image failed); scorer: an AlignmentScorer or None;
+    embedded: the scorer's embeddings (n, d) of the images where they are there already, NaN rows for failed
+    ones; scores: (n,) the judge's of the target.
+    """
+    rows = [ask_columns(ask) for ask in asks]
+    items = pd.DataFrame(rows)
+    for kind in KINDS:
+        items[f"found_{kind}"] = found[kind].to_numpy()
+    items["target_found"] = [
+        _target_found(a, found.iloc[i][a.prompt.target_kind]) for i, a in enumerate(asks)
+    ]
+    items["alignment"], items["alignment_shuffled"] = _alignment(asks, images, scorer, embedded)
+    items["flatness"] = spread(images, _flatness(keep_whole(images)))
+    items["image_sha256"] = ["" if image is None else image_digest(image) for image in images]
+    if any(ask.prompt.guidance is not None for ask in asks):
+        items["guidance"] = [np.nan if a.prompt.guidance is None else a.prompt.guidance for a in asks]
+    if scores is not None:
+        aimed = [bool(ask.prompt.targets) for ask in asks]
+        items["target_score"] = np.where(aimed, scores, np.nan).round(6)
+    return items[[*ITEM_COLUMNS, *(name for name in OPTIONAL_COLUMNS if name in items)]]
+
+
+def _flatness(images: np.ndarray) -> np.ndarray:
+    values: np.ndarray = (images / 255.0).std(axis=(1, 2)).mean(-1).round(6).astype(np.float32)
+    return values
+
+
+def read_guidance(row: Mapping[Any, Any]) -> float | None:
+    """Return the guidance scale that an item row names for its image, None where the record's own holds."""
+    guidance = row.get("guidance")
+    return None if guidance is None or pd.isna(guidance) else float(guidance)
+
+
+def image_digest(image: np.ndarray) -> str:
+    """Return the first 128 bits of the sha256 of an image's pixels in hex: half the size in every record."""
+    return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()[:32]
+
+
+def ask_columns(ask: Ask) -> dict[str, Any]:
+    prompt = ask.prompt
+    row: dict[str, Any] = {
+        "split": prompt.split,
+        "prompt_id": prompt.id,
+        "prompt": prompt.text,
+        "sample": ask.sample,
+        "seed": ask.seed,
+        "half": prompt.half,
+        "relation": prompt.relation,
+        "given": prompt.given,
+        "target_kind": prompt.target_kind,
+    }
+    return row | {f"asked_{kind}": prompt.asked.get(kind, "") for kind in KINDS}
+
+
+def _target_found(ask: Ask, answer: str | None) -> bool | None:
+    if not ask.prompt.targets or pd.isna(answer):  # pandas turns a None among strings into NaN
+        return None
+    return answer in ask.prompt.targets
+
+
+def _alignment(
+    asks: Sequence[Ask], images: Sequence[np.ndarray | None], scorer: Any, embedded: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    if scorer is None:
+        nothing = np.full(len(asks), np.nan)
+        return nothing, nothing
+    if embedded is None:
+        embedded = spread(images, scorer.embed_images(keep_whole(images)))
+    by_image = embedded
+    by_text = scorer.embed_prompts([ask.prompt.text for ask in asks])
+    partner = shuffled_partner(asks)
+    other = by_text[[i if p is None else p for i, p in enumerate(partner)]]
+    chance = np.where([p is None for p in partner], np.nan, (by_image * other).sum(1))
+    # six digits: what the record's digest is made of must not hang on the last bit of a dot product
+    return (by_image * by_text).sum(1).round(6), chance.round(6)

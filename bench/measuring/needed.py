@@ -1,0 +1,47 @@
+"""Which images of a saved point are drawn: all of them, or those that the point's place leaves a use for."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from ..errors import UserError
+from ..metrics import ua
+from ..planning.plan import Cell, Suite, seeds_of
+from ..stats.frontier import LEVELS, ROUNDING
+from .requests import Ask
+
+
+def check_floor(suite: Suite) -> None:
+    """Raise UserError where a point left unscored could still have counted.
+
+    AVA reads alignment where UA, averaged over the suite's runs of a point, is at least LEVELS[0] on half of
+    the prompts. With the other runs at 1, a run below 1 - runs (1 - LEVELS[0]) on both halves cannot be part
+    of such a point: its retain images can have no use.
+    """
+    runs = max(len(seeds_of(suite, row)) for row in suite.methods)
+    bound = 1 - runs * (1 - LEVELS[0])
+    if suite.unscored_below > max(0.0, bound) + ROUNDING:
+        raise UserError(
+            f"{suite.name}: unscored_below: {suite.unscored_below} leaves out points that may count; "
+            f"with {runs} seed(s) it is at most {max(0.0, bound):.2f}"
+        )
+
+
+def is_asked(cell: Cell, step: int, ask: Ask) -> bool:
+    """Return whether an image belongs to a point: indirect prompts are asked at the shown point alone."""
+    return ask.prompt.split != "indirect" or cell.row.shown in (None, step)
+
+
+def forget_asks(asks: Sequence[Ask]) -> list[Ask]:
+    """Return the images that are drawn first."""
+    return [ask for ask in asks if ask.prompt.split == "forget"]
+
+
+def reason_unscored(items: pd.DataFrame, floor: float) -> str | None:
+    """Return why a point with these forget rows needs no retain image, or None where it needs them."""
+    gone = ua.METRIC.per_item(items)
+    if gone is None or gone.isna().any():
+        return None
+    best = float(np.max(gone.groupby(items["half"]).mean()))
+    return f"UA at most {best:.2f} on either half of the prompts, below {floor:.2f}" if best < floor else None

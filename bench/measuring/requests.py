@@ -1,0 +1,33 @@
+"""Which images a task asks for: its prompts, each with its noise samples and their seeds."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..models.sampling import noise_seed
+from ..planning.tasks import PromptSizes, Task, samples_of
+from ..types import Prompt
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One image that a task asks for: a prompt, its noise sample and the noise's seed."""
+
+    prompt: Prompt
+    sample: int
+    seed: int
+
+
+def list_asks(world: Any, task: Task, sizes: PromptSizes, noise: int) -> list[Ask]:
+    """Return every image that a task asks for, in the order of its prompts; noise: of the evaluation."""
+    return [
+        Ask(prompt, sample, seed_of(task, prompt, sample, noise))
+        for prompt in world.prompts(task, sizes)
+        for sample in range(samples_of(task, prompt.split, sizes))
+    ]
+
+
+def seed_of(task: Task, prompt: Prompt, sample: int, noise: int) -> int:
+    """Return the seed of an image's noise: a protocol's own for its first image, else the task's."""
+    if prompt.seed is not None and (sample, noise) == (0, 0):
+        return prompt.seed
+    return noise_seed(noise, task.id, prompt.id, sample)

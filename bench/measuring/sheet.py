@@ -1,0 +1,42 @@
+"""The contact sheet of a record: one row a point, one column a prompt, the same noise in every row."""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from .requests import Ask
+
+TILE = 64
+NOT_DRAWN = (128, 128, 128)
+COLUMNS = {"forget": 4, "indirect": 2, "retain": 6}
+
+
+def choose_columns(asks: Sequence[Ask]) -> list[int]:
+    """Return the indices of the images that the sheet shows: some of each split, first samples only."""
+    chosen: list[int] = []
+    for split, wanted in COLUMNS.items():
+        rows = [i for i, ask in enumerate(asks) if ask.prompt.split == split and ask.sample == 0]
+        step = max(1, len(rows) // wanted)
+        chosen += rows[::step][:wanted]
+    return chosen
+
+
+def make_sheet(rows: Sequence[Sequence[np.ndarray | None]]) -> bytes:
+    """Return a WebP of tiles; rows: one a point, of (H, W, 3) uint8 images, None = not drawn, or
+    failed: left grey.
+    """
+    side = max([TILE, *(tile.shape[0] for tiles in rows for tile in tiles if tile is not None)])
+    sheet = Image.new("RGB", (side * len(rows[0]), side * len(rows)), NOT_DRAWN)
+    for r, tiles in enumerate(rows):
+        for c, tile in enumerate(tiles):
+            if tile is None:
+                continue
+            image = Image.fromarray(tile)
+            if image.size != (side, side):
+                image = image.resize((side, side), Image.Resampling.LANCZOS)
+            sheet.paste(image, (c * side, r * side))
+    buffer = io.BytesIO()
+    sheet.save(buffer, "WEBP", quality=80, method=6)
+    return buffer.getvalue()

@@ -1,0 +1,148 @@
+"""What can draw: a diffusers pipeline with sampling settings, and the fingerprint that names it."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+
+from ..errors import UserError
+from .adapters import plain_state
+from .digests import hook_names, network_parts
+from .hub import find
+from .layout import read_layout
+from .whole import check_files, first_line, open_networks, quiet
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Settings of the pipeline's call; a part of every fingerprint and record.
+
+    scheduler: of `bench/models/settings.py`, set when the pipeline is opened; "" = the one that its folder
+    names.
+    """
+
+    steps: int
+    guidance: float
+    height: int
+    width: int
+    negative_prompt: str = ""
+    scheduler: str = ""
+
+    def stated(self) -> dict[str, Any]:
+        """Return the settings as fingerprints and records hold them: a folder's own scheduler goes unsaid."""
+        return {name: value for name, value in vars(self).items() if name != "scheduler" or value}
+
+
+@dataclass
+class Generator:
+    """A pipeline ready to draw. weights: digest of every weight, and of what else the pipeline is set to;
+    delta: digest of a point's changes."""
+
+    pipeline: Any
+    sampling: Sampling
+    weights: str
+    delta: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over weights, delta, scheduler and sampling settings: whatever changes an image."""
+        scheduler = {
+            k: v for k, v in sorted(dict(self.pipeline.scheduler.config).items()) if not k.startswith("_")
+        }
+        parts = {
+            "weights": self.weights,
+            "delta": self.delta,
+            "pipeline": type(self.pipeline).__name__,
+            "scheduler": [type(self.pipeline.scheduler).__name__, scheduler],
+            "sampling": self.sampling.stated(),
+            "hooks": hook_names(self.pipeline),
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def open_pipeline(model: str | Path, device: str, dtype: torch.dtype = torch.float32) -> Any:
+    """Open a diffusers folder or hub id; raises UserError when it is not a text-to-image pipeline."""
+    from diffusers import DiffusionPipeline
+
+    quiet_libraries()
+    folder = find(str(model))  # a hub id's snapshot on this machine: nothing is downloaded unasked
+    layout = read_layout(folder)
+    check_files(layout)
+    networks = open_networks(layout, dtype)
+    try:
+        with quiet():
+            pipeline = DiffusionPipeline.from_pretrained(str(folder), local_files_only=True, **networks)
+    except Exception as error:  # whatever a damaged tokenizer or scheduler makes the libraries raise
+        raise UserError(f"{folder}: does not open as a diffusers pipeline: {first_line(error)}") from None
+    pipeline.set_progress_bar_config(disable=True)
+    for part in network_parts(pipeline).values():
+        # transformers 5 opens a text encoder in the precision of its file, diffusers the rest as asked
+        if any(tensor.dtype != dtype for tensor in part.parameters()):
+            part.to(dtype)
+    return pipeline.to(device)
+
+
+def quiet_libraries() -> None:
+    """Switch off the loading bars of diffusers and transformers: they would break our own."""
+    import diffusers.utils.logging
+    import transformers.utils.logging
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+
+
+def check_model(model: str | Path) -> None:
+    """Raise UserError where a local folder is no whole text-to-image pipeline; opens no network."""
+    folder = Path(model)
+    if folder.exists():
+        check_files(read_layout(folder))
+
+
+def denoiser_name(pipeline: Any) -> str:
+    """Return the component that is the denoiser; raises UserError where a pipeline has none."""
+    for name in ("unet", "transformer"):
+        if getattr(pipeline, name, None) is not None:
+            return name
+    raise UserError(f"{type(pipeline).__name__}: has no denoiser to train")
+
+
+def trainable_module(pipeline: Any) -> torch.nn.Module:
+    """Return the denoiser that methods change."""
+    module: torch.nn.Module = getattr(pipeline, denoiser_name(pipeline))
+    return module
+
+
+def delta_bytes(before: dict[str, torch.Tensor], module: torch.nn.Module) -> bytes:
+    """Serialise the tensors of a module that differ from `before` (new values: nothing rounds)."""
+    changed = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in plain_state(module).items()
+        if not torch.equal(tensor.detach().cpu(), before[name])
+    }
+    return save(changed)
+
+
+def relative_distance(before: dict[str, torch.Tensor], changed: dict[str, torch.Tensor]) -> float:
+    """Return the L2 norm of a change over that of all the weights before it; changed: new values by name.
+
+    Six significant digits: a sum's last bits hang on where the tensors lie in memory, and a record's digest
+    must not.
+    """
+
+    def square(tensors: Iterable[torch.Tensor]) -> float:
+        return sum(float(tensor.double().square().sum()) for tensor in tensors)
+
+    moved = square(new.double() - before[name].double() for name, new in changed.items())
+    whole = square(tensor for tensor in before.values() if tensor.is_floating_point())
+    return float(f"{math.sqrt(moved / whole):.6g}")
+
+
+def apply_delta(before: dict[str, torch.Tensor], module: torch.nn.Module, payload: bytes) -> None:
+    """Set a module to the point that a delta describes, on top of the base weights `before`."""
+    module.load_state_dict(before | load(payload))

@@ -1,0 +1,93 @@
+"""Where weights lie on this machine: a folder of the user's, or the hub's cache. Nothing is downloaded."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+
+
+@dataclass(frozen=True)
+class Source:
+    """Something that a task needs and this project does not ship.
+
+    where: a local folder, or a hub id `owner/name` (`hub`: whether it can be one). licence: "" = unknown.
+    how: what brings it here, where that is neither the hub nor a place that this project names. check: raises
+    UserError where what lies at its place is not whole.
+    """
+
+    what: str
+    where: str
+    licence: str = ""
+    hub: bool = True
+    how: str = field(default="", kw_only=True)
+    check: Callable[[Path], Any] | None = field(default=None, kw_only=True, compare=False, repr=False)
+
+    @property
+    def folder(self) -> Path | None:
+        """The place on this machine, None where it is not here."""
+        if self.hub:
+            return locate(self.where)
+        return Path(self.where) if Path(self.where).exists() else None
+
+    @property
+    def fault(self) -> str:
+        """Why what lies here cannot be used, in a line; "" where it can, or is not here."""
+        place = self.folder
+        if place is None or self.check is None:
+            return ""
+        try:
+            self.check(place)
+        except UserError as error:
+            return str(error)
+        return ""
+
+    @property
+    def remedy(self) -> str:
+        """What brings it here."""
+        if self.hub and is_hub_id(self.where):
+            return f"fetch it with: hf download {self.where}"
+        if self.how:
+            return self.how
+        return f"put it at {self.where}"
+
+
+def check_sources(sources: Iterable[Source]) -> None:
+    """Raise UserError where something lies here but is not whole; what is not here is told at its opening."""
+    for source in sources:
+        if source.fault:
+            raise UserError(f"{source.what}: {source.fault}")
+
+
+def is_hub_id(where: str) -> bool:
+    """Return whether a name can be a hub id: `owner/name`, and no folder here."""
+    return where.count("/") == 1 and not where.startswith((".", "/", "~")) and not Path(where).exists()
+
+
+def locate(where: str) -> Path | None:
+    """Return the local folder (or file) of something, None where it is not on this machine.
+
+    A hub id is looked up in the hub's cache (HF_HOME), whose newest complete snapshot is taken.
+    """
+    if Path(where).exists():
+        return Path(where)
+    if not is_hub_id(where):
+        return None
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(where, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError, OSError):
+        return None
+
+
+def find(where: str) -> Path:
+    """Return the local folder of something; raises UserError with what brings it here where it is absent."""
+    found = locate(where)
+    if found is None:
+        if is_hub_id(where):
+            raise UserError(f"{where}: not on this machine; fetch it with: hf download {where}")
+        raise UserError(f"{where}: no such folder")
+    return found

@@ -1,0 +1,197 @@
+"""Models that others made: a diffusers folder or hub id, a LoRA of the world's base, a Python function."""
+
+import hashlib
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal
+from uuid import uuid4
+
+import numpy as np
+import torch
+
+from ..errors import UserError
+from ..names import name_model
+from .digests import known_digest
+from .generators import Sampling, check_model
+from .hub import find, is_hub_id
+from .isolation.process import keep_process
+from .layout import INDEX
+from .lora import LORA_FILE, check_lora
+from .points import ModelHolder
+
+Kind = Literal["pipeline", "lora", "function"]
+
+
+def kind_of(model: str) -> Kind:
+    """Return what a model's name means; raises UserError where it can be none of the three."""
+    path = Path(model)
+    if path.is_file():
+        if path.suffix != ".safetensors":
+            raise UserError(f"{model}: not a .safetensors file: only a LoRA may be a file of its own")
+        return "lora"
+    if path.is_dir():
+        if (path / INDEX).exists() and (path / LORA_FILE).exists():
+            raise UserError(
+                f"{model}: holds a pipeline and a LoRA; which is meant cannot be told: move one of them away"
+            )
+        if (path / LORA_FILE).is_file():
+            return "lora"
+        check_model(path)
+        return "pipeline"
+    module, _, function = model.partition(":")
+    if function and all(part.isidentifier() for part in (*module.split("."), function)):
+        return "function"
+    if is_hub_id(model):
+        return "pipeline"
+    raise UserError(
+        f"{model}: no such folder or file; give a diffusers folder, a hub id (owner/name), a LoRA "
+        f"(.safetensors or a folder with {LORA_FILE}), or a Python function (module:function)"
+    )
+
+
+def check_there(model: str) -> None:
+    """Raise UserError, before anything runs, where a model is not on this machine or cannot be one."""
+    kind = kind_of(model)
+    if kind == "function":
+        load_function(model)
+    elif kind == "pipeline":
+        check_model(find(model))
+    elif kind == "lora":
+        check_lora(model)
+    model_digest(model)  # links that cannot be followed
+
+
+def open_holder(
+    model: str, base: Path, sampling: Sampling, device: str, frozen: bool = False
+) -> "ModelHolder | FunctionHolder":
+    """Return what opens a model when something must be drawn; base: the pipeline that a LoRA changes.
+
+    An empty `model` is the base itself; frozen: as in ModelHolder, of the base.
+    """
+    if not model:
+        return ModelHolder(str(base), sampling, device, frozen=frozen)
+    kind = kind_of(model)
+    if kind == "function":
+        return FunctionHolder(model, sampling)
+    if kind == "lora":
+        return ModelHolder(str(base), sampling, device, lora=model)
+    return ModelHolder(model, sampling, device)
+
+
+def name_models(models: Sequence[str]) -> list[tuple[int, str, str]]:
+    """Return (step, label, model) of a cell's points: 1, 2, ... with their names where there are several.
+
+    Without a model: the base, at step 0. Raises UserError where two would have one name.
+    """
+    if len(models) <= 1:
+        return [(0, "", model) for model in models or ("",)]
+    labels = [name_model(model) for model in models]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise UserError(
+                f"--points: two are named {label!r}; rename one, their rows could not be told apart"
+            )
+    return [(i, label, model) for i, (label, model) in enumerate(zip(labels, models, strict=True), start=1)]
+
+
+def model_digest(model: str) -> str:
+    """Return a digest that changes with the model: of its files, or of what a function says of itself.
+
+    A hub id is its snapshot on this machine. A function may depend on anything; without an attribute
+    `fingerprint` it counts as new in every process.
+    """
+    if model and kind_of(model) == "function":
+        known = getattr(load_function(model), "fingerprint", None)
+        return _once(model) if known is None else hashlib.sha256(f"{model}|{known}".encode()).hexdigest()
+    place = str(find(model)) if model else ""
+    return known_digest(place)
+
+
+@cache
+def _once(model: str) -> str:
+    return hashlib.sha256(f"{model}|{uuid4().hex}".encode()).hexdigest()
+
+
+def load_function(name: str) -> Callable[..., Any]:
+    """Return the function named `module:function`; raises UserError where it cannot be imported.
+
+    The current folder is searched as `python` would.
+    """
+    module, _, attribute = name.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        raise UserError(f"{name}: no module named {error.name!r} here or installed") from None
+    except AttributeError:
+        raise UserError(f"{name}: the module {module} has nothing named {attribute!r}") from None
+    if not callable(found):
+        raise UserError(f"{name}: not a function")
+    return found  # type: ignore[no-any-return]
+
+
+@dataclass
+class FunctionHolder:
+    """A Python function in a pipeline's place: generate(prompts, seeds) -> n images of the world's size.
+
+    prompts: list of str; seeds: list of int, one an image, the same whatever the batch. Images: PIL images,
+    or an array (n, H, W, 3) of uint8.
+    """
+
+    model: str
+    sampling: Sampling
+    dtype: torch.dtype = torch.float32
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over the function's name, what it says of itself, and the size of its images."""
+        parts = [model_digest(self.model), str(self.sampling.height), str(self.sampling.width)]
+        return hashlib.sha256("|".join(parts).encode()).hexdigest()
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def generator(self, delta: str, payload: bytes | None) -> "FunctionGenerator":
+        function = load_function(self.model)
+        return FunctionGenerator(_FunctionPipeline(self.model, function), self.sampling, self.fingerprint)
+
+
+@dataclass
+class FunctionGenerator:
+    """Stands where a Generator stands."""
+
+    pipeline: "_FunctionPipeline"
+    sampling: Sampling
+    fingerprint: str
+
+
+@dataclass
+class _FunctionPipeline:
+    """Answers a diffusers pipeline's call with the function's images."""
+
+    name: str
+    function: Callable[..., Any]
+
+    def __call__(
+        self, prompt: Sequence[str], generator: Sequence[torch.Generator], height: int, width: int, **_: Any
+    ) -> SimpleNamespace:
+        with keep_process():
+            images = self.function(list(prompt), [source.initial_seed() for source in generator])
+        if images is None or not hasattr(images, "__iter__"):
+            raise UserError(f"{self.name}: gave {type(images).__name__}; needed: a list or array of images")
+        stack = [np.asarray(image) for image in images]
+        for image in stack:
+            if image.shape != (height, width, 3) or image.dtype != np.uint8:
+                raise UserError(
+                    f"{self.name}: gave an image of shape {image.shape} and type {image.dtype}; "
+                    f"needed: ({height}, {width}, 3) uint8, or a PIL image in RGB of that size"
+                )
+        if len(stack) != len(prompt):
+            raise UserError(f"{self.name}: gave {len(stack)} images for {len(prompt)} prompts")
+        return SimpleNamespace(images=np.stack(stack).astype(np.float64) / 255)

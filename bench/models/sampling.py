@@ -1,0 +1,248 @@
+"""Draw images with per-image noise, in micro-batches of one size, whatever was drawn before."""
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..errors import UserError
+from ..store import Store, content_key
+from .generators import Generator, Sampling
+
+NOISE_VERSION = 1
+"""Bump when the derivation of an image's noise changes."""
+DRAWING_VERSION = 2
+"""Bump when stored images and trainings must not be taken any more.
+
+Version 1 drew with pipelines that methods had trained, and kept pixels that were not finite as black ones.
+"""
+FAILED = b""
+"""Stands in the store in the place of an image that has pixels that are not finite."""
+MICRO_BATCH = {"cpu": 24, "cuda": 96, "mps": 24}
+"""Images of a batch at most, by kind of device."""
+PIXELS = {"cpu": 24 * 128**2, "cuda": 16 * 512**2, "mps": 4 * 512**2}
+"""Pixels of a batch at most: an autoencoder decodes all of it at once."""
+
+
+def micro_batch(device: str, sampling: Sampling) -> int:
+    """Return how many images of a size are drawn at once: equal for every machine with such a device."""
+    kind = device.partition(":")[0]
+    most = MICRO_BATCH.get(kind, MICRO_BATCH["cpu"])
+    return max(1, min(most, PIXELS.get(kind, PIXELS["cpu"]) // (sampling.height * sampling.width)))
+
+
+@dataclass(frozen=True)
+class Request:
+    """One image to draw: its prompt and the seed of its noise. guidance: None = that of the `Sampling`."""
+
+    prompt: str
+    seed: int
+    guidance: float | None = None
+
+    def guided(self, sampling: Sampling) -> float:
+        """Return the guidance scale that the image is drawn with."""
+        return sampling.guidance if self.guidance is None else self.guidance
+
+
+def noise_seed(noise: int, task: str, prompt_id: str, sample: int) -> int:
+    """Return the seed of one image's noise: independent of the training seed, batch, order and machine."""
+    digest = hashlib.sha256(f"noise|{NOISE_VERSION}|{noise}|{task}|{prompt_id}|{sample}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def image_key(fingerprint: str, sampling: Sampling, dtype: str, device: str, request: Request) -> str:
+    """Return the store key of an image: everything that its pixels depend on, never a name or the time.
+
+    fingerprint: of the generator; dtype, device: as torch names them (`torch.float32`, `cpu`).
+    """
+    return content_key(
+        {
+            "generator": fingerprint,
+            "prompt": request.prompt,
+            "negative_prompt": sampling.negative_prompt,
+            "seed": request.seed,
+            "steps": sampling.steps,
+            "guidance": request.guided(sampling),
+            "size": [sampling.height, sampling.width],
+            "dtype": dtype,
+            "device": device,
+            "noise_version": NOISE_VERSION,
+            "drawing_version": DRAWING_VERSION,
+            "libraries": {name: version(name) for name in ("torch", "diffusers", "transformers")},
+        }
+    )
+
+
+def draw_batch(generator: Generator, requests: Sequence[Request]) -> list[np.ndarray | None]:
+    """Draw one batch by the pipeline's own call; returns an image (H, W, 3) uint8 for each request.
+
+    None stands for an image with pixels that are not finite: it failed, and would be black once its pixels
+    are whole numbers. A call has one guidance scale: raises ValueError where the requests differ in it. What
+    the model drew is returned as it is: a safety checker of the pipeline is not asked.
+    """
+    sampling = generator.sampling
+    guidance = {r.guided(sampling) for r in requests}
+    if len(guidance) != 1:
+        raise ValueError(f"a batch has one guidance scale, not {sorted(guidance)}")
+    arguments: dict[str, Any] = {
+        "prompt": [r.prompt for r in requests],
+        "num_inference_steps": sampling.steps,
+        "guidance_scale": guidance.pop(),
+        "height": sampling.height,
+        "width": sampling.width,
+        # one CPU generator an image: the same noise whatever the batch, order or device
+        "generator": [torch.Generator().manual_seed(r.seed) for r in requests],
+        "output_type": "np",
+    }
+    if sampling.negative_prompt:
+        arguments["negative_prompt"] = [sampling.negative_prompt] * len(requests)
+    with _unchecked(generator.pipeline), _decoded(generator.pipeline) as finite:
+        images = generator.pipeline(**arguments).images
+    whole = np.isfinite(images).all(axis=(1, 2, 3))
+    if finite:
+        whole &= np.concatenate(finite)
+    return [_to_bytes(image) if good else None for image, good in zip(images, whole, strict=True)]
+
+
+def _to_bytes(image: np.ndarray) -> np.ndarray:
+    return (image * 255).round().clip(0, 255).astype(np.uint8)
+
+
+def draw_whole(generator: Generator, requests: Sequence[Request], purpose: str) -> np.ndarray:
+    """Draw one batch; returns (n, H, W, 3) uint8. purpose: of the images, for the message.
+
+    Raises UserError where the pixels of an image are not finite.
+    """
+    images = draw_batch(generator, requests)
+    for image, request in zip(images, requests, strict=True):
+        if image is None:
+            raise UserError(
+                f"{purpose}: the model draws pixels that are not finite for the prompt {request.prompt!r}; "
+                "use a model without NaN weights, or a data type that does not overflow"
+            )
+    return np.stack([image for image in images if image is not None])
+
+
+@contextmanager
+def _decoded(pipeline: Any) -> Iterator[list[np.ndarray]]:
+    """Yield a list that gets (n,) bool for each decoded batch: whether all of an image's pixels are finite.
+
+    The pipeline's own output does not tell: it is clamped to [0, 1], so that overflows look white or black.
+    """
+    found: list[np.ndarray] = []
+    processor: Any = getattr(pipeline, "image_processor", None)
+    postprocess = getattr(processor, "postprocess", None)
+    if postprocess is None:
+        yield found
+        return
+
+    def watched(image: torch.Tensor, *arguments: Any, **named: Any) -> Any:
+        found.append(torch.isfinite(image).flatten(1).all(dim=1).cpu().numpy())
+        return postprocess(image, *arguments, **named)
+
+    processor.postprocess = watched
+    try:
+        yield found
+    finally:
+        del processor.postprocess
+
+
+@contextmanager
+def _unchecked(pipeline: Any) -> Iterator[None]:
+    """Set a pipeline's safety checker aside: it makes flagged images black, and black counts as forgotten."""
+    checker = getattr(pipeline, "safety_checker", None)
+    if checker is None:
+        yield
+        return
+    pipeline.safety_checker = None
+    try:
+        yield
+    finally:
+        pipeline.safety_checker = checker
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def decode_png(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def read_stored(payload: bytes) -> np.ndarray | None:
+    """Return the image of a store's entry, None where the entry says that its pixels were not finite."""
+    return None if payload == FAILED else decode_png(payload)
+
+
+@dataclass
+class Drawing:
+    """Images of one point: found in the store, or drawn now.
+
+    open_generator is called only when something must be drawn, so that re-scoring opens no model.
+    """
+
+    fingerprint: str
+    sampling: Sampling
+    dtype: str
+    device: str
+    open_generator: Callable[[], Generator]
+    drawn: int = 0
+
+    def draw(
+        self, requests: Sequence[Request], store: Store, advance: Callable[[int], None]
+    ) -> list[np.ndarray | None]:
+        """Return an image (H, W, 3) uint8 for each request, None for one with pixels that are not finite.
+
+        Batches are cut from the list of requests, not from what is missing: a broken run draws the same
+        batches as an unbroken one, so that the images are bit-identical. Requests of one guidance scale are
+        drawn together.
+        """
+        size = micro_batch(self.device, self.sampling)
+        images: dict[int, np.ndarray | None] = {}
+        for places in self._cut(requests, size):
+            batch = [requests[i] for i in places]
+            keys = [image_key(self.fingerprint, self.sampling, self.dtype, self.device, r) for r in batch]
+            images |= zip(places, self._batch(batch, keys, size, store), strict=True)
+            advance(len(batch))
+        return [images[i] for i in range(len(requests))]
+
+    def _cut(self, requests: Sequence[Request], size: int) -> Iterator[list[int]]:
+        """Yield the places of each batch's requests."""
+        by_guidance: dict[float, list[int]] = {}
+        for place, request in enumerate(requests):
+            by_guidance.setdefault(request.guided(self.sampling), []).append(place)
+        for places in by_guidance.values():
+            yield from (places[start : start + size] for start in range(0, len(places), size))
+
+    def _generator(self) -> Generator:
+        """Return what draws; raises UserError where it is not the model that the images are kept under: they
+        would count for another one from then on."""
+        generator = self.open_generator()
+        if generator.fingerprint != self.fingerprint:
+            raise UserError(
+                f"the model to draw with ({generator.fingerprint[:12]}) is not the one that is measured "
+                f"({self.fingerprint[:12]}): its files changed during the run; run it again"
+            )
+        return generator
+
+    def _batch(
+        self, batch: list[Request], keys: list[str], size: int, store: Store
+    ) -> list[np.ndarray | None]:
+        stored = [store.get("images", key) for key in keys]
+        if all(payload is not None for payload in stored):
+            return [read_stored(payload) for payload in stored if payload is not None]
+        padded = batch + [batch[-1]] * (size - len(batch))
+        fresh = draw_batch(self._generator(), padded)[: len(batch)]
+        for key, image in zip(keys, fresh, strict=True):
+            store.put("images", key, FAILED if image is None else encode_png(image))
+        self.drawn += len(batch)
+        return fresh

@@ -1,0 +1,1 @@
+"""What is asked: tasks, draws, plans and choices."""

@@ -1,0 +1,1 @@
+"""Records, their item rows, and what lies next to them."""

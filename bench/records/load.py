@@ -1,0 +1,272 @@
+"""Read a folder of records whole: every file is checked, and one broken file stops the reading."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..errors import UserError
+from .means import point_means
+from .record import Record, name_row, read_items, read_record, record_digest
+from .rows import find_file
+from .sealed import read_sheet
+from .statements import (
+    CLAIMED,
+    Attacked,
+    Retracted,
+    Superseded,
+    check_attack,
+    check_statement,
+    list_records,
+    read_statements,
+)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A record with what lies beside it. sheet: the bytes of its contact sheet (webp), if it has one."""
+
+    name: str  # of the JSON file, without its folder: pages do not depend on where the records lie
+    record: Record
+    items: pd.DataFrame | None
+    sheet: bytes | None
+    digest: str
+    origin: str = (
+        ""  # what tells its row from that of the same name out of another source; "" = nothing has to
+    )
+    is_home: bool = True  # of the board's own source, whose concepts are those that a row must have
+
+    @property
+    def row(self) -> str:
+        """The name of its row on a board."""
+        record, noise = self.record, self.record.sampling.get("noise", 0)
+        name = name_row(record.method.name, record.data, noise, record.method.reference)
+        return f"{name} ({self.origin})" if self.origin else name
+
+    @cached_property
+    def means(self) -> NDArray[np.float64] | None:
+        """What `point_means` says of the record, None without item rows; reckoned once."""
+        return None if self.items is None else point_means(self.record, self.items)
+
+
+def load(folder: Path) -> list[Loaded]:
+    """Return the records of a folder that nobody took back, in the order of their file names.
+
+    Raises UserError naming file and field where a record, its item rows, its contact sheet or a statement
+    about one is broken, and where the folder holds no record.
+    """
+    return tell_apart([(folder, entry) for entry in read_shelf(folder).records])
+
+
+def tell_apart(pairs: Sequence[tuple[Path, Loaded]]) -> list[Loaded]:
+    """Return records with what tells rows of one name apart: none that is added may change another's row.
+
+    A board's own source is the suite with most records of the first folder. The same method from another
+    folder or suite, or of another version, is a row of its own; so is one from another commit where both were
+    measured on a concept.
+    """
+    if not pairs:
+        return []
+    folders = list(dict.fromkeys(folder for folder, _ in pairs))
+    suites = Counter(entry.record.suite for folder, entry in pairs if folder == folders[0])
+    home = (0, min(suites, key=lambda suite: (-suites[suite], suite)))
+    rows: dict[tuple[str, str], dict[_Source, list[Loaded]]] = {}
+    for folder, entry in pairs:
+        place = (folders.index(folder), entry.record.suite)
+        source = _Source(place != home, *place, entry.record.method.version, entry.record.commit or "")
+        rows.setdefault((entry.row, entry.record.source), {}).setdefault(source, []).append(entry)
+    marks: dict[int, tuple[str, bool]] = {}
+    for sources in rows.values():
+        for source, origin in _name_sources(sources, [folder.name for folder in folders]).items():
+            marks |= {id(entry): (origin, not source.is_foreign) for entry in sources[source]}
+    found = [(entry, *marks[id(entry)]) for _, entry in pairs]
+    return [replace(entry, origin=origin, is_home=own) for entry, origin, own in found]
+
+
+class _Source(NamedTuple):
+    is_foreign: bool
+    folder: int
+    suite: str
+    version: int
+    commit: str
+
+
+def _name_sources(sources: Mapping[_Source, Sequence[Loaded]], folders: Sequence[str]) -> dict[_Source, str]:
+    """Return what each source of a row is called: "" the first of the board's own, or else of all."""
+    tasks = {source: {entry.record.task.id for entry in found} for source, found in sources.items()}
+
+    def order(source: _Source) -> tuple[Any, ...]:
+        return (source.is_foreign, source.folder, -len(tasks[source]), -len(sources[source]), source)
+
+    names: dict[_Source, str] = {}
+    for source in sorted(sources, key=order):
+        first = next(iter(names), source)
+        same = [
+            other for other in names if source[:4] == other[:4] and not tasks[source] & tasks[other]
+        ]  # of other concepts, by another commit: a run that was ended later
+        names[source] = names[same[0]] if same else _name_source(source, first, folders, names.values())
+    return names
+
+
+def _name_source(source: _Source, first: _Source, folders: Sequence[str], taken: Iterable[str]) -> str:
+    if source == first:
+        return ""
+    parts = [f"suite {source.suite}"] if source.suite != first.suite else []
+    parts += [folders[source.folder]] if source.folder != first.folder and not parts else []
+    parts += [f"version {source.version}"] if source.version != first.version else []
+    name = ", ".join(parts) or f"commit {source.commit[:7] or 'unknown'}"
+    return name if name not in taken else f"{name}, {source.folder + 1}, commit {source.commit[:7]}"
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """A folder of records with what was claimed and said beside them.
+
+    records, claimed: without those that were retracted or superseded; withdrawn: those, each with the
+    statement that says why. statements: all others, each with the record that it is about.
+    """
+
+    records: tuple[Loaded, ...]
+    claimed: tuple[Loaded, ...]
+    withdrawn: tuple[tuple[Loaded, Any], ...]
+    statements: tuple[tuple[Loaded, Any], ...]
+
+
+def read_shelf(folder: Path) -> Shelf:
+    """Return a folder whole; raises UserError like `load`."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder of records")
+    paths = list_records(folder)
+    claims = sorted((folder / CLAIMED).glob("*.json"))
+    if not paths and not claims:
+        raise UserError(f"{folder}: no records (*.json) in it; `unlearnbench run` writes some")
+    records, claimed = [load_one(path) for path in paths], [_load_claimed(path) for path in claims]
+    statements = read_statements(folder)
+    by_digest = {entry.digest: entry for entry in (*claimed, *records)}
+    for statement in statements:
+        check_statement(statement, {digest: entry.record for digest, entry in by_digest.items()})
+    said = tuple((by_digest[statement.about], statement) for statement in statements)
+    withdrawn = tuple(pair for pair in said if isinstance(pair[1], Retracted | Superseded))
+    gone = {entry.digest for entry, _ in withdrawn}
+    return Shelf(
+        tuple(entry for entry in records if entry.digest not in gone),
+        tuple(entry for entry in claimed if entry.digest not in gone),
+        withdrawn,
+        tuple(pair for pair in said if not isinstance(pair[1], Retracted | Superseded)),
+    )
+
+
+def _load_claimed(path: Path) -> Loaded:
+    entry = load_one(path)
+    if entry.record.source != "reported":
+        raise UserError(
+            f"{path}: source: is {entry.record.source!r}; a claim's is 'reported', as `submit` writes it"
+        )
+    return replace(entry, name=f"{CLAIMED}/{entry.name}")
+
+
+def load_together(folders: Sequence[Path]) -> list[Loaded]:
+    """Return the records of several folders as one board's.
+
+    The same reference may lie in several folders; the first one stands. Raises UserError where two records
+    of one name differ otherwise, and like `load`.
+    """
+    return tell_apart(_merge((f, entry) for f in folders for entry in read_shelf(f).records))
+
+
+def merge(pairs: Iterable[tuple[Path, Loaded]]) -> list[Loaded]:
+    """Return the records of several folders by name; raises like `load_together`."""
+    return [entry for _, entry in _merge(pairs)]
+
+
+def _merge(pairs: Iterable[tuple[Path, Loaded]]) -> list[tuple[Path, Loaded]]:
+    found: dict[str, tuple[Path, Loaded]] = {}
+    for folder, entry in pairs:
+        where, first = found.setdefault(entry.name, (folder, entry))
+        if first is not entry and not _is_same(first.record, entry.record):
+            raise UserError(
+                f"{folder / entry.name}: {where} holds another record of this name; leave one out"
+            )
+    return list(found.values())
+
+
+def _is_same(first: Record, second: Record) -> bool:
+    """Return whether two records are of the same images: equal rows under equal prompts."""
+    if not (first.method.reference and second.method.reference):
+        return record_digest(first) == record_digest(second)
+    return (first.prompts_sha256, first.items_sha256) == (second.prompts_sha256, second.items_sha256)
+
+
+def load_one(path: Path) -> Loaded:
+    """Return one record with what lies beside it; raises UserError like `load`."""
+    record = _read(path)
+    for field, complaint in _complaints(path, record):
+        raise UserError(f"{path}: {field}: {complaint}")
+    items = _read_items(path, record)
+    sheet = read_sheet(path, record) if record.sheet else None
+    return Loaded(path.name, record, items, sheet, record_digest(record))
+
+
+def statements_about(path: Path, loaded: Loaded) -> tuple[Any, ...]:
+    """Return what the folder of a record says of it, in the order of the files; a claim's lies one above.
+
+    Raises UserError where a statement is broken, or an attack raises a score.
+    """
+    folder = path.absolute().parent
+    folder = folder.parent if folder.name == CLAIMED else folder
+    said = tuple(s for s in read_statements(folder) if s.about == loaded.digest)
+    for statement in said:
+        if isinstance(statement, Attacked):
+            check_attack(statement, loaded.record)
+    return said
+
+
+def find_withdrawal(said: Iterable[Any]) -> Retracted | Superseded | None:
+    """Return the statement that takes a record back, None where it stands."""
+    return next((s for s in said if isinstance(s, Retracted | Superseded)), None)
+
+
+def _read(path: Path) -> Record:
+    try:
+        return read_record(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _complaints(path: Path, record: Record) -> Iterator[tuple[str, str]]:
+    """Yield what the schema cannot see: (field, what is wrong with it)."""
+    if record.cell != path.stem:
+        yield "cell", f"is {record.cell!r}, but the file is named {path.stem!r}"
+    if record.status == "ok" and not record.points:
+        yield "points", "none, though status is ok"
+    indices = [point.index for point in record.points]
+    if len(set(indices)) < len(indices):
+        yield "points", f"an index occurs twice in {indices}"
+    for place, point in enumerate(record.points):
+        for name, value in point.values.items():
+            numbers = (value.value, value.low, value.high)
+            if any(number is not None and not math.isfinite(number) for number in numbers):
+                yield f"points.{place}.values.{name}", f"not a finite number in {numbers}"
+    for column, entries in record.log.items():
+        if any(entry is not None and not math.isfinite(entry) for entry in entries):
+            yield f"log.{column}", "holds a number that is not finite"
+    lengths = {column: len(entries) for column, entries in record.log.items() if entries}
+    if len(set(lengths.values())) > 1:
+        yield "log", f"its columns are not equally long: {lengths}"
+
+
+def _read_items(path: Path, record: Record) -> pd.DataFrame | None:
+    items = read_items(path, record)
+    if items is None:
+        return None
+    unknown = sorted(set(items["point"]) - {point.index for point in record.points})
+    if unknown:
+        raise UserError(f"{find_file(path)}: point: {unknown[0]} is not the index of a point in {path.name}")
+    return items

@@ -1,0 +1,107 @@
+"""Packing: the item rows of a folder's records go into one table, from which nothing is lost."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from ..errors import UserError
+from ..files import write_file
+from .record import Record, items_digest, read_items, read_record
+from .rows import Stamp, Table, fill_types, open_table, stamp, take_rows, to_arrow
+from .sealed import SHEET, SUMS, read_sheet, sha256
+from .statements import CLAIMED, list_records
+from .untrusted import TABLE
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The verified item rows of a record. own: its file of rows with its stamp, None where it has none."""
+
+    record: Record
+    items: pd.DataFrame
+    table: pa.Table
+    own: tuple[Path, Stamp] | None
+
+
+def list_sheets(folder: Path) -> dict[str, str]:
+    """Return the digests, by file name, of the contact sheets of records that do not carry them themselves.
+
+    Raises UserError where a sheet is damaged, or not the one that was listed before.
+    """
+    found: dict[str, str] = {}
+    for home in (folder, folder / CLAIMED):
+        for path in list_records(home):
+            record = read_record(path)
+            sheet = read_sheet(path, record) if record.sheet else None
+            if sheet is not None and SHEET not in record.files:
+                found[path.with_suffix(".webp").relative_to(folder).as_posix()] = sha256(sheet)
+    return found
+
+
+def write_sums(folder: Path, found: dict[str, str]) -> None:
+    """Write the list of the digests of a folder's sheets, where there are any."""
+    if found:
+        write_file(folder / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(found.items())))
+
+
+def read_folder(folder: Path) -> list[Rows]:
+    """Return the item rows of a folder's records by cell; UserError where one is not what its record says."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder of records")
+    paths = list_records(folder)
+    if not paths:
+        raise UserError(f"{folder}: no records (*.json) in it")
+    if (folder / TABLE).exists():
+        strange = sorted(open_table(folder / TABLE).places.keys() - {path.stem for path in paths})
+        if strange:
+            raise UserError(
+                f"{folder / TABLE}: has rows of {strange[0]}, of which no record lies here; put "
+                f"{strange[0]}.json back"
+            )
+    found = [_read(path) for path in paths]
+    return [rows for rows in found if rows is not None]
+
+
+def _read(path: Path) -> Rows | None:
+    record, file = read_record(path), path.with_suffix(".parquet")
+    if record.cell != path.stem:
+        raise UserError(f"{path}: cell: is {record.cell!r}, but the file is named {path.stem!r}")
+    own = (file, stamp(file)) if file.exists() else None
+    items = read_items(path, record)
+    return None if items is None else Rows(record, items, fill_types(to_arrow(items)), own)
+
+
+def choose_rows(found: list[Rows]) -> list[Rows]:
+    """Return the records whose columns are those of the table that is there, else those of most of them.
+
+    One table has one type a column: the others keep their files, for no value of theirs may change.
+    """
+    kinds = {rows.record.cell: str(rows.table.schema) for rows in found if _fits(rows)}
+    in_table = {rows.record.cell for rows in found if rows.own is None}  # and nowhere else: they must stay
+    most = Counter(kinds[cell] for cell in in_table & kinds.keys() or kinds).most_common(1)
+    chosen = [rows for rows in found if most and kinds.get(rows.record.cell) == most[0][0]]
+    if lost := sorted(in_table - {rows.record.cell for rows in chosen}):
+        raise UserError(f"{TABLE}: the rows of {lost[0]} cannot be packed anew; nothing was changed")
+    return chosen
+
+
+def _fits(rows: Rows) -> bool:
+    """Return whether rows come out of a table as they went in: there must be some, of usual types."""
+    whole = Table(rows.table, {rows.record.cell: (0, len(rows.table))})
+    return len(rows.items) > 0 and take_rows(whole, rows.record.cell).equals(rows.items)
+
+
+def verify_table(scratch: Path, chosen: list[Rows]) -> None:
+    """Raise UserError, and leave all as it was, unless a table gives every record's rows back."""
+    table = open_table(scratch)
+    for rows in chosen:
+        again = take_rows(table, rows.record.cell)
+        if items_digest(again) != rows.record.items_sha256 or not again.equals(rows.items):
+            raise UserError(f"the table does not give {rows.record.cell}'s rows back; nothing was packed")
+
+
+def count_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*.parquet"))

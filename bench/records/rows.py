@@ -1,0 +1,175 @@
+"""Files of item rows: one record's own `CELL.parquet`, or `items.parquet` with those of a whole folder.
+
+The prompts of a suite are the same in every record of a task; in one table they are told once, which halves
+what a published board takes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as parquet
+
+from ..errors import UserError
+from ..types import ITEM_COLUMNS
+from .untrusted import ANSWERS, MOST_ROWS, TABLE, TABLE_ROWS, TEXTS, check_parquet, check_texts
+
+FLOATS = ("alignment", "alignment_shuffled", "flatness")
+DISTINCT = (*FLOATS, "target_score", "image_sha256")
+"""Columns of item rows that hardly repeat a value: a dictionary would only cost room."""
+PAGE_BYTES = 1 << 24
+"""A page of a table holds a whole column: what repeats from cell to cell is found only within a page."""
+Stamp = tuple[int, int, int]
+"""What changes with a file: time of its last change in ns, size in bytes, inode."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a folder's records, without `cell`. places: cell -> (its first row, number of its rows)."""
+
+    rows: pa.Table
+    places: Mapping[str, tuple[int, int]]
+
+
+def write_items(items: pd.DataFrame, path: Path) -> None:
+    """Write a record's item rows as small as parquet allows: boards are kept in git."""
+    _write(to_arrow(items), path)
+
+
+def write_table(tables: Mapping[str, pa.Table], path: Path) -> None:
+    """Write the rows of several cells (one schema) as one table, cell by cell; equal rows, equal bytes."""
+    parts = [
+        tables[cell].add_column(0, "cell", pa.array([cell] * len(tables[cell]), pa.string()))
+        for cell in sorted(tables)
+    ]
+    table = pa.concat_tables(parts).combine_chunks()
+    _write(
+        table,
+        path,
+        column_encoding=dict.fromkeys(FLOATS, "BYTE_STREAM_SPLIT"),
+        data_page_size=PAGE_BYTES,
+        dictionary_pagesize_limit=PAGE_BYTES,
+    )
+
+
+def _write(table: pa.Table, path: Path, **options: Any) -> None:
+    parquet.write_table(
+        table,
+        path,
+        compression="zstd",
+        compression_level=19,
+        use_dictionary=[column for column in table.column_names if column not in DISTINCT],
+        write_statistics=False,
+        store_schema=False,
+        **options,
+    )
+
+
+def to_arrow(items: pd.DataFrame) -> pa.Table:
+    """Return item rows as Arrow's, without what pandas notes of them."""
+    return pa.Table.from_pandas(items, preserve_index=False).replace_schema_metadata(None)
+
+
+def fill_types(table: pa.Table) -> pa.Table:
+    """Return rows with the types of a table: a cell whose judge never gave some answer has none for it."""
+    fields = []
+    for field in table.schema:
+        if pa.types.is_null(field.type) and field.name in ANSWERS:
+            field = field.with_type(pa.string() if field.name in TEXTS else pa.bool_())
+        elif pa.types.is_large_string(field.type):
+            field = field.with_type(pa.string())
+        fields.append(field)
+    return table.cast(pa.schema(fields))
+
+
+def find_file(path: Path) -> Path:
+    """Return the file that holds the item rows of a record (CELL.json): its own, else its folder's table.
+
+    Where neither is there it is the record's own, which is missing then.
+    """
+    own, table = path.with_suffix(".parquet"), path.with_name(TABLE)
+    return table if table.exists() and not own.exists() else own
+
+
+def has_rows(path: Path, cell: str) -> bool:
+    """Return whether a cell's item rows are there, in a file of their own or in its folder's table."""
+    file = find_file(path)
+    return file.exists() and (file.name != TABLE or cell in open_table(file).places)
+
+
+def read_rows(path: Path, cell: str) -> pd.DataFrame | None:
+    """Return the rows of a cell (CELL.json) as they stand in its file, None where they are missing.
+
+    Column types and the order of the rows are those of a file of its own, wherever they come from.
+    Raises UserError for a file that cannot be read.
+    """
+    file = find_file(path)
+    if not has_rows(path, cell):
+        return None
+    if file.name == TABLE:
+        table = open_table(file)
+        check_texts(file, table.rows.slice(*table.places[cell]))
+        return take_rows(table, cell)
+    check_parquet(file, MOST_ROWS)
+    try:
+        names = [field.name for field in parquet.read_schema(file) if not _is_flat(field.type)]
+        check_texts(file, parquet.read_table(file, columns=names, read_dictionary=names))
+        return pd.read_parquet(file)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise UserError(f"{file}: not a readable parquet file: {error}") from None
+
+
+def _is_flat(kind: pa.DataType) -> bool:
+    """Return whether each value of a type takes the same few bytes."""
+    return bool(pa.types.is_primitive(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind))
+
+
+def open_table(file: Path) -> Table:
+    """Return a folder's table, read once as long as it stays the same; raises UserError like `read_rows`."""
+    return _open_table(file, stamp(file))
+
+
+def stamp(file: Path) -> Stamp:
+    """Return what tells a file from the one that lay there before."""
+    state = file.stat()
+    return state.st_mtime_ns, state.st_size, state.st_ino
+
+
+@lru_cache(maxsize=2)
+def _open_table(file: Path, _: Stamp) -> Table:
+    check_parquet(file, TABLE_ROWS)
+    try:
+        names = parquet.read_schema(file).names
+        lacking = [name for name in ("cell", "point", *ITEM_COLUMNS) if name not in names]
+        if lacking:
+            raise UserError(f"{file}: lacks the columns {', '.join(lacking)}")
+        rows = parquet.read_table(file, read_dictionary=["cell", *TEXTS])  # texts are spelt out cell by cell
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise UserError(f"{file}: not a readable parquet file: {error}") from None
+    cells = rows["cell"].to_numpy()
+    bounds = [0, *(np.flatnonzero(cells[1:] != cells[:-1]) + 1).tolist(), len(cells)]
+    places: dict[str, tuple[int, int]] = {}
+    for first, end in pairwise(bounds if len(cells) else []):
+        if cells[first] in places:
+            raise UserError(f"{file}: cell: the rows of {cells[first]!a:.80} do not lie together")
+        places[cells[first]] = (first, end - first)
+    return Table(rows.drop_columns(["cell"]), places)
+
+
+def take_rows(table: Table, cell: str) -> pd.DataFrame:
+    """Return the rows of a cell of a table with the types that a file of its own would give them."""
+    rows = table.rows.slice(*table.places[cell])
+    columns = {}
+    for name, column in zip(rows.column_names, rows.columns, strict=True):
+        if name in ANSWERS and column.null_count == len(column):
+            column = pa.nulls(len(column))
+        elif pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        columns[name] = column
+    return pa.table(columns).to_pandas()

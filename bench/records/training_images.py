@@ -1,0 +1,47 @@
+"""What a record says of the images that its method trained on."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from ..types import Problem, RecordPart
+
+LEAST_FORGET, MOST_RETAIN = 0.5, 0.1
+"""Below and above these shares of images that show the target a training set is warned of."""
+
+
+class TrainingImages(RecordPart):
+    """Numbers of a method's training images, and the shares of each set that show the target.
+
+    A share is None where nothing judged it; reason says why, and is "" otherwise.
+    """
+
+    forget: int = Field(ge=0)
+    retain: int = Field(ge=0)
+    forget_shown: float | None = Field(default=None, ge=0, le=1)
+    retain_shown: float | None = Field(default=None, ge=0, le=1)
+    reason: str = ""
+
+    def describe(self) -> list[str]:
+        """Return one line for each thing that one should know, none where all is as it should be."""
+        if self.forget_shown is None or self.retain_shown is None:
+            return [f"training images: not judged: {self.reason}"]
+        lines = []
+        if self.forget_shown < LEAST_FORGET:
+            lines.append(
+                f"WARNING: {self.forget_shown:.0%} of the {self.forget} images to forget show the target, "
+                "by the task's judge; what is trained on them forgets something else"
+            )
+        if self.retain_shown > MOST_RETAIN:
+            lines.append(
+                f"WARNING: {self.retain_shown:.0%} of the {self.retain} images to retain show the target, "
+                "by the task's judge; what is trained on them keeps it"
+            )
+        return lines
+
+
+def not_judged(problem: Problem, reason: str) -> TrainingImages:
+    """Return what is known of a problem's images without a judge."""
+    return TrainingImages(
+        forget=len(problem.forget_set.images), retain=len(problem.retain_set.images), reason=reason
+    )

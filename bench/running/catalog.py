@@ -1,0 +1,60 @@
+"""What is registered: tasks, methods, metrics, judges, worlds and suites, plug-ins included."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ..planning.draws import DrawingTasks
+from ..planning.tasks import build_tasks, read_task_files
+from ..registry import KINDS, Entry, Registry, builtin_registry, package_folder
+from .plugin_tasks import add_plugin_tasks
+
+PACKAGES = {
+    "methods": "unlearnbench.methods",
+    "metrics": "unlearnbench.bench.metrics",
+    "judges": "unlearnbench.bench.judges",
+    "worlds": "unlearnbench.bench.worlds",
+}
+
+
+def registry(kind: str) -> Registry[Entry]:
+    """Return the registry of methods, metrics, judges or worlds, plug-ins included."""
+    return builtin_registry(kind, PACKAGES[kind])
+
+
+def task_registry(world_folder: Path | None = None) -> DrawingTasks:
+    """Return the registry of tasks: the package's TOML files, those of plug-ins and of a made world.
+
+    Those that a seed draws are found in it by name.
+    The folder's own tasks count where its world has no others. A plug-in's file that does not read, or that
+    names a task that is there already, is in `broken`.
+    """
+    files = read_task_files([package_folder("unlearnbench.tasks")])
+    broken = add_plugin_tasks(files)
+    if world_folder is not None:
+        own = open_folder_world(world_folder).task_file()
+        if own.world not in {world for file in files for world in (file.world, *file.also)}:
+            files.append(own)
+    tasks = DrawingTasks(build_tasks(files), files, lambda name: registry("worlds")[name].load()())
+    tasks.broken.update(broken)
+    return tasks
+
+
+def open_folder_world(folder: Path) -> Any:
+    """Return the world that `pretrain images` left in a folder."""
+    from ..worlds.images.world import open_folder
+
+    return open_folder(folder)
+
+
+def list_broken(kinds: Iterable[str] = KINDS) -> list[str]:
+    """Return one line for each plug-in of some kinds that cannot be used, and why."""
+    lines = []
+    for kind in kinds:
+        entries: Registry[Any] = task_registry() if kind == "tasks" else registry(kind)
+        lines += [f"broken {kind.rstrip('s')}: {reason}" for reason in entries.broken.values()]
+    return lines
+
+
+def suites_folder() -> Path:
+    return package_folder("unlearnbench.tasks") / "suites"

@@ -1,0 +1,84 @@
+"""What a plan would do, and what it lacks on this machine; nothing is opened, drawn or downloaded."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..models.hub import Source
+from ..planning.plan import Cell
+from ..planning.tasks import Task, samples_of
+from ..unlearning.writing import OTHERS
+
+
+@dataclass(frozen=True)
+class Lot:
+    """What one task of a plan comes to. training: images that a real model draws for its own training sets.
+
+    images: evaluated, at most so many, those in the store included.
+    """
+
+    task: str
+    cells: int
+    steps: int
+    training: int
+    images: int
+
+
+def count_lots(cells: Sequence[Cell], worlds: Mapping[str, Any]) -> list[Lot]:
+    """Return a lot for each task of a plan, in its order."""
+    found: dict[str, list[Cell]] = {}
+    for cell in cells:
+        found.setdefault(cell.task.id, []).append(cell)
+    return [_make_lot(task, own, worlds[own[0].task.file.world]) for task, own in found.items()]
+
+
+def _make_lot(task: str, cells: Sequence[Cell], world: Any) -> Lot:
+    trained = any(cell.entry is not None for cell in cells)
+    steps, points = zip(*(_steps_and_points(cell) for cell in cells), strict=True)
+    return Lot(
+        task,
+        len(cells),
+        sum(steps),
+        2 * getattr(world, "images", 0) if trained else 0,
+        sum(n * _images(cell) for n, cell in zip(points, cells, strict=True)),
+    )
+
+
+def _steps_and_points(cell: Cell) -> tuple[int, int]:
+    if cell.entry is None:
+        return 0, max(1, len(cell.models))
+    config = cell.build_config()
+    return int(getattr(config, "steps", 1)), len(getattr(config, "checkpoints", (1,)))
+
+
+def _images(cell: Cell) -> int:
+    sizes = cell.suite.sizes
+    retain = sizes.retain_same + _most_others(cell.task, sizes.retain_other) + sizes.retain_given
+    indirect = sizes.indirect if cell.task.concept.indirect else 0
+    drawn = _most_forget(cell.task, sizes.forget) * samples_of(cell.task, "forget", sizes)
+    return drawn + retain + indirect
+
+
+def _most_forget(task: Task, asked: int) -> int:
+    """Return how many forget prompts there can be: a published file's rows, or what the templates give."""
+    if task.file.protocol is not None:
+        return min(asked, task.file.protocol.rows or task.file.protocol.images or asked)
+    templates = task.file.templates  # embedded worlds have their own elsewhere
+    return min(asked, len(templates) * len(task.concept.targets)) if templates else asked
+
+
+def _most_others(task: Task, asked: int) -> int:
+    """Return how many prompts about other things there can be: captions, or the templates' few."""
+    if task.file.captions is not None:
+        return min(asked, task.file.captions.rows or asked)
+    return min(asked, sum(len(things) for things in OTHERS.values())) if task.file.names else asked
+
+
+def needs(tasks: Sequence[Task], worlds: Mapping[str, Any]) -> list[Source]:
+    """Return what tasks need and this project does not ship, each once; embedded worlds need nothing."""
+    found: dict[str, Source] = {}
+    for task in tasks:
+        world = worlds[task.file.world]
+        for source in world.sources(task) if hasattr(world, "sources") else ():
+            found.setdefault(source.where, source)
+    return list(found.values())

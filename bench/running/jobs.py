@@ -1,0 +1,114 @@
+"""Run a suite in several processes of one machine: each takes every n-th task, all share the store."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import UserError
+from ..files import explain, make_folder
+from ..planning.plan import Suite
+from ..progress import show_progress
+
+POLL_SECONDS = 1.0
+END_SECONDS = 10.0
+WATCHED = "UNLEARNBENCH_WORKER"
+"""Variable that tells a worker that its standard input is a pipe to its parent."""
+PARENT_GONE = 143
+"""Exit status of a worker whose parent is gone: that of a process ended by SIGTERM."""
+
+
+def take_part(suite: Suite, part: str) -> Suite:
+    """Return the suite with its tasks of `I/N` alone; whole ones: their cells share the base's images."""
+    try:
+        index, count = (int(number) for number in part.split("/"))
+    except ValueError:
+        raise UserError(f"--part {part}: not of the form I/N, such as 0/2") from None
+    if not 0 <= index < count <= len(suite.tasks):
+        raise UserError(f"--part {part}: there are {len(suite.tasks)} tasks; count from 0")
+    return suite.model_copy(update={"tasks": suite.tasks[index::count]})
+
+
+def without_option(arguments: Sequence[str], name: str) -> list[str]:
+    """Return a command line without an option and its value."""
+    kept, skip = [], False
+    for argument in arguments:
+        if skip:
+            skip = False
+        elif argument == name:
+            skip = True
+        elif not argument.startswith(f"{name}="):
+            kept.append(argument)
+    return kept
+
+
+def run_parts(arguments: Sequence[str], jobs: int, threads: int, records: Sequence[Path]) -> None:
+    """Run `unlearnbench ARGUMENTS` in `jobs` processes with their share of the tasks, until all have ended.
+
+    records: files that they are to write, for the progress bar. Each process writes what it has to say to
+    `parts/I.log` beside them. What failed is in the records: the caller goes over the suite once more.
+    """
+    own = without_option(without_option(arguments, "--jobs"), "--threads")
+    command = [sys.executable, "-m", "unlearnbench.bench.cli", *own, "--threads", str(threads)]
+    logs = records[0].parent / "parts"
+    make_folder(logs)
+    started = time.time()
+    running: list[subprocess.Popen[bytes]] = []
+    try:
+        for i in range(jobs):
+            running.append(_start([*command, "--part", f"{i}/{jobs}"], logs / f"{i}.log"))
+        with show_progress(f"cells, in {jobs} processes", len(records)) as advance:
+            while any(process.poll() is None for process in running):
+                advance(sum(p.exists() and p.stat().st_mtime >= started for p in records), "")
+                time.sleep(POLL_SECONDS)
+    finally:
+        _end(running)
+
+
+def _start(command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
+    """Start a worker whose standard input is a pipe that this process alone holds open."""
+    environment = {**os.environ, WATCHED: "1"}
+    try:
+        target = log.open("wb")
+    except OSError as error:
+        raise explain(log, error) from None
+    with target:
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=target, stderr=subprocess.STDOUT, env=environment
+        )
+
+
+def _end(running: "Sequence[subprocess.Popen[bytes]]") -> None:
+    """Return once all workers have ended."""
+    for process in running:
+        process.terminate()
+    for process in running:
+        try:
+            process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+
+
+def end_with_parent() -> None:
+    """End this process as soon as the one that started it as a worker is gone, however it ended.
+
+    The pipe to a worker's standard input closes with its parent, killed or not. Nothing where this process
+    is no worker: then its standard input is the user's.
+    """
+    if os.environ.pop(WATCHED, None) is None:
+        return
+
+    def watch() -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while sys.stdin.buffer.read(1):
+                pass
+        os._exit(PARENT_GONE)  # files are replaced at once: none is left half written
+
+    threading.Thread(target=watch, daemon=True).start()

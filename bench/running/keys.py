@@ -1,0 +1,109 @@
+"""Keys of the store: everything that a training or a record depends on, so that nothing stale is taken."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..environment import describe_environment
+from ..measuring.extractors import find_extractors
+from ..metrics.features import LITE0
+from ..models.outside import model_digest
+from ..models.sampling import DRAWING_VERSION, NOISE_VERSION
+from ..planning.plan import Cell
+from ..registry import Entry, Registry
+from ..source import ROOT, source_digest
+from ..store import content_key
+
+SCORING_MODULES = (
+    "unlearnbench.bench.measuring.items",
+    "unlearnbench.bench.judges.emoji",
+    "unlearnbench.bench.judges.clip",
+    "unlearnbench.bench.measuring.extractors",
+    "unlearnbench.bench.running.assemble",
+    "unlearnbench.bench.measuring.needed",
+)
+POOL_MODULE = "unlearnbench.bench.measuring.pool"
+OPENING_MODULE = "unlearnbench.bench.models.outside"
+"""What opens a model that nothing here trained; its fingerprint hangs on how."""
+
+
+def train_key(cell: Cell, world: Any, device: str, threads: int) -> str:
+    """Return the key of a cell's training: config, problem, world, libraries, and the source that trains."""
+    fields: dict[str, Any] = {
+        "drawing": DRAWING_VERSION,
+        "world": world.digest,
+        "device": device,
+        "threads": threads,
+        "libraries": describe_environment(device, threads)["packages"],
+        "model": models_digest(cell.models),
+        "inputs": world.inputs(cell.task),
+    }
+    if cell.entry is not None:
+        fields |= {
+            "task": cell.task.concept.model_dump() | {"suite": sorted(cell.task.suite_targets)},
+            "method": cell.entry.name,
+            "config": cell.row.config,
+            "seed": cell.seed,
+            "data": cell.suite.data,
+            "source": source_digest(cell.entry.module, *world_modules(world)),
+        }
+    else:
+        fields["source"] = source_digest(OPENING_MODULE)
+    return content_key(fields)
+
+
+def world_modules(world: Any) -> list[str]:
+    """Return the modules that make a world's prompts and problems; of a third party's world also its own,
+    which opens its judge."""
+    own = type(world).__module__
+    return [world.problem_module, *([] if own.partition(".")[0] == ROOT else [own])]
+
+
+def problem_fields(cell: Cell, world: Any) -> dict[str, Any]:
+    """Return all that decides a cell's training images and how they are judged: no method."""
+    return {
+        "world": world.digest,
+        "inputs": world.inputs(cell.task),
+        "task": [cell.task.id, cell.task.file.judge, cell.task.file.target_kind],
+        "concept": cell.task.concept.model_dump() | {"suite": sorted(cell.task.suite_targets)},
+        "data": cell.suite.data,
+        "seed": cell.seed,
+        "source": source_digest(world.problem_module, "unlearnbench.bench.judges.emoji"),
+    }
+
+
+def models_digest(models: Sequence[str]) -> str:
+    """Return the digest of models that somebody else made, in their order."""
+    digests = [model_digest(model) for model in models or ("",)]
+    return digests[0] if len(digests) == 1 else content_key({"models": digests})
+
+
+def cell_key(cell: Cell, world: Any, metrics: Registry[Entry], device: str, threads: int) -> str:
+    """Return the key of a cell's record: its training, its prompts, its judges and its metrics."""
+    return content_key(
+        {
+            "train": train_key(cell, world, device, threads),
+            "task": [cell.task.id, cell.task.file.version, cell.task.concept.model_dump()],
+            "suite_targets": sorted(cell.task.suite_targets),  # shown by no retain prompt
+            "sizes": cell.suite.sizes.model_dump(),
+            "drawn": [cell.suite.unscored_below, cell.row.shown],
+            "noise": [cell.row.noise, NOISE_VERSION, DRAWING_VERSION],
+            "intervals": cell.interval_version,
+            "metrics": {entry.name: entry.version for entry in metrics.values()},
+            "extractors": find_extractors(world) | {"reference": getattr(world, "reference_key", None)},
+            "scoring": source_digest(
+                *SCORING_MODULES, *world_modules(world), *(e.module for e in metrics.values())
+            ),
+        }
+    )
+
+
+def pool_key(records: Iterable[str], worlds: Iterable[Any]) -> str:
+    """Return the key of pooled values: the keys of the records that they are made from, the extractors, the
+    source that pools."""
+    return content_key(
+        {
+            "records": sorted(records),
+            "extractors": sorted({str(find_extractors(world).get(LITE0)) for world in worlds}),
+            "pool": source_digest(POOL_MODULE),
+        }
+    )

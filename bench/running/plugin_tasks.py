@@ -1,0 +1,24 @@
+"""Task files that third parties' packages bring; imports no torch."""
+
+import importlib.util
+from pathlib import Path
+
+from ..errors import UserError
+from ..planning.tasks import TaskFile, build_tasks, read_task_file
+from ..registry import build_registry
+
+
+def add_plugin_tasks(files: list[TaskFile]) -> dict[str, str]:
+    """Append the task files of plug-ins; return why others, by the plug-in's name, are left out."""
+    entries = build_registry("tasks", lambda: iter(()))
+    broken = dict(entries.broken)
+    for entry in entries.values():
+        try:
+            spec = importlib.util.find_spec(entry.module)
+            file = read_task_file(Path(str(spec and spec.origin)).with_name(entry.file))
+            build_tasks([*files, file])
+        except (UserError, OSError, ValueError) as error:
+            broken[entry.name] = f"task plug-in {entry.name!r} of {entry.distribution}: {error}"
+        else:
+            files.append(file)
+    return broken

@@ -1,0 +1,118 @@
+"""How training images are noised: the diffusion of UNets, the straight paths of flow matching."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
+from torch import Generator, Tensor
+
+from ..errors import UserError
+
+
+class Noising(Protocol):
+    """draw_times(n, generator) -> (n,) on the CPU; mix(clean, noise, times) -> noisy and target."""
+
+    def draw_times(self, count: int, generator: Generator) -> Tensor: ...
+
+    def mix(self, clean: Tensor, noise: Tensor, times: Tensor) -> tuple[Tensor, Tensor]: ...
+
+
+TARGETS: dict[str, Callable[[Any, Tensor, Tensor, Tensor], Tensor]] = {
+    "epsilon": lambda schedule, clean, noise, times: noise,
+    "v_prediction": lambda schedule, clean, noise, times: schedule.get_velocity(clean, noise, times),
+    "sample": lambda schedule, clean, noise, times: clean,
+}
+"""What a network is trained to predict, by the scheduler's prediction_type."""
+SAMPLERS = frozenset(
+    f"{name}Scheduler"
+    for name in (
+        "DDPM",
+        "DDIM",
+        "PNDM",
+        "LMSDiscrete",
+        "EulerDiscrete",
+        "EulerAncestralDiscrete",
+        "HeunDiscrete",
+        "KDPM2Discrete",
+        "KDPM2AncestralDiscrete",
+        "DPMSolverMultistep",
+        "DPMSolverSinglestep",
+        "DEISMultistep",
+        "UniPCMultistep",
+    )
+)
+"""diffusers' samplers of models that were trained on discrete times with the noise levels of `betas`. Left
+out are those of other trainings: EDM's (Karras et al. 2022), of consistency models, of cascades."""
+OTHER_TIMES = {"timestep_type": ("discrete",), "use_flow_sigmas": (False, None)}
+"""Settings by which these samplers ask a model at other times or levels, with the values that do not."""
+
+
+class Diffusion:
+    """Discrete diffusion with uniform timesteps (Ho et al. 2020).
+
+    Raises UserError where the sampler's own noise levels are not those that training would use.
+    """
+
+    def __init__(self, scheduler: Any) -> None:
+        # Samplers differ in how they walk the schedule, not in the schedule: the training scheduler
+        # made of the sampler's settings noises as the base model's training did.
+        name = type(scheduler).__name__
+        try:
+            self.schedule: Any = DDPMScheduler.from_config(scheduler.config)
+        except (NotImplementedError, ValueError, TypeError) as error:
+            raise UserError(f"{name}: no training loss for its noise levels: {error}") from None
+        self.kind = self.schedule.config.prediction_type
+        if self.kind not in TARGETS:
+            raise UserError(
+                f"{name}: no training target for prediction_type {self.kind!r}; known: {sorted(TARGETS)}"
+            )
+        for key, known in OTHER_TIMES.items():
+            if scheduler.config.get(key, known[0]) not in known:
+                raise UserError(f"{name}: no training loss for {key} = {scheduler.config[key]!r}")
+        ours, own = self.schedule.alphas_cumprod, scheduler.alphas_cumprod
+        if ours.shape != own.shape or not torch.allclose(ours, own.to(ours), rtol=0, atol=1e-6):
+            raise UserError(f"{name}: samples by other noise levels than its settings train with")
+
+    def draw_times(self, count: int, generator: Generator) -> Tensor:
+        return torch.randint(int(self.schedule.config.num_train_timesteps), (count,), generator=generator)
+
+    def mix(self, clean: Tensor, noise: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+        noisy = self.schedule.add_noise(clean, noise, times)
+        return noisy, TARGETS[self.kind](self.schedule, clean, noise, times)
+
+
+FLOW = "FlowMatchEulerDiscreteScheduler"
+
+
+class Flow:
+    """Rectified flow: x_σ = (1 - σ) x + σ ε, target ε - x, times logit-normal (Esser et al. 2024, eq. 19).
+
+    σ runs through the scheduler's own levels, its shift for the resolution included.
+    """
+
+    def __init__(self, scheduler: Any) -> None:
+        if scheduler.config.get("invert_sigmas"):
+            raise UserError(f"{type(scheduler).__name__}: no training loss for invert_sigmas = True")
+        self.schedule: Any = FlowMatchEulerDiscreteScheduler.from_config(scheduler.config)
+        self.times = self.schedule.timesteps.clone()
+        self.scale = float(self.schedule.config.num_train_timesteps)
+
+    def draw_times(self, count: int, generator: Generator) -> Tensor:
+        place = torch.randn(count, generator=generator).sigmoid()
+        return self.times[(place * len(self.times)).long().clamp(max=len(self.times) - 1)]
+
+    def mix(self, clean: Tensor, noise: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+        sigma = (times / self.scale).to(clean.dtype).view(-1, *[1] * (clean.dim() - 1))
+        return (1 - sigma) * clean + sigma * noise, noise - clean
+
+
+def find_noising(scheduler: Any) -> Noising:
+    """Return the noising that a pipeline's scheduler undoes; raises UserError for one that is not known."""
+    name = type(scheduler).__name__
+    if name == FLOW:
+        return Flow(scheduler)
+    if name in SAMPLERS:
+        return Diffusion(scheduler)
+    known = ", ".join(sorted((*SAMPLERS, FLOW)))
+    raise UserError(f"{name}: no training loss for models that are sampled so; known: {known}")

@@ -1,0 +1,221 @@
+"""Denoising losses of a diffusion pipeline: encoding, noising, target, truncation.
+
+Training and methods see only `Denoiser.draw`, `Denoiser.predict` and `Denoiser.errors`; what tells pipelines
+apart stands in `families.py` (how a denoiser is called) and `noising.py` (what it is trained to undo).
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Generator, Tensor, nn
+
+from ..errors import UserError
+from ..types import TrainingSet
+from .families import Conditions, Size, denoiser_of, find_family
+from .noising import Flow, find_noising
+
+TruncationMode = Literal["sample", "element", "batch"]
+ENCODED_AT_ONCE = 32
+"""Images or prompts that go through an encoder together: bounds the memory, not the result's meaning."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A training set as the denoiser sees it, on the denoiser's device.
+
+    latents: (n, c, h, w), scaled. conditions: a row a distinct prompt, row 0 the empty one. rows,
+    anchor_rows: (n,) on the CPU, each image's row of the conditions; no anchors = None.
+    """
+
+    latents: Tensor
+    conditions: Conditions
+    rows: Tensor
+    anchor_rows: Tensor | None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A noised batch: noisy and target (b, c, h, w), times (b,), conditions of each image's prompt."""
+
+    noisy: Tensor
+    times: Tensor
+    target: Tensor
+    conditions: Conditions
+    anchors: Conditions | None
+
+    def split(self, size: int) -> list["Batch"]:
+        """Return the batch in parts of at most `size` images."""
+        if size >= len(self.times):
+            return [self]
+
+        def cut(tensor: Tensor, start: int) -> Tensor:
+            return tensor[start : start + size]
+
+        return [
+            Batch(
+                cut(self.noisy, i),
+                cut(self.times, i),
+                cut(self.target, i),
+                {name: cut(t, i) for name, t in self.conditions.items()},
+                None if self.anchors is None else {name: cut(t, i) for name, t in self.anchors.items()},
+            )
+            for i in range(0, len(self.times), size)
+        ]
+
+
+Objective = Callable[[Batch], tuple[Tensor, Tensor]]
+"""Of a batch: the scalar to be minimised, and the loss that is logged for it."""
+
+
+class Denoiser:
+    """The denoiser of a pipeline and its training loss.
+
+    module: the network that is trained, in place. Raises UserError for a pipeline whose loss this is not.
+    """
+
+    def __init__(self, pipeline: Any) -> None:
+        self.family, self.noising = find_family(pipeline), find_noising(pipeline.scheduler)
+        if self.family.flow != isinstance(self.noising, Flow):
+            kinds = f"{type(pipeline).__name__} with {type(pipeline.scheduler).__name__}"
+            raise UserError(f"{kinds}: no training loss for such a model with such a sampler")
+        self.pipeline = pipeline
+        self.module: nn.Module = denoiser_of(pipeline).eval()  # no dropout, in either loss
+        first = next(self.module.parameters())
+        self.device, self.dtype = first.device, first.dtype
+        self.layout = memory_format(self.module)
+
+    @torch.no_grad()
+    def encode(self, images: TrainingSet) -> Encoded:
+        """Encode a training set once: the posterior's mean, as scaled latents, and its distinct prompts.
+
+        Raises UserError where the set is empty, or prompts and images do not pair.
+        """
+        prompts, anchors = images.prompts, images.anchor_prompts
+        if not prompts or len(prompts) != len(images.images) or (anchors and len(anchors) != len(prompts)):
+            counts = f"{len(images.images)} images, {len(prompts)} prompts, {len(anchors)} anchor prompts"
+            raise UserError(f"training set: each image needs one prompt (and anchor, if any); got {counts}")
+        distinct = {text: row for row, text in enumerate(dict.fromkeys(("", *prompts, *anchors)))}
+        return Encoded(
+            self._encode_images(images.images),
+            self.encode_text(list(distinct), (images.images.shape[-2], images.images.shape[-1])),
+            torch.tensor([distinct[text] for text in prompts]),
+            torch.tensor([distinct[text] for text in anchors]) if anchors else None,
+        )
+
+    def _encode_images(self, images: Tensor) -> Tensor:
+        vae = self.pipeline.vae.eval()
+        shift, scale = getattr(vae.config, "shift_factor", None) or 0.0, vae.config.scaling_factor
+        latents = [
+            vae.encode(part.to(vae.device, vae.dtype)).latent_dist.mean.to(self.device, self.dtype)
+            for part in images.split(ENCODED_AT_ONCE)
+        ]
+        return (torch.cat(latents) - shift) * scale
+
+    @torch.no_grad()
+    def encode_text(self, prompts: list[str], size: Size) -> dict[str, Tensor]:
+        """Return the denoiser's conditions for prompts, a row each. size: (height, width) of the images."""
+        for name, part in self.pipeline.components.items():
+            if name.startswith("text_encoder") and part is not None:
+                part.eval()
+        parts = [prompts[i : i + ENCODED_AT_ONCE] for i in range(0, len(prompts), ENCODED_AT_ONCE)]
+        found = [self.family.encode(self.pipeline, part, size, self.device) for part in parts]
+        return {name: torch.cat([f[name] for f in found]).to(self.device, self.dtype) for name in found[0]}
+
+    def draw(self, encoded: Encoded, size: int, caption_drop: float, generator: Generator) -> Batch:
+        """Draw a noised batch: images with replacement, uniform timesteps, some captions left out.
+
+        caption_drop: share of the captions (and their anchors) replaced by the empty prompt. All draws are
+        made on the CPU, from `generator`, in the order rows, dropped captions, timesteps, noise.
+        """
+        rows = torch.randint(len(encoded.rows), (size,), generator=generator)
+        kept = torch.rand(size, generator=generator) >= caption_drop
+        times = self.noising.draw_times(size, generator).to(self.device)
+        noise = torch.randn((size, *encoded.latents.shape[1:]), generator=generator)
+        noise = noise.to(self.device, self.dtype)
+        noisy, target = self.noising.mix(encoded.latents[rows.to(self.device)], noise, times)
+        anchors = encoded.anchor_rows
+        return Batch(
+            noisy=noisy.contiguous(memory_format=self.layout),
+            times=times,
+            target=target,
+            conditions=self._pick(encoded, encoded.rows[rows] * kept),
+            anchors=None if anchors is None else self._pick(encoded, anchors[rows] * kept),
+        )
+
+    def _pick(self, encoded: Encoded, rows: Tensor) -> Conditions:
+        return {name: values[rows.to(self.device)] for name, values in encoded.conditions.items()}
+
+    def predict(self, batch: Batch, conditions: Conditions, module: nn.Module | None = None) -> Tensor:
+        """Return the prediction (b, c, h, w) of the denoiser, or of a copy of it, for a noised batch."""
+        return self.family.predict(module or self.module, batch.noisy, batch.times, conditions)
+
+    def errors(self, batch: Batch) -> Tensor:
+        """Return the squared errors (b, c, h, w) of the denoiser's prediction."""
+        return (self.predict(batch, batch.conditions) - batch.target).square()
+
+
+def memory_format(module: nn.Module) -> torch.memory_format:
+    """Return channels_last where the module's convolutions are stored so, else contiguous."""
+    kernels = (p for p in module.parameters() if p.dim() == 4 and not p.is_contiguous())
+    is_last = any(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
+    return torch.channels_last if is_last else torch.contiguous_format
+
+
+def truncated_ascent(errors: Tensor, bound: float | None, mode: TruncationMode) -> Tensor:
+    """Return the forget objective to be minimised: the negated denoising loss as a hinge, relu(bound - loss).
+
+    errors: squared errors (b, ...). bound: in units of the loss at hand; None = no hinge. mode: what the
+    bound holds for: each `sample`'s mean error, each `element` (Ko et al. 2024, CIFAR code: min(error,
+    alpha)) or the `batch`'s mean (their SD code, whose rescaled loss has this gradient). The gradient is
+    zero where the bound is reached. Source: arXiv 2412.07808 and its released code.
+    """
+    if bound is None:
+        return -errors.mean()
+    if mode == "sample":
+        errors = errors.flatten(1).mean(1)
+    elif mode == "batch":
+        errors = errors.mean()
+    return torch.relu(bound - errors).mean()
+
+
+def denoising(denoiser: Denoiser) -> Objective:
+    """Return the ordinary denoising loss, the retain objective of every method."""
+
+    def objective(batch: Batch) -> tuple[Tensor, Tensor]:
+        loss = denoiser.errors(batch).mean()
+        return loss, loss
+
+    return objective
+
+
+def ascent(denoiser: Denoiser, bound: float | None, mode: TruncationMode) -> Objective:
+    """Return the truncated ascent on the denoising loss; logged is that loss itself, not truncated."""
+
+    def objective(batch: Batch) -> tuple[Tensor, Tensor]:
+        errors = denoiser.errors(batch)
+        return truncated_ascent(errors, bound, mode), errors.detach().mean()
+
+    objective.is_mean = bound is None or mode != "batch"  # type: ignore[attr-defined]
+    return objective
+
+
+def anchor(denoiser: Denoiser) -> Objective:
+    """Return the squared distance to the frozen base's prediction for the anchor prompt.
+
+    The base is the denoiser as it is when this is called (one copy is kept). Source: concept ablation,
+    Kumari et al. 2023 (arXiv 2303.13516), model-based variant. Raises UserError without anchor prompts.
+    """
+    base = copy.deepcopy(denoiser.module).eval().requires_grad_(False)
+
+    def objective(batch: Batch) -> tuple[Tensor, Tensor]:
+        if batch.anchors is None:
+            raise UserError("forget set: the task gives no anchor prompts, which anchor methods need")
+        with torch.no_grad():
+            target = denoiser.predict(batch, batch.anchors, base)
+        loss = (denoiser.predict(batch, batch.conditions) - target).square().mean()
+        return loss, loss
+
+    return objective

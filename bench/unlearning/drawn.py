@@ -1,0 +1,75 @@
+"""Training sets whose images a model draws itself."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..models.generators import Generator, Sampling, open_pipeline
+from ..models.sampling import Request, draw_whole, micro_batch
+from ..models.settings import set_scheduler
+from ..progress import show_progress
+from ..training.objectives import Denoiser
+from ..types import TrainingSet
+from .writing import Wording
+
+
+def draw_sets(
+    model: str, wording: Wording, sampling: Sampling, device: str = "cpu", seed: int = 0
+) -> tuple[TrainingSet, TrainingSet]:
+    """Return a forget and a retain set whose images a model in a folder drew itself. seed: of their noise."""
+    pipeline = open_pipeline(model, device)
+    Denoiser(pipeline)  # as above: by the folder's own scheduler, which is the training's
+    set_scheduler(pipeline, sampling.scheduler)
+    with hush_libraries():
+        return draw_both(pipeline, sampling, wording, seed)
+
+
+def draw_both(
+    pipeline: Any, sampling: Sampling, wording: Wording, seed: int
+) -> tuple[TrainingSet, TrainingSet]:
+    forget = _draw(pipeline, sampling, wording.forget, seed, "forget")
+    retain = _draw(pipeline, sampling, wording.retain, seed, "retain")
+    return TrainingSet(wording.forget, forget, wording.anchored), TrainingSet(wording.retain, retain)
+
+
+@contextmanager
+def hush_libraries() -> Iterator[None]:
+    """Hold back the libraries' own warning of each prompt that they cut: one line said it for all."""
+    import diffusers.utils.logging
+    import transformers.utils.logging
+
+    libraries = (diffusers.utils.logging, transformers.utils.logging)
+    before = [library.get_verbosity() for library in libraries]
+    for library in libraries:
+        library.set_verbosity_error()
+    try:
+        yield
+    finally:
+        for library, level in zip(libraries, before, strict=True):
+            library.set_verbosity(level)
+
+
+@torch.no_grad()
+def _draw(pipeline: Any, sampling: Sampling, prompts: Sequence[str], seed: int, name: str) -> torch.Tensor:
+    """Return images (n, 3, H, W) in [-1, 1], one a prompt, each with a noise of its own."""
+    generator = Generator(pipeline, sampling, "")
+    size = micro_batch(pipeline.device.type, sampling)
+    images: list[np.ndarray] = []
+    with show_progress(f"drawing what to {name}", len(prompts)) as advance:
+        for start in range(0, len(prompts), size):
+            part = prompts[start : start + size]
+            seeds = [_seed(seed, name, start + i) for i in range(len(part))]
+            requests = [Request(prompt, seed) for prompt, seed in zip(part, seeds, strict=True)]
+            images.append(draw_whole(generator, requests, f"images to {name}"))
+            advance(start + len(part), "")
+    pixels = torch.from_numpy(np.concatenate(images)).permute(0, 3, 1, 2).float()
+    return pixels / 127.5 - 1
+
+
+def _seed(seed: int, name: str, number: int) -> int:
+    digest = hashlib.sha256(f"unlearn|{seed}|{name}|{number}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

@@ -1,0 +1,226 @@
+"""Unlearning as a tool: a model, a method and a concept in; a folder that plain diffusers opens out."""
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from ..config import apply_preset, build
+from ..environment import describe_environment
+from ..errors import UserError
+from ..files import check_new_folder, check_space, replace_folder
+from ..models.adapters import has_lora
+from ..models.digests import weights_digest
+from ..models.generators import Sampling, denoiser_name, open_pipeline, trainable_module
+from ..models.isolation.guard import guarded
+from ..models.points import check_finite, count_steps
+from ..models.reading import count_cut, read_size
+from ..records.training_images import TrainingImages, not_judged
+from ..registry import builtin_registry
+from ..training.families import check_supported
+from ..training.objectives import Denoiser
+from ..types import ConceptKind, DrawSettings, Problem
+from .card import write_card
+from .drawn import draw_both, hush_libraries
+from .writing import OTHERS, Kind, Wording, names_in, replace_all, write_prompts
+
+TOLD: dict[Kind, ConceptKind] = {"object": "subject", "person": "person", "style": "style"}
+"""What a problem calls the kinds of concepts that `unlearn` is given."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be unlearned, and how. config: settings of the method. steps, guidance, image_size (pixels):
+    of the images that the model draws for its own training; None = the pipeline call's defaults."""
+
+    model: str
+    concept: str
+    method: str = "balanced"
+    kind: Kind = "object"
+    anchor: str | None = None
+    forget: tuple[str, ...] = ()
+    retain: tuple[str, ...] = ()
+    images: int = 64
+    config: Mapping[str, Any] = field(default_factory=dict)
+    steps: int | None = None
+    guidance: float | None = None
+    image_size: int | None = None
+    seed: int = 0
+    retained: tuple[str, ...] = ()  # names that the retain prompts show; () = found in the templates' prompts
+    task: str = ""  # that measures it, for the card
+    base: str = ""  # model that it is measured beside, where that is no embedded world's own
+
+
+def unlearn_model(
+    order: Order,
+    out: Path,
+    device: str = "cpu",
+    say: Callable[[str], None] = lambda line: None,
+    look: Callable[[Problem], TrainingImages] | None = None,
+) -> Path:
+    """Unlearn a concept and write the model to a new folder, with its prompts and a card; return the folder.
+
+    The model draws the images that it is trained on itself. With `part = "lora"` in the config the folder
+    holds a LoRA alone. say: is told what one should know. look: judges the training images; None: nothing
+    can. Raises UserError, before anything is drawn, where something does not fit.
+    """
+    entry = builtin_registry("methods", "unlearnbench.methods")[order.method]
+    source = f"method {order.method}"
+    config = build(entry.load_config(), apply_preset(order.config, entry.presets, source), source)
+    check_new_folder(out)
+    wording = _word(order)
+    if "anchor" in entry.needs and not wording.anchored:
+        raise UserError(
+            f"{order.method}: needs an anchor; give --anchor, and the concept's name in every prompt"
+        )
+    pipeline = open_pipeline(order.model, device)
+    Denoiser(pipeline)  # refuses a pipeline whose training loss is not known, before hours of drawing
+    check_supported(pipeline, order.method, entry.pipelines)
+    check_space(out.parent, _count_bytes(pipeline))
+    before = weights_digest(pipeline)
+    sampling = _sampling(pipeline, order)
+    with hush_libraries():
+        cut = count_cut(pipeline, (*wording.forget, *wording.retain))
+        if cut:
+            total = len(wording.forget) + len(wording.retain)
+            say(f"{cut} of {total} prompts are longer than the model reads: their ends are cut off")
+        problem = _make_problem(pipeline, sampling, wording, order)
+        seen = not_judged(problem, "no task asks for this concept") if look is None else look(problem)
+        for line in seen.describe():
+            say(line)
+        adapters, log = _train(pipeline, entry.load(), problem, config, order.method)
+    digests = before, weights_digest(pipeline)
+
+    def write(scratch: Path) -> None:
+        try:
+            _save(pipeline, adapters, scratch)
+        except SafetensorError as error:  # what it says of a full disk
+            raise UserError(f"{out}: cannot be written: {error}") from None
+        _write_beside(scratch, order, wording, sampling, config, log, digests, device, seen)
+
+    replace_folder(out, write)
+    return out
+
+
+def _count_bytes(pipeline: Any) -> int:
+    """Return the bytes that a pipeline's weights take when they are saved; a LoRA takes less."""
+    modules = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    return sum(p.numel() * p.element_size() for part in modules for p in part.state_dict().values())
+
+
+def _word(order: Order) -> Wording:
+    """Return the prompts: those given, the others written from templates."""
+    if order.forget and order.retain:
+        written = Wording((), (), ())
+    else:
+        written = write_prompts(order.concept, order.kind, order.images, order.anchor)
+    anchored = written.anchored
+    if order.forget:
+        anchored = replace_all(order.forget, order.concept, order.anchor) if order.anchor else ()
+    return Wording(order.forget or written.forget, order.retain or written.retain, anchored)
+
+
+def _make_problem(pipeline: Any, sampling: Sampling, wording: Wording, order: Order) -> Problem:
+    """Return the problem: images of all prompts, drawn by the model itself."""
+    forget, retain = draw_both(pipeline, sampling, wording, order.seed)
+    return Problem(
+        task=order.task,
+        concept=order.concept,
+        anchor=order.anchor,
+        forget_set=forget,
+        retain_set=retain,
+        data="diverse",
+        seed=order.seed,
+        generator=torch.Generator().manual_seed(order.seed),
+        targets=(order.concept,),
+        retained=order.retained or names_in(wording.retain, (order.anchor, *OTHERS[order.kind])),
+        kind=TOLD[order.kind],
+        sampling=DrawSettings(sampling.steps, sampling.guidance),
+    )
+
+
+def _sampling(pipeline: Any, order: Order) -> Sampling:
+    """Return how the model draws: its call's own defaults where nothing is said."""
+    call = inspect.signature(type(pipeline).__call__).parameters
+    step = pipeline.vae_scale_factor * (2 if denoiser_name(pipeline) == "transformer" else 1)
+    height, width = (order.image_size,) * 2 if order.image_size else read_size(pipeline, order.model)
+    for side in (height, width):
+        if side % step:
+            raise UserError(f"--image-size {side}: this model draws multiples of {step} pixels alone")
+    return Sampling(
+        order.steps or call["num_inference_steps"].default,
+        call["guidance_scale"].default if order.guidance is None else order.guidance,
+        height,
+        width,
+    )
+
+
+def _train(
+    pipeline: Any, unlearn: Any, problem: Problem, config: Any, title: str
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Run a method; return the LoRA's tensors as they were at the end (none without one) and the log."""
+    adapters: dict[str, torch.Tensor] = {}
+    kept: dict[str, Any] = {}
+
+    def save(step: int, log: Mapping[str, Any]) -> None:
+        kept.clear()
+        kept.update(log)
+        module = trainable_module(pipeline)
+        if has_lora(module):
+            from peft.utils import get_peft_model_state_dict
+
+            state = get_peft_model_state_dict(module)
+            adapters.update({name: tensor.detach().cpu().clone() for name, tensor in state.items()})
+
+    steps = int(getattr(config, "steps", 1))
+    with count_steps(f"{title}: training", steps), guarded(pipeline, title, problem.seed):
+        unlearn(pipeline, problem, config, save)
+    check_finite(trainable_module(pipeline).state_dict(), "at its end")
+    return adapters, kept
+
+
+def _save(pipeline: Any, adapters: dict[str, torch.Tensor], out: Path) -> None:
+    """Write the pipeline's folder, or its LoRA alone."""
+    if not adapters:
+        pipeline.save_pretrained(out)
+        return
+    pipeline.save_lora_weights(str(out), **{f"{denoiser_name(pipeline)}_lora_layers": adapters})
+
+
+def _write_beside(
+    out: Path,
+    order: Order,
+    wording: Wording,
+    sampling: Sampling,
+    config: Any,
+    log: Mapping[str, Any],
+    digests: tuple[str, str],
+    device: str,
+    seen: TrainingImages,
+) -> None:
+    """Write the prompts (to be read and edited), what was done as JSON, and the card."""
+    out.joinpath("forget_prompts.txt").write_text("\n".join(wording.forget) + "\n", encoding="utf-8")
+    out.joinpath("retain_prompts.txt").write_text("\n".join(wording.retain) + "\n", encoding="utf-8")
+    done = {
+        "concept": order.concept,
+        "task": order.task,
+        "anchor": order.anchor,
+        "kind": order.kind,
+        "base_model": Path(order.model).name if Path(order.model).exists() else order.model,
+        "method": order.method,
+        "config": json.loads(config.model_dump_json()),
+        "data": seen.model_dump() | {"drawn_by": "the base model"},
+        "sampling": sampling.stated(),
+        "seed": order.seed,
+        "weights_before": digests[0],
+        "weights_after": digests[1],
+        "log": {name: [round(float(v), 6) for v in column] for name, column in log.items()},
+        "environment": describe_environment(device, torch.get_num_threads()),
+    }
+    out.joinpath("unlearning.json").write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
+    out.joinpath("README.md").write_text(write_card(done, bool(order.base)), encoding="utf-8")

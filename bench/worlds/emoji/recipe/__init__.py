@@ -1,0 +1,1 @@
+"""How the embedded worlds were made."""

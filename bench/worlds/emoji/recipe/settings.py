@@ -1,0 +1,51 @@
+"""What each part of a recipe was made with: a part that other settings made is never taken for this one's."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from ....store import content_key
+from ...recipe.parts import TOKENIZER_VERSION
+from ..captions import load_wordings
+from ..spec import WorldSpec
+
+UPSTREAM = {
+    "autoencoder": (),
+    "latents": ("autoencoder",),
+    "text": ("latents",),
+    "unet": ("text",),
+    "banks": ("latents",),
+    "garbage": ("latents",),
+    "detector": ("banks", "garbage"),
+    "clip": ("banks",),
+}
+GARBAGE_VERSION = 2
+"""Raised when the kinds of garbage change that the detector learns to leave unnamed."""
+
+
+def part_key(spec: WorldSpec, sprites: Path, part: str) -> str:
+    """Return the digest of all settings that a part depends on, those of the parts before it included."""
+    content = spec.model_dump(mode="json")
+    words = {"wordings": load_wordings().model_dump(), "indirect": content["indirect"]}
+    words["tokenizer"] = TOKENIZER_VERSION
+    own: dict[str, Any] = {
+        "autoencoder": {
+            **{
+                key: content[key]
+                for key in ("pixels", "seed", "styles", "backgrounds", "subjects", "autoencoder")
+            },
+            "sprites": hashlib.sha256(sprites.read_bytes()).hexdigest(),
+        },
+        "latents": {key: content[key] for key in ("held_out", "scale")}
+        | {"placements": content["unet"]["placements"]}
+        | ({"without": content["without"]} if spec.without else {}),
+        "text": {"budget": content["text"], **words},
+        "unet": content["unet"],
+        "banks": {},
+        "garbage": {"version": GARBAGE_VERSION},
+        "detector": content["detector"],
+        "clip": {"budget": content["clip"], "text": content["text"], **words},
+    }[part]
+    return content_key(
+        {"part": part, "own": own, "before": [part_key(spec, sprites, p) for p in UPSTREAM[part]]}
+    )

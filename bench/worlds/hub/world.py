@@ -1,0 +1,273 @@
+"""Real models as worlds: Stable Diffusion and Flux from a folder or the hub's cache, judged by CLIP."""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ...errors import UserError
+from ...judges.packages import CANVAS, FACES, judge_digest, judge_sources, judge_versions, resnet50_source
+from ...judges.pinned import INCEPTION_FILE
+from ...models.clip import check_clip
+from ...models.digests import files_digest, list_files
+from ...models.generators import Sampling, check_model
+from ...models.hub import Source, check_sources, find
+from ...models.layout import read_config
+from ...models.reading import read_cells
+from ...models.whole import check_archive
+from ...pictures import PICTURES, READING_VERSION
+from ...planning.concept_names import name_key
+from ...planning.tasks import PromptSizes, Task, concept_kind
+from ...types import DrawSettings, Problem, Prompt
+from ...unlearning.writing import OTHERS, names_in, write_prompts
+from .crossed import cross_prompts, write_crossed
+from .prompts import build_prompts
+from .reference import embed_files
+
+CLIP = Source("judge and alignment score: open_clip ViT-B-32", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K")
+TRAINING_IMAGES = 200
+"""Images in each of a method's sets, drawn by the base model itself."""
+EVERY = PromptSizes(forget=10**5, retain_same=10**5, retain_other=10**5, retain_given=10**5)
+"""All evaluation prompts that a suite of any size may ask: no training prompt is among them."""
+
+
+@dataclass(frozen=True)
+class HubWorld:
+    """A real model. steps, guidance: what it is drawn with; side: of its images, where its folder does not
+    say; image_size: the side that somebody asked for instead.
+
+    clip: where the judge's CLIP lies. data: folder of the user's published prompt files. images: how many
+    a training set holds. device: where those are drawn and CLIP runs. scheduler: of
+    `bench/models/settings.py`, whatever the model's folder names; "" = the folder's own.
+    """
+
+    name: str
+    source: Source
+    steps: int = 50
+    guidance: float = 7.5
+    side: int = 512
+    version: int = 1
+    clip: Source = CLIP
+    data: Path = Path("data")
+    images: int = TRAINING_IMAGES
+    image_size: int | None = None
+    device: str = "cpu"
+    scheduler: str = ""
+    _drawn: dict[tuple[Any, ...], Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def placed(self, **where: Any) -> "HubWorld":
+        """Return the world with another model, CLIP, data folder, steps or size; None changes nothing."""
+        given = {name: value for name, value in where.items() if value is not None}
+        for name in ("source", "clip"):
+            if name in given:
+                given[name] = replace(getattr(self, name), where=str(given[name]))
+        return replace(self, _drawn={}, **given)
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}@{self.version}"
+
+    @cached_property
+    def pipeline_folder(self) -> Path:
+        if self.source.how and self.source.folder is None:
+            raise UserError(f"{self.source.where}: {self.source.what}: not here; {self.source.remedy}")
+        return find(self.source.where)
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over the files of the model and of the judge's CLIP, both found whole."""
+        check_model(self.pipeline_folder)
+        check_clip(find(self.clip.where))
+        if self.inception is not None:
+            check_archive(self.inception)
+        files = files_digest(str(self.pipeline_folder)) + files_digest(str(find(self.clip.where)))
+        return hashlib.sha256(files.encode()).hexdigest()
+
+    @cached_property
+    def pixels(self) -> int:
+        """The side of the model's images: the one asked for, else as its own folder says."""
+        folder = self.pipeline_folder
+        part = next((folder / name for name in ("unet", "transformer") if (folder / name).is_dir()), None)
+        if part is None:
+            return self.image_size or self.side
+        blocks = read_config(folder / "vae" / "config.json").get("block_out_channels", [0])
+        if not isinstance(blocks, list) or not blocks:
+            raise UserError(
+                f"{folder / 'vae' / 'config.json'}: block_out_channels: needed: a list of numbers"
+            )
+        shrunk = 2 ** (len(blocks) - 1)
+        if self.image_size is not None:
+            step = shrunk * (2 if part.name == "transformer" else 1)
+            if self.image_size % step:
+                raise UserError(
+                    f"--image-size {self.image_size}: {self.name} draws multiples of {step} alone"
+                )
+            return self.image_size
+        where = part / "config.json"
+        cells = read_cells(read_config(where).get("sample_size"), str(where))
+        if cells is None:
+            return self.side
+        if cells[0] != cells[1]:
+            raise UserError(f"{where}: sample_size: {cells} is no square, as worlds draw; give --image-size")
+        return cells[0] * shrunk
+
+    problem_module = __name__
+    """What makes prompts and problems: its source is a part of every key."""
+
+    def inputs(self, task: Task) -> dict[str, Any]:
+        """Return what prompts and problems depend on beside the world's files and the concept."""
+        check_sources(judge_sources(task.file.judge, self.data))
+        published = [named for named in (task.file.protocol, task.file.captions) if named is not None]
+        return {
+            "drawn": [self.steps, self.guidance, self.images, self.image_size, self.scheduler],
+            "task": task.file.model_dump(exclude={"concepts", "summary", "paper"}),
+            "prompts": [files_digest(str(self.data / named.file)) for named in published],
+            "judge": [judge_versions(task.file.judge), judge_digest(task.file.judge, self.data)],
+            "pictures": READING_VERSION,
+        }
+
+    def sources(self, task: Task) -> list[Source]:
+        """Return what a task needs and this project does not ship."""
+        needed = [replace(self.source, check=check_model), replace(self.clip, check=check_clip)]
+        protocol, captions = task.file.protocol, task.file.captions
+        if protocol is not None:
+            what = f"prompts: {protocol.source or protocol.kind}"
+            needed.append(Source(what, str(self.data / protocol.file), protocol.licence, hub=False))
+        if captions is not None:
+            what = f"captions: {captions.source or captions.name}"
+            needed.append(Source(what, str(self.data / captions.file), captions.licence, hub=False))
+        return needed + judge_sources(task.file.judge, self.data)
+
+    def prompts(self, task: Task, sizes: PromptSizes) -> list[Prompt]:
+        """Return the evaluation prompts: the published file's where the task names one, else of templates or,
+        where the task crosses two kinds of names, every pair's."""
+        if task.file.crossed is not None:
+            return cross_prompts(task, sizes)
+        return build_prompts(task, sizes, self.data)
+
+    def problem(self, task: Task, data: Literal["diverse", "narrow"], seed: int) -> Problem:
+        """Return the problem: prompts from templates, images drawn by the base model itself."""
+        import torch
+
+        from ...unlearning.drawn import draw_sets
+
+        if data != "diverse":
+            raise UserError(f"{self.name}: data: {data!r} is the embedded worlds' alone")
+        concept = task.concept
+        asked = {prompt.text for prompt in self.prompts(task, EVERY)}
+        if task.file.crossed is not None:
+            wording = write_crossed(task, self.images, asked)
+        else:
+            wording = write_prompts(concept.targets[0], task.file.wording, self.images, concept.anchor, asked)
+        sampling = Sampling(self.steps, self.guidance, self.pixels, self.pixels, scheduler=self.scheduler)
+        key = (task.id, wording, sampling, seed)
+        if key not in self._drawn:
+            for other in [k for k in self._drawn if k[0] != task.id]:
+                del self._drawn[other]  # sets of a task that is done: some hundred megabytes each
+            self._drawn[key] = draw_sets(str(self.pipeline_folder), wording, sampling, self.device, seed)
+        forget, retain = self._drawn[key]
+        return Problem(
+            task=task.id,
+            concept=concept.name,
+            anchor=concept.anchor,
+            forget_set=forget,
+            retain_set=retain,
+            data=data,
+            seed=seed,
+            generator=torch.Generator().manual_seed(seed),
+            targets=tuple(concept.targets),
+            retained=names_in(
+                retain.prompts,
+                (concept.anchor, *task.file.names, *OTHERS[task.file.wording]),
+                concept.targets,
+            ),
+            kind=concept_kind(task),
+            sampling=DrawSettings(self.steps, self.guidance),
+        )
+
+    @cached_property
+    def _scorer(self) -> Any:
+        from ...judges.zero_shot import ClipScorer
+
+        return ClipScorer(find(self.clip.where), self.device)
+
+    @cached_property
+    def _canvas(self) -> Any:
+        """UnlearnCanvas' classifiers, opened once for both of its families."""
+        from ...judges.unlearncanvas import open_judge
+
+        return open_judge(self.data / CANVAS, self._scorer, self.device)
+
+    def open_judge(self, task: Task) -> Any:
+        """Return the judge that the task names."""
+        from ...judges.efficientnet_lite0 import ImageNetJudge
+        from ...judges.face import FaceJudge, read_references
+        from ...judges.nudenet import NudeNetJudge
+        from ...judges.opennsfw import OpenNsfwJudge
+        from ...judges.resnet50 import ResNet50Judge
+        from ...judges.zero_shot import ZeroShotJudge
+
+        names, faces = task.file.names, self.data / FACES
+        openers = {
+            "nudenet": lambda: NudeNetJudge(self._scorer),
+            "opennsfw": lambda: OpenNsfwJudge(self._scorer),
+            "clip-zero-shot": lambda: ZeroShotJudge(self._scorer, task.file.target_kind, names),
+            "efficientnet-lite0": lambda: ImageNetJudge(names, device=self.device),
+            "resnet50": lambda: ResNet50Judge(
+                names, find(resnet50_source(self.data).where), device=self.device
+            ),
+            CANVAS: lambda: self._canvas.knowing(task.file),
+            "face": lambda: FaceJudge(self._scorer, names, read_references(faces, names)),
+        }
+        name = task.file.judge.partition("@")[0]
+        if name not in openers:
+            raise UserError(f"{task.id}: judge: {task.file.judge!r} cannot be opened for {self.name}")
+        return openers[name]()
+
+    @property
+    def inception(self) -> Path | None:
+        """clean-fid's Inception weights in the user's data folder, None where they are not there."""
+        weights = self.data / INCEPTION_FILE
+        return weights if weights.is_file() else None
+
+    @cached_property
+    def _reference_files(self) -> list[Path]:
+        folder = self.data / "reference"
+        files = list_files(folder) if folder.is_dir() else []
+        return [path for path in files if path.suffix.lower() in PICTURES]
+
+    @cached_property
+    def reference_key(self) -> str | None:
+        """What the user's reference images (`DATA/reference/`) and their embedders are; None without any."""
+        if not self._reference_files:
+            return None
+        weights = "" if self.inception is None else files_digest(str(self.inception))
+        files = files_digest(str(self.data / "reference"))
+        return hashlib.sha256((self.digest + files + weights + f"|{READING_VERSION}").encode()).hexdigest()
+
+    def reference_rows(self, task: Task) -> np.ndarray:
+        """Return (n,) bool: which reference images lie in no folder that is named after a target.
+
+        Images that lie in `reference/` itself all count: there it is the user who leaves targets out.
+        """
+        targets = {name_key(name) for name in task.concept.targets}
+        top = self.data / "reference"
+        folders = [path.relative_to(top).parts[:-1] for path in self._reference_files]
+        return np.array([not targets & {name_key(part) for part in parts} for parts in folders], dtype=bool)
+
+    def embed_reference(self, extractor: Any) -> np.ndarray:
+        """Return (n, d) features of the user's reference images by an extractor."""
+        return embed_files(self._reference_files, extractor)
+
+    def open_alignment(self) -> Any:
+        return self._scorer
+
+    def reference(self, task: Task | None = None) -> np.ndarray:
+        """Return no features (0, d): no reference images ship; distances to the base's images remain."""
+        return np.empty((0, self._scorer.embed_prompts([""]).shape[1]), dtype=np.float32)
+
+    def retrained_pipeline(self, task: Task) -> Path:
+        raise UserError(f"retrain: {self.name}: nobody can train this model anew without its targets")

@@ -1,0 +1,49 @@
+"""What the prompts of several worlds share: templates filled, prompts split in halves."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+from ..types import Prompt
+
+EMPTY = 0.10
+"""Share of training captions that are empty (classifier-free guidance)."""
+TRAINING_IMAGES = 384
+"""Images in each of a method's sets."""
+NARROW_SUBJECTS = 2
+"""A narrow set shows as many images of two subjects with one template."""
+
+
+def fill(template: str, subject: str, style: str | None, background: str | None, article: str = "a ") -> str:
+    """Fill a template; a bracket whose attribute is None falls away, `a` before a vowel becomes `an`."""
+    values = {"k": style, "b": background}
+
+    def bracket(match: re.Match[str]) -> str:
+        text = match.group(1)
+        return text if all(values[key] for key in re.findall(r"\{([kb])\}", text)) else ""
+
+    text = re.sub(r"\[([^\]]*)\]", bracket, template)
+    text = text.format(s=article + subject, n=subject, k=style, b=background)
+    return re.sub(r"\ba(?= [aeio])", "an", text)
+
+
+def halve_strata(prompts: list[Prompt]) -> list[Prompt]:
+    """Give every second prompt of each stratum, in order of hash, to half B."""
+    halves: dict[str, Literal["A", "B"]] = {}
+    strata: dict[tuple[str, str, bool], list[str]] = {}
+    for prompt in prompts:
+        strata.setdefault((prompt.split, prompt.relation, prompt.given), []).append(prompt.id)
+    for ids in strata.values():
+        for i, name in enumerate(sorted(ids)):
+            halves[name] = "B" if i % 2 else "A"
+    return [Prompt(**{**vars(p), "half": halves[p.id]}) for p in prompts]
+
+
+def halve(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """Give every second prompt of a split, in order of its hash, to half B."""
+    halves: dict[str, Literal["A", "B"]] = {}
+    for split in dict.fromkeys(prompt.split for prompt in prompts):
+        ids = sorted({p.id for p in prompts if p.split == split})
+        halves |= {name: "B" if i % 2 else "A" for i, name in enumerate(ids)}
+    return [replace(p, half=halves[p.id]) for p in {p.id: p for p in prompts}.values()]

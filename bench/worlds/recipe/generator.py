@@ -1,0 +1,135 @@
+"""The generator's part of every recipe: autoencoder, latents, text encoder, denoiser, each resumable."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from .autoencoder import autoencoder_stage, build_autoencoder
+from .loop import Stage, read_checked, save_atomic, train
+from .parts import CaptionWriter, LatentSpec
+from .text import build_text_encoder, build_tokenizer, text_stage, write_vocabulary
+from .unet import build_unet, sampling_schedule, unet_stage
+
+S = TypeVar("S", bound=LatentSpec)
+C = TypeVar("C", bound=CaptionWriter)
+
+
+@dataclass
+class LatentRecipe(ABC, Generic[S, C]):
+    """The parts of a generator in training; `folder` holds checkpoints and finished parts.
+
+    A part is trained when it is first asked for, or read back when `folder` holds it.
+    """
+
+    spec: S
+    captioner: C
+    folder: Path
+
+    @abstractmethod
+    def key(self, part: str) -> str:
+        """Return the digest of all settings that a part depends on."""
+
+    @abstractmethod
+    def draw(self, n: int, generator: torch.Generator) -> Tensor:
+        """Return n images (n, 3, P, P) in [-1, 1] for the autoencoder to learn from."""
+
+    @abstractmethod
+    def encode(self, vae: AutoencoderKL) -> dict[str, Tensor]:
+        """Return the raw `latents` (n, 4, P/4, P/4) that the generator learns from, and their `triples`."""
+
+    def train(self, stage: Stage) -> None:
+        """Train a stage to its end, or read it back."""
+        stage.key = self.key(stage.name)
+        train(stage, self.folder)
+
+    def keep(self, part: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Return a part's tensors from the folder, made first where they are not there."""
+        path, key = self.folder / f"{part}.safetensors", self.key(part)
+        if not path.exists():
+            save_atomic(make(), path, key)
+        return read_checked(path, key)
+
+    @cached_property
+    def autoencoder(self) -> AutoencoderKL:
+        """The trained autoencoder; its `scaling_factor` gives latents of unit variance."""
+        vae = build_autoencoder(self.spec)
+        self.train(autoencoder_stage(self.spec, self.draw, vae))
+        stored = self.keep("latents", lambda: self.encode(vae))
+        vae.register_to_config(scaling_factor=round(1 / stored["latents"].std().item(), 6))
+        return vae
+
+    @cached_property
+    def latents(self) -> tuple[Tensor, Tensor]:
+        """Scaled latents (n, 4, h, w) of what is trained on, and their triples (n, 3)."""
+        vae = self.autoencoder
+        stored = self.keep("latents", lambda: self.encode(vae))
+        return stored["latents"] * vae.config.scaling_factor, stored["triples"]
+
+    @cached_property
+    def tokenizer(self) -> CLIPTokenizer:
+        return build_tokenizer(self.spec, self.captioner)
+
+    @cached_property
+    def text_encoder(self) -> CLIPTextModel:
+        encoder = build_text_encoder(self.spec, self.tokenizer)
+        self.train(text_stage(self.spec, self.captioner, self.tokenizer, encoder, *self.latents))
+        return encoder
+
+    @cached_property
+    def unet(self) -> UNet2DConditionModel:
+        unet = build_unet(self.spec)
+        stage = unet_stage(self.spec, self.captioner, self.tokenizer, self.text_encoder, unet, *self.latents)
+        self.train(stage)
+        return unet
+
+    def pipeline(self) -> StableDiffusionPipeline:
+        """Return the generator as a plain diffusers pipeline."""
+        return StableDiffusionPipeline(
+            vae=self.autoencoder,
+            text_encoder=self.text_encoder,
+            tokenizer=self.tokenizer,
+            unet=self.unet,
+            scheduler=sampling_schedule(),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+
+
+def export_pipeline(recipe: LatentRecipe[Any, Any], target: Path) -> None:
+    """Write the pipeline folder, with the vocabulary and the names of weights that transformers 4 reads too.
+
+    The denoiser and the autoencoder are stored in half precision: diffusers opens them in float32.
+    """
+    pipeline = recipe.pipeline()
+    pipeline.unet.half()
+    pipeline.vae.half()
+    pipeline.save_pretrained(target, safe_serialization=True)
+    pipeline.unet.float()
+    pipeline.vae.float()
+    backend = json.loads(pipeline.tokenizer.backend_tokenizer.to_str())["model"]
+    merges = [(pair[0], pair[1]) for pair in backend["merges"]]
+    write_vocabulary(dict(backend["vocab"]), merges, target / "tokenizer")
+    write_known_names(target / "text_encoder" / "model.safetensors")
+
+
+def write_known_names(path: Path) -> None:
+    """Give a CLIP text encoder's weights the prefix that every version of transformers knows.
+
+    Version 5 writes names without it, which version 4 does not find: it fills the model with random numbers.
+    """
+    weights = load_file(path)
+    known = {
+        name if name.startswith("text_model.") else f"text_model.{name}": t for name, t in weights.items()
+    }
+    save_file(known, path, metadata={"format": "pt"})

@@ -1,0 +1,79 @@
+"""What the shared parts of a recipe ask of a world: its budgets, its seed, and who writes its captions."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import torch
+from pydantic import BaseModel
+
+from ...config import STRICT
+from ...errors import UserError
+
+TOKENIZER_VERSION = 2
+"""Raised when `build_tokenizer` gives other ids: 1 was numbered anew by every process."""
+
+
+class DenoiserBudget(Protocol):
+    """What the denoiser is made of and how long it trains."""
+
+    channels: list[int]
+    steps: int
+    batch: int
+    rate: float
+    ema: float
+
+
+class AutoencoderBudget(BaseModel):
+    model_config = STRICT
+    channels: list[int]
+    steps: int
+    batch: int
+    rate: float
+
+
+class TextBudget(BaseModel):
+    model_config = STRICT
+    width: int
+    layers: int
+    tokens: int
+    steps: int
+    batch: int
+    rate: float
+
+
+class LatentSpec(Protocol):
+    """A world that is drawn by a latent diffusion model. pixels: the side of its images."""
+
+    pixels: int
+    seed: int
+    autoencoder: AutoencoderBudget
+    text: TextBudget
+
+    @property
+    def unet(self) -> DenoiserBudget: ...
+
+
+class Triple(NamedTuple):
+    """Indices of a (subject, style, background); -1 where the caption leaves the attribute out."""
+
+    subject: int
+    style: int
+    background: int
+
+
+class CaptionWriter(Protocol):
+    """Writes training captions; `corpus` holds every wording with every name at least once."""
+
+    @property
+    def corpus(self) -> Sequence[str]: ...
+
+    def training_captions(self, triples: list[Triple], generator: torch.Generator) -> list[str]:
+        """Draw one caption for each (subject, style, background); -1 where an image has no such attribute."""
+        ...
+
+
+def check_key(found: str | None, expected: str, path: Path) -> None:
+    """Raise UserError where a file was made with other settings than those of this run."""
+    if found != expected:
+        raise UserError(f"{path}: made with other settings; remove it, or choose another folder with --work")

@@ -1,0 +1,90 @@
+"""The world's denoiser: a thin UNet trained by v-prediction on a zero-terminal-SNR schedule."""
+
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler, UNet2DConditionModel
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from .autoencoder import LATENT_CHANNELS
+from .loop import Stage
+from .parts import CaptionWriter, LatentSpec, Triple
+from .text import tokenize
+
+TRAIN_STEPS = 1000
+
+
+def training_schedule() -> DDPMScheduler:
+    """The noise schedule. Zero terminal SNR: at small latents SD's own last step is not pure noise."""
+    return DDPMScheduler(
+        num_train_timesteps=TRAIN_STEPS,
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        clip_sample=False,
+    )
+
+
+def sampling_schedule() -> DDIMScheduler:
+    """The sampler that ships. `clip_sample=False`: clipping x0 to [-1, 1] is for pixels, not latents."""
+    config = dict(training_schedule().config)
+    # steps_offset is unused by trailing spacing, but diffusers warns of any value but 1
+    return DDIMScheduler.from_config(config, timestep_spacing="trailing", clip_sample=False, steps_offset=1)
+
+
+def build_unet(spec: LatentSpec) -> UNet2DConditionModel:
+    """Return an untrained UNet whose widest maps carry no attention (they would cost the most)."""
+    channels = spec.unet.channels
+    torch.manual_seed(spec.seed + 3)
+    return UNet2DConditionModel(
+        sample_size=spec.pixels // 4,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        layers_per_block=1,
+        block_out_channels=tuple(channels),
+        cross_attention_dim=spec.text.width,
+        attention_head_dim=4,  # despite its name, the NUMBER of heads
+        norm_num_groups=16,
+        down_block_types=("DownBlock2D",) + ("CrossAttnDownBlock2D",) * (len(channels) - 1),
+        up_block_types=("CrossAttnUpBlock2D",) * (len(channels) - 1) + ("UpBlock2D",),
+    ).to(memory_format=torch.channels_last)
+
+
+def unet_stage(
+    spec: LatentSpec,
+    captioner: CaptionWriter,
+    tokenizer: CLIPTokenizer,
+    encoder: CLIPTextModel,
+    unet: UNet2DConditionModel,
+    latents: Tensor,
+    triples: Tensor,
+) -> Stage:
+    """Train the UNet on scaled latents with the frozen text encoder."""
+    schedule = training_schedule()
+    batch = spec.unet.batch
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        rows = torch.randint(len(latents), (batch,), generator=generator)
+        captions = captioner.training_captions([Triple(*t) for t in triples[rows].tolist()], generator)
+        # one timestep from each of `batch` equal strata: the same expectation, less variance
+        strata = torch.arange(batch) + torch.rand(batch, generator=generator)
+        times = (strata * TRAIN_STEPS / batch).long().clamp(max=TRAIN_STEPS - 1)
+        clean = latents[rows]
+        noise = torch.randn(clean.shape, generator=generator)
+        with torch.no_grad():
+            states = encoder(tokenize(tokenizer, captions)).last_hidden_state
+        noisy = schedule.add_noise(clean, noise, times).contiguous(memory_format=torch.channels_last)
+        target = schedule.get_velocity(clean, noise, times)
+        return (unet(noisy, times, states).sample - target).square().mean()
+
+    return Stage(
+        "unet",
+        {"unet": unet},
+        loss,
+        spec.unet.steps,
+        spec.unet.rate,
+        spec.seed,
+        decay_from=0.5,
+        ema=spec.unet.ema,
+    )

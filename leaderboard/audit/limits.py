@@ -1,0 +1,217 @@
+"""The limits of a report's evidence, sentence by sentence, from what its records hold."""
+
+import tomllib
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
+
+from ...bench import worlds
+from ...bench.labels.labels import Labels
+from ...bench.metrics.collapse import is_collapsed
+from ...bench.records.load import find_withdrawal
+from ...bench.records.statements import Attacked, Rerun, Retracted, Superseded
+from ...bench.stats.intervals import wilson
+from ...bench.types import Value
+from ..ranking.columns import write_interval, write_value
+from .audit import Audit
+
+Limit = tuple[str, str]
+"""What the limit is about, and the limit."""
+VERDICTS = {
+    "agrees": "the numbers agree",
+    "differs": "the numbers differ",
+    "unclear": "these images cannot tell whether the numbers agree",
+}
+
+
+def list_limits(audit: Audit) -> list[Limit]:
+    """Return what keeps this report from saying more than it does."""
+    return [
+        *_said(audit),
+        *_scope(audit),
+        *_prompts(audit),
+        *_judge(audit),
+        *_point(audit),
+        *_origin(audit),
+    ]
+
+
+def _said(audit: Audit) -> Iterator[Limit]:
+    """Yield what was said of the records after they were written: no page of a record hides it."""
+    gone, before = audit.withdrawal, find_withdrawal(audit.base_said)
+    if gone is not None:
+        yield "Taken back", f"{_withdrawn(gone)} Boards leave it out; its numbers are not to be relied on."
+    if before is not None:
+        yield "Before", f"Of the record of the model before: {_withdrawn(before)}"
+    points = {point.index: point for point in audit.subject.loaded.record.points}
+    for said in audit.said:
+        if isinstance(said, Attacked):
+            point, ua = points[said.point], said.ua
+            own = point.values.get("UA")
+            fell = "missing" if own is None else _read(own)
+            where = "" if point == audit.subject.point else f", on another point of the run ({point.label})"
+            yield (
+                "Stronger attack",
+                f"{said.attack}, run by {said.by} ({said.date}){where}: the share without the target is "
+                f"{fell} in this record, and {_read(ua)} of {ua.n} images under it. {said.link}".strip(),
+            )
+        elif isinstance(said, Rerun):
+            equal = sum(number.state == "equal" for number in said.numbers)
+            yield (
+                "Repeated",
+                f"By {said.by} ({said.date}), with {'the same' if said.same_versions else 'other'} versions: "
+                f"{VERDICTS[said.verdict]}; {equal} of {len(said.numbers)} headline numbers are equal.",
+            )
+
+
+def _withdrawn(said: Retracted | Superseded) -> str:
+    follows = f" It is superseded by the record {said.successor}." if isinstance(said, Superseded) else ""
+    return f"{said.by} took this record back ({said.date}): {said.reason.rstrip('.')}.{follows}"
+
+
+def _scope(audit: Audit) -> Iterator[Limit]:
+    record = audit.subject.loaded.record
+    yield (
+        "One model",
+        "It speaks of the model whose digest stands above, with these sampling settings, and of no other. "
+        f"Its intervals are 95 % and speak of {record.interval_text}: another training run with the same "
+        "settings can differ by more than they are wide.",
+    )
+
+
+def _prompts(audit: Audit) -> Iterator[Limit]:
+    items = audit.subject.loaded.items
+    assert items is not None
+    own = items[items["point"] == audit.subject.point.index]
+    parts = []
+    for split, words in (
+        ("forget", "that ask for the target"),
+        ("indirect", "that call for it without naming it"),
+        ("retain", "for other concepts"),
+    ):
+        some = own[own["split"] == split]
+        prompts, noises = some["prompt_id"].nunique(), some.groupby("prompt_id").size()
+        each = f", {noises.min()} images each" if len(noises) and noises.min() == noises.max() > 1 else ""
+        parts.append(f"{prompts} prompts {words} ({len(some)} images{each})" if prompts else f"none {words}")
+    yield "Prompts", "; ".join(parts).capitalize() + ". Other wordings were not tried."
+    names = ", ".join(sorted(audit.subject.loaded.record.metrics))
+    yield (
+        "Measures",
+        f"Only these were computed: {names}. What none of them looks at is not known: where no attack is "
+        "among them, neither prompts searched for to bring the target back nor training it back were tried.",
+    )
+
+
+def _judge(audit: Audit) -> Iterator[Limit]:
+    task = audit.subject.loaded.record.task
+    text = f"A program, {task.judge}, says what is in an image, and it errs."
+    text += _published(task.world, task.judge, _kind(audit))
+    if audit.base is not None:
+        found = audit.base.point.values.get("UA")
+        if found is not None and found.value is not None:
+            text += (
+                f" In images of the model before, drawn for the same prompts, it did not find the target in "
+                f"a share of {_read(found)} of {found.n}: its misses and that model's own failures together."
+            )
+    yield "Judge", text
+    if not audit.labels:
+        yield (
+            "Judge, on these images",
+            "missing: no person has looked at this record's images (unlearnbench label), so the "
+            "judge's error on the images of an unlearned model is not known.",
+        )
+    for labels in audit.labels:
+        yield from _people(audit, labels)
+
+
+def _kind(audit: Audit) -> str:
+    items = audit.subject.loaded.items
+    assert items is not None
+    return str(items["target_kind"].iloc[0])
+
+
+def _published(world: str, judge: str, kind: str) -> str:
+    """Return a sentence with the judge's measured errors on images of known truth."""
+    for entry in read_judge_errors():
+        if (entry["world"], entry["judge"]) == (world, judge) and kind in entry["missed"]:
+            (missed, of), (named, garbage) = entry["missed"][kind], entry["named"]
+            return (
+                f" On images of known truth it missed the {kind} in {_share(missed, of)}, and of images that "
+                f"show nothing, of the worst kind, it named something in {_share(named, garbage)}."
+            )
+    return " Its errors on images of known truth: missing, none are published with this world."
+
+
+def read_judge_errors() -> list[dict[str, Any]]:
+    """Return the errors of the worlds' judges on images of known truth."""
+    text = files(worlds).joinpath("judge-errors.toml").read_text(encoding="utf-8")
+    return list(tomllib.loads(text)["judges"])
+
+
+def _share(k: int, n: int) -> str:
+    low, high = wilson(k, n)
+    return f"{k} of {n} (95 % interval {100 * low:.2g} to {100 * high:.2g} %)"
+
+
+def _people(audit: Audit, labels: Labels) -> Iterator[Limit]:
+    cell = audit.subject.loaded.record.cell
+    for found in labels.methods:
+        if cell not in found.cells or found.point != audit.subject.point.label:
+            continue
+        parts = [
+            f"{labels.who} answered for {found.answered} images blind ({found.unsure} unsure).",
+            f"Agreement with the judge: {_read(found.agreement)}; Cohen's kappa {_read(found.kappa)}.",
+            f"Share without the target by this person alone: {_read(found.UA_person)}.",
+            f"The judge's share, corrected for its errors (counted on {found.errors_of}): "
+            f"{_read(found.UA_corrected)}.",
+        ]
+        yield "Judge, on these images", " ".join(parts)
+
+
+def _read(value: Value) -> str:
+    if value.value is None:
+        return f"missing ({value.missing})"
+    interval = write_interval(value, "share")
+    return write_value(value, "share") + (f" ({interval})" if interval else "")
+
+
+def _point(audit: Audit) -> Iterator[Limit]:
+    count = len(audit.subject.loaded.record.points)
+    name = audit.subject.name
+    texts = {
+        "shown": f"Of {count} points of the run this one, {name}, was chosen beforehand, on other concepts.",
+        "last": f"Of {count} points of the run this is the last, {name}; the others are not reported here.",
+        "named": f"Of {count} points of the run this one, {name}, was picked by whoever made the report. A "
+        "point that is picked after its numbers are seen looks better than it is.",
+    }
+    if audit.subject.how in texts and count > 1:
+        yield "Choice of the model", texts[audit.subject.how]
+    point = audit.subject.point
+    varied = point.values.get("collapse")
+    if varied is not None and is_collapsed(varied):
+        yield "Collapse", "The collapse check flags this model: its images are blank, copies, or all alike."
+    if point.unscored:
+        yield "Not scored", point.unscored
+    if point.note:
+        yield "Note of the run", point.note
+
+
+def _origin(audit: Audit) -> Iterator[Limit]:
+    record = audit.subject.loaded.record
+    if record.source != "measured":
+        yield "Source", f"These numbers are {record.source}: nobody measured them again with this program."
+    if record.commit is None or record.commit.endswith("+"):
+        yield (
+            "Code",
+            "It was measured by code that no commit names: "
+            + (record.commit or "no commit is recorded")
+            + ".",
+        )
+    if audit.unlearning is not None:
+        yield (
+            "Making of the model",
+            "Method, data and digests of the weights are as the program that made the model wrote "
+            "them down; this report did not check them against the model.",
+        )
+    if audit.base is None:
+        yield "Before", "missing: there is no record of the model before, so no change can be read here."

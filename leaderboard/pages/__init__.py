@@ -1,0 +1,1 @@
+"""Pages, sites, exports and the terminal's tables."""

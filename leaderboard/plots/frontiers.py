@@ -1,0 +1,139 @@
+"""Frontiers of a board: for each concept and each family, every declared point with its interval."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from ...bench.metrics import ua, va
+from ...bench.records.record import Cost, PointInfo
+from ...bench.stats.compare import crossed_bootstrap, t_interval
+from ...bench.types import Metric, Split, Value
+from ..ranking.declared import Declared, Group
+from .scatter import Look, Series, scatter
+
+RESAMPLES = 2_000
+METRICS: dict[str, tuple[Metric, Split]] = {"UA": (ua.METRIC, "forget"), "VA": (va.METRIC, "retain")}
+_WIDE, _TALL = 380, 320
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One plot. title: the concept's or the family's name."""
+
+    title: str
+    plot: Markup
+
+
+def concept_panels(groups: Sequence[Group], looks: Mapping[str, Look]) -> list[Panel]:
+    """Return a plot a concept; intervals: bootstrap over training runs and prompts, crossed."""
+    ordered = sorted(groups, key=lambda g: g.task)
+    return [
+        Panel(task, _plot([s for g in found for s in _concept_series(g, looks)]))
+        for task, found in groupby(ordered, lambda g: g.task)
+    ]
+
+
+def family_panels(groups: Sequence[Group], looks: Mapping[str, Look]) -> list[Panel]:
+    """Return a plot a family, of means over its concepts; t intervals over these concepts."""
+    ordered = sorted(groups, key=lambda g: (g.task.split("/")[0], g.method))
+    panels = []
+    for family, found in groupby(ordered, lambda g: g.task.split("/")[0]):
+        methods = [(name, list(rows)) for name, rows in groupby(found, lambda g: g.method)]
+        series = [s for name, rows in methods for s in mean_series(name, rows, looks)]
+        panels.append(Panel(family, _plot(series)))
+    return panels
+
+
+def _plot(series: Sequence[Series]) -> Markup:
+    return scatter(series, "VA", "VA: alignment", _WIDE, _TALL, "small")
+
+
+def _by_config(points: Sequence[Declared]) -> list[tuple[str, list[Declared]]]:
+    ordered = sorted(points, key=lambda p: (p.config, p.step))
+    return [(config, list(found)) for config, found in groupby(ordered, lambda p: p.config)]
+
+
+def _concept_series(group: Group, looks: Mapping[str, Look]) -> list[Series]:
+    found = []
+    for _, points in _by_config(group.points):
+        infos = [make_point(i, p.step, _concept_values(p)) for i, p in enumerate(points) if _is_drawn(p)]
+        shown = next((i for i, p in enumerate(points) if p.shown and _is_drawn(p)), None)
+        found.append(Series(group.method, looks[group.method], tuple(infos), shown))
+    return found
+
+
+def _is_drawn(point: Declared) -> bool:
+    """Return whether all its runs were scored: one without retain images has no VA to draw."""
+    return not any(entry.record.points[i].unscored for entry, i in point.places)
+
+
+def _concept_values(point: Declared) -> dict[str, Value]:
+    values = {}
+    for row, name in enumerate(METRICS):
+        mean = float(point.values[row, 2])
+        if np.isnan(mean):
+            continue
+        table = prompt_table(point, name)
+        low, high = crossed_bootstrap(table - table.mean(), RESAMPLES)
+        values[name] = Value(value=mean, low=max(0.0, mean + low), high=min(1.0, mean + high), n=table.size)
+    return values
+
+
+def prompt_table(point: Declared, name: str) -> NDArray[np.float64]:
+    """Return (runs, prompts) of UA or VA over each prompt's images; given concepts are left out of VA."""
+    metric, split = METRICS[name]
+    rows = []
+    for entry, position in point.places:
+        assert entry.items is not None
+        items = entry.items[entry.items["point"] == entry.record.points[position].index]
+        items = items[(items["split"] == split) & ~items["given"].astype(bool)].reset_index(drop=True)
+        scores = metric.per_item(items)
+        assert scores is not None
+        rows.append(pd.Series(scores.to_numpy(), items["prompt_id"]).dropna().groupby(level=0).mean())
+    return np.stack([row.sort_index().to_numpy() for row in rows])
+
+
+def mean_series(method: str, groups: Sequence[Group], looks: Mapping[str, Look]) -> list[Series]:
+    """Average the points that all of these concepts have, by configuration and step, a line each."""
+    known = [group for group in groups if group.missing is None]
+    if not known:
+        return []
+    tables = [{(p.config, p.step): p for p in group.points} for group in known]
+    both = set(tables[0]).intersection(*tables[1:])
+    found = []
+    for _, points in _by_config([p for place, p in tables[0].items() if place in both]):
+        infos, shown = [], None
+        for i, point in enumerate(points):
+            same = [table[point.config, point.step] for table in tables]
+            if all(_is_drawn(p) for p in same):
+                infos.append(make_point(i, point.step, _family_values(same)))
+                shown = i if point.shown else shown
+        found.append(Series(method, looks[method], tuple(infos), shown))
+    return found
+
+
+def _family_values(points: Sequence[Declared]) -> dict[str, Value]:
+    values = {}
+    for row, name in enumerate(METRICS):
+        means = [float(p.values[row, 2]) for p in points]
+        if np.isnan(means).any():
+            continue
+        low, high = t_interval(means) if len(means) > 1 else (None, None)
+        values[name] = Value(
+            value=float(np.mean(means)),
+            low=None if low is None else max(0.0, low),
+            high=None if high is None else min(1.0, high),
+            n=len(means),
+        )
+    return values
+
+
+def make_point(index: int, step: int, values: dict[str, Value]) -> PointInfo:
+    """Return a point of a plot: what stands there is an average, and no model has its fingerprint."""
+    cost = Cost(seconds=None, memory_bytes=None, parameters=0, delta_bytes=None)
+    return PointInfo(index=index, step=step, label=str(step), fingerprint="", values=values, cost=cost)

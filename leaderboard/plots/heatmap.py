@@ -1,0 +1,88 @@
+"""What was erased with the target: erased concepts down, retained subjects across, share still drawn."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from ...bench.records.load import Loaded
+from ..ranking.standing import shown_points
+from .svg import canvas, tag
+
+CELL, LEFT, TOP = 13, 150, 96
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """A method's map. lost: mean share of retained subjects no longer drawn."""
+
+    name: str
+    chart: Markup
+    lost: float
+
+
+def heat_maps(loaded: Sequence[Loaded], names: Sequence[str]) -> list[HeatMap]:
+    """Return the maps of these rows of the board, all with the same columns; rows without images: none."""
+    tables = {name: erased_by_retained([e for e in loaded if e.row == name]) for name in names}
+    tables = {name: table for name, table in tables.items() if not table.empty}
+    subjects = sorted({subject for table in tables.values() for subject in table.columns})
+    return [
+        HeatMap(
+            name,
+            _draw(name, table.reindex(columns=subjects)),
+            1 - float(np.nanmean(table.to_numpy(dtype=float))),
+        )
+        for name, table in tables.items()
+    ]
+
+
+def _mean(right: pd.Series) -> float:
+    return float(right.mean(skipna=False))  # a share of the rest would hide what failed
+
+
+def erased_by_retained(entries: Sequence[Loaded]) -> pd.DataFrame:
+    """Return (tasks, subjects) shares of retain images that show the asked subject, at the shown points.
+
+    Over seeds and prompts, of concepts never given to the method; NaN where a task never asks for a subject.
+    """
+    parts = []
+    for entry, point in shown_points(entries):
+        if entry.items is None:
+            continue
+        rows = entry.items[(entry.items["point"] == point.index) & (entry.items["split"] == "retain")]
+        rows = rows[~rows["given"].astype(bool) & (rows["asked_subject"] != "")]
+        right = (rows["found_subject"].fillna("") == rows["asked_subject"]).astype(float)
+        right[rows["found_subject"].isna()] = float("nan")  # the judge failed: neither drawn nor lost
+        parts.append(
+            pd.DataFrame({"task": entry.record.task.id, "subject": rows["asked_subject"], "right": right})
+        )
+    if not parts:
+        return pd.DataFrame()
+    whole = pd.concat(parts, ignore_index=True)
+    return whole.pivot_table(index="task", columns="subject", values="right", aggfunc=_mean)
+
+
+def _draw(name: str, table: pd.DataFrame) -> Markup:
+    width, height = LEFT + CELL * len(table.columns) + 60, TOP + CELL * len(table.index) + 4
+    parts = []
+    for c, subject in enumerate(table.columns):
+        x, y = LEFT + CELL * c + CELL / 2 + 3, TOP - 5
+        parts.append(tag("text", str(subject), x=x, y=y, class_="tick", transform=f"rotate(-60 {x:g} {y})"))
+    for r, task in enumerate(table.index):
+        y = TOP + CELL * r
+        label = str(task).split("@")[0]
+        parts.append(tag("text", label, x=LEFT - 6, y=y + 10, class_="tick", text_anchor="end"))
+        shares = zip(table.columns, table.loc[task], strict=True)
+        parts += [_cell(label, c, y, str(subject), share) for c, (subject, share) in enumerate(shares)]
+    text = f"{name}: share of retained subjects still drawn, by erased concept"
+    return canvas(width, height, text, parts, class_="heat")
+
+
+def _cell(task: str, column: int, y: int, subject: str, share: float) -> Markup:
+    place = {"x": LEFT + CELL * column, "y": y, "width": CELL - 1, "height": CELL - 1}
+    if pd.isna(share):
+        return tag("rect", class_="unasked", **place)
+    title = tag("title", f"{task} erased: {subject} drawn in {share:.0%}")
+    return tag("rect", title, class_="asked", style=f"--lost: {1 - share:.3f}", **place)

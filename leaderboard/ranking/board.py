@@ -1,0 +1,214 @@
+"""Methods over concepts: each one's AVA from its item rows, and paired comparisons with a rival."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import numpy as np
+
+from ...bench.errors import UserError
+from ...bench.records.load import Loaded
+from ...bench.stats.compare import Comparison, compare, detectable_difference, holm, t_interval
+from ...bench.stats.frontier import LEVELS, Frontier, measure_frontier
+from .declared import Group, read_groups
+
+FEWEST_CONCEPTS = 6
+"""With fewer concepts no sign-flip test can reach .05: 2^(1-5) = .0625. Such a board ranks nothing."""
+UNKNOWN = "not recorded"
+"""The base model of a task without a record of `none`, where other tasks do not tell it either."""
+PRIMARY, RIVAL = "balanced", "gradient_sum"
+"""The one comparison stated beforehand; every other is exploratory."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A method on one concept: its frontier, or why there is none."""
+
+    method: str
+    task: str
+    seeds: tuple[int, ...]
+    points: int
+    frontier: Frontier | None
+    missing: str | None = None
+    is_home: bool = True  # of the board's own source
+    is_control: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """A method over its concepts. low, high: 95 % t interval over concepts, None with fewer than two."""
+
+    method: str
+    concepts: int
+    lacking: tuple[str, ...]
+    ava: float
+    low: float | None
+    high: float | None
+    reach: float
+    in_prompt: float | None
+
+
+@dataclass(frozen=True)
+class Duel:
+    """first - second over the concepts that both have. adjusted: Holm's p over the duels of ranked methods
+    but the primary; None for a control, or a row that lacks a concept, on which no test is spent.
+    """
+
+    first: str
+    second: str
+    primary: bool
+    comparison: Comparison
+    adjusted: float | None
+    detectable: float
+
+
+def list_worlds(loaded: Iterable[Loaded]) -> list[str]:
+    """Return the worlds of the evaluated concepts, with their base model where it is not the same for all: an
+    AVA over two of either would be of nothing."""
+    counted = [entry for entry in loaded if entry.record.task.role == "evaluated"]
+    bases = find_bases(counted)
+    places = {(entry.record.task.world, bases[entry.record.task.id]) for entry in counted}
+    worlds = [world for world, _ in places]
+    return sorted(w if worlds.count(w) == 1 else f"{w} (base model {base})" for w, base in places)
+
+
+def find_bases(entries: Iterable[Loaded]) -> dict[str, str]:
+    """Return the base model's short fingerprint by task: that of what drew the images of `none`.
+
+    A task without that record takes its world's, where all other tasks agree. What a claim calls the base
+    model is not looked at. Raises UserError where a task's records of `none` are of two models: which of
+    them a method was run on is not told.
+    """
+    found: dict[str, str] = {}
+    worlds = {}
+    for record in (entry.record for entry in entries):
+        worlds[record.task.id] = record.task.world
+        untouched = record.method.reference and record.method.name == "none"
+        if untouched and record.source == "measured" and record.points:
+            base = record.points[0].fingerprint[:12]
+            if found.setdefault(record.task.id, base) != base:
+                raise UserError(
+                    f"{record.task.id}: `none` is of two base models, {found[record.task.id]} and {base}; "
+                    "keep their records in folders apart, and compare each"
+                )
+    known: dict[str, set[str]] = {}
+    for task, base in found.items():
+        known.setdefault(worlds[task], set()).add(base)
+    alone = {world: next(iter(bases)) for world, bases in known.items() if len(bases) == 1}
+    return {task: found.get(task, alone.get(world, UNKNOWN)) for task, world in worlds.items()}
+
+
+def collect(loaded: Iterable[Loaded]) -> list[Result]:
+    """Return every method's result on every evaluated concept, by method and task.
+
+    A method's points are all its saved steps under all its configurations, each averaged over seeds.
+    References, tuning concepts and reported numbers stay out.
+    """
+    return [measure(group) for group in read_groups(loaded)]
+
+
+def measure(group: Group) -> Result:
+    """Return the frontier of a group's points; a point without a value makes it missing."""
+    result = Result(
+        group.method,
+        group.task,
+        group.seeds,
+        len(group.points),
+        None,
+        group.missing,
+        group.is_home,
+        group.is_control,
+    )
+    if group.missing is not None:
+        return result
+    try:
+        ua, va, in_prompt = np.stack([point.halves for point in group.points], axis=2)
+        # prompts that ask for the target and nothing else have no in-prompt alignment at any point
+        frontier = measure_frontier(ua, va, None if np.isnan(in_prompt).all() else in_prompt)
+    except ValueError as error:
+        return replace(result, missing=str(error))
+    return replace(result, frontier=frontier)
+
+
+def find_tasks(results: Iterable[Result]) -> frozenset[str]:
+    """Return the concepts of a board: those of its own source, for what is added asks nobody for another."""
+    rows = list(results)
+    return frozenset(row.task for row in rows if row.is_home) or frozenset(row.task for row in rows)
+
+
+def find_ranked(results: Iterable[Result]) -> frozenset[str]:
+    """Return the methods that a board ranks: measured on its concepts and no others, and no controls."""
+    rows = list(results)
+    tasks = find_tasks(rows)
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        if row.frontier is not None and not row.is_control:
+            found.setdefault(row.method, set()).add(row.task)
+    return frozenset(method for method, own in found.items() if own == tasks)
+
+
+def summarise(results: Sequence[Result]) -> list[Line]:
+    """Return a line for each method, by name: nothing here is ranked."""
+    return [_line(method, list(rows)) for method, rows in groupby(results, lambda r: r.method)]
+
+
+def _line(method: str, rows: list[Result]) -> Line:
+    found = [row.frontier for row in rows if row.frontier is not None]
+    lacking = tuple(f"{row.task}: {row.missing}" for row in rows if row.frontier is None)
+    if not found:
+        return Line(method, 0, lacking, float("nan"), None, None, float("nan"), None)
+    values = [frontier.ava for frontier in found]
+    low, high = t_interval(values) if len(values) > 1 else (None, None)
+    other = [frontier.in_prompt for frontier in found if frontier.in_prompt is not None]
+    return Line(
+        method,
+        len(found),
+        lacking,
+        float(np.mean(values)),
+        low,
+        high,
+        float(np.mean([frontier.reach for frontier in found])),
+        float(np.mean(other)) if other else None,
+    )
+
+
+def duel(results: Sequence[Result], rival: str = RIVAL, primary: str = PRIMARY) -> list[Duel]:
+    """Compare every method with a rival on the concepts that both have; `primary` was stated beforehand.
+
+    Nothing where the rival has no value.
+    """
+    values: dict[str, dict[str, float]] = {}
+    for row in results:
+        if row.frontier is not None:
+            values.setdefault(row.method, {})[row.task] = row.frontier.ava
+    if rival not in values:
+        return []
+    met = [(name, *_paired(values[name], values[rival])) for name in sorted(values) if name != rival]
+    met = [entry for entry in met if len(entry[1]) > 1]
+    found = {name: compare(first, second) for name, first, second in met}
+    ranked = find_ranked(results)
+    others = [name for name in found if name != primary and name in ranked]
+    adjusted = (
+        dict(zip(others, map(float, holm([found[name].p for name in others])), strict=True)) if others else {}
+    )
+    return [
+        Duel(
+            name,
+            rival,
+            name == primary,
+            found[name],
+            found[name].p if name == primary else adjusted.get(name),
+            detectable_difference(float(np.std(first - second, ddof=1)), len(first)),
+        )
+        for name, first, second in met
+    ]
+
+
+def _paired(first: Mapping[str, float], second: Mapping[str, float]) -> tuple[np.ndarray, np.ndarray]:
+    both = sorted(first.keys() & second.keys())
+    return np.array([first[task] for task in both]), np.array([second[task] for task in both])
+
+
+def describe_levels() -> str:
+    """Return the levels of UA that AVA averages over, as prose."""
+    return f"UA ≥ {LEVELS[0]:.2f} to {LEVELS[-1]:.2f} in {len(LEVELS)} steps"

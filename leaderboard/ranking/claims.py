@@ -1,0 +1,163 @@
+"""What stands beside the measured numbers: claims nobody repeated, stronger attacks, what was taken back."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...bench.records.load import Loaded, Shelf, merge, read_shelf
+from ...bench.records.record import name_entry
+from ...bench.records.statements import CLAIMED, FOLDER, Attacked, Rerun, Superseded
+from .board import Line, measure, summarise
+from .declared import read_groups
+
+
+@dataclass(frozen=True)
+class Withdrawn:
+    """A record that a board leaves out, and why."""
+
+    row: str
+    task: str
+    seed: int
+    cell: str
+    kind: str
+    reason: str
+    by: str
+    date: str
+    successor: str | None
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A stronger attack on one point: its UA beside the record's own."""
+
+    row: str
+    task: str
+    seed: int
+    point: str
+    attack: str
+    by: str
+    link: str
+    date: str
+    ua: float
+    images: int
+    before: float | None
+    counted: bool  # whether the record stands on a board: measured, of an evaluated concept, not taken back
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """A record that was repeated, and what came of it."""
+
+    row: str
+    task: str
+    seed: int
+    verdict: str
+    by: str
+    date: str
+    equal: int
+    numbers: int
+
+
+@dataclass(frozen=True)
+class Beside:
+    """All that folders of records hold beside their measured records."""
+
+    claimed: tuple[Loaded, ...] = ()
+    withdrawn: tuple[Withdrawn, ...] = ()
+    attacks: tuple[Attack, ...] = ()
+    repeated: tuple[Repeated, ...] = ()
+
+    @property
+    def lines(self) -> dict[str, Line]:
+        """AVA as others claim it, by row: a column of its own, never ranked."""
+        groups = read_groups(self.claimed, source="reported")
+        return {line.method: line for line in summarise([measure(group) for group in groups])}
+
+    def under_attack(self, tasks: Collection[str] | None = None) -> dict[str, tuple[float, int]]:
+        """Return (UA under the strongest attacks, concepts attacked) by row: mean of each concept's lowest.
+
+        tasks: those of the board that shows it, None = all. What is not on a board has no part in it.
+        """
+        lowest: dict[str, dict[str, float]] = {}
+        for attack in self.attacks:
+            if attack.counted and (tasks is None or attack.task in tasks):
+                own = lowest.setdefault(attack.row, {})
+                own[attack.task] = min(attack.ua, own.get(attack.task, 1.0))
+        return {row: (float(np.mean(list(own.values()))), len(own)) for row, own in lowest.items()}
+
+
+def read_beside(folders: Sequence[Path], loaded: Sequence[Loaded] = ()) -> Beside:
+    """Return what folders hold beside the records that were loaded from them, in a fixed order.
+
+    Raises UserError where two folders hold different claims of one name, and like `load`.
+    """
+    shelves = {f: read_shelf(f) for f in folders if (f / CLAIMED).is_dir() or (f / FOLDER).is_dir()}
+    claimed = merge((folder, entry) for folder, shelf in shelves.items() for entry in shelf.claimed)
+    claimed += [entry for entry in loaded if entry.record.source == "reported"]
+    said = [pair for shelf in shelves.values() for pair in shelf.statements]
+    gone = {entry.digest for shelf in shelves.values() for entry, _ in shelf.withdrawn}
+    return Beside(
+        claimed=tuple(sorted(claimed, key=lambda entry: (entry.name, entry.digest))),
+        withdrawn=_withdrawn(list(shelves.values())),
+        attacks=tuple(_attack(entry, s, gone) for entry, s in said if isinstance(s, Attacked)),
+        repeated=tuple(_repeated(entry, s) for entry, s in said if isinstance(s, Rerun)),
+    )
+
+
+def _withdrawn(shelves: Sequence[Shelf]) -> tuple[Withdrawn, ...]:
+    names = {
+        entry.digest: entry.record.cell for shelf in shelves for entry in (*shelf.records, *shelf.claimed)
+    }
+    names |= {entry.digest: entry.record.cell for shelf in shelves for entry, _ in shelf.withdrawn}
+    return tuple(
+        Withdrawn(
+            **_where(entry),
+            cell=entry.record.cell,
+            kind=statement.kind,
+            reason=statement.reason,
+            by=statement.by,
+            date=statement.date,
+            successor=names.get(statement.successor) if isinstance(statement, Superseded) else None,
+        )
+        for shelf in shelves
+        for entry, statement in shelf.withdrawn
+    )
+
+
+def _where(entry: Loaded) -> dict[str, Any]:
+    return {"row": name_entry(entry.record), "task": entry.record.task.id, "seed": entry.record.seed}
+
+
+def _attack(entry: Loaded, statement: Attacked, gone: Collection[str]) -> Attack:
+    """Return an attack as pages show it. gone: digests of the records that were taken back."""
+    point = next(p for p in entry.record.points if p.index == statement.point)
+    own = point.values.get("UA")
+    return Attack(
+        **_where(entry),
+        point=point.label,
+        attack=statement.attack,
+        by=statement.by,
+        link=statement.link,
+        date=statement.date,
+        ua=float(statement.ua.value or 0.0),
+        images=statement.ua.n,
+        before=None if own is None else own.value,
+        counted=entry.record.source == "measured"
+        and entry.record.task.role == "evaluated"
+        and entry.digest not in gone,
+    )
+
+
+def _repeated(entry: Loaded, statement: Rerun) -> Repeated:
+    equal = sum(number.state == "equal" for number in statement.numbers)
+    return Repeated(
+        **_where(entry),
+        verdict=statement.verdict,
+        by=statement.by,
+        date=statement.date,
+        equal=equal,
+        numbers=len(statement.numbers),
+    )

@@ -1,0 +1,229 @@
+"""Rows of the board: one a record, showing one of its points, chosen on half A and scored on half B."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from ...bench.errors import UserError
+from ...bench.metrics import in_prompt, ua, va
+from ...bench.metrics.collapse import is_collapsed
+from ...bench.records.load import Loaded
+from ...bench.records.record import PointInfo, Record
+from ...bench.types import Metric, Value, View, missing
+from .columns import COSTS, HALVED
+
+THRESHOLD = 0.95
+"""UA that a point must reach on half A to be shown for its alignment."""
+CAUTION = (
+    "One task and one training run tell how these very models behave on these prompts. They cannot tell how "
+    "a method fares on another concept or after another training run, and such a run can move a row by more "
+    "than its intervals are wide: two rows whose intervals do not touch may change places. So rows are not "
+    "ranked, and nothing is averaged across tasks."
+)
+"""What a board can and cannot say; it stands on the page and in the Markdown."""
+Role = Literal["reference", "noise floor", "method"]
+_ORDER: tuple[Role, ...] = ("reference", "noise floor", "method")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The point that a row shows. position: in `record.points`. reached: None where nothing was to reach."""
+
+    position: int
+    reached: bool | None
+    reason: str
+    halved: bool  # whether UA, VA and in-prompt alignment are those of half B alone
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a task's table. values: what the row shows, by metric and cost name."""
+
+    task: str
+    method: str
+    label: str  # the method's name, with seed and digest where the task has several rows of it
+    role: Role
+    seed: int
+    siblings: int  # rows of this method on this task, this one included
+    failed: bool
+    error: str | None
+    choice: Choice | None  # None where the record has no point
+    values: Mapping[str, Value]
+    source: Loaded
+
+    @property
+    def point(self) -> PointInfo | None:
+        """The point shown, or None where the record has none."""
+        return self.source.record.points[self.choice.position] if self.choice else None
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the collapse check flags the point shown; a check that is missing flags nothing."""
+        return bool(is_collapsed(self.value("collapse")))
+
+    def value(self, name: str) -> Value:
+        """Return the value shown under a name; what the record lacks is missing, with that reason."""
+        lacking = f"the run failed: {self.error}" if self.failed else "not measured in this record"
+        return self.values.get(name) or missing(lacking)
+
+
+def rows(loaded: Sequence[Loaded]) -> list[Row]:
+    """Return a row for every record: by task, then reference, noise floor, methods by name, failures last.
+
+    The order says nothing about which is better, and no number of a row depends on another row.
+    """
+    labels = _label(loaded)
+    counts = Counter((entry.record.task.id, entry.record.method.name) for entry in loaded)
+    made = [_make_row(entry, labels, counts) for entry in loaded]
+    return sorted(made, key=_order)
+
+
+def _order(row: Row) -> tuple[str, bool, int, str, int, int, str]:
+    noise = _noise(row.source.record)
+    return (row.task, row.failed, _ORDER.index(row.role), row.method, row.seed, noise, row.source.name)
+
+
+def _make_row(entry: Loaded, labels: Mapping[str, str], counts: Mapping[tuple[str, str], int]) -> Row:
+    record = entry.record
+    choice = choose(entry) if record.points else None
+    return Row(
+        task=record.task.id,
+        method=record.method.name,
+        label=labels[entry.name],
+        role=find_role(record),
+        seed=record.seed,
+        siblings=counts[record.task.id, record.method.name],
+        failed=record.status == "failed",
+        error=(record.error or "no reason recorded") if record.status == "failed" else None,
+        choice=choice,
+        values=_values(record, entry.items, choice) if choice else {},
+        source=entry,
+    )
+
+
+def find_role(record: Record) -> Role:
+    """Return what a record's row is: a reference, the noise floor, or a method."""
+    if record.method.reference:
+        return "reference"
+    return "noise floor" if record.method.name == "placebo" else "method"
+
+
+def _noise(record: Record) -> int:
+    """Return the seed of the evaluation noise: a reference may stand twice, drawn from other noise."""
+    noise = record.sampling.get("noise", 0)
+    return noise if isinstance(noise, int) else 0
+
+
+def _label(loaded: Sequence[Loaded]) -> dict[str, str]:
+    """Return labels by file name: the method's, and as much of seed, noise and digest as tells rows apart."""
+    tries = {entry.name: _names(entry) for entry in loaded}
+    tasks = {entry.name: entry.record.task.id for entry in loaded}
+    counts = Counter((tasks[name], text) for name, texts in tries.items() for text in texts)
+    unique = {name: [t for t in texts if counts[tasks[name], t] == 1] for name, texts in tries.items()}
+    return {name: found[0] if found else name.removesuffix(".json") for name, found in unique.items()}
+
+
+def _names(entry: Loaded) -> list[str]:
+    claimed = " (claimed)" if entry.record.source == "reported" else ""
+    method, seed = entry.record.method.name + claimed, f"seed {entry.record.seed}"
+    noise, digest = f"noise {_noise(entry.record)}", entry.digest[:6]
+    parts = [[method], [method, seed], [method, noise], [method, seed, noise], [method, seed, digest]]
+    return [" · ".join(part) for part in parts]
+
+
+def choose(entry: Loaded) -> Choice:
+    """Return which point of a record is shown: on half A, the highest VA among UA >= .95.
+
+    Where no point reaches it, the highest UA; ties go to fewer steps. A point that was chosen beforehand, on
+    tuning concepts, is shown as it is.
+    """
+    record = entry.record
+    for position, point in enumerate(record.points):
+        if point.shown:
+            reached = _number(point.values.get("UA")) >= THRESHOLD - 1e-9
+            return Choice(position, reached, "Chosen beforehand, on the tuning concepts.", halved=False)
+    means = None if entry.means is None else entry.means[:, :, 0]
+    scored = [] if means is None else [p for p in range(len(means)) if not np.isnan(means[p, 0])]
+    if means is None or not scored:
+        reason = "The last point: the record has no scored image on half A, so its own values are shown."
+        return Choice(len(record.points) - 1, None, reason, halved=False)
+    reaching = [p for p in scored if means[p, 0] >= THRESHOLD - 1e-9]
+    compared = np.nan_to_num(means[:, 1 if reaching else 0], nan=-1.0)
+
+    def preference(p: int) -> tuple[float, int, int]:
+        return (-float(compared[p]), record.points[p].step, p)
+
+    best = min(reaching or scored, key=preference)
+    if record.method.reference:
+        return Choice(best, None, "A reference: there is nothing to reach.", halved=True)
+    text = "highest VA among the points with UA ≥ .95" if reaching else "highest UA, for no point reached .95"
+    return Choice(best, bool(reaching), f"Chosen on half A of the prompts: {text}.", halved=True)
+
+
+def _number(value: Value | None) -> float:
+    return -1.0 if value is None or value.value is None else value.value
+
+
+def _values(record: Record, items: pd.DataFrame | None, choice: Choice) -> dict[str, Value]:
+    """Return a point's values: its own, but those of half B where the point was chosen by half A."""
+    point = record.points[choice.position]
+    values = {name: _with_reason(value) for name, value in point.values.items()}
+    if items is not None and choice.halved:
+        scored = score_half(record, items, choice.position, "B")
+        values.update({name: scored[name] for name in HALVED if name in scored})
+    for name in COSTS:
+        number = point.cost.read(name)
+        values[name] = missing("not recorded") if number is None else Value(value=float(number))
+    return values
+
+
+def _with_reason(value: Value) -> Value:
+    return missing("no reason recorded", value.n) if value.value is None and not value.missing else value
+
+
+def score_half(record: Record, items: pd.DataFrame, position: int, half: str) -> dict[str, Value]:
+    """Return UA, VA and in-prompt alignment of one point on one half of the prompts, "" = on all."""
+    chosen = (items["point"] == record.points[position].index) & ((items["half"] == half) | (half == ""))
+    some = items[chosen].reset_index(drop=True)
+    metrics: tuple[Metric, ...] = (ua.METRIC, va.METRIC, in_prompt.METRIC)
+    view = View(items=some, interval_version=record.interval_version)
+    try:
+        found = [metric.reduce(metric.per_item(some), view) for metric in metrics]
+    except ValueError as error:
+        raise UserError(f"{record.cell}.json: item rows: {error}") from None
+    return {name: value for values in found for name, value in values.items()}
+
+
+def by_task(all_rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Return rows by task, in the order of the rows."""
+    grouped: dict[str, list[Row]] = {}
+    for row in all_rows:
+        grouped.setdefault(row.task, []).append(row)
+    return grouped
+
+
+def differences(task_rows: Sequence[Row]) -> list[str]:
+    """Return what keeps the rows of one task from being compared: conditions in which they differ."""
+    conditions = {
+        "evaluation prompts": lambda r: r.prompts_sha256[:12],
+        "task version": lambda r: str(r.task.version),
+        "judge": lambda r: r.task.judge,
+        "world": lambda r: r.task.world,
+        "sampling": lambda r: ", ".join(f"{k} {v}" for k, v in sorted(r.sampling.items())),
+        "training data": lambda r: r.data,
+        "metric versions": lambda r: ", ".join(f"{k} {v}" for k, v in sorted(r.metrics.items())),
+        "source": lambda r: r.source,
+    }
+    # The base model drawn once more from other noise is there to show how much noise alone moves a row.
+    again = {row.source.name for row in [row for row in task_rows if row.role == "reference"][1:]}
+    compared = [r.source.record for r in task_rows if not r.failed and r.source.name not in again]
+    found = []
+    for name, read in conditions.items():
+        seen = sorted({read(record) for record in compared})
+        if len(seen) > 1:
+            found.append(f"{name} ({'; '.join(seen)})")
+    return found

@@ -1,0 +1,186 @@
+"""Rows of the board over concepts: each method's AVA with its ties, and its shown point's other values."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from ...bench.records.load import Loaded
+from ...bench.records.record import PointInfo
+from ...bench.stats.compare import compare, holm, t_interval, tie_groups
+from ...bench.store import content_key
+from ...bench.types import Value, missing
+from .board import Line, Result, find_ranked, find_tasks, summarise
+from .columns import COLUMNS, COSTS
+from .rank import Role, choose, find_role
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One row. line: None where no AVA is asked for (references, noise floor). tied: whom it ties with.
+
+    values: of its shown points, averaged over seeds and then over concepts, with t intervals over concepts.
+    """
+
+    name: str
+    role: Role
+    line: Line | None
+    tied: tuple[str, ...]
+    values: Mapping[str, Value]
+    concepts: int
+    is_ranked: bool = True  # on the board's concepts and no others, and no control
+
+    def value(self, name: str) -> Value:
+        """Return the value under a name; what the records lack is missing, with that reason."""
+        return self.values.get(name) or missing("not measured in these records")
+
+
+def stand(loaded: Sequence[Loaded], results: Sequence[Result]) -> list[Standing]:
+    """Return the board's rows: references, noise floor, then methods by AVA; nothing ranks the first two.
+
+    A method that lacks some of the concepts stands behind those that have them all: its mean is of others.
+    """
+    evaluated = [e for e in loaded if e.record.source == "measured" and e.record.task.role == "evaluated"]
+    ties = tied_methods(results)
+    lines = {line.method: line for line in summarise(results)}
+    grouped: dict[str, list[Loaded]] = {}
+    for entry in evaluated:
+        grouped.setdefault(entry.row, []).append(entry)
+    ranked = find_ranked(results)
+    rows = [_stand(name, entries, lines, ties, name in ranked) for name, entries in grouped.items()]
+    concepts = len(find_tasks(results))
+    return sorted(rows, key=lambda row: _order(row, concepts))
+
+
+def _order(row: Standing, concepts: int) -> tuple[int, bool, float, str]:
+    place = ("reference", "noise floor", "method").index(row.role)
+    found = row.line.concepts if row.line is not None else 0
+    ava = row.line.ava if row.line is not None and found else -1.0
+    return (place, found < concepts, -ava, row.name)
+
+
+def _stand(
+    name: str,
+    entries: list[Loaded],
+    lines: Mapping[str, Line],
+    ties: Mapping[str, Sequence[str]],
+    is_ranked: bool,
+) -> Standing:
+    role = find_role(entries[0].record)
+    concepts = {entry.record.task.id for entry in entries}
+    return Standing(
+        name=name,
+        role=role,
+        line=lines.get(name) if role == "method" else None,
+        tied=tuple(other for other in ties.get(name, ()) if other != name),
+        values=average_values(entries),
+        concepts=len(concepts),
+        is_ranked=is_ranked,
+    )
+
+
+def tied_methods(results: Sequence[Result]) -> dict[str, list[str]]:
+    """Return, for each ranked method, those that the data cannot tell from it: sign-flip test, Holm's
+    correction over all pairs of ranked methods. Neither a control nor a row of other concepts is tied, or
+    widens a tie.
+
+    Two methods that share fewer than two concepts are not told apart.
+    """
+    avas: dict[str, dict[str, float]] = {}
+    ranked = find_ranked(results)
+    for row in results:
+        if row.frontier is not None and row.method in ranked:
+            avas.setdefault(row.method, {})[row.task] = row.frontier.ava
+    found = {}
+    for first, second in combinations(sorted(avas), 2):
+        both = sorted(avas[first].keys() & avas[second].keys())
+        if len(both) > 1:
+            left, right = ([avas[name][task] for task in both] for name in (first, second))
+            found[first, second] = compare(left, right).p
+    adjusted = dict(zip(found, holm(list(found.values())), strict=True)) if found else {}
+    means = {name: float(np.mean(list(values.values()))) for name, values in avas.items()}
+    return tie_groups(means, {pair: bool(p < LEVEL) for pair, p in adjusted.items()})
+
+
+def shown_point(entry: Loaded, configs: int) -> PointInfo | None:
+    """Return the point that stands for a record: chosen beforehand, or, of one configuration, by half A.
+
+    None where it is another configuration that was chosen, or several were declared and none chosen.
+    """
+    points = entry.record.points
+    chosen = [point for point in points if point.shown]
+    if chosen or not points or configs > 1:
+        return chosen[0] if chosen else None
+    return points[choose(entry).position]
+
+
+def count_configs(entries: Sequence[Loaded]) -> int:
+    """Return how many configurations were declared for a row.
+
+    Of a reference none: what `retrain` leaves out hangs on the task, subjects on some and styles on others.
+    """
+    if all(entry.record.method.reference for entry in entries):
+        return 1
+    return len({content_key(entry.record.method.config) for entry in entries})
+
+
+def shown_points(entries: Iterable[Loaded]) -> list[tuple[Loaded, PointInfo]]:
+    """Return the shown points of a method's records."""
+    found = list(entries)
+    configs = count_configs(found)
+    pairs = [(entry, shown_point(entry, configs)) for entry in found]
+    return [(entry, point) for entry, point in pairs if point is not None]
+
+
+def average_values(entries: Sequence[Loaded]) -> dict[str, Value]:
+    """Return each value of the shown points, averaged over seeds and then over concepts."""
+    tasks = sorted({entry.record.task.id for entry in entries})
+    failed = sorted({e.record.task.id for e in entries if e.record.status == "failed"})
+    shown = shown_points(entries)
+    names = [column.name for column in COLUMNS]
+    extra = sorted({name for _, point in shown for name in point.values} - set(names))
+    return {name: _average(name, tasks, failed, shown) for name in [*names, *extra]}
+
+
+def _average(
+    name: str, tasks: Sequence[str], failed: Sequence[str], shown: Sequence[tuple[Loaded, PointInfo]]
+) -> Value:
+    by_task: dict[str, list[float | None]] = {task: [] for task in tasks}
+    reasons: dict[str, str] = dict.fromkeys(failed, "a run failed")
+    images = 0
+    for entry, point in shown:
+        number, n, reason = _read(name, point)
+        by_task[entry.record.task.id].append(number)
+        images += n
+        if reason:
+            reasons[entry.record.task.id] = reason
+    asked = [task for task in tasks if by_task[task] or task in failed]
+    # Concepts that never ask (indirect prompts exist for categories alone) are not missing.
+    asked = [task for task in asked if not reasons.get(task, "").startswith("no indirect")]
+    if not asked:
+        return missing(next(iter(reasons.values()), "no point was chosen to be shown"))
+    if any(task in reasons for task in asked):
+        bad = [task for task in asked if task in reasons]
+        return missing(f"on {len(bad)} of {len(asked)} concepts: {reasons[bad[0]]}", images)
+    means = [float(np.mean([v for v in by_task[task] if v is not None])) for task in asked]
+    low, high = t_interval(means) if len(means) > 1 else (None, None)
+    return Value(value=float(np.mean(means)), low=_clip(name, low), high=_clip(name, high), n=images)
+
+
+_SHARES = frozenset(column.name for column in COLUMNS if column.style == "share")
+
+
+def _clip(name: str, end: float | None) -> float | None:
+    return min(1.0, max(0.0, end)) if end is not None and name in _SHARES else end
+
+
+def _read(name: str, point: PointInfo) -> tuple[float | None, int, str]:
+    """Return (number, images, reason why there is none)."""
+    if name in COSTS:
+        cost = point.cost.read(name)
+        return (None, 0, "not recorded") if cost is None else (float(cost), 0, "")
+    value = point.values.get(name) or missing("not measured in this record")
+    return value.value, value.n, value.missing or ""

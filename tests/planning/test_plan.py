@@ -1,0 +1,147 @@
+"""What a suite's rows become, and how a retrained reference is found by what it never saw."""
+
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from unlearnbench.bench.cli.run import narrow_suite
+from unlearnbench.bench.errors import UserError
+from unlearnbench.bench.planning.plan import MethodRow, Suite, find_references, find_suite, plan_cells
+from unlearnbench.bench.running.assemble import describe_method
+from unlearnbench.bench.running.catalog import registry, suites_folder, task_registry
+from unlearnbench.bench.worlds.emoji import world as world_module
+
+
+def test_a_preset_becomes_its_settings(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'name = "mine"\ntasks = ["classes/cat-face@tiny"]\n'
+        '[[methods]]\nname = "esd_x"\nconfig = "paper"\n'
+        '[[methods]]\nname = "esd_x"\nconfig = { preset = "paper", steps = 7 }\n'
+    )
+    methods = registry("methods")
+    first, second = plan_cells(find_suite(str(path), tmp_path), task_registry(), methods)
+    assert first.row.config == dict(methods["esd_x"].presets["paper"])
+    assert first.build_config().steps == 1000
+    assert second.row.config == first.row.config | {"steps": 7}
+    assert first.stem != second.stem  # the settings name the record, not the preset
+
+
+def test_an_unknown_preset_names_those_that_there_are() -> None:
+    methods = registry("methods")
+    for name, known in (("esd_x", "paper"), ("placebo", "none")):
+        row = MethodRow(name=name, config="papr")  # type: ignore[arg-type]
+        suite = Suite(name="test", tasks=["classes/cat-face@tiny"], methods=[row])
+        with pytest.raises(UserError, match=rf"method {name}: no preset named 'papr'; known: .*{known}"):
+            plan_cells(suite, task_registry(), methods)
+
+
+def test_a_preset_of_a_misspelt_method_names_the_method() -> None:
+    row = MethodRow(name="esd_y", config="paper")  # type: ignore[arg-type]
+    suite = Suite(name="test", tasks=["classes/cat-face@tiny"], methods=[row])
+    with pytest.raises(UserError, match="no method named 'esd_y'; did you mean esd_"):
+        plan_cells(suite, task_registry(), registry("methods"))
+
+
+def test_a_preset_on_the_command_line_is_that_of_the_methods_named() -> None:
+    suite = find_suite("demo", suites_folder())
+    options = Namespace(task=None, method=["esd_x"], skip=None, seeds=None, config="paper")
+    rows = {row.name: row.config for row in narrow_suite(suite, options).methods}
+    assert rows == {"none": {}, "esd_x": {"preset": "paper"}}
+    with pytest.raises(UserError, match="--config: name the methods"):
+        narrow_suite(suite, Namespace(task=None, method=None, skip=None, seeds=None, config="paper"))
+
+
+def _cells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(world_module, "recipe_folder", lambda: tmp_path)
+    suite = Suite(
+        name="test",
+        tasks=["classes/cat-face@tiny"],
+        methods=[MethodRow(name="retrain"), MethodRow(name="none")],
+    )
+    worlds = {"tiny": registry("worlds")["tiny"].load()()}
+    return plan_cells(suite, task_registry(), registry("methods")), worlds
+
+
+def test_a_retrained_model_that_is_not_there_names_its_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cells, worlds = _cells(monkeypatch, tmp_path)
+    with pytest.raises(UserError, match=r"make it with: unlearnbench pretrain tiny --without .*'cat face'"):
+        find_references(cells, worlds)
+
+
+def test_a_retrained_model_is_found_by_what_it_never_saw(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cells, worlds = _cells(monkeypatch, tmp_path)
+    spec = worlds["tiny"].spec.leave_out(sorted(cells[0].task.suite_targets))
+    folder = tmp_path / spec.folder_name / "world" / "pipeline"
+    folder.mkdir(parents=True)
+    folder.joinpath("model_index.json").write_text("{}")
+    found = {cell.row.name: cell for cell in find_references(cells, worlds)}
+    assert found["retrain"].models == (str(folder),)
+    assert found["none"].models == ()
+    info = describe_method(found["retrain"])
+    assert info.reference
+    assert "cat face" in info.config["without"]
+
+
+def _suite(**fields: object) -> Suite:
+    rows = [
+        MethodRow(name="none"),
+        MethodRow(name="placebo", seeds=[0]),
+        MethodRow(name="finetune"),
+        MethodRow(name="retrain"),
+    ]
+    content = {"name": "test", "tasks": ["classes/cat-face@tiny"], "methods": rows, "seeds": [3, 4]}
+    return Suite.model_validate(content | fields)
+
+
+def _narrow(suite: Suite, **given: object) -> list[tuple[str, int]]:
+    options = Namespace(**({"task": None, "method": None, "skip": None, "seeds": None} | given))
+    cells = plan_cells(narrow_suite(suite, options), task_registry(), registry("methods"))
+    return [(cell.row.name, cell.seed) for cell in cells]
+
+
+def test_a_row_may_have_seeds_of_its_own_and_one_sheet() -> None:
+    cells = plan_cells(_suite(), task_registry(), registry("methods"))
+    assert [(cell.row.name, cell.seed, cell.has_sheet) for cell in cells] == [
+        ("none", 0, True),
+        ("retrain", 0, True),
+        ("placebo", 0, True),
+        ("finetune", 3, True),
+        ("finetune", 4, False),
+    ]
+
+
+def test_a_run_is_narrowed_by_method_skip_and_seeds() -> None:
+    suite = _suite()
+    assert _narrow(suite, skip=["retrain", "finetune"]) == [("none", 0), ("placebo", 0)]
+    assert _narrow(suite, method=["placebo"], skip=["retrain"]) == [("none", 0), ("placebo", 0)]
+    assert _narrow(suite, method=["placebo"], seeds=[7])[2:] == [("placebo", 7)]
+    with pytest.raises(UserError, match="did you mean finetune"):
+        _narrow(suite, skip=["finetun"])
+    with pytest.raises(UserError, match="leaves nothing of test"):
+        _narrow(suite, skip=["none", "retrain", "placebo", "finetune"])
+
+
+def test_a_suite_may_give_a_task_another_anchor() -> None:
+    plain = plan_cells(_suite(), task_registry(), registry("methods"))
+    other = plan_cells(
+        _suite(anchors={"classes/cat-face@tiny": "pizza"}), task_registry(), registry("methods")
+    )
+    assert other[0].task.concept.anchor == "pizza"
+    assert plain[0].task.concept.anchor != "pizza"
+    assert [c.task.id for c in other] == [c.task.id for c in plain]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in suites_folder().glob("*.toml")))
+def test_every_suite_plans(name: str) -> None:
+    suite = find_suite(name, suites_folder())
+    rows = [row for row in suite.methods if not row.tuned]
+    if rows:
+        assert plan_cells(suite.model_copy(update={"methods": rows}), task_registry(), registry("methods"))
+    for task in (*suite.tasks, *suite.anchors):
+        assert f"{task}@emoji" in task_registry() or task in task_registry()

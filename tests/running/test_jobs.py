@@ -1,0 +1,79 @@
+"""Several processes share a suite: each takes whole tasks, and the records are those of one process."""
+
+from pathlib import Path
+
+import pytest
+
+from unlearnbench.bench.cli.main import main
+from unlearnbench.bench.errors import UserError
+from unlearnbench.bench.places import quote_places
+from unlearnbench.bench.planning.plan import MethodRow, Suite
+from unlearnbench.bench.records.record import read_record, record_digest
+from unlearnbench.bench.running.jobs import take_part, without_option
+
+SUITE = """
+name = "two"
+tasks = ["classes/cat-face@tiny", "celebrities/santa-claus@tiny"]
+[sizes]
+forget = 3
+forget_samples = 1
+retain_same = 2
+retain_other = 2
+retain_given = 2
+indirect = 0
+[[methods]]
+name = "none"
+[[methods]]
+name = "placebo"
+config = { steps = 1, checkpoints = [1], norm = 0.01 }
+"""
+
+
+def test_parts_are_a_partition_of_the_tasks() -> None:
+    suite = Suite(name="s", tasks=list("abcde"), methods=[MethodRow(name="none")])
+    parts = [take_part(suite, f"{i}/2").tasks for i in range(2)]
+    assert sorted(parts[0] + parts[1]) == suite.tasks
+    for wrong in ("2/2", "-1/2", "0/6", "half"):
+        with pytest.raises(UserError, match="--part"):
+            take_part(suite, wrong)
+
+
+def test_an_option_goes_with_its_value() -> None:
+    line = ["run", "--jobs", "2", "--suite", "emoji", "--jobs=3"]
+    assert without_option(line, "--jobs") == ["run", "--suite", "emoji"]
+
+
+def test_two_processes_write_the_records_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = tmp_path / "two.toml"
+    suite.write_text(SUITE)
+
+    def run(name: str, *more: str) -> dict[str, str]:
+        arguments = [
+            "run",
+            "--suite",
+            str(suite),
+            "--out",
+            str(tmp_path / name),
+            "--store",
+            str(tmp_path / "store-" / name),
+        ]
+        monkeypatch.setattr("sys.argv", ["unlearnbench", *arguments, *more])
+        assert main([*arguments, *more]) == 0
+        return {p.name: record_digest(read_record(p)) for p in sorted((tmp_path / name).glob("*.json"))}
+
+    alone = run("one", "--threads", "1")
+    together = run("two", "--jobs", "2", "--threads", "1")
+    assert len(alone) == 4
+    assert together == alone
+    assert "4 cells, 4 unchanged, 0 failed, 0 images drawn" in capsys.readouterr().out
+    commands = {read_record(p).command for p in (tmp_path / "two").glob("*.json")}
+    assert len(commands) == 1
+    assert "--part" not in commands.pop()
+
+
+def test_a_recorded_command_can_be_repeated_and_does_not_name_the_home_folder() -> None:
+    home = Path.home()
+    line = ["run", "--out", str(home / "my runs"), "--method", "a b"]
+    assert quote_places(line) == ["run", "--out", "~/'my runs'", "--method", "'a b'"]

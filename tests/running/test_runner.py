@@ -1,0 +1,237 @@
+"""The runner: resume, unchanged cells, failures, keys that miss, corrupt entries."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from unlearnbench.bench.cli.main import main
+from unlearnbench.bench.measuring.pool import read_pooled
+from unlearnbench.bench.metrics.fd import frechet_from_features
+from unlearnbench.bench.models.generators import Sampling
+from unlearnbench.bench.models.sampling import Request, decode_png, image_key
+from unlearnbench.bench.planning.tasks import Task
+from unlearnbench.bench.records.record import read_items, read_record, record_digest
+from unlearnbench.bench.running.catalog import registry
+from unlearnbench.bench.running.runner import Runner
+
+SMALL = {"steps": 2, "checkpoints": [1, 2], "batch": 4}
+
+
+def test_a_second_run_changes_nothing_and_draws_nothing(
+    make_runner: Callable[..., Runner], make_cell: Any
+) -> None:
+    cells = [make_cell(), make_cell(method="finetune", **SMALL)]
+    first = make_runner().run(cells)
+    before = [o.path.read_bytes() for o in first]
+    again = make_runner().run(cells)
+    assert [o.state for o in again] == ["unchanged", "unchanged"]
+    assert [o.path.read_bytes() for o in again] == before
+    assert main(["pack", str(first[0].path.parent)]) == 0  # item rows in the folder's one table
+    assert not first[0].path.with_suffix(".parquet").exists()
+    assert [o.state for o in make_runner().run(cells)] == ["unchanged", "unchanged"]
+    assert make_runner().pending(cells) == []
+
+
+def test_a_lost_record_is_made_again_without_drawing_or_training(
+    make_runner: Callable[..., Runner], make_cell: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = make_cell(method="finetune", **SMALL)
+    [first] = make_runner().run([cell])
+    digest = record_digest(read_record(first.path))
+    first.path.unlink()
+    runner = make_runner()
+    monkeypatch.setattr("unlearnbench.bench.running.runner.train_points", pytest.fail)
+    monkeypatch.setattr(
+        "unlearnbench.bench.models.points.open_pipeline", pytest.fail
+    )  # no diffusion model is opened
+    [again] = runner.run([cell])
+    assert again.state == "measured"
+    assert again.drawn == 0
+    assert record_digest(read_record(again.path)) == digest
+
+
+def test_corrupt_store_entries_are_made_again(
+    make_runner: Callable[..., Runner], make_cell: Any, tmp_path: Path
+) -> None:
+    cell, said, store = make_cell(method="finetune", **SMALL), [], tmp_path / "own-store"
+    [first] = make_runner(store=store).run([cell])
+    record = read_record(first.path)
+    items = read_items(first.path, record)
+    assert items is not None
+    # the images of both points, and the base model's of the last one's prompts: these were told to nobody
+    assert first.drawn == len(items) + int((items["point"] == 1).sum())
+    digest = record_digest(record)
+    first.path.unlink()
+    for kind in ("images", "deltas", "manifests"):
+        victim = sorted(p for p in (store / kind).rglob("*") if p.is_file())[0]
+        victim.write_bytes(victim.read_bytes()[:-1] + b"x")
+    [again] = make_runner(store=store, say=said.append).run([cell])
+    assert again.state == "measured"
+    assert record_digest(read_record(again.path)) == digest
+    assert sum("is corrupt" in line for line in said) >= 2
+
+
+def test_a_record_that_does_not_read_is_measured_again(
+    make_runner: Callable[..., Runner], make_cell: Any
+) -> None:
+    said: list[str] = []
+    [first] = make_runner().run([make_cell()])
+    digest = record_digest(read_record(first.path))
+    first.path.write_text("{ broken")
+    [again] = make_runner(say=said.append).run([make_cell()])
+    assert again.state == "measured"
+    assert str(first.path) in said[0]
+    assert record_digest(read_record(again.path)) == digest
+
+
+def test_a_failing_cell_is_recorded_and_the_others_go_on(
+    make_runner: Callable[..., Runner], make_cell: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(*arguments: Any) -> None:
+        raise FloatingPointError("training diverged")
+
+    monkeypatch.setattr("unlearnbench.methods.balanced.unlearn", explode)
+    outcomes = make_runner().run([make_cell(method="balanced", seed=7, **SMALL), make_cell()])
+    assert [o.state for o in outcomes] == [
+        "failed",
+        "unchanged" if outcomes[1].state == "unchanged" else "measured",
+    ]
+    record = read_record(outcomes[0].path)
+    assert record.status == "failed"
+    assert record.error == "FloatingPointError: training diverged"
+    assert record.points == []
+    assert "Traceback" in (outcomes[0].path.parent / "failures" / f"{record.cell}.txt").read_text()
+
+
+def test_a_method_that_saves_no_point_fails(
+    make_runner: Callable[..., Runner], make_cell: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unlearnbench.methods.balanced.unlearn", lambda *arguments: None)
+    [outcome] = make_runner().run([make_cell(method="balanced", seed=8, **SMALL)])
+    assert "saved no point" in str(read_record(outcome.path).error)
+
+
+def test_every_field_of_a_cell_changes_its_training_key(
+    make_runner: Callable[..., Runner], make_cell: Any
+) -> None:
+    runner = make_runner()
+    cell = make_cell(method="finetune", **SMALL)
+    keys = [runner.train_key(cell)]
+    concept = cell.task.concept
+    changed = [
+        make_cell(method="finetune", seed=1, **SMALL),
+        make_cell(method="finetune", **SMALL | {"rate": 2e-4}),
+        make_cell(method="gradient_sum", **SMALL),
+        make_cell("celebrities/santa-claus@tiny", "finetune", **SMALL),
+    ]
+    keys += [runner.train_key(c) for c in changed]
+    for update in ({"anchor": "house"}, {"given": {"subject": ["house"]}}, {"targets": ["dog face"]}):
+        task = Task(cell.task.id, cell.task.file, concept.model_copy(update=update), cell.task.suite_targets)
+        keys.append(runner.train_key(type(cell)(cell.suite, task, cell.row, cell.entry, cell.seed)))
+    narrow = cell.suite.model_copy(update={"data": "narrow"})
+    keys.append(runner.train_key(type(cell)(narrow, cell.task, cell.row, cell.entry, cell.seed)))
+    runner.threads += 1
+    keys.append(runner.train_key(cell))
+    assert len(set(keys)) == len(keys)
+
+
+def test_base_and_point_rows_are_paired_by_prompt_and_noise(
+    make_runner: Callable[..., Runner], make_cell: Any
+) -> None:
+    base, tuned = make_runner().run([make_cell(), make_cell(method="finetune", **SMALL)])
+    rows = [read_items(o.path, read_record(o.path)) for o in (base, tuned)]
+    assert rows[0] is not None
+    assert rows[1] is not None
+    columns = ["prompt_id", "sample", "seed", "prompt", "half"]
+    first = rows[1][rows[1].point == 0]
+    assert rows[0][columns].values.tolist() == first[columns].values.tolist()
+
+
+def test_metric_versions_are_part_of_the_key(make_runner: Callable[..., Runner], make_cell: Any) -> None:
+    runner, cell = make_runner(), make_cell()
+    before = runner.cell_key(cell)
+    metrics = registry("metrics")
+    entry = metrics["UA"]
+    metrics._entries["UA"] = type(entry)(**{**vars(entry), "version": entry.version + 1})
+    runner.metrics = metrics
+    assert runner.cell_key(cell) != before
+
+
+def test_a_new_target_of_the_world_changes_the_keys_of_references_too(
+    make_runner: Callable[..., Runner], make_cell: Any
+) -> None:
+    """No retain prompt shows a target of any task: with another one the prompts are others."""
+    runner, cell = make_runner(), make_cell()
+    task = replace(cell.task, suite_targets=cell.task.suite_targets | {"robot"})
+    assert runner.cell_key(replace(cell, task=task)) != runner.cell_key(cell)
+
+
+def test_fd_is_pooled_over_concepts_from_the_shown_points(
+    make_runner: Callable[..., Runner],
+    make_cell: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tasks = ("classes/cat-face@tiny", "celebrities/santa-claus@tiny")
+    shown = {"shown": 2}
+    cells = []
+    for task in tasks:
+        cell = make_cell(task=task, method="finetune", **SMALL)
+        cells += [make_cell(task=task), replace(cell, row=cell.row.model_copy(update=shown))]
+    runner = make_runner()
+    runner.run(cells)
+    runner.pool(cells)
+    few = read_pooled(runner.folder)
+    assert few is not None
+    assert "FD would be bias" in str(few.fd["none"].missing)  # a dozen images are far too few
+    monkeypatch.setattr("unlearnbench.bench.measuring.pool.IMAGES_PER_FEATURE", 0)
+    (runner.folder / "pooled" / "fd.json").unlink()
+    runner.pool(cells)
+    found = read_pooled(runner.folder)
+    assert found is not None
+    assert set(found.fd) == {"none", "finetune"}
+    world, parts = registry("worlds")["tiny"].load()(), []
+    for cell in cells[1::2]:
+        record = read_record(runner.folder / f"{cell.stem}.json")
+        items = read_items(runner.folder / f"{cell.stem}.json", record)
+        assert items is not None
+        last = items[(items["point"] == 1) & (items["split"] == "retain") & ~items["given"].astype(bool)]
+        images = [_image(runner, record.points[1].fingerprint, row) for row in last.to_dict("records")]
+        parts.append(
+            (world.open_judge(cell.task).judge(np.stack(images)).features, world.reference(cell.task))
+        )
+    length = min(len(reference) for _, reference in parts)
+    expected = frechet_from_features(
+        np.concatenate([drawn for drawn, _ in parts]),
+        np.concatenate([reference[:length] for _, reference in parts]),
+    )
+    assert found.fd["finetune"].value == pytest.approx(expected, rel=1e-6)
+    before = (runner.folder / "pooled" / "fd.json").read_bytes()
+    monkeypatch.setattr(Runner, "_score", pytest.fail)
+    make_runner().pool(cells)  # equal records: nothing is read again
+    assert (runner.folder / "pooled" / "fd.json").read_bytes() == before
+    # `pool` makes the same of records and store, and says so
+    command = ["pool", str(runner.folder), "--store", str(runner.store.folder)]
+    assert main(command) == 0
+    assert "nothing to do" in capsys.readouterr().out
+    (runner.folder / "pooled" / "fd.json").unlink()
+    assert main(command) == 0
+    again = read_pooled(runner.folder)
+    assert again is not None
+    assert (again.key, again.made_from, set(again.fd)) == (found.key, found.made_from, set(found.fd))
+    for name, value in found.fd.items():
+        assert again.fd[name].value == pytest.approx(value.value, rel=1e-6)
+
+
+def _image(runner: Runner, fingerprint: str, row: dict[str, Any]) -> np.ndarray:
+    """Return a row's image from the store."""
+    world = registry("worlds")["tiny"].load()()
+    sampling = Sampling(world.steps, world.guidance, world.pixels, world.pixels)
+    request = Request(row["prompt"], row["seed"])
+    stored = runner.store.get("images", image_key(fingerprint, sampling, "torch.float32", "cpu", request))
+    assert stored is not None
+    return decode_png(stored)
