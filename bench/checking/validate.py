@@ -18,7 +18,8 @@ from ..places import complain_of_places
 from ..records.load import Loaded, load_one
 from ..records.record import Record
 from ..records.rows import Stamp, find_file, stamp
-from ..records.sealed import SHEET, SUMS, bound_sheet
+from ..records.sealed import SHEET
+from ..records.sheets import SUMS, bound_sheet
 from ..records.statements import CLAIMED
 from ..records.untrusted import (
     MOST_ROWS,

@@ -93,7 +93,7 @@ def pack_folder(options: argparse.Namespace) -> int:
     """
     from ..records.packing import choose_rows, count_bytes, list_sheets, read_folder, verify_table, write_sums
     from ..records.rows import stamp, write_table
-    from ..records.sealed import SUMS
+    from ..records.sheets import SUMS
     from ..records.untrusted import TABLE
 
     folder: Path = options.folder

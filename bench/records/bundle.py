@@ -23,7 +23,7 @@ from ..errors import UserError
 from ..files import replace_file
 from .record import Record, read_items, read_record, record_digest, write_record
 from .rows import write_items
-from .sealed import read_sheet
+from .sheets import read_sheet
 from .untrusted import FILE_NAME, LIMITS, MOST_ROWS, TABLE, read_untrusted_items, read_untrusted_json
 
 MANIFEST = "submission.json"

@@ -16,7 +16,7 @@ from ..errors import UserError
 from .means import point_means
 from .record import Record, name_row, read_items, read_record, record_digest
 from .rows import find_file
-from .sealed import read_sheet
+from .sheets import read_sheet
 from .statements import (
     CLAIMED,
     Attacked,

@@ -11,7 +11,8 @@ from ..errors import UserError
 from ..files import write_file
 from .record import Record, items_digest, read_items, read_record
 from .rows import Stamp, Table, fill_types, open_table, stamp, take_rows, to_arrow
-from .sealed import SHEET, SUMS, read_sheet, sha256
+from .sealed import SHEET, sha256
+from .sheets import SUMS, read_sheet
 from .statements import CLAIMED, list_records
 from .untrusted import TABLE
 

@@ -24,8 +24,8 @@ from ..models.points import Manifest, PointManifest, reference_point, train_poin
 from ..places import clean_error
 from ..planning.plan import Cell
 from ..records.record import Record, items_digest, read_record, write_record
+from ..records.sheets import check_whole
 from ..records.training_images import TrainingImages
-from ..records.whole import check_whole
 from ..registry import Entry, Registry
 from ..store import Store, content_key
 from ..types import Problem, View

@@ -240,7 +240,7 @@ def test_no_other_module_opens_a_users_picture() -> None:
     """What else opens pictures reads what this project wrote itself, or the art that ships."""
     top = Path(__file__).parents[2]
     own = {"bench/pictures.py", "bench/models/sampling.py", "bench/worlds/emoji/recipe/art.py",
-           "bench/worlds/emoji/compose.py", "bench/records/sealed.py",
+           "bench/worlds/emoji/compose.py", "bench/records/sheets.py",
            "leaderboard/audit/page.py", "bench/labels/images.py", "bench/checking/validate.py",
            "leaderboard/plots/comparison.py", "leaderboard/plots/thumbnails.py",
            "bench/records/load.py"}  # fmt: skip

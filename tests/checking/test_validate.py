@@ -18,7 +18,7 @@ from unlearnbench.bench.checking.validate import Check, validate
 from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.records.layout import find_records, find_statements
 from unlearnbench.bench.records.record import copy_record, items_digest, read_items, read_record, write_record
-from unlearnbench.bench.records.sealed import SUMS
+from unlearnbench.bench.records.sheets import SUMS
 from unlearnbench.bench.running.catalog import registry
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"

@@ -146,11 +146,11 @@ def damage_store(store: Path, rng: random.Random) -> str:
     entries = sorted(p for p in store.rglob("*") if p.is_file())
     path = rng.choice(entries)
     kind = path.relative_to(store).parts[:-2]
-    alike = [entry for entry in entries if entry.relative_to(store).parts[:-2] == kind]
+    alike = [e for e in entries if e != path and e.relative_to(store).parts[:-2] == kind]
     how = rng.choice(("bytes", "remove", "folder", "swap", "all", "read-only", "link"))
     if how == "bytes":
         how = f"bytes {damage_bytes(path, rng)}"
-    elif how == "swap":  # a whole entry under another one's name
+    elif how == "swap" and alike:  # a whole entry under another one's name
         shutil.copyfile(rng.choice(alike), path)
     elif how == "link":
         shutil.move(path, store.parent / "entry")
@@ -214,7 +214,7 @@ def claims(world: World, folder: Path, rng: random.Random, told: list[str]) -> S
         kind = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
         with zipfile.ZipFile(claim, "w", kind) as changed:
             for name, data in parts:
-                changed.writestr(name, data)
+                changed.writestr(name or "_", data)  # zipfile itself writes no empty name
     before = snapshot(folder)
     done = call("validate", claim)
     check_untouched(before, folder)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from unlearnbench.bench.records.record import read_record
-from unlearnbench.bench.records.sealed import SUMS, bound_sheet, read_sums, sha256
+from unlearnbench.bench.records.sealed import sha256
+from unlearnbench.bench.records.sheets import SUMS, bound_sheet, read_sums
 from unlearnbench.bench.records.statements import CLAIMED, list_records
 
 RESULTS = Path(__file__).parents[2] / "results"
