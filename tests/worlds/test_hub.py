@@ -417,7 +417,7 @@ def test_photographs_of_faces_change_the_keys(world: Any, tmp_path: Path) -> Non
     assert there.inputs(judged) != before
 
 
-def test_each_judge_of_a_family_gives_its_own_verdicts(world: Any) -> None:
+def test_each_judge_of_a_family_gives_its_own_verdicts(world: Any, tmp_path: Path) -> None:
     """One cached judge a family gave a second opinion the first one's answers."""
     opened: list[str] = []
 
@@ -425,7 +425,7 @@ def test_each_judge_of_a_family_gives_its_own_verdicts(world: Any) -> None:
         def __init__(self, name: str) -> None:
             self.name = name
 
-    scorer = PointScorer(Store(Path("unused")), "cpu")
+    scorer = PointScorer(Store(tmp_path), "cpu")
     task = task_registry()["nudity/nudity@sd14"]
     for name in ("nudenet@1", "opennsfw@1", "nudenet@1"):
         asked = replace(task, file=task.file.model_copy(update={"judge": name}))
