@@ -25,12 +25,18 @@ def describe_environment(device: str, threads: int) -> dict[str, Any]:
     return {
         "unlearnbench": _version("unlearnbench"),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": package_versions(),
         "device": device,
         "device_name": _device_name(device),
         "threads": threads,
         "platform": f"{platform.system()} {platform.machine()}",
     }
+
+
+@cache
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that decide numbers."""
+    return {name: _version(name) for name in PACKAGES}
 
 
 def _version(package: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..environment import describe_environment
+from ..environment import package_versions
 from ..measuring.extractors import find_extractors
 from ..metrics.features import LITE0
 from ..models.outside import model_digest
@@ -32,8 +32,9 @@ def train_key(cell: Cell, world: Any, device: str, threads: int) -> str:
         "drawing": DRAWING_VERSION,
         "world": world.digest,
         "device": device,
-        "threads": threads,
-        "libraries": describe_environment(device, threads)["packages"],
+        # sums on a CPU are split among threads; on a GPU threads change no number
+        "threads": None if device.startswith("cuda") else threads,
+        "libraries": package_versions(),
         "model": models_digest(cell.models),
         "inputs": world.inputs(cell.task),
     }

@@ -16,6 +16,7 @@ from unlearnbench.bench.models.sampling import Request, decode_png, image_key
 from unlearnbench.bench.planning.tasks import Task
 from unlearnbench.bench.records.record import read_items, read_record, record_digest
 from unlearnbench.bench.running.catalog import registry
+from unlearnbench.bench.running.keys import train_key
 from unlearnbench.bench.running.runner import Runner
 
 SMALL = {"steps": 2, "checkpoints": [1, 2], "batch": 4}
@@ -120,6 +121,11 @@ def test_every_field_of_a_cell_changes_its_training_key(
 ) -> None:
     runner = make_runner()
     cell = make_cell(method="finetune", **SMALL)
+    on = [runner.device, runner.threads]
+    world = runner.worlds["tiny"]
+    assert train_key(cell, world, *on) == runner.train_key(cell)
+    assert train_key(cell, world, "cpu", 2) != train_key(cell, world, "cpu", 1)
+    assert train_key(cell, world, "cuda", 2) == train_key(cell, world, "cuda", 1)
     keys = [runner.train_key(cell)]
     concept = cell.task.concept
     changed = [
