@@ -1,5 +1,6 @@
 """The files that a hosting service and citing tools read agree with the project."""
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -57,3 +58,13 @@ def test_the_changelog_tells_of_the_version_that_is_packaged() -> None:
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert "## Unreleased" in text
     assert f"## {VERSION}" in text
+
+
+def test_the_constraints_pin_what_published_records_were_measured_with() -> None:
+    text = (ROOT / ".constraints.txt").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert all("@" not in line and "://" not in line for line in lines), "a place of a package is named"
+    pins = {name.replace("-", "_"): version for name, version in (line.split("==") for line in lines)}
+    for path in sorted((ROOT / "results").glob("*/*.json")):
+        packages = json.loads(path.read_text(encoding="utf-8"))["environment"]["packages"]
+        assert {name: pins.get(name) for name in packages} == packages, path.name
