@@ -5,10 +5,10 @@ import sys
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 from ..errors import UserError
+from ..files import check_writable, write_file
 from ..measuring.stored import Origin
 from ..records.record import record_digest
 from ..running.catalog import task_registry
@@ -27,7 +27,10 @@ def judge(options: argparse.Namespace) -> tuple[str, list[Any], Any]:
     from .report import to_junit, to_markdown
 
     if options.out:
-        make_folder(options.out)  # before hours of drawing
+        try:
+            check_writable(options.out)  # before hours of drawing
+        except UserError as error:
+            raise UserError(f"--out {error}") from None
     policy = read_policy(options.policy)
     origin, baseline = read_side(options.baseline, options.point)
     needs_weights = any(rule.metric == WEIGHTS for rule in policy.rules)
@@ -48,20 +51,10 @@ def judge(options: argparse.Namespace) -> tuple[str, list[Any], Any]:
             "policy": f"{policy.name}, digest {content_key(policy.model_dump(mode='json'))}",
             "intervals": f"version {INTERVAL_VERSION}, {policy.level:.0%} of differences, 95 % of values",
         }
-        (options.out / "junit.xml").write_text(to_junit(title, findings, facts), encoding="utf-8")
+        write_file(options.out / "junit.xml", to_junit(title, findings, facts))
         text = to_markdown(title, findings, worst, pairs, facts)
-        (options.out / "summary.md").write_text(text, encoding="utf-8")
+        write_file(options.out / "summary.md", text)
     return title, findings, worst
-
-
-def make_folder(folder: Path) -> None:
-    """Make the folder of the reports; raises UserError where nothing can be written there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UserError(f"--out {folder}: cannot be written: {error.strerror}") from None
 
 
 def write_images(
@@ -81,7 +74,7 @@ def write_images(
     for number, pair in enumerate(found, start=1):
         files = tuple(f"{number}-{when}.png" for when in ("before", "after"))
         for file, image in zip(files, pair, strict=True):
-            (options.out / file).write_bytes(image or b"")
+            write_file(options.out / file, image or b"")
         names.append((files[0], files[1]))
     return names
 

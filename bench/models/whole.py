@@ -229,21 +229,30 @@ def first_line(error: object) -> str:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Hold the libraries' warnings back: what they warn of is refused here."""
+def hush_libraries() -> Iterator[None]:
+    """Hold back the warnings of diffusers and transformers; one line of our own says what matters."""
     import diffusers.utils.logging
     import transformers.utils.logging
 
     libraries: Sequence[Any] = (diffusers.utils.logging, transformers.utils.logging)
     before = [library.get_verbosity() for library in libraries]
-    root = logging.getLogger()  # where open_clip writes
-    level = root.level
     for library in libraries:
         library.set_verbosity_error()
-    root.setLevel(max(level, logging.ERROR))
     try:
         yield
     finally:
-        root.setLevel(level)
         for library, level in zip(libraries, before, strict=True):
             library.set_verbosity(level)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hold back open_clip's warnings too: what libraries warn of while they open files is refused."""
+    root = logging.getLogger()  # where open_clip writes
+    level = root.level
+    root.setLevel(max(level, logging.ERROR))
+    try:
+        with hush_libraries():
+            yield
+    finally:
+        root.setLevel(level)

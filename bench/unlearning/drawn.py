@@ -1,8 +1,7 @@
 """Training sets whose images a model draws itself."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from ..models.generators import Generator, Sampling, open_pipeline
 from ..models.sampling import Request, draw_whole, micro_batch
 from ..models.settings import set_scheduler
+from ..models.whole import hush_libraries
 from ..progress import show_progress
 from ..training.objectives import Denoiser
 from ..types import TrainingSet
@@ -34,23 +34,6 @@ def draw_both(
     forget = _draw(pipeline, sampling, wording.forget, seed, "forget")
     retain = _draw(pipeline, sampling, wording.retain, seed, "retain")
     return TrainingSet(wording.forget, forget, wording.anchored), TrainingSet(wording.retain, retain)
-
-
-@contextmanager
-def hush_libraries() -> Iterator[None]:
-    """Hold back the libraries' own warning of each prompt that they cut: one line said it for all."""
-    import diffusers.utils.logging
-    import transformers.utils.logging
-
-    libraries = (diffusers.utils.logging, transformers.utils.logging)
-    before = [library.get_verbosity() for library in libraries]
-    for library in libraries:
-        library.set_verbosity_error()
-    try:
-        yield
-    finally:
-        for library, level in zip(libraries, before, strict=True):
-            library.set_verbosity(level)
 
 
 @torch.no_grad()

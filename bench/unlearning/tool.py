@@ -20,13 +20,14 @@ from ..models.generators import Sampling, denoiser_name, open_pipeline, trainabl
 from ..models.isolation.guard import guarded
 from ..models.points import check_finite, count_steps
 from ..models.reading import count_cut, read_size
+from ..models.whole import hush_libraries
 from ..records.training_images import TrainingImages, not_judged
 from ..registry import builtin_registry
 from ..training.families import check_supported
 from ..training.objectives import Denoiser
 from ..types import ConceptKind, DrawSettings, Problem
 from .card import write_card
-from .drawn import draw_both, hush_libraries
+from .drawn import draw_both
 from .writing import OTHERS, Kind, Wording, names_in, replace_all, write_prompts
 
 TOLD: dict[Kind, ConceptKind] = {"object": "subject", "person": "person", "style": "style"}
