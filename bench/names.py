@@ -40,7 +40,7 @@ def name_model(model: str) -> str:
     name = path.stem if model.endswith(".safetensors") else path.name
     name = unicodedata.normalize("NFC", name.replace(":", "."))
     same = name == (path.stem if model.endswith(".safetensors") else path.name).replace(":", ".")
-    if same and len(name) <= LONGEST and complain_of_name(name) is None:
+    if same and len(name) <= LONGEST and find_problems_in_name(name) is None:
         return name
     return file_part(path.name or "model")
 
@@ -50,23 +50,23 @@ def check_name(option: str, name: str) -> str:
     name = unicodedata.normalize("NFC", name).strip()
     if not name:
         raise UserError(f"{option}: is empty; give letters or digits")
-    if complaint := complain_of_name(name):
+    if complaint := find_problems_in_name(name):
         raise UserError(f"{option}: {complaint}")
     return name
 
 
-def complain_of_name(text: str) -> str | None:
+def find_problems_in_name(text: str) -> str | None:
     """Return what is wrong with a name (of a method, task, point, column, ...), None where nothing is."""
     if MARKUP.search(text):
         return f"{ascii(text)[:60]} holds markup or script; a name is plain words"
-    if complain_of_path(text):
-        return complain_of_path(text)
+    if find_problems_in_path(text):
+        return find_problems_in_path(text)
     if not NAME.fullmatch(text):
         return f"{ascii(text)[:60]} is no name; letters, digits, spaces and . , ' + ( ) @ : = / - make one"
     return None
 
 
-def complain_of_path(text: str) -> str | None:
+def find_problems_in_path(text: str) -> str | None:
     """Return what is wrong with a text that could be taken for a path, None where nothing is."""
     if PATH.search(text):
         return f"{ascii(text)[:60]} is a path out of its folder; name things without their place"

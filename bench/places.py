@@ -73,7 +73,7 @@ def clean_error(text: str) -> str:
     return text if len(text) <= MOST_ERROR else text[: MOST_ERROR - 3] + "..."
 
 
-def complain_of_places(text: str) -> str | None:
+def find_problems_in_places(text: str) -> str | None:
     """Return what names a place on a machine in a record's command or error, None where nothing does."""
     try:
         words = shlex.split(text)

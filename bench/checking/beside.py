@@ -13,7 +13,7 @@ from ..errors import UserError
 from ..labels.images import Source, make_groups
 from ..labels.labels import Answer, Labels, read_labels, summarise
 from ..measuring.pool import FD, KD, Pooled
-from ..names import complain_of_name
+from ..names import find_problems_in_name
 from ..records.chosen import choose_point
 from ..records.layout import is_pooled
 from ..records.load import load_one
@@ -29,9 +29,9 @@ from ..records.statements import (
 )
 from ..records.statements import FOLDER as STATEMENTS
 from ..records.untrusted import TABLE, read_untrusted_json
-from .plausible import complain_of_value
+from .plausible import find_problems_in_value
 from .ranges import FRECHET, KERNEL
-from .validate import complain_of_table
+from .validate import find_problems_in_table
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 POOLED_RANGES = {FD: FRECHET, KD: (-0.05, KERNEL[1])}
@@ -48,7 +48,7 @@ def check_published(path: Path) -> Labels:
     labels = read_labels(path)
     if labels.source != "person":
         raise UserError(f"{path}: source: a script gave these answers; only a person's are published")
-    if complaint := complain_of_name(labels.who):
+    if complaint := find_problems_in_name(labels.who):
         raise UserError(f"{path}: who: {complaint}")
     if not labels.answers or len(labels.answers) > labels.asked:
         raise UserError(f"{path}: answers: {len(labels.answers)} of {labels.asked} images asked")
@@ -114,7 +114,7 @@ def check_pooled(path: Path) -> None:
         for name, value in values.items():
             if name not in rows:
                 raise UserError(f"{path}: {field}: {name!a:.60}: no record beside it is of this row")
-            if complaint := complain_of_value(value, limits, limits):
+            if complaint := find_problems_in_value(value, limits, limits):
                 raise UserError(f"{path}: {field}.{name}: {complaint}")
     for name, digest in pooled.made_from.items():
         if name not in rows or not DIGEST.fullmatch(digest):
@@ -134,7 +134,7 @@ def _rows(folder: Path) -> set[str]:
 
 def check_table(path: Path) -> None:
     """Raise UserError where a folder's table of item rows is broken or holds rows that no record reads."""
-    if complaint := complain_of_table(path, stamp(path)):
+    if complaint := find_problems_in_table(path, stamp(path)):
         raise UserError(complaint)
     names = {record.stem for record in list_records(path.parent)}
     for cell in sorted(open_table(path).places):

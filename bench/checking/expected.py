@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from ..errors import UserError
-from ..measuring.items import ask_columns
-from ..measuring.requests import Ask, list_asks
+from ..measuring.items import request_columns
+from ..measuring.requests import ImageRequest, list_requests
 from ..planning.tasks import PromptSizes, Task
 from ..records.record import PointInfo, Record
 from ..store import content_key
@@ -30,13 +30,16 @@ class Expected:
         return {key for key, row in self.rows.items() if row[0] in splits}
 
 
-def expect(asks: list[Ask]) -> Expected:
+def expect(image_requests: list[ImageRequest]) -> Expected:
     """Return what is expected of a record of these asks."""
     rows = {}
-    for ask in asks:
-        columns = ask_columns(ask) | {"guidance": ask.prompt.guidance}
-        rows[ask.prompt.id, ask.sample] = tuple(columns[name] for name in TRUTH)
-    prompts = [[ask.prompt.id, ask.sample, ask.seed] for ask in asks]
+    for image_request in image_requests:
+        columns = request_columns(image_request) | {"guidance": image_request.prompt.guidance}
+        rows[image_request.prompt.id, image_request.sample] = tuple(columns[name] for name in TRUTH)
+    prompts = [
+        [image_request.prompt.id, image_request.sample, image_request.seed]
+        for image_request in image_requests
+    ]
     return Expected(content_key({"prompts": prompts}), rows)
 
 
@@ -54,7 +57,7 @@ class Expectations:
         for size in sizes:
             key = (task.id, size.model_dump_json(), noise)
             if key not in self._made:
-                self._made[key] = expect(list_asks(world, task, size, noise))
+                self._made[key] = expect(list_requests(world, task, size, noise))
             if self._made[key].digest == record.prompts_sha256:
                 return self._made[key], size
         return None
@@ -103,7 +106,7 @@ def infer_sizes(items: pd.DataFrame, indirect: int) -> PromptSizes:
     )
 
 
-def complain_of_coverage(record: Record, items: pd.DataFrame, expected: Expected) -> Iterator[str]:
+def find_problems_in_coverage(record: Record, items: pd.DataFrame, expected: Expected) -> Iterator[str]:
     """Yield one line a point whose rows are not exactly those that the task asks for."""
     columns = ["point", "prompt_id", "sample", *TRUTH]
     if "guidance" not in items:
@@ -114,7 +117,7 @@ def complain_of_coverage(record: Record, items: pd.DataFrame, expected: Expected
     for row in table:
         by_point.setdefault(row[0], []).append(row[1:])
     for point in record.points:
-        complaint = _complain_of_point(point, by_point[point.index], expected)
+        complaint = _find_problems_in_point(point, by_point[point.index], expected)
         if complaint:
             yield f"point {point.label}: {complaint}"
     shown = [point for point in record.points if point.shown]
@@ -124,7 +127,7 @@ def complain_of_coverage(record: Record, items: pd.DataFrame, expected: Expected
             yield f"point {point.label}: is the shown one, but lacks images of indirect prompts"
 
 
-def _complain_of_point(point: PointInfo, rows: list[tuple[Any, ...]], expected: Expected) -> str | None:
+def _find_problems_in_point(point: PointInfo, rows: list[tuple[Any, ...]], expected: Expected) -> str | None:
     held = [(row[0], row[1]) for row in rows]
     if len(set(held)) < len(held):
         twice = next(key for key in held if held.count(key) > 1)

@@ -49,7 +49,7 @@ class Known:
     bases: dict[Path, dict[tuple[str, str, int], Loaded]] = field(default_factory=dict)
 
 
-def complain_of_versions(record: Record, known: Known) -> Iterator[str]:
+def find_problems_in_versions(record: Record, known: Known) -> Iterator[str]:
     """Yield where a record's task, world, judge, method or metrics are not those of this package."""
     if record.task.id not in known.tasks:
         yield f"task.id: {record.task.id} is no task of this package; add the plug-in that brings it"
@@ -69,7 +69,7 @@ def complain_of_versions(record: Record, known: Known) -> Iterator[str]:
             yield f"metrics.{name}: no such metric in this package; add the plug-in that brings it"
         elif known.metrics[name].version != version:
             yield f"metrics.{name}: version {version}; this package has {known.metrics[name].version}"
-    yield from _complain_of_method(record, known)
+    yield from _find_problems_in_method(record, known)
 
 
 def _anchor(record: Record, task: Task, known: Known) -> str | None:
@@ -81,7 +81,7 @@ def _anchor(record: Record, task: Task, known: Known) -> str | None:
     return named.get(task.id.partition("@")[0], task.concept.anchor)
 
 
-def _complain_of_method(record: Record, known: Known) -> Iterator[str]:
+def _find_problems_in_method(record: Record, known: Known) -> Iterator[str]:
     method, evaluated = record.method, is_evaluated(record)
     if method.reference != (method.name in REFERENCES):
         what = "is" if method.reference else "is not"
@@ -110,7 +110,7 @@ def suite_of(record: Record, known: Known) -> Suite | None:
     return known.find_suite(record.suite.partition("-draw-")[0])
 
 
-def complain_of_metrics(record: Record) -> Iterator[str]:
+def find_problems_in_metrics(record: Record) -> Iterator[str]:
     """Yield where a record lacks a metric or its value, or states a value that no metric of it gives."""
     for point in record.points:
         for name in point.values:
@@ -143,7 +143,7 @@ def _gives(metric: str, name: str) -> bool:
     return name == metric or name.startswith(f"{metric}_")
 
 
-def complain_of_suite(path: Path, record: Record, known: Known) -> Iterator[str]:
+def find_problems_in_suite(path: Path, record: Record, known: Known) -> Iterator[str]:
     """Yield where a record is not what its suite makes: its folder, name, noise, choice and shown point."""
     folder = path.resolve().parent
     folder = folder.parent if folder.name == CLAIMED else folder
@@ -155,8 +155,8 @@ def complain_of_suite(path: Path, record: Record, known: Known) -> Iterator[str]
     if noise_of(record) not in (noises or {0}) and (suite is not None or not record.method.reference):
         drawn = sorted(noises or {0})
         yield f"sampling.noise: {noise_of(record)}; {record.method.name} is drawn with {drawn}"
-    yield from _complain_of_stem(record, rows)
-    yield from _complain_of_choice(record, suite, rows)
+    yield from _find_problems_in_stem(record, rows)
+    yield from _find_problems_in_choice(record, suite, rows)
 
 
 def _is_row(row: MethodRow, record: Record, known: Known) -> bool:
@@ -170,7 +170,7 @@ def _is_row(row: MethodRow, record: Record, known: Known) -> bool:
     return bool(kind(**row.config) == kind(**method.config))
 
 
-def _complain_of_stem(record: Record, rows: list[MethodRow]) -> Iterator[str]:
+def _find_problems_in_stem(record: Record, rows: list[MethodRow]) -> Iterator[str]:
     """Yield where a cell is not named after what it is of: two files of one cell would count as two runs.
 
     A config is in the name as its suite writes it, so that of a method in no shipped suite cannot be told.
@@ -190,7 +190,7 @@ def _complain_of_stem(record: Record, rows: list[MethodRow]) -> Iterator[str]:
         yield f"cell: is not named {first}{digests[0] if digests else 'CONFIG'}{last}, as its content says"
 
 
-def _complain_of_choice(record: Record, suite: Suite | None, rows: list[MethodRow]) -> Iterator[str]:
+def _find_problems_in_choice(record: Record, suite: Suite | None, rows: list[MethodRow]) -> Iterator[str]:
     """Yield where a record states another choice than its suite's, or shows a point that was not chosen."""
     shown = [point.step for point in record.points if point.shown]
     if suite is None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..measuring.needed import reason_unscored
 from ..metrics.rows import is_failed
-from ..names import complain_of_name
+from ..names import find_problems_in_name
 from ..records.record import PointInfo, Record
 from ..stats.frontier import LEVELS
 from ..types import Value
@@ -22,10 +22,12 @@ OF_SETS = ("KID", "FD", "FID", "CMMD", "KD_efficientnet_lite0", "collapse", "col
 IMAGE = re.compile(r"[0-9a-f]{32,64}")
 
 
-def complain_of_numbers(point: PointInfo, rows: int) -> Iterator[str]:
+def find_problems_in_numbers(point: PointInfo, rows: int) -> Iterator[str]:
     """Yield what is impossible about a point's stated values and costs."""
     for name, value in point.values.items():
-        complaint = complain_of_value(value, range_of(name, value.n), range_of(name, value.n, is_end=True))
+        complaint = find_problems_in_value(
+            value, range_of(name, value.n), range_of(name, value.n, is_end=True)
+        )
         if complaint:
             yield f"{name}: {complaint}"
         if not 0 <= value.n <= rows:
@@ -37,7 +39,7 @@ def complain_of_numbers(point: PointInfo, rows: int) -> Iterator[str]:
             yield f"cost.{name}: {number:g}: nothing costs that; it lies {write_range(ends)}"
 
 
-def complain_of_value(value: Value, own: Range, end: Range) -> str | None:
+def find_problems_in_value(value: Value, own: Range, end: Range) -> str | None:
     """Return what is impossible about a value, None where nothing is. own: its range; end: of its interval's
     ends."""
     if (value.value is None) == (value.missing is None):
@@ -52,7 +54,7 @@ def complain_of_value(value: Value, own: Range, end: Range) -> str | None:
     return None
 
 
-def complain_of_rows(items: pd.DataFrame, record: Record) -> Iterator[str]:
+def find_problems_in_rows(items: pd.DataFrame, record: Record) -> Iterator[str]:
     """Yield what is impossible about item rows: verdicts, cosines, digests of images.
 
     Whoever reckons on with the rows stops at the first complaint: points without rows, unknown kinds.
@@ -73,13 +75,13 @@ def complain_of_rows(items: pd.DataFrame, record: Record) -> Iterator[str]:
             yield f"items: prompt {row['prompt_id']}: target_found contradicts found_{kind}"
     if found[~aimed].notna().any():
         yield "items: target_found: is set on a retain prompt, which asks for no target"
-    yield from _complain_of_columns(items)
-    yield from _complain_of_failed(items, record)
+    yield from _find_problems_in_columns(items)
+    yield from _find_problems_in_failed(items, record)
     if "target_score" in items:
-        yield from _complain_of_scores(items["target_score"].to_numpy(dtype=float), found)
+        yield from _find_problems_in_scores(items["target_score"].to_numpy(dtype=float), found)
 
 
-def _complain_of_failed(items: pd.DataFrame, record: Record) -> Iterator[str]:
+def _find_problems_in_failed(items: pd.DataFrame, record: Record) -> Iterator[str]:
     """Yield where rows of images that failed, which have no digest, say anything else of them."""
     failed = is_failed(items)
     for column in ("found_subject", "found_style", "found_background", "target_found", "alignment",
@@ -92,10 +94,10 @@ def _complain_of_failed(items: pd.DataFrame, record: Record) -> Iterator[str]:
         own = failed[(items["point"] == point.index).to_numpy()]
         if int(own.sum()) != point.failed_images:
             yield f"point {point.label}: failed_images: {point.failed_images}, but {own.sum()} have no digest"
-        yield from _complain_of_sets(point, items, failed)
+        yield from _find_problems_in_sets(point, items, failed)
 
 
-def _complain_of_sets(point: PointInfo, items: pd.DataFrame, failed: NDArray[np.bool_]) -> Iterator[str]:
+def _find_problems_in_sets(point: PointInfo, items: pd.DataFrame, failed: NDArray[np.bool_]) -> Iterator[str]:
     """Yield values of sets of images that hold one that failed."""
     lost = items[failed & (items["point"] == point.index).to_numpy()]
     retain = bool((lost["split"] == "retain").any())
@@ -105,7 +107,7 @@ def _complain_of_sets(point: PointInfo, items: pd.DataFrame, failed: NDArray[np.
             yield f"point {point.label}: {name}: has a value, though an image of its set failed"
 
 
-def _complain_of_scores(scores: NDArray[np.float64], found: pd.Series) -> Iterator[str]:
+def _find_problems_in_scores(scores: NDArray[np.float64], found: pd.Series) -> Iterator[str]:
     """Yield where a judge's scores are no scores, or no threshold on them gives its answers."""
     if np.isinf(scores).any():
         yield "items: target_score: holds a number that is not finite"
@@ -117,7 +119,7 @@ def _complain_of_scores(scores: NDArray[np.float64], found: pd.Series) -> Iterat
         yield "items: target_score: contradicts target_found: no threshold sets them apart"
 
 
-def _complain_of_columns(items: pd.DataFrame) -> Iterator[str]:
+def _find_problems_in_columns(items: pd.DataFrame) -> Iterator[str]:
     for column, (least, most) in {
         "alignment": (-1, 1),
         "alignment_shuffled": (-1, 1),
@@ -134,12 +136,12 @@ def _complain_of_columns(items: pd.DataFrame) -> Iterator[str]:
             yield f"items: image_sha256: {ascii(digest)[:60]} is no digest"
     for column in ("found_subject", "found_style", "found_background"):
         for name in items[column].dropna().unique():
-            complaint = complain_of_name(name) if name else None
+            complaint = find_problems_in_name(name) if name else None
             if complaint:
                 yield f"items: {column}: {complaint}"
 
 
-def complain_of_unscored(point: PointInfo, items: pd.DataFrame, is_last: bool) -> Iterator[str]:
+def find_problems_in_unscored(point: PointInfo, items: pd.DataFrame, is_last: bool) -> Iterator[str]:
     """Yield where a point was left unscored on retain prompts though its alignment could have counted."""
     if point.unscored is None:
         return

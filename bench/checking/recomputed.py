@@ -86,7 +86,7 @@ def differ(stated: float | None, found: float | None) -> bool:
     return abs(stated - found) > 1e-9 + 5e-7 * abs(found)
 
 
-def complain_of_values(
+def find_problems_in_values(
     stated: dict[str, Value], found: dict[str, Value], names: Sequence[str] = SHARES
 ) -> list[str]:
     """Return one line a stated value that the item rows do not give, or whose interval they do not give."""

@@ -19,11 +19,11 @@ WRITTEN = datetime(2026, 11, 27, tzinfo=UTC)
 """When this was written: a clock that stands before it is wrong, and no record is refused for it."""
 
 
-def complain_of_statements(record: Record) -> Iterator[str]:
+def find_problems_in_statements(record: Record) -> Iterator[str]:
     """Yield what is impossible about a record's own fields, one line each; values are looked at elsewhere."""
-    yield from _complain_of_time(record)
-    yield from _complain_of_environment(record.environment)
-    yield from _complain_of_log(record.log)
+    yield from _find_problems_in_time(record)
+    yield from _find_problems_in_environment(record.environment)
+    yield from _find_problems_in_log(record.log)
     for name, ends in SAMPLING.items():
         number = record.sampling.get(name)
         if number is not None and not (_is_number(number) and is_within(number, ends)):
@@ -39,7 +39,7 @@ def complain_of_statements(record: Record) -> Iterator[str]:
         yield f"commit: {record.commit!a:.60} is none"
 
 
-def _complain_of_time(record: Record) -> Iterator[str]:
+def _find_problems_in_time(record: Record) -> Iterator[str]:
     try:
         created = datetime.fromisoformat(record.created)
     except ValueError:
@@ -55,21 +55,21 @@ def _complain_of_time(record: Record) -> Iterator[str]:
         yield f"seconds: {record.seconds:g} is not {write_range(COSTS['seconds'])}"
 
 
-def _complain_of_environment(environment: Mapping[str, Any]) -> Iterator[str]:
+def _find_problems_in_environment(environment: Mapping[str, Any]) -> Iterator[str]:
     device, threads = environment.get("device"), environment.get("threads")
     if device is not None and not (isinstance(device, str) and DEVICE.fullmatch(device)):
         yield f"environment.device: {device!a:.40} is none"
     is_count = isinstance(threads, int) and not isinstance(threads, bool)
     if threads is not None and not (is_count and THREADS[0] <= threads <= THREADS[1]):
         yield f"environment.threads: {threads!a:.40} is not {write_range(THREADS)}"
-    yield from _complain_of_versions(environment)
+    yield from _find_problems_in_versions(environment)
     for name in ("platform", "device_name"):
         text = environment.get(name)
         if text is not None and not (isinstance(text, str) and 0 < len(text) <= 200 and text.isprintable()):
             yield f"environment.{name}: {text!a:.40} is no name"
 
 
-def _complain_of_versions(environment: Mapping[str, Any]) -> Iterator[str]:
+def _find_problems_in_versions(environment: Mapping[str, Any]) -> Iterator[str]:
     for name in ("unlearnbench", "python"):
         version = environment.get(name)
         if version is not None and not _is_version(version):
@@ -84,7 +84,7 @@ def _complain_of_versions(environment: Mapping[str, Any]) -> Iterator[str]:
                 yield f"environment.{name}.{package!a:.40}: {version!a:.60} is no version"
 
 
-def _complain_of_log(log: Mapping[str, list[float | None]]) -> Iterator[str]:
+def _find_problems_in_log(log: Mapping[str, list[float | None]]) -> Iterator[str]:
     lengths = {len(column) for column in log.values() if column}
     if len(lengths) > 1:
         yield f"log: its columns are of the lengths {', '.join(map(str, sorted(lengths)))}"

@@ -13,8 +13,8 @@ import pandas as pd
 from ..config import build
 from ..errors import UserError
 from ..metrics.rows import BASE_FAILED
-from ..names import complain_of_name, complain_of_path
-from ..places import complain_of_places
+from ..names import find_problems_in_name, find_problems_in_path
+from ..places import find_problems_in_places
 from ..records.load import Loaded, load_one
 from ..records.record import Record
 from ..records.rows import Stamp, find_file, stamp
@@ -31,11 +31,17 @@ from ..records.untrusted import (
     read_untrusted_table,
     walk_texts,
 )
-from .expected import Expected, complain_of_coverage, guess_sizes, noise_of
-from .known import Known, complain_of_metrics, complain_of_suite, complain_of_versions, suite_of
-from .plausible import complain_of_numbers, complain_of_rows, complain_of_unscored
-from .recomputed import KEYS, complain_of_values, recompute
-from .stated import complain_of_statements
+from .expected import Expected, find_problems_in_coverage, guess_sizes, noise_of
+from .known import (
+    Known,
+    find_problems_in_metrics,
+    find_problems_in_suite,
+    find_problems_in_versions,
+    suite_of,
+)
+from .plausible import find_problems_in_numbers, find_problems_in_rows, find_problems_in_unscored
+from .recomputed import KEYS, find_problems_in_values, recompute
+from .stated import find_problems_in_statements
 
 State = Literal["passed", "failed", "unchecked"]
 HEX = re.compile(r"[0-9a-f]{64}")
@@ -63,22 +69,26 @@ def validate(path: Path, known: Known) -> list[Check]:
     except UserError as error:
         return [Check("files", "failed", str(error))]
     record = entry.record
-    stated = chain(_complain_of_gaps(record), complain_of_statements(record), complain_of_metrics(record))
+    stated = chain(
+        _find_problems_in_gaps(record), find_problems_in_statements(record), find_problems_in_metrics(record)
+    )
     checks = [_conclude("files", stated)]
     checks += _check_binding(path, record)
-    checks.append(_conclude("names", chain(_complain_of_names(record), _complain_of_places(record))))
+    checks.append(
+        _conclude("names", chain(_find_problems_in_names(record), _find_problems_in_places(record)))
+    )
     if checks[-1].state == "failed":
         return checks
-    said = chain(complain_of_versions(record, known), complain_of_suite(path, record, known))
+    said = chain(find_problems_in_versions(record, known), find_problems_in_suite(path, record, known))
     checks.append(_conclude("versions", said))
     if entry.items is None or any(check.state == "failed" for check in checks):
         return checks
     expected, prompts = _check_prompts(record, entry.items, known)
     checks.append(prompts)
     if expected is not None:
-        checks.append(_conclude("coverage", _complain_of_points(record, entry.items, expected)))
+        checks.append(_conclude("coverage", _find_problems_in_points(record, entry.items, expected)))
     base = _find_base(path, record, known)
-    checks.append(_conclude("values", _complain_of_values(entry, base)))
+    checks.append(_conclude("values", _find_problems_in_values(entry, base)))
     if base is None and not record.method.reference and "AS" in record.metrics:
         text = "AS_delta: not compared, for the base model's record of these images is not beside this one"
         checks.append(Check("values", "unchecked", text))
@@ -104,18 +114,18 @@ def _check_rows(file: Path) -> None:
     """Raise UserError where a file of item rows is not to be opened; a folder's table is checked once."""
     if file.name != TABLE:
         read_untrusted_items(file, MOST_ROWS)
-    elif complaint := complain_of_table(file, stamp(file)):
+    elif complaint := find_problems_in_table(file, stamp(file)):
         raise UserError(complaint)
 
 
 @lru_cache(maxsize=2)
-def complain_of_table(file: Path, _: Stamp) -> str | None:
+def find_problems_in_table(file: Path, _: Stamp) -> str | None:
     """Return why a folder's table is not to be opened, None where it may; reckoned once for the same file."""
     try:
         rows = read_untrusted_table(file)
         counts = rows["cell"].value_counts().to_pylist()
         for cell, count in sorted((count["values"], count["counts"]) for count in counts):
-            if complaint := complain_of_name(cell):
+            if complaint := find_problems_in_name(cell):
                 raise UserError(f"{file}: cell: {complaint}")
             if count > MOST_ROWS:
                 raise UserError(f"{file}: cell: {count:,} rows of {cell}; a record has at most {MOST_ROWS:,}")
@@ -124,7 +134,7 @@ def complain_of_table(file: Path, _: Stamp) -> str | None:
     return None
 
 
-def _complain_of_gaps(record: Record) -> Iterator[str]:
+def _find_problems_in_gaps(record: Record) -> Iterator[str]:
     """Yield where a record states values without the item rows or the metric that they come from."""
     if record.status == "ok" and record.items_sha256 is None:
         yield "items_sha256: none, though status is ok: its values come from no item rows"
@@ -145,7 +155,7 @@ def _check_binding(path: Path, record: Record) -> list[Check]:
     return [Check("sheet", state, text)]
 
 
-def _complain_of_names(record: Record) -> Iterator[str]:
+def _find_problems_in_names(record: Record) -> Iterator[str]:
     """Yield what is wrong with names and digests."""
     task, method = record.task, record.method
     names = {"cell": record.cell, "suite": record.suite, "task.family": task.family, "task.world": task.world,
@@ -157,7 +167,7 @@ def _complain_of_names(record: Record) -> Iterator[str]:
     if task.anchor is not None:
         pairs.append(("task.anchor", task.anchor))
     for where, name in pairs:
-        if complaint := complain_of_name(name):
+        if complaint := find_problems_in_name(name):
             yield f"{where}: {complaint}"
     digests = {"key": record.key, "prompts_sha256": record.prompts_sha256, "choice": record.choice,
                "items_sha256": record.items_sha256}  # fmt: skip
@@ -174,7 +184,7 @@ def _complain_of_names(record: Record) -> Iterator[str]:
             yield f"{where}: {ascii(digest)[:60]} is no sha256 (64 hex digits)"
 
 
-def _complain_of_places(record: Record) -> Iterator[str]:
+def _find_problems_in_places(record: Record) -> Iterator[str]:
     """Yield what could be a path out of its folder, or a link that runs something."""
     task, method = record.task, record.method
     if not TASK_ID.fullmatch(task.id):
@@ -182,10 +192,10 @@ def _complain_of_places(record: Record) -> Iterator[str]:
     for part, values in (("method.config", method.config), ("environment", record.environment),
                          ("sampling", record.sampling), ("sheet", record.sheet)):  # fmt: skip
         for where, text in walk_texts(values, part):
-            if complaint := complain_of_path(text):
+            if complaint := find_problems_in_path(text):
                 yield f"{where}: {complaint}"
     for where, text in (("command", record.command), ("error", record.error or "")):
-        if complaint := complain_of_places(text):
+        if complaint := find_problems_in_places(text):
             yield f"{where}: {complaint}"
     if LINK.match(method.paper):
         yield f"method.paper: {ascii(method.paper)[:60]} is a link of another kind than https"
@@ -210,7 +220,7 @@ def _check_prompts(record: Record, items: pd.DataFrame, known: Known) -> tuple[E
     return found[0], Check("prompts", "passed")
 
 
-def _complain_of_points(record: Record, items: pd.DataFrame, expected: Expected) -> Iterator[str]:
+def _find_problems_in_points(record: Record, items: pd.DataFrame, expected: Expected) -> Iterator[str]:
     declared = record.method.config.get("checkpoints")
     if isinstance(declared, list) and [point.step for point in record.points] != declared:
         steps = [point.step for point in record.points]
@@ -218,32 +228,32 @@ def _complain_of_points(record: Record, items: pd.DataFrame, expected: Expected)
     names = record.method.config.get("points")
     if isinstance(names, list) and len(names) != len(record.points):
         yield f"points: {len(names)} declared, the record holds {len(record.points)}"
-    yield from complain_of_coverage(record, items, expected)
+    yield from find_problems_in_coverage(record, items, expected)
 
 
-def _complain_of_values(entry: Loaded, base: Loaded | None) -> Iterator[str]:
+def _find_problems_in_values(entry: Loaded, base: Loaded | None) -> Iterator[str]:
     record, items = entry.record, entry.items
     assert items is not None
     if base is not None:
-        yield from _complain_of_sampling(record.sampling, base.record.sampling)
-        yield from _complain_of_blame(record, base)
+        yield from _find_problems_in_sampling(record.sampling, base.record.sampling)
+        yield from _find_problems_in_blame(record, base)
     items = items.astype(dict.fromkeys(TEXTS, object))  # compared far faster than Arrow's texts
-    yield from complain_of_rows(items, record)
+    yield from find_problems_in_rows(items, record)
     for point in record.points:
         own = items[items["point"] == point.index].reset_index(drop=True)
-        for complaint in complain_of_numbers(point, len(own)):
+        for complaint in find_problems_in_numbers(point, len(own)):
             yield f"point {point.label}: {complaint}"
         found = recompute(own, None if base is None else base.items, record.interval_version)
         measured = set(record.metrics)
         found = {name: value for name, value in found.items() if name.partition("_")[0] in _roots(measured)}
-        for complaint in complain_of_values(dict(point.values), found):
+        for complaint in find_problems_in_values(dict(point.values), found):
             yield f"point {point.label}: {complaint}"
         last = point is record.points[-1]
-        for complaint in complain_of_unscored(point, own, last):
+        for complaint in find_problems_in_unscored(point, own, last):
             yield f"point {point.label}: {complaint}"
 
 
-def _complain_of_blame(record: Record, base: Loaded) -> Iterator[str]:
+def _find_problems_in_blame(record: Record, base: Loaded) -> Iterator[str]:
     """Yield values that are missing for the base model's failed images though it has none."""
     if any(point.failed_images for point in base.record.points):
         return
@@ -262,7 +272,7 @@ def _images_of(record: Record) -> tuple[str, str, int]:
     return record.task.id, record.prompts_sha256, noise_of(record)
 
 
-def _complain_of_sampling(stated: Mapping[str, Any], base: Mapping[str, Any]) -> Iterator[str]:
+def _find_problems_in_sampling(stated: Mapping[str, Any], base: Mapping[str, Any]) -> Iterator[str]:
     """Yield where images were drawn otherwise than the base model's: other steps, guidance, size."""
     for name in sorted(stated.keys() | base.keys()):
         if stated.get(name) != base.get(name):

@@ -13,7 +13,7 @@ from .common import open_console
 
 def compare_methods(options: argparse.Namespace) -> int:
     """Print every method's AVA and its paired difference to a rival."""
-    from ...leaderboard.pages.terminal import make_board_table, make_duel_table
+    from ...leaderboard.pages.terminal import make_board_table, make_comparison_table
     from ...leaderboard.ranking.board import collect, duel, list_worlds, summarise
     from ..records.load import load_together
 
@@ -34,7 +34,7 @@ def compare_methods(options: argparse.Namespace) -> int:
             print(f"missing: {line.method} on {reason}")
     duels = duel(results, options.rival)
     if duels:
-        console.print(make_duel_table(duels))
+        console.print(make_comparison_table(duels))
     else:
         print("No method shares two concepts with the rival: nothing to compare.")
     return 0
@@ -96,7 +96,7 @@ def build_page(folders: Sequence[Path], out: Path | None) -> Path:
 
 def _tables(loaded: Sequence[Any]) -> list[Any]:
     """Return the board's tables where there are several concepts, else the task's own."""
-    from ...leaderboard.pages.terminal import make_board_table, make_duel_table, make_result_tables
+    from ...leaderboard.pages.terminal import make_board_table, make_comparison_table, make_result_tables
     from ...leaderboard.ranking.board import collect, duel, list_worlds, summarise
     from ...leaderboard.ranking.rank import rows
 
@@ -104,7 +104,7 @@ def _tables(loaded: Sequence[Any]) -> list[Any]:
     if len({row.task for row in results}) < 2 or len(list_worlds(loaded)) > 1:
         return make_result_tables(rows(loaded))
     duels = duel(results)
-    return [make_board_table(summarise(results)), *([make_duel_table(duels)] if duels else [])]
+    return [make_board_table(summarise(results)), *([make_comparison_table(duels)] if duels else [])]
 
 
 def make_leaderboard(options: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from ..planning.plan import read_suite
 from ..planning.tasks import Task, complete_name
 from ..registry import KINDS, Entry, Registry
 from ..running.catalog import list_broken, registry, suites_folder, task_registry
-from ..running.dry_run import count_lots, needs
+from ..running.dry_run import estimate_tasks, needs
 from ..running.session import open_worlds
 from .common import FAILED, open_console
 
@@ -23,7 +23,7 @@ def show_plan(suite: Any, cells: Sequence[Any], worlds: dict[str, Any]) -> int:
     """Print what a suite would do and need; return 1 where something is missing."""
     from rich.table import Table
 
-    lots = count_lots(cells, worlds)
+    lots = estimate_tasks(cells, worlds)
     table = Table(title=f"{suite.name}: the plan", title_justify="left", box=None, pad_edge=False)
     table.add_column("task", no_wrap=True)
     for column in ("cells", "training steps", "training images", "evaluated images, at most"):

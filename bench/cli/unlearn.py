@@ -32,7 +32,7 @@ LIKE = {
 
 def unlearn_concept(options: argparse.Namespace) -> int:
     """Unlearn a concept, and print where the model is and how to measure it."""
-    from ..unlearning.tool import Order, unlearn_model
+    from ..unlearning.tool import UnlearnRequest, unlearn_model
 
     if options.kind not in KINDS:
         raise UserError(f"--kind {options.kind}: choose one of {', '.join(KINDS)}")
@@ -43,7 +43,7 @@ def unlearn_concept(options: argparse.Namespace) -> int:
         config = {"preset": options.config} | config
     if options.lora is not None:
         config |= {"part": "lora", "rank": options.lora}
-    order = Order(
+    order = UnlearnRequest(
         model=options.model,
         concept=options.concept,
         method=options.method,

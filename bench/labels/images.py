@@ -13,7 +13,7 @@ from PIL import Image
 
 from ..errors import UserError
 from ..measuring.items import image_digest, read_guidance
-from ..measuring.requests import Ask
+from ..measuring.requests import ImageRequest
 from ..measuring.sheet import choose_columns
 from ..records.chosen import Chosen
 from ..records.record import name_entry
@@ -190,7 +190,7 @@ def _tiles(chosen: Chosen, own: Any) -> dict[int, bytes]:
     return found
 
 
-def _ask(row: dict[Any, Any]) -> Ask:
+def _ask(row: dict[Any, Any]) -> ImageRequest:
     prompt = Prompt(
         id=row["prompt_id"],
         text=row["prompt"],
@@ -202,7 +202,7 @@ def _ask(row: dict[Any, Any]) -> Ask:
         given=bool(row["given"]),
         half=row["half"],
     )
-    return Ask(prompt, int(row["sample"]), int(row["seed"]))
+    return ImageRequest(prompt, int(row["sample"]), int(row["seed"]))
 
 
 def draw(sources: Sequence[Source], number: int, seed: int) -> list[Shown]:

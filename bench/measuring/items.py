@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..types import ITEM_COLUMNS, OPTIONAL_COLUMNS
-from .requests import Ask
+from .requests import ImageRequest
 
 KINDS = ("subject", "style", "background")
 
@@ -43,27 +43,27 @@ def spread_answers(images: Sequence[np.ndarray | None], found: pd.DataFrame) -> 
     return pd.DataFrame(values, columns=found.columns)
 
 
-def shuffled_partner(asks: Sequence[Ask]) -> list[int | None]:
+def shuffled_partner(image_requests: Sequence[ImageRequest]) -> list[int | None]:
     """Return for each ask the index of an ask of its split with another prompt, for the chance level of AS.
 
     The prompts of a split are shifted by half their number, so that partners share attributes no more
     often than any two prompts do; None where a split has one prompt alone.
     """
-    partner: list[int | None] = [None] * len(asks)
-    for split in dict.fromkeys(ask.prompt.split for ask in asks):
-        rows = [i for i, ask in enumerate(asks) if ask.prompt.split == split]
-        first = {asks[i].prompt.text: i for i in reversed(rows)}
-        texts = list(dict.fromkeys(asks[i].prompt.text for i in rows))
+    partner: list[int | None] = [None] * len(image_requests)
+    for split in dict.fromkeys(image_request.prompt.split for image_request in image_requests):
+        rows = [i for i, image_request in enumerate(image_requests) if image_request.prompt.split == split]
+        first = {image_requests[i].prompt.text: i for i in reversed(rows)}
+        texts = list(dict.fromkeys(image_requests[i].prompt.text for i in rows))
         if len(texts) < 2:
             continue
         following = {text: texts[(k + len(texts) // 2) % len(texts)] for k, text in enumerate(texts)}
         for i in rows:
-            partner[i] = first[following[asks[i].prompt.text]]
+            partner[i] = first[following[image_requests[i].prompt.text]]
     return partner
 
 
 def build_items(
-    asks: Sequence[Ask],
+    image_requests: Sequence[ImageRequest],
     images: Sequence[np.ndarray | None],
     found: pd.DataFrame,
     scorer: Any,
@@ -77,20 +77,22 @@ def build_items(
     embedded: the scorer's embeddings (n, d) of the images where they are there already, NaN rows for failed
     ones; scores: (n,) the judge's of the target.
     """
-    rows = [ask_columns(ask) for ask in asks]
+    rows = [request_columns(image_request) for image_request in image_requests]
     items = pd.DataFrame(rows)
     for kind in KINDS:
         items[f"found_{kind}"] = found[kind].to_numpy()
     items["target_found"] = [
-        _target_found(a, found.iloc[i][a.prompt.target_kind]) for i, a in enumerate(asks)
+        _target_found(a, found.iloc[i][a.prompt.target_kind]) for i, a in enumerate(image_requests)
     ]
-    items["alignment"], items["alignment_shuffled"] = _alignment(asks, images, scorer, embedded)
+    items["alignment"], items["alignment_shuffled"] = _alignment(image_requests, images, scorer, embedded)
     items["flatness"] = spread(images, _flatness(keep_whole(images)))
     items["image_sha256"] = ["" if image is None else image_digest(image) for image in images]
-    if any(ask.prompt.guidance is not None for ask in asks):
-        items["guidance"] = [np.nan if a.prompt.guidance is None else a.prompt.guidance for a in asks]
+    if any(image_request.prompt.guidance is not None for image_request in image_requests):
+        items["guidance"] = [
+            np.nan if a.prompt.guidance is None else a.prompt.guidance for a in image_requests
+        ]
     if scores is not None:
-        aimed = [bool(ask.prompt.targets) for ask in asks]
+        aimed = [bool(image_request.prompt.targets) for image_request in image_requests]
         items["target_score"] = np.where(aimed, scores, np.nan).round(6)
     return items[[*ITEM_COLUMNS, *(name for name in OPTIONAL_COLUMNS if name in items)]]
 
@@ -111,14 +113,14 @@ def image_digest(image: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()[:32]
 
 
-def ask_columns(ask: Ask) -> dict[str, Any]:
-    prompt = ask.prompt
+def request_columns(image_request: ImageRequest) -> dict[str, Any]:
+    prompt = image_request.prompt
     row: dict[str, Any] = {
         "split": prompt.split,
         "prompt_id": prompt.id,
         "prompt": prompt.text,
-        "sample": ask.sample,
-        "seed": ask.seed,
+        "sample": image_request.sample,
+        "seed": image_request.seed,
         "half": prompt.half,
         "relation": prompt.relation,
         "given": prompt.given,
@@ -127,23 +129,26 @@ def ask_columns(ask: Ask) -> dict[str, Any]:
     return row | {f"asked_{kind}": prompt.asked.get(kind, "") for kind in KINDS}
 
 
-def _target_found(ask: Ask, answer: str | None) -> bool | None:
-    if not ask.prompt.targets or pd.isna(answer):  # pandas turns a None among strings into NaN
+def _target_found(image_request: ImageRequest, answer: str | None) -> bool | None:
+    if not image_request.prompt.targets or pd.isna(answer):  # pandas turns a None among strings into NaN
         return None
-    return answer in ask.prompt.targets
+    return answer in image_request.prompt.targets
 
 
 def _alignment(
-    asks: Sequence[Ask], images: Sequence[np.ndarray | None], scorer: Any, embedded: np.ndarray | None
+    image_requests: Sequence[ImageRequest],
+    images: Sequence[np.ndarray | None],
+    scorer: Any,
+    embedded: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     if scorer is None:
-        nothing = np.full(len(asks), np.nan)
+        nothing = np.full(len(image_requests), np.nan)
         return nothing, nothing
     if embedded is None:
         embedded = spread(images, scorer.embed_images(keep_whole(images)))
     by_image = embedded
-    by_text = scorer.embed_prompts([ask.prompt.text for ask in asks])
-    partner = shuffled_partner(asks)
+    by_text = scorer.embed_prompts([image_request.prompt.text for image_request in image_requests])
+    partner = shuffled_partner(image_requests)
     other = by_text[[i if p is None else p for i, p in enumerate(partner)]]
     chance = np.where([p is None for p in partner], np.nan, (by_image * other).sum(1))
     # six digits: what the record's digest is made of must not hang on the last bit of a dot product

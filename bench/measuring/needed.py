@@ -9,7 +9,7 @@ from ..errors import UserError
 from ..metrics import ua
 from ..planning.plan import Cell, Suite, seeds_of
 from ..stats.frontier import LEVELS, ROUNDING
-from .requests import Ask
+from .requests import ImageRequest
 
 
 def check_floor(suite: Suite) -> None:
@@ -28,14 +28,14 @@ def check_floor(suite: Suite) -> None:
         )
 
 
-def is_asked(cell: Cell, step: int, ask: Ask) -> bool:
+def is_asked(cell: Cell, step: int, image_request: ImageRequest) -> bool:
     """Return whether an image belongs to a point: indirect prompts are asked at the shown point alone."""
-    return ask.prompt.split != "indirect" or cell.row.shown in (None, step)
+    return image_request.prompt.split != "indirect" or cell.row.shown in (None, step)
 
 
-def forget_asks(asks: Sequence[Ask]) -> list[Ask]:
+def forget_requests(image_requests: Sequence[ImageRequest]) -> list[ImageRequest]:
     """Return the images that are drawn first."""
-    return [ask for ask in asks if ask.prompt.split == "forget"]
+    return [image_request for image_request in image_requests if image_request.prompt.split == "forget"]
 
 
 def reason_unscored(items: pd.DataFrame, floor: float) -> str | None:

@@ -9,7 +9,7 @@ from ..types import Prompt
 
 
 @dataclass(frozen=True)
-class Ask:
+class ImageRequest:
     """One image that a task asks for: a prompt, its noise sample and the noise's seed."""
 
     prompt: Prompt
@@ -17,10 +17,10 @@ class Ask:
     seed: int
 
 
-def list_asks(world: Any, task: Task, sizes: PromptSizes, noise: int) -> list[Ask]:
+def list_requests(world: Any, task: Task, sizes: PromptSizes, noise: int) -> list[ImageRequest]:
     """Return every image that a task asks for, in the order of its prompts; noise: of the evaluation."""
     return [
-        Ask(prompt, sample, seed_of(task, prompt, sample, noise))
+        ImageRequest(prompt, sample, seed_of(task, prompt, sample, noise))
         for prompt in world.prompts(task, sizes)
         for sample in range(samples_of(task, prompt.split, sizes))
     ]

@@ -18,7 +18,7 @@ from ..store import Store
 from ..types import Problem, View
 from .extractors import find_extractors, open_extractor, reference_features
 from .items import build_items, keep_whole, spread, spread_answers
-from .requests import Ask
+from .requests import ImageRequest
 from .training_images import aims_of, judge_problem, look_once
 
 
@@ -39,12 +39,14 @@ class Scored:
         """How many images have pixels that are not finite."""
         return sum(image is None for image in self.images)
 
-    def tiles(self, asks: Sequence[Ask]) -> list[np.ndarray | None]:
+    def tiles(self, image_requests: Sequence[ImageRequest]) -> list[np.ndarray | None]:
         """Return the images of some asks, None for one that was not drawn or failed."""
         places = {
             key: i for i, key in enumerate(zip(self.items["prompt_id"], self.items["sample"], strict=True))
         }
-        found = [places.get((ask.prompt.id, ask.sample)) for ask in asks]
+        found = [
+            places.get((image_request.prompt.id, image_request.sample)) for image_request in image_requests
+        ]
         return [None if i is None else self.images[i] for i in found]
 
 
@@ -68,19 +70,21 @@ class PointScorer:
     drawn: int = 0
     _opened: dict[str, Any] = field(default_factory=dict)
 
-    def score(self, place: Place, task: Task, asks: Sequence[Ask], base: View | None) -> Scored:
-        """Return the rows of `asks` at a point; base: the base model's rows of the same images."""
+    def score(
+        self, place: Place, task: Task, image_requests: Sequence[ImageRequest], base: View | None
+    ) -> Scored:
+        """Return the rows of `image_requests` at a point; base: the base model's rows of the same images."""
         world = place.world
         judge = self.judge_of(world, task)  # whatever judges is opened before hours of drawing
         scorer = self._once(f"scorer {world.id}", world.open_alignment)
-        images = self._draw(place, asks)
+        images = self._draw(place, image_requests)
         whole = keep_whole(images, (place.holder.sampling.height, place.holder.sampling.width))
         verdicts = judge.judge(whole)
         features = {WORLD: verdicts.features, **self._embed(world, whole)}
         features = {name: spread(images, rows) for name, rows in features.items()}
         found = spread_answers(images, verdicts.found)
         scores = None if verdicts.scores is None else spread(images, verdicts.scores)
-        items = build_items(asks, images, found, scorer, features.get(CLIP), scores)
+        items = build_items(image_requests, images, found, scorer, features.get(CLIP), scores)
         view = View(items, features, self.references(world, task, features), base)
         return Scored(items, view, images)
 
@@ -126,7 +130,7 @@ class PointScorer:
         )
         return features[:0] if found is None else np.asarray(found)
 
-    def _draw(self, place: Place, asks: Sequence[Ask]) -> list[np.ndarray | None]:
+    def _draw(self, place: Place, image_requests: Sequence[ImageRequest]) -> list[np.ndarray | None]:
         """Draw forget images in batches of their own: they may be all that a point needs."""
         holder, point = place.holder, place.point
         drawing = Drawing(
@@ -136,11 +140,16 @@ class PointScorer:
             self.device,
             lambda: holder.generator(point.delta, place.find_weights()),
         )
-        first = [i for i, ask in enumerate(asks) if ask.prompt.split == "forget"]
-        rest = [i for i, ask in enumerate(asks) if ask.prompt.split != "forget"]
-        requests = [Request(ask.prompt.text, ask.seed, ask.prompt.guidance) for ask in asks]
+        first = [
+            i for i, image_request in enumerate(image_requests) if image_request.prompt.split == "forget"
+        ]
+        rest = [i for i, image_request in enumerate(image_requests) if image_request.prompt.split != "forget"]
+        requests = [
+            Request(image_request.prompt.text, image_request.seed, image_request.prompt.guidance)
+            for image_request in image_requests
+        ]
         done = 0
-        with show_progress(place.title, len(asks)) as advance:
+        with show_progress(place.title, len(image_requests)) as advance:
 
             def count(n: int) -> None:
                 nonlocal done
@@ -152,7 +161,7 @@ class PointScorer:
             ]
         self.drawn += drawing.drawn
         images = dict(zip(first + rest, chain.from_iterable(parts), strict=True))
-        return [images[i] for i in range(len(asks))]
+        return [images[i] for i in range(len(image_requests))]
 
     def _once(self, name: str, make: Callable[[], Any]) -> Any:
         if name not in self._opened:

@@ -6,18 +6,22 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from .requests import Ask
+from .requests import ImageRequest
 
 TILE = 64
 NOT_DRAWN = (128, 128, 128)
 COLUMNS = {"forget": 4, "indirect": 2, "retain": 6}
 
 
-def choose_columns(asks: Sequence[Ask]) -> list[int]:
+def choose_columns(image_requests: Sequence[ImageRequest]) -> list[int]:
     """Return the indices of the images that the sheet shows: some of each split, first samples only."""
     chosen: list[int] = []
     for split, wanted in COLUMNS.items():
-        rows = [i for i, ask in enumerate(asks) if ask.prompt.split == split and ask.sample == 0]
+        rows = [
+            i
+            for i, image_request in enumerate(image_requests)
+            if image_request.prompt.split == split and image_request.sample == 0
+        ]
         step = max(1, len(rows) // wanted)
         chosen += rows[::step][:wanted]
     return chosen

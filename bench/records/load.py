@@ -62,7 +62,7 @@ def load(folder: Path) -> list[Loaded]:
     Raises UserError naming file and field where a record, its item rows, its contact sheet or a statement
     about one is broken, and where the folder holds no record.
     """
-    return tell_apart([(folder, entry) for entry in read_shelf(folder).records])
+    return tell_apart([(folder, entry) for entry in read_folder_of_records(folder).records])
 
 
 def tell_apart(pairs: Sequence[tuple[Path, Loaded]]) -> list[Loaded]:
@@ -126,7 +126,7 @@ def _name_source(source: _Source, first: _Source, folders: Sequence[str], taken:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class RecordFolder:
     """A folder of records with what was claimed and said beside them.
 
     records, claimed: without those that were retracted or superseded; withdrawn: those, each with the
@@ -139,7 +139,7 @@ class Shelf:
     statements: tuple[tuple[Loaded, Any], ...]
 
 
-def read_shelf(folder: Path) -> Shelf:
+def read_folder_of_records(folder: Path) -> RecordFolder:
     """Return a folder whole; raises UserError like `load`."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of records")
@@ -155,7 +155,7 @@ def read_shelf(folder: Path) -> Shelf:
     said = tuple((by_digest[statement.about], statement) for statement in statements)
     withdrawn = tuple(pair for pair in said if isinstance(pair[1], Retracted | Superseded))
     gone = {entry.digest for entry, _ in withdrawn}
-    return Shelf(
+    return RecordFolder(
         tuple(entry for entry in records if entry.digest not in gone),
         tuple(entry for entry in claimed if entry.digest not in gone),
         withdrawn,
@@ -178,7 +178,7 @@ def load_together(folders: Sequence[Path]) -> list[Loaded]:
     The same reference may lie in several folders; the first one stands. Raises UserError where two records
     of one name differ otherwise, and like `load`.
     """
-    return tell_apart(_merge((f, entry) for f in folders for entry in read_shelf(f).records))
+    return tell_apart(_merge((f, entry) for f in folders for entry in read_folder_of_records(f).records))
 
 
 def merge(pairs: Iterable[tuple[Path, Loaded]]) -> list[Loaded]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from ..config import STRICT, build
 from ..errors import UserError
 from ..files import write_file
-from ..names import complain_of_name
+from ..names import find_problems_in_name
 from ..store import content_key
 from ..types import Value
 from .record import Record
@@ -118,7 +118,7 @@ def make_statement(kind: str, values: dict[str, Any], source: str) -> Any:
     names = {"cell": statement.cell, "by": statement.by}
     names |= {"attack": statement.attack} if isinstance(statement, Attacked) else {}
     for field, name in names.items():
-        if complaint := complain_of_name(name):
+        if complaint := find_problems_in_name(name):
             raise UserError(f"{source}: {field}: {complaint}")
     return statement
 

@@ -97,7 +97,7 @@ def read_untrusted_json(path: Path) -> dict[str, Any]:
     if _is_deep(content):
         raise UserError(f"{path}: not JSON that a record may be: nested too deeply")
     for field, text in walk_texts(content):
-        complaint = complain_of_text(text)
+        complaint = find_problems_in_text(text)
         if complaint:
             raise UserError(f"{path}: {field}: {complaint}")
     return content
@@ -152,7 +152,7 @@ def walk_texts(content: Any, field: str = "") -> Iterator[tuple[str, str]]:
             yield from walk_texts(value, f"{field}.{position}")
 
 
-def complain_of_text(text: str) -> str | None:
+def find_problems_in_text(text: str) -> str | None:
     """Return what is wrong with any text of a record, None where nothing is.
 
     Control and direction-changing characters show a reader another text than the file holds; line feeds
@@ -200,7 +200,7 @@ def _read_rows(path: Path, most_rows: int, columns: Sequence[str]) -> pa.Table:
         column = table.column(name)
         for chunk in column.chunks if pa.types.is_dictionary(column.type) else []:
             for text in chunk.dictionary.to_pylist():
-                complaint = complain_of_text(text) if text is not None else None
+                complaint = find_problems_in_text(text) if text is not None else None
                 if complaint:
                     raise UserError(f"{path}: {name}: {complaint}")
     return table

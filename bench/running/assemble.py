@@ -7,7 +7,7 @@ from typing import Any
 
 from ..environment import find_commit
 from ..judges.packages import judge_versions
-from ..measuring.requests import Ask
+from ..measuring.requests import ImageRequest
 from ..models.points import PointManifest
 from ..planning.plan import RETRAIN, Cell
 from ..planning.tasks import Task
@@ -20,9 +20,12 @@ DIGITS, LOG_DIGITS = 7, 5
 INTERVAL = "prompts and noise, one training run"
 
 
-def describe_cell(cell: Cell, world: Any, asks: Sequence[Ask]) -> Record:
+def describe_cell(cell: Cell, world: Any, image_requests: Sequence[ImageRequest]) -> Record:
     """Return a record with everything that is known before anything is measured."""
-    prompts = [[ask.prompt.id, ask.sample, ask.seed] for ask in asks]
+    prompts = [
+        [image_request.prompt.id, image_request.sample, image_request.seed]
+        for image_request in image_requests
+    ]
     return Record(
         cell=cell.stem,
         key="",

@@ -11,7 +11,7 @@ from ..unlearning.writing import OTHERS
 
 
 @dataclass(frozen=True)
-class Lot:
+class TaskEstimate:
     """What one task of a plan comes to. training: images that a real model draws for its own training sets.
 
     images: evaluated, at most so many, those in the store included.
@@ -24,18 +24,18 @@ class Lot:
     images: int
 
 
-def count_lots(cells: Sequence[Cell], worlds: Mapping[str, Any]) -> list[Lot]:
+def estimate_tasks(cells: Sequence[Cell], worlds: Mapping[str, Any]) -> list[TaskEstimate]:
     """Return a lot for each task of a plan, in its order."""
     found: dict[str, list[Cell]] = {}
     for cell in cells:
         found.setdefault(cell.task.id, []).append(cell)
-    return [_make_lot(task, own, worlds[own[0].task.file.world]) for task, own in found.items()]
+    return [_estimate_task(task, own, worlds[own[0].task.file.world]) for task, own in found.items()]
 
 
-def _make_lot(task: str, cells: Sequence[Cell], world: Any) -> Lot:
+def _estimate_task(task: str, cells: Sequence[Cell], world: Any) -> TaskEstimate:
     trained = any(cell.entry is not None for cell in cells)
     steps, points = zip(*(_steps_and_points(cell) for cell in cells), strict=True)
-    return Lot(
+    return TaskEstimate(
         task,
         len(cells),
         sum(steps),

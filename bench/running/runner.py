@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from ..environment import describe_environment
-from ..measuring.needed import forget_asks, is_asked, reason_unscored
+from ..measuring.needed import forget_requests, is_asked, reason_unscored
 from ..measuring.pool import Part, take_part
-from ..measuring.requests import Ask, list_asks
+from ..measuring.requests import ImageRequest, list_requests
 from ..measuring.scorer import Place, PointScorer, Scored
 from ..measuring.sheet import choose_columns, make_sheet
 from ..metrics import compute
@@ -130,12 +130,12 @@ class Runner:
         world = self.worlds[cell.task.file.world]
         points = self._manifest(cell, world).points
         point = next((p for p in points if p.step == cell.row.shown), points[-1])
-        asks = [
+        image_requests = [
             a
             for a in self._asks(cell, world, cell.row.noise)
             if a.prompt.split == "retain" and not a.prompt.given
         ]
-        return take_part(self._score(cell, point, asks, None).view, cell.task.id, cell.seed)
+        return take_part(self._score(cell, point, image_requests, None).view, cell.task.id, cell.seed)
 
     def _is_done(self, path: Path, key: str) -> bool:
         if not path.exists():
@@ -159,13 +159,13 @@ class Runner:
     def _measure(self, cell: Cell, key: str, started: float) -> tuple[Record, pd.DataFrame, bytes | None]:
         world = self.worlds[cell.task.file.world]
         manifest = self._manifest(cell, world)
-        asks = self._asks(cell, world, cell.row.noise)
+        image_requests = self._asks(cell, world, cell.row.noise)
         base = self._base(cell, world)
-        columns = [asks[i] for i in choose_columns(asks)]
+        columns = [image_requests[i] for i in choose_columns(image_requests)]
         points, frames, tiles = [], [], []
         for index, point in enumerate(manifest.points):
             is_last = index == len(manifest.points) - 1
-            scored = self._score_point(cell, point, asks, None if cell.is_base else base, is_last)
+            scored = self._score_point(cell, point, image_requests, None if cell.is_base else base, is_last)
             view = replace(scored.view, interval_version=cell.interval_version)
             values = compute(self.metrics, view, self.metrics)
             shown, why = cell.row.shown, scored.unscored
@@ -177,7 +177,7 @@ class Runner:
         items = pd.concat(frames, ignore_index=True)
         items = items[["point", *[c for c in items.columns if c != "point"]]]
         sheet = make_sheet(tiles) if cell.has_sheet else None
-        captions = [ask.prompt.text for ask in columns] if cell.has_sheet else []
+        captions = [image_request.prompt.text for image_request in columns] if cell.has_sheet else []
         measured = {
             "points": points,
             "log": round_log(manifest.log),
@@ -227,8 +227,8 @@ class Runner:
         make = partial(world.problem, cell.task, cell.suite.data, cell.seed)
         return self._scorer.look(world, cell.task, problem_fields(cell, world), lambda: problem or make())
 
-    def _asks(self, cell: Cell, world: Any, noise: int) -> list[Ask]:
-        return list_asks(world, cell.task, cell.suite.sizes, noise)
+    def _asks(self, cell: Cell, world: Any, noise: int) -> list[ImageRequest]:
+        return list_requests(world, cell.task, cell.suite.sizes, noise)
 
     def _base(self, cell: Cell, world: Any) -> Scored:
         """Return the base model's own images of the task, judged once for all of the task's cells."""
@@ -238,31 +238,40 @@ class Runner:
         if key not in self._bases:
             reference = Cell(cell.suite, cell.task, cell.row.model_copy(update={"config": {}}), None, 0)
             point = self._manifest(reference, world).points[0]
-            asks = self._asks(cell, world, cell.row.noise)
-            self._bases[key] = self._score(reference, point, asks, None)
+            image_requests = self._asks(cell, world, cell.row.noise)
+            self._bases[key] = self._score(reference, point, image_requests, None)
         return self._bases[key]
 
     def _score_point(
-        self, cell: Cell, point: PointManifest, asks: list[Ask], base: Scored | None, is_last: bool
+        self,
+        cell: Cell,
+        point: PointManifest,
+        image_requests: list[ImageRequest],
+        base: Scored | None,
+        is_last: bool,
     ) -> Scored:
         """Score a point; its forget images alone where it forgets too little for the others to matter."""
         view, floor = None if base is None else base.view, cell.suite.unscored_below
-        needed = [ask for ask in asks if is_asked(cell, point.step, ask)]
+        needed = [
+            image_request for image_request in image_requests if is_asked(cell, point.step, image_request)
+        ]
         if not floor or is_last:
             return self._score(cell, point, needed, view)
-        first = self._score(cell, point, forget_asks(needed), view)
+        first = self._score(cell, point, forget_requests(needed), view)
         reason = reason_unscored(first.items, floor)
         if reason is not None:
             return replace(first, unscored=reason)
         return self._score(cell, point, needed, view)
 
-    def _score(self, cell: Cell, point: PointManifest, asks: list[Ask], base: View | None) -> Scored:
+    def _score(
+        self, cell: Cell, point: PointManifest, image_requests: list[ImageRequest], base: View | None
+    ) -> Scored:
         world = self.worlds[cell.task.file.world]
         title = f"  {cell.row.name}: step {point.step}, images"
         place = Place(
             world, self._holder(world, point.model), point, lambda: self._weights(cell, world, point), title
         )
-        return self._scorer.score(place, cell.task, asks, base)
+        return self._scorer.score(place, cell.task, image_requests, base)
 
     def _weights(self, cell: Cell, world: Any, point: PointManifest) -> bytes | None:
         """Return a point's delta; where the store lost it, the same training gives the same weights."""
@@ -279,9 +288,9 @@ class Runner:
     def _assemble(self, cell: Cell, key: str, started: float, **measured: Any) -> Record:
         """Return a cell's record of what was `measured` (points, log, items_sha256, sheet) or its `error`."""
         world = self.worlds[cell.task.file.world]
-        asks = self._asks(cell, world, cell.row.noise)
+        image_requests = self._asks(cell, world, cell.row.noise)
         holder = self._holder(world, cell.models[0] if cell.models else "")
-        return describe_cell(cell, world, asks).model_copy(
+        return describe_cell(cell, world, image_requests).model_copy(
             update={
                 "key": key,
                 "status": "failed" if "error" in measured else "ok",

@@ -35,7 +35,7 @@ TOLD: dict[Kind, ConceptKind] = {"object": "subject", "person": "person", "style
 
 
 @dataclass(frozen=True)
-class Order:
+class UnlearnRequest:
     """What is to be unlearned, and how. config: settings of the method. steps, guidance, image_size (pixels):
     of the images that the model draws for its own training; None = the pipeline call's defaults."""
 
@@ -58,7 +58,7 @@ class Order:
 
 
 def unlearn_model(
-    order: Order,
+    order: UnlearnRequest,
     out: Path,
     device: str = "cpu",
     say: Callable[[str], None] = lambda line: None,
@@ -114,7 +114,7 @@ def _count_bytes(pipeline: Any) -> int:
     return sum(p.numel() * p.element_size() for part in modules for p in part.state_dict().values())
 
 
-def _word(order: Order) -> Wording:
+def _word(order: UnlearnRequest) -> Wording:
     """Return the prompts: those given, the others written from templates."""
     if order.forget and order.retain:
         written = Wording((), (), ())
@@ -126,7 +126,7 @@ def _word(order: Order) -> Wording:
     return Wording(order.forget or written.forget, order.retain or written.retain, anchored)
 
 
-def _make_problem(pipeline: Any, sampling: Sampling, wording: Wording, order: Order) -> Problem:
+def _make_problem(pipeline: Any, sampling: Sampling, wording: Wording, order: UnlearnRequest) -> Problem:
     """Return the problem: images of all prompts, drawn by the model itself."""
     forget, retain = draw_both(pipeline, sampling, wording, order.seed)
     return Problem(
@@ -145,7 +145,7 @@ def _make_problem(pipeline: Any, sampling: Sampling, wording: Wording, order: Or
     )
 
 
-def _sampling(pipeline: Any, order: Order) -> Sampling:
+def _sampling(pipeline: Any, order: UnlearnRequest) -> Sampling:
     """Return how the model draws: its call's own defaults where nothing is said."""
     call = inspect.signature(type(pipeline).__call__).parameters
     step = pipeline.vae_scale_factor * (2 if denoiser_name(pipeline) == "transformer" else 1)
@@ -195,7 +195,7 @@ def _save(pipeline: Any, adapters: dict[str, torch.Tensor], out: Path) -> None:
 
 def _write_beside(
     out: Path,
-    order: Order,
+    order: UnlearnRequest,
     wording: Wording,
     sampling: Sampling,
     config: Any,

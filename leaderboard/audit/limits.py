@@ -134,10 +134,10 @@ def _published(world: str, judge: str, kind: str) -> str:
     """Return a sentence with the judge's measured errors on images of known truth."""
     for entry in read_judge_errors():
         if (entry["world"], entry["judge"]) == (world, judge) and kind in entry["missed"]:
-            (missed, of), (named, garbage) = entry["missed"][kind], entry["named"]
+            (missed, of), (named, negatives) = entry["missed"][kind], entry["named"]
             return (
                 f" On images of known truth it missed the {kind} in {_share(missed, of)}, and of images that "
-                f"show nothing, of the worst kind, it named something in {_share(named, garbage)}."
+                f"show nothing, of the worst kind, it named something in {_share(named, negatives)}."
             )
     return " Its errors on images of known truth: missing, none are published with this world."
 

@@ -9,11 +9,11 @@ from ...bench.types import Value, missing
 from ..plots.comparison import Comparison, compare_images
 from ..plots.frontiers import Panel, concept_panels, family_panels
 from ..plots.heatmap import HeatMap, heat_maps
-from ..plots.scatter import Look
-from ..ranking.board import FEWEST_CONCEPTS, Duel, duel, find_tasks, list_worlds, measure
+from ..plots.scatter import SeriesStyle
+from ..ranking.board import FEWEST_CONCEPTS, PairedComparison, duel, find_tasks, list_worlds, measure
 from ..ranking.columns import COLUMNS, Column
 from ..ranking.declared import read_groups
-from ..ranking.standing import Standing, stand
+from ..ranking.standing import BoardRow, stand
 
 SHOWN = ("UA", "UA_other", "UA_nothing", "UA_indirect", "VA", "in_prompt", "AS_delta", "IRA", "CRA",
          "KID", "FD", "KD_efficientnet_lite0", "seconds")  # fmt: skip
@@ -27,9 +27,9 @@ PooledValues = Mapping[str, Mapping[str, Value]]
 class Board:
     """All that the board's page shows. missing: (method, reason) of concepts without an AVA."""
 
-    standings: tuple[Standing, ...]
-    primary: Duel | None
-    duels: tuple[Duel, ...]
+    standings: tuple[BoardRow, ...]
+    primary: PairedComparison | None
+    duels: tuple[PairedComparison, ...]
     columns: tuple[Column, ...]
     pooled: tuple[str, ...]  # metrics of all concepts' images together; the others are means over concepts
     missing: tuple[tuple[str, str], ...]
@@ -46,7 +46,9 @@ class Board:
         return self.tasks >= FEWEST_CONCEPTS
 
 
-def make_board(loaded: Sequence[Loaded], looks: Mapping[str, Look], pooled: PooledValues) -> Board | None:
+def make_board(
+    loaded: Sequence[Loaded], looks: Mapping[str, SeriesStyle], pooled: PooledValues
+) -> Board | None:
     """Return the board of these records, None where no method was measured on two evaluated concepts of one
     world, or the records are of several worlds."""
     groups = read_groups(loaded)
@@ -73,12 +75,12 @@ def make_board(loaded: Sequence[Loaded], looks: Mapping[str, Look], pooled: Pool
     )
 
 
-def _has(column: Column, standings: Sequence[Standing]) -> bool:
+def _has(column: Column, standings: Sequence[BoardRow]) -> bool:
     """Return whether a column belongs on the board: an extractor that is an extra was not always there."""
     return column.name != KD or any(row.value(KD).value is not None for row in standings)
 
 
-def with_pooled(row: Standing, pooled: PooledValues) -> Standing:
+def with_pooled(row: BoardRow, pooled: PooledValues) -> BoardRow:
     """Return a row with its pooled values; where others have one and it has none, it is missing.
 
     What was averaged over concepts does not stand beside what was pooled over them.

@@ -11,7 +11,7 @@ from ...bench.store import content_key
 from ...bench.types import Value, missing
 from ..plots.curves import Log, Panel, draw_logs
 from ..plots.heatmap import HeatMap
-from ..plots.scatter import COLORS, Look
+from ..plots.scatter import COLORS, SeriesStyle
 from ..plots.svg import SHAPES
 from ..ranking.board import Result
 from ..ranking.columns import COLUMNS, COSTS, Column, columns_for, write_value
@@ -59,7 +59,7 @@ class MethodPage:
     columns: tuple[Column, ...]
     concepts: tuple[Concept, ...]
     cost: tuple[tuple[str, str], ...]
-    legend: tuple[tuple[str, Look], ...]
+    legend: tuple[tuple[str, SeriesStyle], ...]
     curves: tuple[Panel, ...]
     heat: HeatMap | None
     entries: tuple[Loaded, ...]
@@ -171,9 +171,9 @@ def _concepts(part: Part, name: str, entries: Sequence[Loaded]) -> list[Concept]
     return [Concept(task, average_values(own), results.get(task)) for task, own in sorted(by_task.items())]
 
 
-def _family_look(families: Sequence[str], family: str) -> Look:
+def _family_look(families: Sequence[str], family: str) -> SeriesStyle:
     place = families.index(family)
-    return Look(f"k{place % COLORS}", SHAPES[place % len(SHAPES)])
+    return SeriesStyle(f"k{place % COLORS}", SHAPES[place % len(SHAPES)])
 
 
 def _logs(entries: Sequence[Loaded], families: Sequence[str]) -> list[Log]:

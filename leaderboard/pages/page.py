@@ -15,8 +15,8 @@ from ...bench.types import Value
 from ..plots.curves import Panel, curve_panels, logging_rows
 from ..plots.gallery import Gallery, Locate, gather, inline_sheet
 from ..plots.scatter import (
-    Look,
     Series,
+    SeriesStyle,
     assign_looks,
     make_series,
     name_looks,
@@ -50,8 +50,8 @@ class Section:
     plots: tuple[Markup, ...]
     side_plot: Markup
     undrawn: tuple[str, ...]
-    legend: tuple[tuple[str, Look], ...]
-    curve_legend: tuple[tuple[str, Look], ...]
+    legend: tuple[tuple[str, SeriesStyle], ...]
+    curve_legend: tuple[tuple[str, SeriesStyle], ...]
     gallery: Gallery | None
     curves: tuple[Panel, ...]
     thresholds: Thresholds | None
@@ -125,7 +125,7 @@ def read_pooled_values(folders: Sequence[Path]) -> dict[str, dict[str, Value]]:
 def render(
     all_rows: Sequence[Row],
     home: str = "",
-    looks: Mapping[str, Look] | None = None,
+    looks: Mapping[str, SeriesStyle] | None = None,
     locate: Locate = inline_sheet,
     beside: Beside | None = None,
 ) -> str:
@@ -159,7 +159,7 @@ def name_page(task: str) -> str:
 
 
 def render_board(
-    board: Board, looks: Mapping[str, Look], pages: Mapping[str, str], records: int, beside: Beside
+    board: Board, looks: Mapping[str, SeriesStyle], pages: Mapping[str, str], records: int, beside: Beside
 ) -> str:
     """Return the board's page; pages: task -> file name of its own page."""
     return (
@@ -180,7 +180,7 @@ def render_board(
 
 
 def _make_section(
-    anchor: str, task_rows: Sequence[Row], looks: Mapping[str, Look], locate: Locate
+    anchor: str, task_rows: Sequence[Row], looks: Mapping[str, SeriesStyle], locate: Locate
 ) -> Section:
     series = [make_series(row, looks[row.method]) for row in task_rows if row.point]
     columns = columns_for(row.values for row in task_rows)

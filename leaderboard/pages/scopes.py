@@ -9,11 +9,11 @@ from markupsafe import Markup
 from ...bench.records.load import Loaded
 from ...bench.records.record import PointInfo
 from ..plots.frontiers import make_point, mean_series
-from ..plots.scatter import Look, Series, scatter
+from ..plots.scatter import Series, SeriesStyle, scatter
 from ..ranking.board import (
     FEWEST_CONCEPTS,
-    Duel,
     Line,
+    PairedComparison,
     Result,
     duel,
     find_bases,
@@ -23,7 +23,7 @@ from ..ranking.board import (
 )
 from ..ranking.columns import Column, columns_for
 from ..ranking.declared import Group, read_groups
-from ..ranking.standing import Standing, stand
+from ..ranking.standing import BoardRow, stand
 from .board_page import PooledValues, with_pooled
 
 
@@ -55,13 +55,13 @@ class Scope:
     world: str
     base: str
     family: str
-    standings: tuple[Standing, ...]
+    standings: tuple[BoardRow, ...]
     columns: tuple[Column, ...]
     pooled: tuple[str, ...]  # metrics of all concepts' images together
     ranks: Mapping[str, tuple[int, int]]
     claimed: Mapping[str, Line]
-    primary: Duel | None
-    duels: tuple[Duel, ...]
+    primary: PairedComparison | None
+    duels: tuple[PairedComparison, ...]
     missing: tuple[tuple[str, str], ...]
     plots: tuple[Markup, ...]
     undrawn: tuple[str, ...]  # rows that lack a concept: the mean of the others is not comparable
@@ -88,14 +88,14 @@ def _make_part(world: str, base: str, entries: list[Loaded]) -> Part:
     return Part(world, base, tuple(entries), tuple(groups), results, tuple(claims))
 
 
-def make_scopes(part: Part, looks: Mapping[str, Look], pooled: PooledValues) -> list[Scope]:
+def make_scopes(part: Part, looks: Mapping[str, SeriesStyle], pooled: PooledValues) -> list[Scope]:
     """Return the scopes of a part: all families, then each. pooled: over all its concepts."""
     families = part.families
     chosen = ["", *families] if len(families) > 1 else [""]
     return [_make_scope(part, family, looks, {} if family else pooled) for family in chosen]
 
 
-def _make_scope(part: Part, family: str, looks: Mapping[str, Look], pooled: PooledValues) -> Scope:
+def _make_scope(part: Part, family: str, looks: Mapping[str, SeriesStyle], pooled: PooledValues) -> Scope:
     entries = [entry for entry in part.entries if family in ("", entry.record.task.family)]
     own = {entry.record.task.id for entry in entries}
     groups = [group for group in part.groups if group.task in own]
@@ -125,12 +125,12 @@ def _make_scope(part: Part, family: str, looks: Mapping[str, Look], pooled: Pool
     )
 
 
-def _unmeasured(name: str) -> Standing:
+def _unmeasured(name: str) -> BoardRow:
     """Return the row of a method whose numbers are claimed and not re-run yet."""
-    return Standing(name, "method", None, (), {}, 0)
+    return BoardRow(name, "method", None, (), {}, 0)
 
 
-def rank_rows(standings: Sequence[Standing], concepts: int) -> dict[str, tuple[int, int]]:
+def rank_rows(standings: Sequence[BoardRow], concepts: int) -> dict[str, tuple[int, int]]:
     """Return the first and the last place that each ranked row may hold, among those that it ties with.
 
     A row stands behind all that are told apart from it and have a higher AVA, and before the others. One that
@@ -146,7 +146,7 @@ def rank_rows(standings: Sequence[Standing], concepts: int) -> dict[str, tuple[i
     return places
 
 
-def _counts(row: Standing, concepts: int) -> bool:
+def _counts(row: BoardRow, concepts: int) -> bool:
     return row.is_ranked and row.line is not None and row.line.concepts == concepts
 
 
@@ -162,7 +162,7 @@ def _whole(groups: Sequence[Group]) -> tuple[list[Group], list[str]]:
 
 
 def _draw_front(
-    standings: Sequence[Standing], groups: Sequence[Group], looks: Mapping[str, Look]
+    standings: Sequence[BoardRow], groups: Sequence[Group], looks: Mapping[str, SeriesStyle]
 ) -> tuple[Markup, ...]:
     """Return the plot of UA against VA, wide and narrow: all declared points, and the references."""
     ordered = sorted(groups, key=lambda g: g.method)
@@ -180,7 +180,7 @@ def _draw_front(
     )
 
 
-def _reference_series(row: Standing, look: Look) -> Series:
+def _reference_series(row: BoardRow, look: SeriesStyle) -> Series:
     point: PointInfo = make_point(0, 0, {name: row.value(name) for name in ("UA", "VA")})
     return Series(row.name, look, (point,), None)
 

@@ -18,7 +18,7 @@ from ...bench.types import Value
 from ..plots.frontiers import Panel, concept_panels, family_panels
 from ..plots.gallery import gather
 from ..plots.heatmap import HeatMap, heat_maps
-from ..plots.scatter import Look, assign_looks, name_looks, name_series
+from ..plots.scatter import SeriesStyle, assign_looks, name_looks, name_series
 from ..plots.thumbnails import make_thumbnail
 from ..ranking.board import describe_levels
 from ..ranking.claims import Beside, read_beside
@@ -178,7 +178,9 @@ def _render_board(
     )
 
 
-def _all_scopes(parts: Sequence[Part], looks: Mapping[str, Look], folders: Sequence[Path]) -> list[Scope]:
+def _all_scopes(
+    parts: Sequence[Part], looks: Mapping[str, SeriesStyle], folders: Sequence[Path]
+) -> list[Scope]:
     return [scope for part in parts for scope in make_scopes(part, looks, _pooled_of(part, folders))]
 
 

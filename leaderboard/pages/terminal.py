@@ -16,7 +16,7 @@ from ...bench.stats.coverage import Coverage
 from ...bench.stats.share_coverage import ShareCoverage, Truth
 from ...bench.store import content_key
 from ...bench.types import Value
-from ..ranking.board import FEWEST_CONCEPTS, Duel, Line, describe_levels
+from ..ranking.board import FEWEST_CONCEPTS, Line, PairedComparison, describe_levels
 from ..ranking.columns import COLUMNS, Style, write_interval, write_value
 from ..ranking.rank import Row, by_task
 
@@ -91,7 +91,7 @@ def make_board_table(lines: Sequence[Line]) -> Table:
     return table
 
 
-def make_duel_table(duels: Sequence[Duel]) -> Table:
+def make_comparison_table(duels: Sequence[PairedComparison]) -> Table:
     """Return a rich table of paired differences of AVA, the primary endpoint first."""
     rival = duels[0].second
     table = _bare_table(f"Difference of AVA to {escape(rival)}, paired by concept", "method")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from ..ranking.rank import Row
-from .scatter import Look
+from .scatter import SeriesStyle
 from .svg import Scale, canvas, mark, tag, ticks
 
 WIDTH, HEIGHT = 320, 176
@@ -41,7 +41,7 @@ class Log:
     """A training log and how its lines are drawn. columns: name -> one entry a step."""
 
     label: str
-    look: Look
+    look: SeriesStyle
     columns: Mapping[str, Sequence[float | None]]
 
 
@@ -50,7 +50,7 @@ def logging_rows(task_rows: Sequence[Row]) -> list[Row]:
     return [row for row in task_rows if any(row.source.record.log.values())]
 
 
-def curve_panels(task_rows: Sequence[Row], looks: Mapping[str, Look]) -> list[Panel]:
+def curve_panels(task_rows: Sequence[Row], looks: Mapping[str, SeriesStyle]) -> list[Panel]:
     """Return a chart for every column that some row's log has."""
     return draw_logs(
         [Log(row.label, looks[row.method], row.source.record.log) for row in logging_rows(task_rows)]
@@ -82,7 +82,7 @@ class Curve:
     """A row's line in a chart: (step, value) in order of step."""
 
     label: str
-    look: Look
+    look: SeriesStyle
     points: Sequence[Point]
 
 

@@ -14,7 +14,7 @@ from ...bench.records.record import Cost, PointInfo
 from ...bench.stats.compare import crossed_bootstrap, t_interval
 from ...bench.types import Metric, Split, Value
 from ..ranking.declared import Declared, Group
-from .scatter import Look, Series, scatter
+from .scatter import Series, SeriesStyle, scatter
 
 RESAMPLES = 2_000
 METRICS: dict[str, tuple[Metric, Split]] = {"UA": (ua.METRIC, "forget"), "VA": (va.METRIC, "retain")}
@@ -29,7 +29,7 @@ class Panel:
     plot: Markup
 
 
-def concept_panels(groups: Sequence[Group], looks: Mapping[str, Look]) -> list[Panel]:
+def concept_panels(groups: Sequence[Group], looks: Mapping[str, SeriesStyle]) -> list[Panel]:
     """Return a plot a concept; intervals: bootstrap over training runs and prompts, crossed."""
     ordered = sorted(groups, key=lambda g: g.task)
     return [
@@ -38,7 +38,7 @@ def concept_panels(groups: Sequence[Group], looks: Mapping[str, Look]) -> list[P
     ]
 
 
-def family_panels(groups: Sequence[Group], looks: Mapping[str, Look]) -> list[Panel]:
+def family_panels(groups: Sequence[Group], looks: Mapping[str, SeriesStyle]) -> list[Panel]:
     """Return a plot a family, of means over its concepts; t intervals over these concepts."""
     ordered = sorted(groups, key=lambda g: (g.task.split("/")[0], g.method))
     panels = []
@@ -58,7 +58,7 @@ def _by_config(points: Sequence[Declared]) -> list[tuple[str, list[Declared]]]:
     return [(config, list(found)) for config, found in groupby(ordered, lambda p: p.config)]
 
 
-def _concept_series(group: Group, looks: Mapping[str, Look]) -> list[Series]:
+def _concept_series(group: Group, looks: Mapping[str, SeriesStyle]) -> list[Series]:
     found = []
     for _, points in _by_config(group.points):
         infos = [make_point(i, p.step, _concept_values(p)) for i, p in enumerate(points) if _is_drawn(p)]
@@ -98,7 +98,7 @@ def prompt_table(point: Declared, name: str) -> NDArray[np.float64]:
     return np.stack([row.sort_index().to_numpy() for row in rows])
 
 
-def mean_series(method: str, groups: Sequence[Group], looks: Mapping[str, Look]) -> list[Series]:
+def mean_series(method: str, groups: Sequence[Group], looks: Mapping[str, SeriesStyle]) -> list[Series]:
     """Average the points that all of these concepts have, by configuration and step, a line each."""
     known = [group for group in groups if group.missing is None]
     if not known:

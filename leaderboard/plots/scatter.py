@@ -18,7 +18,7 @@ LETTER = 6.4  # mean width of a letter of a label, in SVG units
 
 
 @dataclass(frozen=True)
-class Look:
+class SeriesStyle:
     """How a method is drawn everywhere on the page: CSS class of its colour, shape of its mark."""
 
     color: str
@@ -26,29 +26,29 @@ class Look:
     joined: bool = True  # its points are a path; those of a reference are not
 
 
-def assign_looks(rows: Sequence[Row]) -> dict[str, Look]:
+def assign_looks(rows: Sequence[Row]) -> dict[str, SeriesStyle]:
     """Return a look a method; references and the noise floor are grey, so that colour means a method."""
     roles = {row.method: row.role for row in rows}
-    looks = {name: Look("ref", "circle", joined=False) for name in roles if roles[name] == "reference"}
-    looks.update({name: Look("floor", "cross") for name in roles if roles[name] == "noise floor"})
+    looks = {name: SeriesStyle("ref", "circle", joined=False) for name in roles if roles[name] == "reference"}
+    looks.update({name: SeriesStyle("floor", "cross") for name in roles if roles[name] == "noise floor"})
     for i, name in enumerate(sorted(name for name in roles if roles[name] == "method")):
-        looks[name] = Look(f"k{i % COLORS}", SHAPES[i % len(SHAPES)])
+        looks[name] = SeriesStyle(f"k{i % COLORS}", SHAPES[i % len(SHAPES)])
     return looks
 
 
-def name_looks(looks: Mapping[str, Look], names: Iterable[str]) -> dict[str, Look]:
+def name_looks(looks: Mapping[str, SeriesStyle], names: Iterable[str]) -> dict[str, SeriesStyle]:
     """Return looks for a board's rows too: the method's own, a free colour where data set two rows apart."""
     found, used = dict(looks), sum(look.color.startswith("k") for look in looks.values())
     for name in sorted(set(names) - set(looks)):
         method = re.split(r", noise | \(", name)[0]
         own = looks[method]
         if own.joined and name != method:
-            own, used = Look(f"k{used % COLORS}", SHAPES[used % len(SHAPES)]), used + 1
+            own, used = SeriesStyle(f"k{used % COLORS}", SHAPES[used % len(SHAPES)]), used + 1
         found[name] = own
     return found
 
 
-def swatch(look: Look) -> Markup:
+def swatch(look: SeriesStyle) -> Markup:
     """Return a method's mark alone, for tables and legends."""
     return canvas(14, 14, "", [mark(look.shape, 7, 7, class_="dot")], class_=f"swatch {look.color}")
 
@@ -58,7 +58,7 @@ class Series:
     """One row's points in order of step. shown: index of the point that the table shows."""
 
     label: str
-    look: Look
+    look: SeriesStyle
     points: tuple[PointInfo, ...]
     shown: int | None
 
@@ -82,7 +82,7 @@ class Dot:
         return round(_number(self.x.value), 6), round(_number(self.y.value), 6)
 
 
-def make_series(row: Row, look: Look) -> Series:
+def make_series(row: Row, look: SeriesStyle) -> Series:
     """Return the points of a row in order of step."""
     ordered = sorted(row.source.record.points, key=lambda p: (p.step, p.index))
     return Series(row.label, look, tuple(ordered), row.point.index if row.point else None)

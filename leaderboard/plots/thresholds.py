@@ -12,7 +12,7 @@ from ...bench.metrics.ua import is_flagged, threshold_curve
 from ...bench.types import Value
 from ..ranking.rank import Row
 from .curves import Curve, draw_chart
-from .scatter import Look
+from .scatter import SeriesStyle
 
 MARKS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Thresholds of the table. At 0 every detection counts, however unsure."""
@@ -25,7 +25,7 @@ class Line:
     """A row of the table. cells: by threshold of MARKS, images flagged (None: the judge failed) and UA."""
 
     label: str
-    look: Look
+    look: SeriesStyle
     images: int
     cells: tuple[tuple[int | None, Value], ...]
 
@@ -53,7 +53,7 @@ class _Scores:
         return len(self.scores) > 0 and not np.isnan(self.scores).any()
 
 
-def make_thresholds(task_rows: Sequence[Row], looks: Mapping[str, Look]) -> Thresholds | None:
+def make_thresholds(task_rows: Sequence[Row], looks: Mapping[str, SeriesStyle]) -> Thresholds | None:
     """Return the curves of a task's rows at their shown points, None where its judge gives no scores."""
     found = _find(task_rows)
     if not found:

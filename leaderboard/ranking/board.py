@@ -49,7 +49,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Duel:
+class PairedComparison:
     """first - second over the concepts that both have. adjusted: Holm's p over the duels of ranked methods
     but the primary; None for a control, or a row that lacks a concept, on which no test is spent.
     """
@@ -172,7 +172,7 @@ def _line(method: str, rows: list[Result]) -> Line:
     )
 
 
-def duel(results: Sequence[Result], rival: str = RIVAL, primary: str = PRIMARY) -> list[Duel]:
+def duel(results: Sequence[Result], rival: str = RIVAL, primary: str = PRIMARY) -> list[PairedComparison]:
     """Compare every method with a rival on the concepts that both have; `primary` was stated beforehand.
 
     Nothing where the rival has no value.
@@ -192,7 +192,7 @@ def duel(results: Sequence[Result], rival: str = RIVAL, primary: str = PRIMARY) 
         dict(zip(others, map(float, holm([found[name].p for name in others])), strict=True)) if others else {}
     )
     return [
-        Duel(
+        PairedComparison(
             name,
             rival,
             name == primary,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...bench.records.load import Loaded, Shelf, merge, read_shelf
+from ...bench.records.load import Loaded, RecordFolder, merge, read_folder_of_records
 from ...bench.records.record import name_entry
 from ...bench.records.statements import CLAIMED, FOLDER, Attacked, Rerun, Superseded
 from .board import Line, measure, summarise
@@ -94,7 +94,9 @@ def read_beside(folders: Sequence[Path], loaded: Sequence[Loaded] = ()) -> Besid
 
     Raises UserError where two folders hold different claims of one name, and like `load`.
     """
-    shelves = {f: read_shelf(f) for f in folders if (f / CLAIMED).is_dir() or (f / FOLDER).is_dir()}
+    shelves = {
+        f: read_folder_of_records(f) for f in folders if (f / CLAIMED).is_dir() or (f / FOLDER).is_dir()
+    }
     claimed = merge((folder, entry) for folder, shelf in shelves.items() for entry in shelf.claimed)
     claimed += [entry for entry in loaded if entry.record.source == "reported"]
     said = [pair for shelf in shelves.values() for pair in shelf.statements]
@@ -107,7 +109,7 @@ def read_beside(folders: Sequence[Path], loaded: Sequence[Loaded] = ()) -> Besid
     )
 
 
-def _withdrawn(shelves: Sequence[Shelf]) -> tuple[Withdrawn, ...]:
+def _withdrawn(shelves: Sequence[RecordFolder]) -> tuple[Withdrawn, ...]:
     names = {
         entry.digest: entry.record.cell for shelf in shelves for entry in (*shelf.records, *shelf.claimed)
     }

@@ -19,7 +19,7 @@ LEVEL = 0.05
 
 
 @dataclass(frozen=True)
-class Standing:
+class BoardRow:
     """One row. line: None where no AVA is asked for (references, noise floor). tied: whom it ties with.
 
     values: of its shown points, averaged over seeds and then over concepts, with t intervals over concepts.
@@ -38,7 +38,7 @@ class Standing:
         return self.values.get(name) or missing("not measured in these records")
 
 
-def stand(loaded: Sequence[Loaded], results: Sequence[Result]) -> list[Standing]:
+def stand(loaded: Sequence[Loaded], results: Sequence[Result]) -> list[BoardRow]:
     """Return the board's rows: references, noise floor, then methods by AVA; nothing ranks the first two.
 
     A method that lacks some of the concepts stands behind those that have them all: its mean is of others.
@@ -55,7 +55,7 @@ def stand(loaded: Sequence[Loaded], results: Sequence[Result]) -> list[Standing]
     return sorted(rows, key=lambda row: _order(row, concepts))
 
 
-def _order(row: Standing, concepts: int) -> tuple[int, bool, float, str]:
+def _order(row: BoardRow, concepts: int) -> tuple[int, bool, float, str]:
     place = ("reference", "noise floor", "method").index(row.role)
     found = row.line.concepts if row.line is not None else 0
     ava = row.line.ava if row.line is not None and found else -1.0
@@ -68,10 +68,10 @@ def _stand(
     lines: Mapping[str, Line],
     ties: Mapping[str, Sequence[str]],
     is_ranked: bool,
-) -> Standing:
+) -> BoardRow:
     role = find_role(entries[0].record)
     concepts = {entry.record.task.id for entry in entries}
-    return Standing(
+    return BoardRow(
         name=name,
         role=role,
         line=lines.get(name) if role == "method" else None,

@@ -6,10 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from unlearnbench.bench.places import MOST_ERROR, clean_error, complain_of_places, hide_place, quote_places
+from unlearnbench.bench.places import (
+    MOST_ERROR,
+    clean_error,
+    find_problems_in_places,
+    hide_place,
+    quote_places,
+)
 from unlearnbench.bench.records.record import read_record
 from unlearnbench.bench.records.statements import CLAIMED, list_records
-from unlearnbench.bench.records.untrusted import complain_of_text
+from unlearnbench.bench.records.untrusted import find_problems_in_text
 
 RESULTS = Path(__file__).parents[2] / "results"
 HIDDEN = {
@@ -38,14 +44,14 @@ def test_of_a_place_the_name_is_left(given: str) -> None:
         text = " ".join(["unlearnbench", "evaluate", *quote_places(arguments)])
         assert "secret" not in text
         assert shlex.split(text)[-1].removeprefix("--model=") == HIDDEN[given]
-        assert complain_of_places(text) is None
-        assert complain_of_places(shlex.join(arguments)) is not None or given == "/"
+        assert find_problems_in_places(text) is None
+        assert find_problems_in_places(shlex.join(arguments)) is not None or given == "/"
 
 
 @pytest.mark.parametrize("given", KEPT)
 def test_what_is_no_place_stays(given: str) -> None:
     assert hide_place(given) == given
-    assert complain_of_places(shlex.join(["unlearnbench", given])) is None
+    assert find_problems_in_places(shlex.join(["unlearnbench", given])) is None
     assert clean_error(f"ValueError: {given} is odd") == f"ValueError: {given} is odd"
 
 
@@ -73,8 +79,8 @@ def test_an_error_keeps_its_words_without_the_places(said: str) -> None:
     cleaned = clean_error(said)
     assert "secret" not in cleaned
     assert ERRORS[said] in cleaned
-    assert complain_of_places(cleaned) is None
-    assert complain_of_places(said) is not None
+    assert find_problems_in_places(cleaned) is None
+    assert find_problems_in_places(said) is not None
 
 
 def test_an_error_names_neither_home_nor_machine() -> None:
@@ -83,7 +89,7 @@ def test_an_error_names_neither_home_nor_machine() -> None:
     cleaned = clean_error(said)
     assert str(Path.home()) not in cleaned.replace("~", "") or str(Path.home()) == "/"
     assert len(cleaned) <= MOST_ERROR
-    assert complain_of_text(cleaned) is None
+    assert find_problems_in_text(cleaned) is None
     if len(platform.node()) > 3:
         assert f"{platform.node()}:" not in cleaned
 
@@ -92,5 +98,5 @@ def test_published_commands_and_errors_pass() -> None:
     for folder in (path for path in RESULTS.iterdir() if path.is_dir()):
         for path in (*list_records(folder), *list_records(folder / CLAIMED)):
             record = read_record(path)
-            assert complain_of_places(record.command) is None, path.name
-            assert complain_of_places(record.error or "") is None, path.name
+            assert find_problems_in_places(record.command) is None, path.name
+            assert find_problems_in_places(record.error or "") is None, path.name

@@ -39,7 +39,7 @@ def test_sum_of_stages(benchmark: Any, make_runner: Any, make_cell: Any, tmp_pat
     def stages() -> None:
         runner, cell = make_runner(), make_cell(method="balanced", **CONFIG)
         world = runner.worlds["tiny"]
-        asks = runner._asks(cell, world, 0)
+        image_requests = runner._asks(cell, world, 0)
         pipeline = open_pipeline(world.pipeline_folder, "cpu")
         sampling = runner._holder(world).sampling
         generator = Generator(pipeline, sampling, "w")
@@ -48,9 +48,14 @@ def test_sum_of_stages(benchmark: Any, make_runner: Any, make_cell: Any, tmp_pat
         def score(*ignored: Any) -> None:
             store = Store(tmp_path / "stages" / str(next(turn)))
             drawing = Drawing(generator.fingerprint, sampling, "torch.float32", "cpu", lambda: generator)
-            images = drawing.draw([Request(a.prompt.text, a.seed) for a in asks], store, lambda n: None)
+            images = drawing.draw(
+                [Request(a.prompt.text, a.seed) for a in image_requests], store, lambda n: None
+            )
             build_items(
-                asks, images, judge.judge(np.stack([i for i in images if i is not None])).found, scorer
+                image_requests,
+                images,
+                judge.judge(np.stack([i for i in images if i is not None])).found,
+                scorer,
             )
 
         score()

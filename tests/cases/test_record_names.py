@@ -14,7 +14,7 @@ from unlearnbench.bench.checking.known import make_known
 from unlearnbench.bench.checking.validate import validate
 from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.names import LONGEST, check_name, complain_of_name, file_part, name_model
+from unlearnbench.bench.names import LONGEST, check_name, file_part, find_problems_in_name, name_model
 from unlearnbench.bench.planning.plan import Suite, read_suite
 from unlearnbench.bench.records.untrusted import FILE_NAME
 
@@ -50,7 +50,7 @@ def test_every_folder_has_a_name_of_its_own_that_a_record_may_hold(tmp_path: Pat
     for folder in FOLDERS:
         (tmp_path / folder).mkdir()
         name = name_model(str(tmp_path / folder))
-        assert complain_of_name(name) is None, folder
+        assert find_problems_in_name(name) is None, folder
         part = file_part(name)
         assert FILE_NAME.fullmatch(f"classes-cat-face-emoji.{part}.123456.s0.parquet"), folder
         assert ".." not in part
@@ -65,7 +65,7 @@ def test_a_place_is_named_by_its_folder(tmp_path: Path, monkeypatch: pytest.Monk
     assert name_model(".") == name_model("./") == name_model("unet/..") == "esd-x"
     assert name_model("lab/esd-x") == "esd-x"
     assert name_model("module:generate") == "module.generate"
-    assert complain_of_name(name_model("/")) is None
+    assert find_problems_in_name(name_model("/")) is None
 
 
 @pytest.mark.parametrize("name", ["", "  ", "../x", "/x", "~x", "<b>", "n" * 300, "a\nb", "🦊", "a\u202eb"])

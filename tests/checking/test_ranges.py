@@ -9,9 +9,9 @@ import pytest
 
 from unlearnbench.bench.cells import markdown_cell, plain_cell, write_csv
 from unlearnbench.bench.checking.known import VALUES
-from unlearnbench.bench.checking.plausible import complain_of_numbers
+from unlearnbench.bench.checking.plausible import find_problems_in_numbers
 from unlearnbench.bench.checking.ranges import RANGES, range_of
-from unlearnbench.bench.checking.stated import complain_of_statements
+from unlearnbench.bench.checking.stated import find_problems_in_statements
 from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.planning.plan import read_suite
@@ -44,7 +44,7 @@ def test_every_value_of_every_metric_has_a_range() -> None:
 )  # fmt: skip
 def test_an_impossible_value_is_named(record: Any, name: str, value: float) -> None:
     point = record.points[-1].model_copy(update={"values": {name: Value(value=value, n=144)}})
-    [complaint] = complain_of_numbers(point, 208)
+    [complaint] = find_problems_in_numbers(point, 208)
     assert complaint.startswith(f"{name}: ")
 
 
@@ -60,7 +60,7 @@ def test_fewer_images_allow_a_lower_estimate() -> None:
 def test_an_impossible_cost_is_named(record: Any, cost: dict[str, float]) -> None:
     point = record.points[-1]
     changed = point.model_copy(update={"cost": point.cost.model_copy(update=cost)})
-    assert f"cost.{next(iter(cost))}" in " ".join(complain_of_numbers(changed, 208))
+    assert f"cost.{next(iter(cost))}" in " ".join(find_problems_in_numbers(changed, 208))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_an_impossible_cost_is_named(record: Any, cost: dict[str, float]) -> Non
     ],
 )
 def test_an_impossible_statement_is_named(record: Any, changes: dict[str, Any], field: str) -> None:
-    found = list(complain_of_statements(record.model_copy(update=changes)))
+    found = list(find_problems_in_statements(record.model_copy(update=changes)))
     assert any(complaint.startswith(field) for complaint in found), found
 
 
@@ -98,9 +98,9 @@ def test_published_records_state_what_can_be() -> None:
     for folder in sorted(path for path in RESULTS.iterdir() if path.is_dir()):
         for path in list_records(folder):
             record = read_record(path)
-            assert list(complain_of_statements(record)) == [], path.name
+            assert list(find_problems_in_statements(record)) == [], path.name
             for point in record.points:
-                assert list(complain_of_numbers(point, 10**6)) == [], path.name
+                assert list(find_problems_in_numbers(point, 10**6)) == [], path.name
 
 
 _SUITE = (

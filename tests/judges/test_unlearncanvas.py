@@ -25,7 +25,7 @@ from unlearnbench.bench.judges.unlearncanvas import (
     read_weights,
 )
 from unlearnbench.bench.measuring.items import build_items
-from unlearnbench.bench.measuring.requests import Ask
+from unlearnbench.bench.measuring.requests import ImageRequest
 from unlearnbench.bench.metrics import cra, ira, ua
 from unlearnbench.bench.planning.tasks import PromptSizes, Task
 from unlearnbench.bench.running.catalog import task_registry
@@ -170,15 +170,15 @@ def _task(kind: str, target: str, given: list[str]) -> Task:
     return Task(task.id, file, task.concept.model_copy(update={"given": {kind: given}}), task.suite_targets)
 
 
-def _verdicts(asks: list[Ask], seed: int) -> pd.DataFrame:
+def _verdicts(image_requests: list[ImageRequest], seed: int) -> pd.DataFrame:
     """Return made-up answers, half of them right."""
     rng = np.random.default_rng(seed)
     rows = []
-    for ask in asks:
+    for image_request in image_requests:
         right = rng.random(2) < 0.5
         rows.append(
             {
-                kind: ask.prompt.asked[kind] if ok else str(rng.choice(NAMES[kind]))
+                kind: image_request.prompt.asked[kind] if ok else str(rng.choice(NAMES[kind]))
                 for kind, ok in zip(("style", "subject"), right, strict=True)
             }
             | {"background": ""}
@@ -186,7 +186,9 @@ def _verdicts(asks: list[Ask], seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _protocol(kind: str, target: str, asks: list[Ask], found: pd.DataFrame) -> tuple[float, float, float]:
+def _protocol(
+    kind: str, target: str, image_requests: list[ImageRequest], found: pd.DataFrame
+) -> tuple[float, float, float]:
     """Return UA, IRA and CRA in the protocol's words, from predictions by style, object and seed."""
     other = "subject" if kind == "style" else "style"
     told = {
@@ -194,7 +196,7 @@ def _protocol(kind: str, target: str, asks: list[Ask], found: pd.DataFrame) -> t
             "style": found["style"][i],
             "subject": found["subject"][i],
         }
-        for i, a in enumerate(asks)
+        for i, a in enumerate(image_requests)
     }
     position = {"style": 0, "subject": 1}
     aimed = {key: v for key, v in told.items() if key[position[kind]] == target}
@@ -214,13 +216,15 @@ def test_the_metrics_are_the_protocols(kind: str, target: str, given: str) -> No
     for held in ([], [given]):
         prompts = cross_prompts(_task(kind, target, held), sizes)
         assert len(prompts) == 4 * 3 * 2  # every pair with both seeds
-        asks = [Ask(prompt, 0, int(prompt.seed or 0)) for prompt in prompts]
-        found = _verdicts(asks, 4)
-        items = build_items(asks, np.zeros((len(asks), 4, 4, 3), dtype=np.uint8), found, None)
+        image_requests = [ImageRequest(prompt, 0, int(prompt.seed or 0)) for prompt in prompts]
+        found = _verdicts(image_requests, 4)
+        items = build_items(
+            image_requests, np.zeros((len(image_requests), 4, 4, 3), dtype=np.uint8), found, None
+        )
         values = {}
         for module in (ua, ira, cra):
             values |= module.METRIC.reduce(module.METRIC.per_item(items), View(items))
-        wanted = _protocol(kind, target, asks, found)
+        wanted = _protocol(kind, target, image_requests, found)
         assert 0 < min(wanted) <= max(wanted) < 1
         assert values["UA"].value == pytest.approx(wanted[0])
         for name, protocol in zip(("IRA", "CRA"), wanted[1:], strict=True):

@@ -14,7 +14,7 @@ from unlearnbench.bench.records.load import load
 from unlearnbench.bench.records.record import MethodInfo, TaskInfo
 from unlearnbench.bench.stats.frontier import measure_frontier
 from unlearnbench.leaderboard.pages.board_page import make_board
-from unlearnbench.leaderboard.pages.terminal import make_board_table, make_duel_table
+from unlearnbench.leaderboard.pages.terminal import make_board_table, make_comparison_table
 from unlearnbench.leaderboard.ranking.board import Result, collect, duel, summarise
 from unlearnbench.leaderboard.ranking.declared import read_groups
 from unlearnbench.leaderboard.ranking.standing import stand, tied_methods
@@ -172,7 +172,7 @@ def test_the_terminal_says_what_is_missing_and_refuses_an_unknown_rival(
 def test_tables_render(tmp_path: Path) -> None:
     rows = [_result(m, t, v) for m, v in (("a", 0.5), ("b", 0.6)) for t in ("x", "y", "z")]
     console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(make_board_table(summarise(rows)), make_duel_table(duel(rows, "a")))
+    console.print(make_board_table(summarise(rows)), make_comparison_table(duel(rows, "a")))
     text = console.export_text()
     assert "0.500" in text
     assert "+0.100" in text

@@ -25,10 +25,10 @@ from unlearnbench.leaderboard.pages.method_pages import find_link
 from unlearnbench.leaderboard.pages.owned import LISTING
 from unlearnbench.leaderboard.pages.scopes import divide, make_scopes, rank_rows
 from unlearnbench.leaderboard.pages.site import build_site, make_site, name_files
-from unlearnbench.leaderboard.plots.scatter import Look, pareto_front
+from unlearnbench.leaderboard.plots.scatter import SeriesStyle, pareto_front
 from unlearnbench.leaderboard.plots.thumbnails import SIDE, make_thumbnail
 from unlearnbench.leaderboard.ranking.board import Line, collect, summarise
-from unlearnbench.leaderboard.ranking.standing import Standing
+from unlearnbench.leaderboard.ranking.standing import BoardRow
 
 from .synthetic import make_record, make_sheet
 
@@ -109,7 +109,7 @@ def _open(page: Any, site: Path, name: str) -> None:
 def test_a_scope_has_the_numbers_of_its_concepts_alone(records: Path) -> None:
     loaded = load(records)
     [part] = divide(loaded)
-    looks = dict.fromkeys(("none", "gradient_sum", "balanced"), Look("k0", "circle"))
+    looks = dict.fromkeys(("none", "gradient_sum", "balanced"), SeriesStyle("k0", "circle"))
     scopes = make_scopes(part, looks, {KD: {"balanced": Value(value=0.031, n=99)}})
     assert [KD in {column.name for column in scope.columns} for scope in scopes] == [True, False, False]
     assert [scope.pooled for scope in scopes] == [(KD,), (), ()]
@@ -135,9 +135,9 @@ def test_worlds_and_base_models_are_never_averaged(records: Path, tmp_path: Path
 
 
 def test_places_follow_who_is_told_apart() -> None:
-    def row(name: str, ava: float, tied: str, concepts: int = 6) -> Standing:
+    def row(name: str, ava: float, tied: str, concepts: int = 6) -> BoardRow:
         line = Line(name, concepts, (), ava, None, None, 1, None)
-        return Standing(name, "method", line, tuple(tied), {}, 6)
+        return BoardRow(name, "method", line, tuple(tied), {}, 6)
 
     found = [
         row("a", 0.9, "b"),
@@ -188,7 +188,7 @@ def test_claims_change_no_place_and_no_base_model(records: Path, tmp_path: Path)
     point = make_record("none")[0].points[0].model_copy(update={"fingerprint": "f" * 64})
     _write(tmp_path, "emoji/classes/ant", "none", source="reported", points=[point])
     _write(tmp_path, "emoji/classes/yak", "balanced", source="reported")
-    looks = dict.fromkeys(("none", "gradient_sum", "balanced"), Look("k0", "circle"))
+    looks = dict.fromkeys(("none", "gradient_sum", "balanced"), SeriesStyle("k0", "circle"))
     [before], [after] = (divide([*load(records), *more]) for more in ([], load(tmp_path)))
     (alone, *_), (beside, *_) = (make_scopes(part, looks, {}) for part in (before, after))
     assert (beside.tasks, beside.ranks) == (alone.tasks, alone.ranks)

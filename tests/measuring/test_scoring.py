@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from unlearnbench.bench.measuring.items import build_items, read_guidance, shuffled_partner
-from unlearnbench.bench.measuring.requests import Ask
+from unlearnbench.bench.measuring.requests import ImageRequest
 from unlearnbench.bench.measuring.sheet import choose_columns
 from unlearnbench.bench.records.record import items_digest
 from unlearnbench.bench.types import ITEM_COLUMNS, OPTIONAL_COLUMNS, Prompt
@@ -20,10 +20,10 @@ def _prompt(name: str, split: str, target: tuple[str, ...] = ()) -> Prompt:
 
 
 ASKS = [
-    Ask(_prompt("cat", "forget", ("cat",)), 0, 10),
-    Ask(_prompt("cat", "forget", ("cat",)), 1, 11),
-    Ask(_prompt("dog", "retain"), 0, 12),
-    Ask(_prompt("fox", "retain"), 0, 13),
+    ImageRequest(_prompt("cat", "forget", ("cat",)), 0, 10),
+    ImageRequest(_prompt("cat", "forget", ("cat",)), 1, 11),
+    ImageRequest(_prompt("dog", "retain"), 0, 12),
+    ImageRequest(_prompt("fox", "retain"), 0, 13),
 ]
 
 

@@ -17,7 +17,7 @@ from unlearnbench.bench.files import scratch_name
 from unlearnbench.bench.planning.tasks import PromptSizes
 from unlearnbench.bench.running.catalog import registry, task_registry
 from unlearnbench.bench.unlearning.card import write_command
-from unlearnbench.bench.unlearning.tool import Order, unlearn_model
+from unlearnbench.bench.unlearning.tool import UnlearnRequest, unlearn_model
 from unlearnbench.bench.unlearning.writing import KINDS, NUDES, read_prompts, replace_concept, write_prompts
 
 from ..methods.families import build_family
@@ -68,7 +68,9 @@ def test_the_anchor_takes_the_concepts_place(prompt: str, anchor: str, expected:
 def test_the_folder_opens_in_plain_diffusers_and_differs_in_the_denoiser_alone(
     base: Path, tmp_path: Path
 ) -> None:
-    order = Order(str(base), "cat face", anchor="dog face", images=4, config=SMALL, steps=2, guidance=3.0)
+    order = UnlearnRequest(
+        str(base), "cat face", anchor="dog face", images=4, config=SMALL, steps=2, guidance=3.0
+    )
     said: list[str] = []
     out = unlearn_model(order, tmp_path / "out", say=said.append)
     before, after = (DiffusionPipeline.from_pretrained(str(p)) for p in (base, out))
@@ -89,7 +91,7 @@ def test_the_folder_opens_in_plain_diffusers_and_differs_in_the_denoiser_alone(
 
 
 def test_equal_orders_give_equal_weights(base: Path, tmp_path: Path) -> None:
-    order = Order(str(base), "cat face", images=3, config=SMALL, steps=2, method="gradient_sum")
+    order = UnlearnRequest(str(base), "cat face", images=3, config=SMALL, steps=2, method="gradient_sum")
     digests = [
         json.loads((unlearn_model(order, tmp_path / name) / "unlearning.json").read_text())["weights_after"]
         for name in ("a", "b")
@@ -99,7 +101,9 @@ def test_equal_orders_give_equal_weights(base: Path, tmp_path: Path) -> None:
 
 def test_a_lora_comes_alone_and_gives_the_same_images(base: Path, tmp_path: Path) -> None:
     config = SMALL | {"part": "lora", "rank": 2, "rate": 0.01}
-    out = unlearn_model(Order(str(base), "cat face", images=3, config=config, steps=2), tmp_path / "lora")
+    out = unlearn_model(
+        UnlearnRequest(str(base), "cat face", images=3, config=config, steps=2), tmp_path / "lora"
+    )
     assert (out / "pytorch_lora_weights.safetensors").is_file()
     assert not (out / "model_index.json").exists()
     plain, changed = (
@@ -114,7 +118,7 @@ def test_a_lora_comes_alone_and_gives_the_same_images(base: Path, tmp_path: Path
 
 def test_prompt_files_are_used_word_for_word(base: Path, tmp_path: Path) -> None:
     forget, retain = ("a cat face on red", "the cat face"), ("a dog face", "a robot")
-    order = Order(
+    order = UnlearnRequest(
         str(base),
         "cat face",
         "anchor_sum",
@@ -130,7 +134,7 @@ def test_prompt_files_are_used_word_for_word(base: Path, tmp_path: Path) -> None
 
 
 def test_prompt_files_without_an_anchor_have_none(base: Path, tmp_path: Path) -> None:
-    order = Order(
+    order = UnlearnRequest(
         str(base), "cat face", "anchor_sum", forget=("a cat face",), retain=("a robot",), config=SMALL
     )
     with pytest.raises(UserError, match="needs an anchor"):
@@ -189,9 +193,9 @@ def test_a_task_of_another_kind_of_model_is_never_suggested(base: Path, tmp_path
     model = tmp_path / "model"
     model.mkdir()
     (model / "model_index.json").write_text('{"_class_name": "StableDiffusionXLPipeline"}')
-    assert place(Order(str(model), "dog")).task == ""
-    assert place(Order(str(model), "church")).task == "classes/church@sdxl"
-    assert place(Order("nobody/here", "church")).task == ""
+    assert place(UnlearnRequest(str(model), "dog")).task == ""
+    assert place(UnlearnRequest(str(model), "church")).task == "classes/church@sdxl"
+    assert place(UnlearnRequest("nobody/here", "church")).task == ""
 
 
 def test_a_model_of_ones_own_is_measured_beside_its_own_base(tmp_path: Path) -> None:
@@ -199,10 +203,10 @@ def test_a_model_of_ones_own_is_measured_beside_its_own_base(tmp_path: Path) -> 
     model = tmp_path / "a model"
     model.mkdir()
     (model / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
-    order = place(Order(str(model), "church"))
+    order = place(UnlearnRequest(str(model), "church"))
     command = write_command("out", order.base, order.task)
     assert command == (f"unlearnbench evaluate --model out --base-model '{model}' --task classes/church@sd15")
-    assert place(Order("tiny", "cat face")).base == ""
+    assert place(UnlearnRequest("tiny", "cat face")).base == ""
 
 
 @pytest.mark.parametrize("model", ["tiny", "folder"])
@@ -210,7 +214,7 @@ def test_a_worlds_own_model_is_asked_in_its_own_words(model: str) -> None:
     """The small text encoder of an embedded world knows no others; prompts that are given stay."""
     world = registry("worlds")["tiny"].load()()
     named = model if model == "tiny" else str(world.pipeline_folder)
-    order = place(Order(named, "cat face", images=5))
+    order = place(UnlearnRequest(named, "cat face", images=5))
     assert (order.model, order.steps, order.guidance) == (str(world.pipeline_folder), world.steps, 2.0)
     assert order.task == "classes/cat-face@tiny"
     assert order.anchor == "dog face"
@@ -219,10 +223,10 @@ def test_a_worlds_own_model_is_asked_in_its_own_words(model: str) -> None:
     assert not any("cat face" in prompt for prompt in order.retain)
     evaluated = {p.text for p in world.prompts(task_registry()[order.task], PromptSizes())}
     assert not evaluated & {*order.forget, *order.retain}
-    own = place(Order(named, "cat face", forget=("a cat face",), images=5))
+    own = place(UnlearnRequest(named, "cat face", forget=("a cat face",), images=5))
     assert own.forget == ("a cat face",)
     assert own.task == order.task
-    assert place(Order("somebody/elses", "cat face")).forget == ()
+    assert place(UnlearnRequest("somebody/elses", "cat face")).forget == ()
 
 
 def test_a_preset_is_checked_before_anything_is_drawn(
@@ -262,8 +266,10 @@ def test_a_method_that_does_not_work_on_a_pipeline_is_refused_before_anything_is
     assert not out.exists()
 
 
-def _order(base: Path) -> Order:
-    return Order(str(base), "cat face", method="balanced", images=2, config=SMALL, steps=1, image_size=32)
+def _order(base: Path) -> UnlearnRequest:
+    return UnlearnRequest(
+        str(base), "cat face", method="balanced", images=2, config=SMALL, steps=1, image_size=32
+    )
 
 
 @pytest.mark.parametrize("what", ["hook", "text encoder", "nan"])
@@ -336,7 +342,7 @@ def test_a_disk_with_too_little_room_is_found_before_training(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 9, 1))
     monkeypatch.setattr("unlearnbench.bench.unlearning.tool._train", lambda *_: pytest.fail("trained"))
     with pytest.raises(UserError, match="are free on this disk"):
-        unlearn_model(Order(str(base), "cat", config=SMALL, steps=2, **PROMPTS), tmp_path / "out")  # type: ignore[arg-type]
+        unlearn_model(UnlearnRequest(str(base), "cat", config=SMALL, steps=2, **PROMPTS), tmp_path / "out")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
@@ -353,7 +359,7 @@ def test_a_save_that_breaks_leaves_no_half_of_a_model(
         raise error
 
     (tmp_path / ".mine.tmp").mkdir()
-    order = Order(str(base), "cat", config=SMALL, steps=2, **PROMPTS)  # type: ignore[arg-type]
+    order = UnlearnRequest(str(base), "cat", config=SMALL, steps=2, **PROMPTS)  # type: ignore[arg-type]
     with monkeypatch.context() as patch:
         patch.setattr(tool, "_save", broken)
         with pytest.raises((UserError, KeyboardInterrupt)):

@@ -22,7 +22,7 @@ from unlearnbench.bench.judges.nudenet import EXPOSED, NudeNetJudge
 from unlearnbench.bench.judges.packages import Package, judge_sources, judge_versions
 from unlearnbench.bench.judges.zero_shot import ClipScorer, ZeroShotJudge
 from unlearnbench.bench.measuring.items import image_digest
-from unlearnbench.bench.measuring.requests import list_asks
+from unlearnbench.bench.measuring.requests import list_requests
 from unlearnbench.bench.measuring.scorer import PointScorer
 from unlearnbench.bench.measuring.stored import Origin
 from unlearnbench.bench.metrics.ua import threshold_curve
@@ -266,14 +266,20 @@ def test_the_paper_suite_draws_as_many_images_of_a_target_as_the_published_proto
     forget = {}
     for name in suite.tasks:
         task = _without_counts(registered[name])
-        asks = list_asks(world.placed(data=tmp_path / "data"), task, suite.sizes, 0)
-        forget[name] = [ask for ask in asks if ask.prompt.split == "forget"]
-        assert len({(ask.prompt.text, ask.seed) for ask in forget[name]}) == len(forget[name])
+        image_requests = list_requests(world.placed(data=tmp_path / "data"), task, suite.sizes, 0)
+        forget[name] = [
+            image_request for image_request in image_requests if image_request.prompt.split == "forget"
+        ]
+        assert len(
+            {(image_request.prompt.text, image_request.seed) for image_request in forget[name]}
+        ) == len(forget[name])
         if task.file.family in ("classes", "styles"):
             assert 480 <= len(forget[name]) <= 520
     # a published prompt is drawn once, from the seed that its file gives
-    assert sorted(ask.seed for ask in forget["nudity/nudity@sd14"]) == list(range(1001, 1001 + 854))
-    assert sorted(ask.seed for ask in forget["celebrities/adam-driver@sd14"]) == [0, 1, 2]
+    assert sorted(image_request.seed for image_request in forget["nudity/nudity@sd14"]) == list(
+        range(1001, 1001 + 854)
+    )
+    assert sorted(image_request.seed for image_request in forget["celebrities/adam-driver@sd14"]) == [0, 1, 2]
 
 
 def _without_counts(task: Task) -> Task:

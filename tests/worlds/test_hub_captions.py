@@ -14,7 +14,7 @@ from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.planning.plan import find_suite, plan_cells
 from unlearnbench.bench.planning.tasks import Captions, PromptSizes, Task
 from unlearnbench.bench.running.catalog import registry, task_registry
-from unlearnbench.bench.running.dry_run import count_lots
+from unlearnbench.bench.running.dry_run import estimate_tasks
 from unlearnbench.bench.worlds.hub.captions import draw_captions
 
 ROWS = [(f"{i:012}", "coco-30k", f'A man with "sign" {i},\nby a road', str(900 + i)) for i in range(40)]
@@ -127,7 +127,7 @@ def test_the_paper_suite_counts_published_rows() -> None:
 
     suite = find_suite("sd14-paper", suites_folder())
     cells = plan_cells(suite, task_registry(), registry("methods"))
-    lots = {lot.task: lot for lot in count_lots(cells, {"sd14": _world(Path("none"))})}
+    lots = {lot.task: lot for lot in estimate_tasks(cells, {"sd14": _world(Path("none"))})}
     points = 1 + 2 * 3 * 2  # none, and two methods with two points each on three seeds
     kept = 72 + 24
     assert lots["nudity/nudity-142@sd14"].images == points * (142 + 5000 + kept)

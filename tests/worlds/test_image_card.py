@@ -29,8 +29,8 @@ EMOJI_DATA = Path(emoji_package.__file__).with_name("data")
 def test_how_much_garbage_the_judge_names_is_measured_and_shown(
     made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    garbage = json.loads((made / "world.json").read_text())["classifier"]["garbage"]
-    kinds = garbage["by_kind"]
+    negatives = json.loads((made / "world.json").read_text())["classifier"]["garbage"]
+    kinds = negatives["by_kind"]
     assert {kind for kind in kinds if kind.endswith("in pixels")} == {
         f"{kind}, in pixels" for kind in ("noise", "blank", "blobs", "shuffled")
     }
@@ -42,11 +42,11 @@ def test_how_much_garbage_the_judge_names_is_measured_and_shown(
         kind: 1 if kind == "blank, in pixels" else 3 for kind in kinds
     }
     hits = sum(row["named"] * row["images"] for row in kinds.values())
-    assert garbage["images"] == 28
-    assert garbage["named"] * 28 == pytest.approx(hits, abs=1e-3)
+    assert negatives["images"] == 28
+    assert negatives["named"] * 28 == pytest.approx(hits, abs=1e-3)
     assert main(["quality", str(made), "--images", "3", "--threads", "1"]) == 0
     shown = capsys.readouterr().out
-    assert re.search(rf"garbage that its judge names +{garbage['named']:.4f} .* 28 ", shown)
+    assert re.search(rf"garbage that its judge names +{negatives['named']:.4f} .* 28 ", shown)
     assert "buried in noise, in latents" in shown
 
 
@@ -56,7 +56,7 @@ def test_what_the_judge_names_in_garbage_is_counted_by_kind(monkeypatch: pytest.
         "dark, in pixels": torch.zeros(1, 3, 16, 16, dtype=torch.uint8),
         "bright, in pixels": torch.full((2, 3, 16, 16), 255, dtype=torch.uint8),
     }
-    monkeypatch.setattr(pretraining, "garbage_kinds", lambda *_: images)
+    monkeypatch.setattr(pretraining, "negative_kinds", lambda *_: images)
     network = ClassifierNetwork(16, 2, 8)
     card = {"version": 1, "pixels": 16, "classes": ["a", "b"], "temperature": 1.0, "threshold": 0.5}
     judge = ImageJudge(card, network)
@@ -69,7 +69,7 @@ def test_what_the_judge_names_in_garbage_is_counted_by_kind(monkeypatch: pytest.
     spec = load_settings(SETTINGS, "x", ["a", "b"])
     part = Part(torch.zeros(4, 3, 16, 16, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]))
     recipe = SimpleNamespace(spec=spec, data=LabelledImages("idx", ["a", "b"], part, part), autoencoder=None)
-    measured = pretraining.measure_garbage(recipe, judge, part)  # type: ignore[arg-type]
+    measured = pretraining.measure_negatives(recipe, judge, part)  # type: ignore[arg-type]
     assert measured == {
         "named": 0.666667,
         "images": 3,

@@ -17,7 +17,7 @@ from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.judges import resnet50
 from unlearnbench.bench.judges.imagenet import IMAGENETTE
 from unlearnbench.bench.judges.packages import judge_digest
-from unlearnbench.bench.measuring.requests import list_asks
+from unlearnbench.bench.measuring.requests import list_requests
 from unlearnbench.bench.models import digests
 from unlearnbench.bench.planning.plan import read_suite
 from unlearnbench.bench.planning.tasks import PromptSizes
@@ -115,18 +115,29 @@ def test_prompts_of_all_ten_are_the_files(tmp_path: Path) -> None:
 def test_the_files_seed_is_the_first_images_and_the_tasks_own_the_others(tmp_path: Path) -> None:
     task = task_registry()[TENCH]
     world: Any = SimpleNamespace(prompts=lambda task, sizes: build_prompts(task, sizes, _data(tmp_path)))
-    asks = list_asks(world, task, SMALL, noise=0)
-    forget = [ask.seed for ask in asks if ask.prompt.split == "forget"]
+    image_requests = list_requests(world, task, SMALL, noise=0)
+    forget = [
+        image_request.seed for image_request in image_requests if image_request.prompt.split == "forget"
+    ]
     assert forget[0] == 4000
     assert len(set(forget)) == 5
     assert not set(forget[1:]) & set(range(4000, 4010))
-    kept = [ask.seed for ask in asks if ask.prompt.split == "retain" and ask.prompt.relation == "same"]
+    kept = [
+        image_request.seed
+        for image_request in image_requests
+        if image_request.prompt.split == "retain" and image_request.prompt.relation == "same"
+    ]
     assert {4001, 4002} < set(kept)
-    assert len({ask.prompt.id for ask in asks}) == len(asks)
-    other = list_asks(world, task, SMALL, noise=1)  # another evaluation noise leaves the file's seeds
-    assert not {ask.seed for ask in asks} & {ask.seed for ask in other}
+    assert len({image_request.prompt.id for image_request in image_requests}) == len(image_requests)
+    other = list_requests(world, task, SMALL, noise=1)  # another evaluation noise leaves the file's seeds
+    assert not {image_request.seed for image_request in image_requests} & {
+        image_request.seed for image_request in other
+    }
     more = PromptSizes(forget=854, forget_samples=1)
-    assert sum(ask.prompt.split == "forget" for ask in list_asks(world, task, more, 0)) == 500
+    assert (
+        sum(image_request.prompt.split == "forget" for image_request in list_requests(world, task, more, 0))
+        == 500
+    )
 
 
 def test_a_file_of_several_rows_a_class_gives_all_their_seeds(tmp_path: Path) -> None:

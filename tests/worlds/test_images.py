@@ -15,7 +15,7 @@ from unlearnbench.bench.checking.expected import expect
 from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.judges.image_classifier import ClassifierNetwork, ImageJudge
-from unlearnbench.bench.measuring.requests import list_asks
+from unlearnbench.bench.measuring.requests import list_requests
 from unlearnbench.bench.planning.plan import find_suite
 from unlearnbench.bench.planning.tasks import PromptSizes
 from unlearnbench.bench.records.load import load
@@ -142,7 +142,7 @@ def test_published_prompts_can_be_checked_without_the_world(tmp_path: Path) -> N
     for name in suite.tasks:
         task = tasks[name]
         path = next(PUBLISHED.glob(f"{task.id.replace('/', '-').replace('@', '-')}.balanced.*.json"))
-        found = expect(list_asks(absent, task, suite.sizes, 0))
+        found = expect(list_requests(absent, task, suite.sizes, 0))
         assert found.digest == read_record(path).prompts_sha256
     given = [c.model_copy(update={"given": {"subject": ["cap"]}}) for c in task.file.concepts]
     odd = replace(task, file=task.file.model_copy(update={"concepts": given}))

@@ -38,7 +38,7 @@ NOISES = {"tiny": 5, "emoji": 6}
 
 @pytest.fixture(scope="module", params=["tiny", pytest.param("emoji", marks=pytest.mark.slow)])
 def report(request: pytest.FixtureRequest) -> JudgeReport:
-    return measure_judges(registry("worlds")[request.param].load()(), n=500, garbage=200)
+    return measure_judges(registry("worlds")[request.param].load()(), n=500, negatives=200)
 
 
 @pytest.mark.parametrize("attribute", ["subject", "style", "background"])
@@ -55,8 +55,8 @@ def test_real_images_are_not_rejected(report: JudgeReport) -> None:
 
 def test_garbage_gets_no_name(report: JudgeReport) -> None:
     """Tiny's blends stay out: with two styles, half of the pairs share theirs, and it is named, rightly."""
-    assert len(report.garbage) == 12
-    kinds = [kind for kind in report.garbage if report.world != "tiny@1" or "blend" not in kind]
+    assert len(report.negatives) == 12
+    kinds = [kind for kind in report.negatives if report.world != "tiny@1" or "blend" not in kind]
     assert {kind: report.named(kind) for kind in kinds if report.named(kind) > NAMED_BAR} == {}
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from ...judges.image_classifier import ClassifierNetwork
 from ...progress import show_progress
 from ..recipe.classifier import degrade, fit_head, noised_round_trip
-from ..recipe.garbage import from_bytes, garbage_bank, latent_kinds, pixel_kinds, to_bytes
 from ..recipe.loop import Stage
+from ..recipe.negatives import from_bytes, latent_kinds, negatives_bank, pixel_kinds, to_bytes
 from ..seeds import seeded
 from .data import LabelledImages, Part
 from .spec import ImagesSpec
@@ -71,7 +71,7 @@ def make_bank(
     rows = torch.randperm(len(learnt), generator=generator)[:BANK]
     known = round_trips(vae, learnt.images[rows], generator, STRONGEST)
     n = min(BANK // 2, max(256, len(rows) // 2))
-    return {"known": known, "rows": rows, "unknown": garbage_bank(vae, latents, n, generator, SAME_CLASS)}
+    return {"known": known, "rows": rows, "unknown": negatives_bank(vae, latents, n, generator, SAME_CLASS)}
 
 
 def shift(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -82,13 +82,13 @@ def shift(images: Tensor, generator: torch.Generator) -> Tensor:
     return padded[:, :, down : down + side, right : right + side]
 
 
-def draw_garbage(spec: ImagesSpec, images: Tensor, grey: bool, generator: torch.Generator) -> Tensor:
+def draw_negatives(spec: ImagesSpec, images: Tensor, grey: bool, generator: torch.Generator) -> Tensor:
     """Return images of nothing known, made in pixels and of some images; where those are grey, three
     quarters of it are grey too.
     """
     kinds = pixel_kinds(_grey_grounds(spec), images, generator)
-    garbage = torch.cat([image for kind, image in kinds.items() if kind not in SAME_CLASS])
-    return _grey_most(garbage, generator) if grey else garbage
+    negatives = torch.cat([image for kind, image in kinds.items() if kind not in SAME_CLASS])
+    return _grey_most(negatives, generator) if grey else negatives
 
 
 def _degrade_most(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -111,7 +111,7 @@ def _grey_most(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def garbage_kinds(
+def negative_kinds(
     spec: ImagesSpec, images: Tensor, grey: bool, vae: AutoencoderKL, generator: torch.Generator
 ) -> dict[str, Tensor]:
     """Return images of nothing known by kind, (m, 3, P, P) uint8, some made of images (n, 3, P, P) uint8.
@@ -148,7 +148,7 @@ def classifier_stage(
         trips = torch.randint(len(known), (stored,), generator=generator)
         decoded = torch.randint(len(unknown), (junk,), generator=generator)
         clean = from_bytes(torch.cat([learnt.images[rows], known[trips]]))
-        made = draw_garbage(spec, clean[: max(2, junk // 4)], grey, generator)
+        made = draw_negatives(spec, clean[: max(2, junk // 4)], grey, generator)
         empty = torch.cat([made, from_bytes(unknown[decoded])])
         nothing = torch.full((len(empty),), len(spec.classes))
         labels = torch.cat([learnt.labels[rows], trip_labels[trips], nothing])

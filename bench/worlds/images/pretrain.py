@@ -15,7 +15,7 @@ from ...judges.types import NOTHING
 from ..recipe.generator import export_pipeline
 from ..recipe.loop import save_atomic
 from ..seeds import seeded
-from .classifier import calibrate, garbage_kinds, round_trips
+from .classifier import calibrate, negative_kinds, round_trips
 from .data import LabelledImages, Part
 from .recipe import ImagesRecipe, open_recipe
 from .spec import ImagesSpec
@@ -26,7 +26,7 @@ JUDGE_VERSION = 1
 REFERENCE_IMAGES = 10_000
 MEASURED = 2_000
 """Test images at most that are sent through the autoencoder to measure the classifier on."""
-GARBAGE = 400
+NEGATIVES = 400
 """Images at most of each kind of garbage to measure the classifier on."""
 
 
@@ -52,12 +52,12 @@ def pretrain(
     if "export" not in stages:
         return None
     card = _export(recipe, target)
-    judged, garbage = card["classifier"], card["classifier"]["garbage"]
+    judged, negatives = card["classifier"], card["classifier"]["garbage"]
     say(f"{spec.name}@{spec.version}: {target}")
     say(
         f"its classifier names {judged['test_accuracy']:.4f} of {judged['test_images']} test images rightly, "
         f"{judged['round_trip_accuracy']:.4f} of {judged['round_trips']} after the autoencoder; "
-        f"it names a class in {garbage['named']:.4f} of {garbage['images']} images of nothing known"
+        f"it names a class in {negatives['named']:.4f} of {negatives['images']} images of nothing known"
     )
     return target
 
@@ -164,19 +164,19 @@ def measure(recipe: ImagesRecipe, judge: ImageJudge, test: Part, found: np.ndarr
         "by_class": {name: share for name, share in by_class.items() if share is not None},
         "round_trip_accuracy": _share(after == np.array(recipe.spec.classes)[few.labels.numpy()]),
         "round_trips": len(few),
-        "garbage": measure_garbage(recipe, judge, test),
+        "garbage": measure_negatives(recipe, judge, test),
     }
 
 
-def measure_garbage(recipe: ImagesRecipe, judge: ImageJudge, test: Part) -> dict[str, Any]:
+def measure_negatives(recipe: ImagesRecipe, judge: ImageJudge, test: Part) -> dict[str, Any]:
     """Return the share of images of nothing known that the classifier names a class of: of all, by kind.
 
     They are of the kinds that it was trained on, drawn anew and from test images.
     """
     spec = recipe.spec
-    few = test.only(_choose(len(test), GARBAGE, spec.seed))
+    few = test.only(_choose(len(test), NEGATIVES, spec.seed))
     generator = seeded(spec.seed, "measure garbage")
-    kinds = garbage_kinds(spec, few.images, recipe.data.is_grey, recipe.autoencoder, generator)
+    kinds = negative_kinds(spec, few.images, recipe.data.is_grey, recipe.autoencoder, generator)
     named = {
         kind: judge.judge(_as_arrays(images)).found["subject"].to_numpy() != NOTHING
         for kind, images in kinds.items()

@@ -11,7 +11,7 @@ from ...errors import UserError
 from ...planning.tasks import PromptSizes, Task, concept_kind
 from ...types import Problem, Prompt, TrainingSet
 from ..prompts import NARROW_SUBJECTS, TRAINING_IMAGES, halve_strata
-from ..recipe.garbage import from_bytes
+from ..recipe.negatives import from_bytes
 from ..seeds import seeded
 from .spec import ClassCaptioner
 

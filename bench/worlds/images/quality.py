@@ -12,13 +12,13 @@ from ..recipe.report import QualityReport, Share, draw_images, write_sheet
 from .world import ImagesWorld
 
 
-def garbage_shares(world: ImagesWorld) -> list[Share]:
+def negative_shares(world: ImagesWorld) -> list[Share]:
     """Return the garbage that the judge named when the world was made; none of a world made before that."""
-    garbage = world.card.classifier.get("garbage")
-    if garbage is None:
+    negatives = world.card.classifier.get("garbage")
+    if negatives is None:
         return []
-    rows = {"garbage that its judge names": garbage}
-    rows |= {f"  {kind}": measured for kind, measured in garbage["by_kind"].items()}
+    rows = {"garbage that its judge names": negatives}
+    rows |= {f"  {kind}": measured for kind, measured in negatives["by_kind"].items()}
     return [
         Share(name, round(row["named"] * row["images"]), row["images"], None, True)
         for name, row in rows.items()
@@ -48,7 +48,7 @@ def measure_quality(world: ImagesWorld, images: int, device: str, sheet: Path | 
         rows = truth == name
         shares.append(Share(f"  {name}", int((found[rows] == name).sum()), int(rows.sum()), None))
     shares.append(Share("nothing known", int((found == "").sum()), len(truth), None, True))
-    shares += garbage_shares(world)
+    shares += negative_shares(world)
     features, reference = verdicts.features.astype(np.float64), world.reference().astype(np.float64)
     distances = {"KID to real images": kid(features, reference)}
     if min(len(features), len(reference)) >= 2 * features.shape[1]:

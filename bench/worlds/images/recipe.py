@@ -13,8 +13,8 @@ from torch import Tensor
 from ...judges.image_classifier import ClassifierNetwork
 from ...progress import show_progress
 from ...store import content_key
-from ..recipe.garbage import from_bytes
 from ..recipe.generator import LatentRecipe
+from ..recipe.negatives import from_bytes
 from ..recipe.parts import TOKENIZER_VERSION
 from .classifier import build_classifier, classifier_stage, make_bank
 from .data import LabelledImages

@@ -6,7 +6,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
-from .garbage import to_bytes
+from .negatives import to_bytes
 
 
 @torch.no_grad()

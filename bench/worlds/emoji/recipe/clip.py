@@ -7,8 +7,8 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from ...recipe.classifier import degrade
-from ...recipe.garbage import from_bytes
 from ...recipe.loop import Stage
+from ...recipe.negatives import from_bytes
 from ...recipe.parts import Triple
 from ...recipe.text import tokenize
 from ..captions import Captioner

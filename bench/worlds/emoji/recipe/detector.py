@@ -8,8 +8,8 @@ from torch import Tensor
 from ....judges.emoji import DetectorNetwork
 from ....progress import show_progress
 from ...recipe.classifier import degrade, fit_head, noised_round_trip
-from ...recipe.garbage import from_bytes, garbage_bank, pixel_kinds
 from ...recipe.loop import Stage
+from ...recipe.negatives import from_bytes, negatives_bank, pixel_kinds
 from ...seeds import seeded
 from ..compose import WIDEST, Canvas, random_triples
 from ..spec import WorldSpec
@@ -57,9 +57,9 @@ def make_banks(spec: WorldSpec, canvas: Canvas, vae: AutoencoderKL) -> dict[str,
     return {"known": known, "triples": triples}
 
 
-def make_garbage(spec: WorldSpec, vae: AutoencoderKL, latents: Tensor) -> dict[str, Tensor]:
+def make_negatives(spec: WorldSpec, vae: AutoencoderKL, latents: Tensor) -> dict[str, Tensor]:
     """Return decoded latents that no image has, `unknown`."""
-    return {"unknown": garbage_bank(vae, latents, BANK // 2, seeded(spec.seed, "bank", "unknown"))}
+    return {"unknown": negatives_bank(vae, latents, BANK // 2, seeded(spec.seed, "bank", "unknown"))}
 
 
 def detector_stage(
@@ -76,7 +76,7 @@ def detector_stage(
         rows = torch.randint(len(known), (stored,), generator=generator)
         clean = torch.cat([canvas.compose(*indices, generator, WIDEST), from_bytes(known[rows])])
         decoded = unknown[torch.randint(len(unknown), (junk,), generator=generator)]
-        empty = torch.cat([draw_garbage(spec, canvas, junk, generator), from_bytes(decoded)])
+        empty = torch.cat([draw_negatives(spec, canvas, junk, generator), from_bytes(decoded)])
         subject = torch.cat([indices[0], triples[rows, 0], torch.full((len(empty),), nothing[0])])
         style = torch.cat([indices[1], triples[rows, 1], torch.full((len(empty),), nothing[1])])
         images = torch.cat([degrade(clean, generator), empty]).contiguous(memory_format=torch.channels_last)
@@ -111,7 +111,7 @@ def calibrate(
     return fitted
 
 
-def draw_garbage(spec: WorldSpec, canvas: Canvas, n: int, generator: torch.Generator) -> Tensor:
+def draw_negatives(spec: WorldSpec, canvas: Canvas, n: int, generator: torch.Generator) -> Tensor:
     """Return (about n, 3, P, P) images of nothing known, made in pixels."""
     quarter = max(2, n // 4)
     image = canvas.compose(*random_triples(spec, quarter, generator), generator, WIDEST)

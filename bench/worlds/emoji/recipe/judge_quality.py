@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ....judges.types import NOTHING
 from ....stats.intervals import wilson
-from ...recipe.garbage import (
+from ...recipe.negatives import (
     blank_images,
     blend_images,
     blob_images,
@@ -38,7 +38,7 @@ class JudgeReport:
 
     world: str
     known: dict[str, pd.DataFrame]
-    garbage: dict[str, pd.DataFrame]
+    negatives: dict[str, pd.DataFrame]
 
     def accuracy(self, kind: str, attribute: str) -> float:
         """Share of a kind's images whose attribute is named rightly; `nothing known` is wrong."""
@@ -52,14 +52,14 @@ class JudgeReport:
 
     def named(self, kind: str) -> float:
         """Share of a kind's garbage with a subject or a style named."""
-        rows = self.garbage[kind]
+        rows = self.negatives[kind]
         return float(((rows["subject"] != NOTHING) | (rows["style"] != NOTHING)).mean())
 
     @property
     def met(self) -> bool:
         good = all(self.accuracy(k, a) >= ACCURACY_BAR for k in self.known for a in ATTRIBUTES)
         kept = all(self.rejected(k) <= REJECTED_BAR for k in self.known)
-        return good and kept and all(self.named(k) <= NAMED_BAR for k in self.garbage)
+        return good and kept and all(self.named(k) <= NAMED_BAR for k in self.negatives)
 
     def confusion(self, attribute: str) -> pd.DataFrame:
         """Return counts of true (rows) against named (columns) over all images of known truth."""
@@ -80,7 +80,7 @@ class JudgeReport:
 
     def _named(self) -> Table:
         table = _table("Images of nothing known that got a name", "images", "n", "named", "95 % interval")
-        for kind, rows in self.garbage.items():
+        for kind, rows in self.negatives.items():
             low, high = wilson(round(self.named(kind) * len(rows)), len(rows))
             table.add_row(kind, str(len(rows)), f"{self.named(kind):.4f}", f"{low:.4f}-{high:.4f}")
         return table
@@ -117,7 +117,7 @@ def _array(images: Tensor) -> np.ndarray:
 
 
 @torch.no_grad()
-def garbage_images(
+def negative_images(
     canvas: Canvas, vae: AutoencoderKL, n: int, generator: torch.Generator
 ) -> dict[str, np.ndarray]:
     """Return n images of nothing known of each kind, as (n, P, P, 3) uint8."""
@@ -137,7 +137,7 @@ def garbage_images(
 
 
 @torch.no_grad()
-def measure_judges(world: EmojiWorld, n: int = 2_000, garbage: int = 400) -> JudgeReport:
+def measure_judges(world: EmojiWorld, n: int = 2_000, negatives: int = 400) -> JudgeReport:
     """Judge n fresh composites, n autoencoder round trips (without and with latent noise) and garbage."""
     spec, judge = world.spec, world.open_judge()
     canvas = load_canvas(spec, SPRITES)
@@ -155,5 +155,5 @@ def measure_judges(world: EmojiWorld, n: int = 2_000, garbage: int = 400) -> Jud
         for i, names in enumerate((spec.subject_names, spec.style_names, spec.background_names)):
             rows[f"true_{ATTRIBUTES[i]}"] = [names[j] for j in truth[:, i].tolist()]
         known[kind] = rows
-    junk = garbage_images(canvas, vae, garbage, generator)
+    junk = negative_images(canvas, vae, negatives, generator)
     return JudgeReport(world.id, known, {kind: judge.judge(x).found for kind, x in junk.items()})

@@ -21,7 +21,7 @@ from ..compose import WIDEST, Canvas, load_canvas, random_triples
 from ..reference import compose_reference
 from ..spec import WorldSpec
 from .clip import clip_config, clip_stage
-from .detector import build_detector, calibrate, detector_stage, make_banks, make_garbage
+from .detector import build_detector, calibrate, detector_stage, make_banks, make_negatives
 from .settings import part_key
 
 
@@ -47,14 +47,14 @@ class Recipe(LatentRecipe[WorldSpec, Captioner]):
         return self.keep("banks", lambda: make_banks(self.spec, self.canvas, self.autoencoder))
 
     @cached_property
-    def garbage(self) -> dict[str, Tensor]:
-        """What the detector must not name (see `make_garbage`)."""
-        return self.keep("garbage", lambda: make_garbage(self.spec, self.autoencoder, self.latents[0]))
+    def negatives(self) -> dict[str, Tensor]:
+        """What the detector must not name (see `make_negatives`)."""
+        return self.keep("garbage", lambda: make_negatives(self.spec, self.autoencoder, self.latents[0]))
 
     @cached_property
     def detector(self) -> DetectorNetwork:
         network = build_detector(self.spec)
-        self.train(detector_stage(self.spec, self.canvas, self.banks | self.garbage, network))
+        self.train(detector_stage(self.spec, self.canvas, self.banks | self.negatives, network))
         return network
 
     @cached_property

@@ -19,7 +19,7 @@ UPSTREAM = {
     "detector": ("banks", "garbage"),
     "clip": ("banks",),
 }
-GARBAGE_VERSION = 2
+NEGATIVES_VERSION = 2
 """Raised when the kinds of garbage change that the detector learns to leave unnamed."""
 
 
@@ -42,7 +42,7 @@ def part_key(spec: WorldSpec, sprites: Path, part: str) -> str:
         "text": {"budget": content["text"], **words},
         "unet": content["unet"],
         "banks": {},
-        "garbage": {"version": GARBAGE_VERSION},
+        "garbage": {"version": NEGATIVES_VERSION},
         "detector": content["detector"],
         "clip": {"budget": content["clip"], "text": content["text"], **words},
     }[part]

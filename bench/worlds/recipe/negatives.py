@@ -1,6 +1,6 @@
 """Images that show nothing known: what a detector must refuse to name.
 
-Training draws from `draw_garbage` and `garbage_bank`; the kinds are those that a damaged generator
+Training draws from `draw_negatives` and `negatives_bank`; the kinds are those that a damaged generator
 produces (noise, blends, blank, saturated, decoded latents that no image has).
 """
 
@@ -129,7 +129,7 @@ def latent_kinds(latents: Tensor, generator: torch.Generator) -> dict[str, Tenso
     }
 
 
-def garbage_latents(latents: Tensor, generator: torch.Generator, without: Collection[str] = ()) -> Tensor:
+def negative_latents(latents: Tensor, generator: torch.Generator, without: Collection[str] = ()) -> Tensor:
     """Return latents that no image has, each of a kind drawn at random; without: kinds that are left out."""
     kinds = [z for kind, z in latent_kinds(latents, generator).items() if kind not in without]
     kind = torch.randint(len(kinds), (len(latents), 1, 1, 1), generator=generator)
@@ -137,14 +137,14 @@ def garbage_latents(latents: Tensor, generator: torch.Generator, without: Collec
 
 
 @torch.no_grad()
-def garbage_bank(
+def negatives_bank(
     vae: AutoencoderKL, latents: Tensor, n: int, generator: torch.Generator, without: Collection[str] = ()
 ) -> Tensor:
     """Decode n garbage latents; latents: (m, 4, h, w) of unit scale. Returns (n, 3, P, P) as uint8."""
     images = []
     for _ in range(0, n, 256):
         rows = torch.randint(len(latents), (256,), generator=generator)
-        z = garbage_latents(latents[rows], generator, without) / vae.config.scaling_factor
+        z = negative_latents(latents[rows], generator, without) / vae.config.scaling_factor
         images.append(to_bytes(vae.decode(z.contiguous(memory_format=torch.channels_last)).sample))
     return torch.cat(images)[:n]
 
