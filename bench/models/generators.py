@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors.torch import load, save
@@ -146,3 +146,49 @@ def relative_distance(before: dict[str, torch.Tensor], changed: dict[str, torch.
 def apply_delta(before: dict[str, torch.Tensor], module: torch.nn.Module, payload: bytes) -> None:
     """Set a module to the point that a delta describes, on top of the base weights `before`."""
     module.load_state_dict(before | load(payload))
+
+
+class Drawer(Protocol):
+    """A model that is ready to draw."""
+
+    @property
+    def pipeline(self) -> Any:
+        """What is called with prompts and noise, as a diffusers pipeline is."""
+        ...
+
+    @property
+    def sampling(self) -> Sampling:
+        """How it is drawn with: steps, guidance, size."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all that changes an image."""
+        ...
+
+
+class Holder(Protocol):
+    """Opens one model when something must be drawn, and sets it to one point at a time."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """How it is drawn with: steps, guidance, size."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of its numbers."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the model as it was opened, no point set."""
+        ...
+
+    def generator(self, delta: str, payload: bytes | None) -> Drawer:
+        """Return the model at the point of a delta's digest, its bytes given; "" = as it was opened."""
+        ...
+
+    def close(self) -> None:
+        """Give its memory back."""
+        ...

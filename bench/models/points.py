@@ -23,6 +23,7 @@ from ..types import Problem
 from .digests import weights_digest
 from .generators import (
     Generator,
+    Holder,
     Sampling,
     apply_delta,
     delta_bytes,
@@ -287,6 +288,6 @@ def train_points(
     return manifest
 
 
-def reference_point(holder: Any, step: int = 0, label: str = "", model: str = "") -> PointManifest:
-    """Return the point that a model is as it stands: nothing trained. holder: a ModelHolder, or like one."""
+def reference_point(holder: Holder, step: int = 0, label: str = "", model: str = "") -> PointManifest:
+    """Return the point that a model is as it stands: nothing trained."""
     return PointManifest(step, holder.fingerprint, "", 0, 0, None, None, label=label, model=model)
