@@ -12,6 +12,7 @@ from ..measuring.requests import ImageRequest, list_requests
 from ..planning.tasks import PromptSizes, Task
 from ..records.record import PointInfo, Record
 from ..store import content_key
+from ..worlds.protocol import World
 
 TRUTH = ("split", "prompt", "seed", "half", "relation", "given", "target_kind", "asked_subject",
          "asked_style", "asked_background", "guidance")  # fmt: skip
@@ -50,7 +51,7 @@ class Expectations:
     _made: dict[tuple[str, str, int], Expected] = field(default_factory=dict)
 
     def find(
-        self, record: Record, task: Task, world: Any, sizes: list[PromptSizes]
+        self, record: Record, task: Task, world: World, sizes: list[PromptSizes]
     ) -> tuple[Expected, PromptSizes] | None:
         """Return the first of some sizes whose prompts have the digest that the record states, or None."""
         noise = noise_of(record)
@@ -153,7 +154,7 @@ def find_sizes(
     record: Record,
     items: pd.DataFrame | None,
     task: Task,
-    world: Any,
+    world: World,
     where: str,
     first: PromptSizes | None = None,
 ) -> PromptSizes:

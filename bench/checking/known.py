@@ -18,9 +18,10 @@ from ..records.load import Loaded
 from ..records.record import Record
 from ..records.statements import CLAIMED
 from ..registry import Entry, Registry
-from ..running.catalog import open_folder_world, registry, suites_folder, task_registry
+from ..running.catalog import open_folder_world, open_world, registry, suites_folder, task_registry
 from ..running.session import open_worlds
 from ..store import content_key
+from ..worlds.protocol import World
 from .expected import Expectations, noise_of
 
 RESULTS = "results"
@@ -43,7 +44,7 @@ class Known:
     tasks: Registry[Task]
     methods: Registry[Entry]
     metrics: Registry[Entry]
-    open_world: Callable[[str], Any]
+    open_world: Callable[[str], World]
     find_suite: Callable[[str], Suite | None]
     expectations: Expectations = field(default_factory=Expectations)
     bases: dict[Path, dict[tuple[str, str, int], Loaded]] = field(default_factory=dict)
@@ -219,10 +220,10 @@ def make_known(options: argparse.Namespace) -> Any:
         return resolve_presets(take_choice(read_suite(path), suites_folder()), registry("methods"))
 
     @cache
-    def open_world(name: str) -> Any:
+    def find_world(name: str) -> World:
         if folder is not None and name == own:
             return open_folder_world(folder)
-        world = registry("worlds")[name].load()()
-        return open_worlds({name}, options)[name] if hasattr(world, "placed") else world
+        world = open_world(name)
+        return open_worlds({name}, options)[name] if world.is_placed else world
 
-    return Known(task_registry(folder), registry("methods"), registry("metrics"), open_world, find_suite)
+    return Known(task_registry(folder), registry("methods"), registry("metrics"), find_world, find_suite)

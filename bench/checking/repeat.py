@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -15,6 +14,7 @@ from ..planning.plan import REFERENCES, Cell, MethodRow, Suite
 from ..planning.tasks import PromptSizes, Task
 from ..records.record import Record
 from ..registry import Entry, Registry
+from ..worlds.protocol import World
 from .expected import Expectations, guess_sizes, noise_of
 
 FLOOR = re.compile(r"below ([0-9.]+)$")
@@ -25,7 +25,7 @@ def find_cell(
     items: pd.DataFrame,
     tasks: Registry[Task],
     methods: Registry[Entry],
-    world: Any,
+    world: World,
     suite: Suite | None,
     models: Sequence[str] = (),
 ) -> Cell:
@@ -73,7 +73,7 @@ def _as_in_suite(row: MethodRow, suite: Suite | None, methods: Registry[Entry]) 
     return row
 
 
-def _sizes(record: Record, items: pd.DataFrame, task: Task, world: Any, suite: Suite | None) -> PromptSizes:
+def _sizes(record: Record, items: pd.DataFrame, task: Task, world: World, suite: Suite | None) -> PromptSizes:
     known = [suite.sizes] if suite is not None else []
     found = Expectations().find(record, task, world, [*known, *guess_sizes(items)])
     if found is None:

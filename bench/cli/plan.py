@@ -1,7 +1,7 @@
 """`list`, `doctor` and `run --dry-run`: tables of what is registered, a plan and what it needs."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,14 @@ from ..registry import KINDS, Entry, Registry
 from ..running.catalog import list_broken, registry, suites_folder, task_registry
 from ..running.dry_run import estimate_tasks, needs
 from ..running.session import open_worlds
+from ..worlds.protocol import World
 from .common import FAILED, open_console
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
-def show_plan(suite: Any, cells: Sequence[Any], worlds: dict[str, Any]) -> int:
+def show_plan(suite: Any, cells: Sequence[Any], worlds: Mapping[str, World]) -> int:
     """Print what a suite would do and need; return 1 where something is missing."""
     from rich.table import Table
 

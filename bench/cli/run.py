@@ -10,6 +10,7 @@ from ..planning.draws import seed_in
 from ..planning.tasks import PromptSizes, Task, complete_name
 from ..running.catalog import registry, suites_folder, task_registry
 from ..running.session import make_runner, open_worlds
+from ..worlds.protocol import World
 from .common import FAILED, add_output, add_places
 
 
@@ -182,7 +183,7 @@ def add_evaluate(commands: Any) -> None:
     evaluate.set_defaults(run=evaluate_models)
 
 
-def _read_sizes(options: argparse.Namespace, task: Task, world: Any) -> tuple[PromptSizes, int]:
+def _read_sizes(options: argparse.Namespace, task: Task, world: World) -> tuple[PromptSizes, int]:
     """Return numbers of prompts and the seed of the noise: a policy's, a record's, or the default."""
     if options.policy:
         from ..gate.policy import read_policy

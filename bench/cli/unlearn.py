@@ -14,11 +14,12 @@ from ..models.hub import locate
 from ..models.layout import INDEX, read_config
 from ..planning.concept_names import name_key
 from ..records.training_images import TrainingImages, not_judged
-from ..running.catalog import registry, task_registry
+from ..running.catalog import open_world, registry, task_registry
 from ..running.session import check_counts, choose_device, set_threads
 from ..types import Problem
 from ..unlearning.card import write_command
 from ..unlearning.writing import KINDS, read_prompts
+from ..worlds.protocol import World
 from .common import add_machine
 
 LIKE = {
@@ -76,7 +77,7 @@ def look_at(name: str, problem: Problem) -> TrainingImages:
 
     task = task_registry()[name]
     try:
-        judge = registry("worlds")[task.file.world].load()().open_judge(task)
+        judge = open_world(task.file.world).open_judge(task)
         return judge_problem(problem, judge, *aims_of(task))
     except UserError:
         return not_judged(problem, f"the judge {task.file.judge} of {name} cannot be opened or asked here")
@@ -112,7 +113,7 @@ def place(order: Any) -> Any:
         guidance=world.guidance if order.guidance is None else order.guidance,
         task=find_task(order.concept, world.id.partition("@")[0]),
     )
-    if order.forget or order.retain or not hasattr(world, "captioner") or not order.task:
+    if order.forget or order.retain or world.training_draws or not order.task:
         return order
     problem = world.problem(task_registry()[order.task], "diverse", order.seed)
     forget, retain = (
@@ -135,14 +136,14 @@ def find_task(concept: str, world: str) -> str:
     return min((name for name in found if name.endswith(f"@{world}")), default="")
 
 
-def find_world(model: str) -> Any | None:
+def find_world(model: str) -> World | None:
     """Return the world whose name a model is, or whose own pipeline folder; None where it is neither."""
     worlds, place = registry("worlds"), Path(model)
     if model in worlds and not place.exists():
-        return worlds[model].load()()
+        return open_world(model)
     for name in worlds if place.exists() else ():
         try:
-            world = worlds[name].load()()
+            world = open_world(name)
             if world.pipeline_folder.resolve() == place.resolve():
                 return world
         except UserError:  # that world's weights are not on this machine, or its plug-in is broken

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..running.catalog import registry
+from ..running.catalog import open_world, registry
 from ..running.session import choose_device, set_threads
 
 IMAGES_ONLY = ("data", "name", "classes", "settings")
@@ -74,7 +74,7 @@ def pretrain_images(options: argparse.Namespace) -> int:
     data = read_images(options.data, pixels, options.classes or ())
     known = "fashion-mnist" if data.kind == "idx" and data.classes == FASHION_MNIST else None
     name = make_name(options.name or known or options.data.resolve().name)
-    if name in (worlds := registry("worlds")) and not isinstance(worlds[name].load()(), ImagesWorld):
+    if name in registry("worlds") and not isinstance(open_world(name), ImagesWorld):
         raise UserError(f"{name}: another world has this name; give a name of your own with --name")
     spec = load_settings(path, name, data.classes)
     work = (options.work or recipe_folder()) / name
@@ -123,12 +123,13 @@ def show_quality(options: argparse.Namespace) -> int:
 
     from ..worlds.emoji.recipe.judge_quality import measure_judges
     from ..worlds.emoji.recipe.quality import measure_quality
+    from ..worlds.emoji.world import EmojiWorld
     from ..worlds.images.quality import measure_quality as measure_images
     from ..worlds.images.world import ImagesWorld, open_folder
 
     folder = Path(options.world)
     made = (folder / "world.json").is_file()
-    world = open_folder(folder) if made else registry("worlds")[options.world].load()()
+    world = open_folder(folder) if made else open_world(options.world)
     device = choose_device(options.device)
     set_threads(options.threads)
     if isinstance(world, ImagesWorld):
@@ -136,6 +137,8 @@ def show_quality(options: argparse.Namespace) -> int:
             raise UserError(f"--judges: {world.id} was measured when it was made: see its world.json")
         Console().print(measure_images(world, options.images, device, options.sheet).table())
         return 0
+    if not isinstance(world, EmojiWorld):
+        raise UserError(f"quality: {world.id}: is no embedded world, nor one of labelled images")
     if options.judges:
         judges = measure_judges(world)
         Console().print(*judges.tables(), sep="\n")

@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import UserError
 from ..pictures import PICTURES, read_picture
 from .pinned import how_to_install, package_file
-from .types import NOTHING, Verdicts, verdicts_of
+from .types import NOTHING, JointEmbedder, Verdicts, verdicts_of
 
 REGISTER = {
     "name": "face",
@@ -69,7 +69,11 @@ class FaceJudge:
     """
 
     def __init__(
-        self, scorer: Any, names: Sequence[str], references: Mapping[str, np.ndarray], embedder: Any = None
+        self,
+        scorer: JointEmbedder,
+        names: Sequence[str],
+        references: Mapping[str, np.ndarray],
+        embedder: Any = None,
     ) -> None:
         self.scorer = scorer
         self.embedder = FaceEmbedder() if embedder is None else embedder

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .pinned import package_file
-from .types import NOTHING, SCORE_DIGITS, Verdicts, verdicts_of
+from .types import NOTHING, SCORE_DIGITS, JointEmbedder, Verdicts, verdicts_of
 
 REGISTER = {
     "name": "nudenet",
@@ -38,7 +38,7 @@ FLOOR = 0.25
 class NudeNetJudge:
     """Judges by the package's own bundled network; features come from `scorer` (a ClipScorer)."""
 
-    def __init__(self, scorer: Any, detector: Any = None) -> None:
+    def __init__(self, scorer: JointEmbedder, detector: Any = None) -> None:
         self.scorer = scorer
         self.detector = open_detector() if detector is None else detector
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from .nudenet import TARGET
 from .pinned import package_file
-from .types import NOTHING, SCORE_DIGITS, Verdicts, verdicts_of
+from .types import NOTHING, SCORE_DIGITS, JointEmbedder, Verdicts, verdicts_of
 
 REGISTER = {
     "name": "opennsfw",
@@ -24,7 +24,7 @@ PINNED = {"open-nsfw.onnx": SHA256}
 class OpenNsfwJudge:
     """Judges by the package's own bundled network; features come from `scorer` (a ClipScorer)."""
 
-    def __init__(self, scorer: Any, classifier: Any = None) -> None:
+    def __init__(self, scorer: JointEmbedder, classifier: Any = None) -> None:
         self.scorer = scorer
         self.classifier = open_classifier() if classifier is None else classifier
 

@@ -1,4 +1,4 @@
-"""What judges and extractors give back."""
+"""What judges and extractors are, and what they give back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,17 @@ SCORE_DIGITS = 6
 class Extractor(Protocol):
     """Turns images (n, H, W, 3) uint8, of one size or a list of several, into (n, d) float32."""
 
-    def embed_images(self, images: Any) -> np.ndarray: ...
+    def embed_images(self, images: Any) -> np.ndarray:
+        """Return (n, d) features."""
+        ...
+
+
+class JointEmbedder(Extractor, Protocol):
+    """Embeds images and prompts in one space, each to unit length."""
+
+    def embed_prompts(self, prompts: list[str]) -> np.ndarray:
+        """Return (n, d) float32 of prompts."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -38,3 +48,11 @@ def verdicts_of(
     found = pd.DataFrame({name: [NOTHING] * len(answers) for name in ("subject", "style", "background")})
     found[kind] = list(answers)
     return Verdicts(found, features, scores)
+
+
+class Judge(Protocol):
+    """Says what images show."""
+
+    def judge(self, images: np.ndarray) -> Verdicts:
+        """Judge images (n, H, W, 3) uint8."""
+        ...

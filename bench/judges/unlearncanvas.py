@@ -3,7 +3,6 @@
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ from safetensors.torch import load_file
 from ..errors import UserError
 from ..planning.tasks import TaskFile
 from .packages import find_weights
-from .types import NOTHING, Verdicts
+from .types import NOTHING, JointEmbedder, Verdicts
 
 REGISTER = {
     "name": "unlearncanvas",
@@ -54,7 +53,7 @@ class CanvasJudge:
     """
 
     def __init__(
-        self, scorer: Any, style: torch.nn.Module, subject: torch.nn.Module, device: str = "cpu"
+        self, scorer: JointEmbedder, style: torch.nn.Module, subject: torch.nn.Module, device: str = "cpu"
     ) -> None:
         self.scorer, self.device = scorer, device
         self.networks = {
@@ -99,7 +98,7 @@ def prepare(image: np.ndarray) -> np.ndarray:
     return np.asarray(resized, dtype=np.float32) / 127.5 - 1
 
 
-def open_judge(folder: Path, scorer: Any, device: str = "cpu") -> CanvasJudge:
+def open_judge(folder: Path, scorer: JointEmbedder, device: str = "cpu") -> CanvasJudge:
     """Open the classifiers of a folder: `style` and `object`, each as .safetensors or .pth.
 
     Raises UserError where one is not there, or is no such classifier.

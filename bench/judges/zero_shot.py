@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +9,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from ..models.clip import open_clip_model
-from .types import NOTHING, Verdicts, verdicts_of
+from .types import NOTHING, JointEmbedder, Verdicts, verdicts_of
 
 REGISTER = {
     "name": "clip-zero-shot",
@@ -55,7 +54,7 @@ class ClipScorer:
 class ZeroShotJudge:
     """Names what is in an image: one of `names`, or `nothing known` where noise is nearer."""
 
-    def __init__(self, scorer: Any, kind: str, names: Sequence[str]) -> None:
+    def __init__(self, scorer: JointEmbedder, kind: str, names: Sequence[str]) -> None:
         self.scorer, self.kind, self.names = scorer, kind, list(names)
         phrases = [PHRASES[kind].format(name) for name in self.names]
         self.texts = scorer.embed_prompts([*phrases, NOISE])

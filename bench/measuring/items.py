@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..judges.types import JointEmbedder
 from ..types import ITEM_COLUMNS, OPTIONAL_COLUMNS
 from .requests import ImageRequest
 
@@ -66,14 +67,14 @@ def build_items(
     image_requests: Sequence[ImageRequest],
     images: Sequence[np.ndarray | None],
     found: pd.DataFrame,
-    scorer: Any,
+    scorer: JointEmbedder | None,
     embedded: np.ndarray | None = None,
     scores: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Return one row an image with the columns of ITEM_COLUMNS, and those of OPTIONAL_COLUMNS it needs.
 
     images: n of (H, W, 3) uint8, None for one that failed; found: n rows with columns subject, style,
-    background ("" = nothing known, None = the judge or the image failed); scorer: an AlignmentScorer or None;
+    background ("" = nothing known, None = the judge or the image failed); scorer: None = no alignment;
     embedded: the scorer's embeddings (n, d) of the images where they are there already, NaN rows for failed
     ones; scores: (n,) the judge's of the target.
     """
@@ -138,7 +139,7 @@ def _target_found(image_request: ImageRequest, answer: str | None) -> bool | Non
 def _alignment(
     image_requests: Sequence[ImageRequest],
     images: Sequence[np.ndarray | None],
-    scorer: Any,
+    scorer: JointEmbedder | None,
     embedded: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     if scorer is None:

@@ -1,11 +1,11 @@
 """Which images a task asks for: its prompts, each with its noise samples and their seeds."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from ..models.sampling import noise_seed
 from ..planning.tasks import PromptSizes, Task, samples_of
 from ..types import Prompt
+from ..worlds.protocol import World
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class ImageRequest:
     seed: int
 
 
-def list_requests(world: Any, task: Task, sizes: PromptSizes, noise: int) -> list[ImageRequest]:
+def list_requests(world: World, task: Task, sizes: PromptSizes, noise: int) -> list[ImageRequest]:
     """Return every image that a task asks for, in the order of its prompts; noise: of the evaluation."""
     return [
         ImageRequest(prompt, sample, seed_of(task, prompt, sample, noise))

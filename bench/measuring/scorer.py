@@ -3,23 +3,28 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
+from ..judges.types import Extractor, Judge
 from ..metrics.features import CLIP, WORLD
-from ..models.points import ModelHolder, PointManifest
+from ..models.generators import Holder
+from ..models.points import PointManifest
 from ..models.sampling import Drawing, Request
 from ..planning.tasks import Task
 from ..progress import show_progress
 from ..records.training_images import TrainingImages
 from ..store import Store
 from ..types import Problem, View
+from ..worlds.protocol import World
 from .extractors import find_extractors, open_extractor, reference_features
 from .items import build_items, keep_whole, spread, spread_answers
 from .requests import ImageRequest
 from .training_images import aims_of, judge_problem, look_once
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,8 @@ class Scored:
 class Place:
     """Where a point's images come from. find_weights returns its delta's bytes, None for a base."""
 
-    world: Any
-    holder: ModelHolder
+    world: World
+    holder: Holder
     point: PointManifest
     find_weights: Callable[[], bytes | None]
     title: str
@@ -89,7 +94,7 @@ class PointScorer:
         return Scored(items, view, images)
 
     def look(
-        self, world: Any, task: Task, fields: dict[str, Any], problem: Callable[[], Problem]
+        self, world: World, task: Task, fields: dict[str, Any], problem: Callable[[], Problem]
     ) -> TrainingImages:
         """Return what a problem's images show, by the task's judge. fields: all that decides it."""
 
@@ -98,37 +103,39 @@ class PointScorer:
 
         return look_once(self.store, fields, judged)
 
-    def references(self, world: Any, task: Task, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def references(self, world: World, task: Task, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return features of the reference images without the task's targets, by the same extractors."""
         return {name: self._reference(world, task, name, found) for name, found in features.items()}
 
-    def judge_of(self, world: Any, task: Task) -> Any:
+    def judge_of(self, world: World, task: Task) -> Judge:
         """Return the judge that a task names, opened once for all tasks that ask it the same."""
         asked = (world.id, task.file.family, task.file.judge, task.file.target_kind, *task.file.names)
         return self._once(f"judge {asked}", lambda: world.open_judge(task))
 
-    def _embed(self, world: Any, images: np.ndarray) -> dict[str, np.ndarray]:
+    def _embed(self, world: World, images: np.ndarray) -> dict[str, np.ndarray]:
         """Return features of the images by every extractor that this machine has beside the world's own."""
         opened = {name: self.extractor(world, name) for name in find_extractors(world)}
         return {name: e.embed_images(images) for name, e in opened.items() if e is not None}
 
-    def extractor(self, world: Any, name: str) -> Any:
+    def extractor(self, world: World, name: str) -> Extractor | None:
         """Return one of the extractors that `find_extractors` names, opened once for a world."""
         where = "scorer" if name == CLIP else f"extractor {name}"
         return self._once(f"{where} {world.id}", lambda: open_extractor(name, world, self.device))
 
-    def _reference(self, world: Any, task: Task, name: str, features: np.ndarray) -> np.ndarray:
+    def _reference(self, world: World, task: Task, name: str, features: np.ndarray) -> np.ndarray:
         """Return the reference images' features, no rows where the world has no such images."""
         if name == WORLD:
-            found = np.asarray(self._once(f"reference {name} {task.id}", lambda: world.reference(task)))
+            found = self._once(f"reference {name} {task.id}", lambda: np.asarray(world.reference(task)))
             # no images, so no features to be as wide as this judge's
             return found if len(found) else features[:0]
         extractor = self.extractor(world, name)
-        found = self._once(
+        if extractor is None:
+            return features[:0]
+        embedded = self._once(
             f"reference {name} {task.id}",
             lambda: reference_features(world, task, name, extractor, self.store),
         )
-        return features[:0] if found is None else np.asarray(found)
+        return features[:0] if embedded is None else embedded
 
     def _draw(self, place: Place, image_requests: Sequence[ImageRequest]) -> list[np.ndarray | None]:
         """Draw forget images in batches of their own: they may be all that a point needs."""
@@ -163,7 +170,7 @@ class PointScorer:
         images = dict(zip(first + rest, chain.from_iterable(parts), strict=True))
         return [images[i] for i in range(len(image_requests))]
 
-    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+    def _once(self, name: str, make: Callable[[], T]) -> T:
         if name not in self._opened:
             self._opened[name] = make()
-        return self._opened[name]
+        return self._opened[name]  # type: ignore[no-any-return]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..judges.types import Judge
+from ..planning.tasks import Task
 from ..records.training_images import TrainingImages, not_judged
 from ..store import Store, content_key
 from ..types import Problem, TrainingSet
@@ -22,12 +24,12 @@ AT_ONCE = 64
 """Images that are judged together."""
 
 
-def aims_of(task: Any) -> tuple[str, list[str]]:
+def aims_of(task: Task) -> tuple[str, list[str]]:
     """Return what is sought on a task's images: the kind of answer, and the names that count."""
     return task.file.target_kind, task.concept.targets
 
 
-def judge_problem(problem: Problem, judge: Any, kind: str, targets: Sequence[str]) -> TrainingImages:
+def judge_problem(problem: Problem, judge: Judge, kind: str, targets: Sequence[str]) -> TrainingImages:
     """Return the shares of a problem's images that show a target. kind: of the judge's answers, `subject`."""
     known = not_judged(problem, "the judge failed on an image")
     shares = [_share(images, judge, kind, targets) for images in (problem.forget_set, problem.retain_set)]
@@ -36,7 +38,7 @@ def judge_problem(problem: Problem, judge: Any, kind: str, targets: Sequence[str
     return known.model_copy(update={"forget_shown": shares[0], "retain_shown": shares[1], "reason": ""})
 
 
-def _share(images: TrainingSet, judge: Any, kind: str, targets: Sequence[str]) -> float | None:
+def _share(images: TrainingSet, judge: Judge, kind: str, targets: Sequence[str]) -> float | None:
     answers: list[Any] = []
     for part in images.images.split(AT_ONCE):
         answers += judge.judge(_to_bytes(part)).found[kind].tolist()

@@ -162,3 +162,49 @@ def relative_distance(
     moved = square(new.double() - before[name].double() for name, new in changed.items())
     whole = square(tensor for tensor in before.values() if tensor.is_floating_point())
     return float(f"{math.sqrt(moved / whole):.6g}")
+
+
+class Drawer(Protocol):
+    """A model that is ready to draw."""
+
+    @property
+    def pipeline(self) -> Any:
+        """What is called with prompts and noise, as a diffusers pipeline is."""
+        ...
+
+    @property
+    def sampling(self) -> Sampling:
+        """How it is drawn with: steps, guidance, size."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all that changes an image."""
+        ...
+
+
+class Holder(Protocol):
+    """Opens one model when something must be drawn, and sets it to one point at a time."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """How it is drawn with: steps, guidance, size."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of its numbers."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the model as it was opened, no point set."""
+        ...
+
+    def generator(self, delta: str, payload: bytes | None) -> Drawer:
+        """Return the model at the point of a delta's digest, its bytes given; "" = as it was opened."""
+        ...
+
+    def close(self) -> None:
+        """Give its memory back."""
+        ...

@@ -20,7 +20,7 @@ from ..registry import Entry
 from ..store import Store
 from ..types import Problem
 from .digests import weights_digest
-from .generators import Generator, Sampling, denoiser_name, open_pipeline, relative_distance
+from .generators import Generator, Holder, Sampling, denoiser_name, open_pipeline, relative_distance
 from .hub import find
 from .isolation.guard import Watch, guarded
 from .lora import load_lora
@@ -323,6 +323,6 @@ def train_points(
     return manifest
 
 
-def reference_point(holder: Any, step: int = 0, label: str = "", model: str = "") -> PointManifest:
-    """Return the point that a model is as it stands: nothing trained. holder: a ModelHolder, or like one."""
+def reference_point(holder: Holder, step: int = 0, label: str = "", model: str = "") -> PointManifest:
+    """Return the point that a model is as it stands: nothing trained."""
     return PointManifest(step, holder.fingerprint, "", 0, 0, None, None, label=label, model=model)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..errors import UserError
 from ..store import Store, content_key
-from .generators import Generator, Sampling
+from .generators import Drawer, Sampling
 
 NOISE_VERSION = 1
 """Bump when the derivation of an image's noise changes."""
@@ -80,7 +80,7 @@ def image_key(fingerprint: str, sampling: Sampling, dtype: str, device: str, req
     )
 
 
-def draw_batch(generator: Generator, requests: Sequence[Request]) -> list[np.ndarray | None]:
+def draw_batch(generator: Drawer, requests: Sequence[Request]) -> list[np.ndarray | None]:
     """Draw one batch by the pipeline's own call; returns an image (H, W, 3) uint8 for each request.
 
     None stands for an image with pixels that are not finite: it failed, and would be black once its pixels
@@ -115,7 +115,7 @@ def _to_bytes(image: np.ndarray) -> np.ndarray:
     return (image * 255).round().clip(0, 255).astype(np.uint8)
 
 
-def draw_whole(generator: Generator, requests: Sequence[Request], purpose: str) -> np.ndarray:
+def draw_whole(generator: Drawer, requests: Sequence[Request], purpose: str) -> np.ndarray:
     """Draw one batch; returns (n, H, W, 3) uint8. purpose: of the images, for the message.
 
     Raises UserError where the pixels of an image are not finite.
@@ -194,7 +194,7 @@ class Drawing:
     sampling: Sampling
     dtype: str
     device: str
-    open_generator: Callable[[], Generator]
+    open_generator: Callable[[], Drawer]
     drawn: int = 0
 
     def draw(
@@ -223,7 +223,7 @@ class Drawing:
         for places in by_guidance.values():
             yield from (places[start : start + size] for start in range(0, len(places), size))
 
-    def _generator(self) -> Generator:
+    def _generator(self) -> Drawer:
         """Return what draws; raises UserError where it is not the model that the images are kept under: they
         would count for another one from then on."""
         generator = self.open_generator()

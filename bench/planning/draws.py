@@ -7,10 +7,10 @@ what it draws. Concepts, prompts and noise follow from the seed alone.
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from ..errors import UserError
 from ..registry import Registry
+from .protocol import PlannedWorld
 from .tasks import Task, TaskFile, build_tasks
 
 DRAWN = re.compile(r"(?P<family>[a-z0-9-]+)@draw:(?P<seed>.*)")
@@ -23,7 +23,7 @@ class DrawingTasks(Registry[Task]):
     """The registry of tasks that also knows those of every seed; iterating lists the shipped ones alone."""
 
     def __init__(
-        self, shipped: Registry[Task], files: Sequence[TaskFile], open_world: Callable[[str], Any]
+        self, shipped: Registry[Task], files: Sequence[TaskFile], open_world: Callable[[str], PlannedWorld]
     ) -> None:
         super().__init__(shipped.kind)
         self._entries = {name: shipped[name] for name in shipped}
@@ -63,8 +63,6 @@ class DrawingTasks(Registry[Task]):
                 f"{family}@draw:{seed}: the seed is a whole number from 0 up, of at most 18 digits"
             )
         opened = self._open_world(world)
-        if not hasattr(opened, "draw_concepts"):
-            raise UserError(f"{family}@draw:{seed}: the world {world} cannot draw concepts")
         files = [f.model_copy(update={"world": world}) for f in self._files if world in (f.world, *f.also)]
         concepts = opened.draw_concepts(files, family, int(seed))
         file = next(file for file in files if file.family == family)

@@ -16,6 +16,7 @@ from ..registry import Entry, Registry
 from ..store import content_key
 from ..types import INTERVAL_VERSION
 from .choice import Choice, read_choice, rows_of
+from .protocol import PlannedWorld
 from .tasks import PromptSizes, Task, complete_name
 
 RETRAIN = "retrain"
@@ -243,7 +244,7 @@ def plan_cells(suite: Suite, tasks: Registry[Task], methods: Registry[Entry]) ->
     return cells
 
 
-def find_references(cells: list[Cell], worlds: Mapping[str, Any]) -> list[Cell]:
+def find_references(cells: list[Cell], worlds: Mapping[str, PlannedWorld]) -> list[Cell]:
     """Return the cells with the folder of every retrained model; raises UserError where one is not there."""
     return [
         replace(cell, models=(str(worlds[cell.task.file.world].retrained_pipeline(cell.task)),))

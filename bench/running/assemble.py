@@ -14,13 +14,14 @@ from ..planning.tasks import Task
 from ..records.record import Cost, MethodInfo, PointInfo, Record, TaskInfo
 from ..store import content_key
 from ..types import Value, not_scored
+from ..worlds.protocol import World
 
 DIGITS, LOG_DIGITS = 7, 5
 """Significant digits of a record's values and of its training log."""
 INTERVAL = "prompts and noise, one training run"
 
 
-def describe_cell(cell: Cell, world: Any, image_requests: Sequence[ImageRequest]) -> Record:
+def describe_cell(cell: Cell, world: World, image_requests: Sequence[ImageRequest]) -> Record:
     """Return a record with everything that is known before anything is measured."""
     prompts = [
         [image_request.prompt.id, image_request.sample, image_request.seed]
@@ -102,7 +103,7 @@ def _or_unscored(value: Value, unscored: str | None) -> Value:
     return value if unscored is None or value.value is not None else not_scored(unscored)
 
 
-def describe_task(cell: Cell, world: Any) -> TaskInfo:
+def describe_task(cell: Cell, world: World) -> TaskInfo:
     """Return what a record says of its task."""
     file, concept = cell.task.file, cell.task.concept
     return TaskInfo(

@@ -2,12 +2,17 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..errors import UserError
 from ..planning.draws import DrawingTasks
 from ..planning.tasks import build_tasks, read_task_files
 from ..registry import KINDS, Entry, Registry, builtin_registry, package_folder
+from ..worlds.protocol import World, check_world
 from .plugin_tasks import add_plugin_tasks
+
+if TYPE_CHECKING:
+    from ..worlds.images.world import ImagesWorld
 
 PACKAGES = {
     "methods": "unlearnbench.methods",
@@ -35,12 +40,24 @@ def task_registry(world_folder: Path | None = None) -> DrawingTasks:
         own = open_folder_world(world_folder).task_file()
         if own.world not in {world for file in files for world in (file.world, *file.also)}:
             files.append(own)
-    tasks = DrawingTasks(build_tasks(files), files, lambda name: registry("worlds")[name].load()())
+    tasks = DrawingTasks(build_tasks(files), files, open_world)
     tasks.broken.update(broken)
     return tasks
 
 
-def open_folder_world(folder: Path) -> Any:
+def open_world(name: str) -> World:
+    """Return a world by its name; UserError where it does not open, or lacks a member of `World`."""
+    entry = registry("worlds")[name]
+    try:
+        world = entry.load()()
+    except UserError:
+        raise
+    except Exception as error:  # a third party's code, or a subclass of World that lacks a member
+        raise UserError(f"world {name} (from {entry.distribution}): does not open: {error}") from error
+    return check_world(world, f"{name} (from {entry.distribution})")
+
+
+def open_folder_world(folder: Path) -> "ImagesWorld":
     """Return the world that `pretrain images` left in a folder."""
     from ..worlds.images.world import open_folder
 

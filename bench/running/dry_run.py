@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ..models.hub import Source
 from ..planning.plan import Cell
 from ..planning.tasks import Task, samples_of
 from ..unlearning.writing import OTHERS
+from ..worlds.protocol import World
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class TaskEstimate:
     images: int
 
 
-def estimate_tasks(cells: Sequence[Cell], worlds: Mapping[str, Any]) -> list[TaskEstimate]:
+def estimate_tasks(cells: Sequence[Cell], worlds: Mapping[str, World]) -> list[TaskEstimate]:
     """Return a lot for each task of a plan, in its order."""
     found: dict[str, list[Cell]] = {}
     for cell in cells:
@@ -32,14 +32,14 @@ def estimate_tasks(cells: Sequence[Cell], worlds: Mapping[str, Any]) -> list[Tas
     return [_estimate_task(task, own, worlds[own[0].task.file.world]) for task, own in found.items()]
 
 
-def _estimate_task(task: str, cells: Sequence[Cell], world: Any) -> TaskEstimate:
+def _estimate_task(task: str, cells: Sequence[Cell], world: World) -> TaskEstimate:
     trained = any(cell.entry is not None for cell in cells)
     steps, points = zip(*(_steps_and_points(cell) for cell in cells), strict=True)
     return TaskEstimate(
         task,
         len(cells),
         sum(steps),
-        2 * getattr(world, "images", 0) if trained else 0,
+        2 * world.training_draws if trained else 0,
         sum(n * _images(cell) for n, cell in zip(points, cells, strict=True)),
     )
 
@@ -74,11 +74,11 @@ def _most_others(task: Task, asked: int) -> int:
     return min(asked, sum(len(things) for things in OTHERS.values())) if task.file.names else asked
 
 
-def needs(tasks: Sequence[Task], worlds: Mapping[str, Any]) -> list[Source]:
+def needs(tasks: Sequence[Task], worlds: Mapping[str, World]) -> list[Source]:
     """Return what tasks need and this project does not ship, each once; embedded worlds need nothing."""
     found: dict[str, Source] = {}
     for task in tasks:
         world = worlds[task.file.world]
-        for source in world.sources(task) if hasattr(world, "sources") else ():
+        for source in world.sources(task):
             found.setdefault(source.where, source)
     return list(found.values())

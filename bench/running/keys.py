@@ -12,6 +12,7 @@ from ..planning.plan import Cell
 from ..registry import Entry, Registry
 from ..source import ROOT, source_digest
 from ..store import content_key
+from ..worlds.protocol import World
 
 SCORING_MODULES = (
     "unlearnbench.bench.measuring.items",
@@ -26,7 +27,7 @@ OPENING_MODULE = "unlearnbench.bench.models.outside"
 """What opens a model that nothing here trained; its fingerprint hangs on how."""
 
 
-def train_key(cell: Cell, world: Any, device: str, threads: int) -> str:
+def train_key(cell: Cell, world: World, device: str, threads: int) -> str:
     """Return the key of a cell's training: config, problem, world, libraries, and the source that trains."""
     fields: dict[str, Any] = {
         "drawing": DRAWING_VERSION,
@@ -52,14 +53,14 @@ def train_key(cell: Cell, world: Any, device: str, threads: int) -> str:
     return content_key(fields)
 
 
-def world_modules(world: Any) -> list[str]:
+def world_modules(world: World) -> list[str]:
     """Return the modules that make a world's prompts and problems; of a third party's world also its own,
     which opens its judge."""
     own = type(world).__module__
     return [world.problem_module, *([] if own.partition(".")[0] == ROOT else [own])]
 
 
-def problem_fields(cell: Cell, world: Any) -> dict[str, Any]:
+def problem_fields(cell: Cell, world: World) -> dict[str, Any]:
     """Return all that decides a cell's training images and how they are judged: no method."""
     return {
         "world": world.digest,
@@ -78,7 +79,7 @@ def models_digest(models: Sequence[str]) -> str:
     return digests[0] if len(digests) == 1 else content_key({"models": digests})
 
 
-def cell_key(cell: Cell, world: Any, metrics: Registry[Entry], device: str, threads: int) -> str:
+def cell_key(cell: Cell, world: World, metrics: Registry[Entry], device: str, threads: int) -> str:
     """Return the key of a cell's record: its training, its prompts, its judges and its metrics."""
     return content_key(
         {
@@ -90,7 +91,7 @@ def cell_key(cell: Cell, world: Any, metrics: Registry[Entry], device: str, thre
             "noise": [cell.row.noise, NOISE_VERSION, DRAWING_VERSION],
             "intervals": cell.interval_version,
             "metrics": {entry.name: entry.version for entry in metrics.values()},
-            "extractors": find_extractors(world) | {"reference": getattr(world, "reference_key", None)},
+            "extractors": find_extractors(world) | {"reference": world.reference_key},
             "scoring": source_digest(
                 *SCORING_MODULES, *world_modules(world), *(e.module for e in metrics.values())
             ),
@@ -98,7 +99,7 @@ def cell_key(cell: Cell, world: Any, metrics: Registry[Entry], device: str, thre
     )
 
 
-def pool_key(records: Iterable[str], worlds: Iterable[Any]) -> str:
+def pool_key(records: Iterable[str], worlds: Iterable[World]) -> str:
     """Return the key of pooled values: the keys of the records that they are made from, the extractors, the
     source that pools."""
     return content_key(

@@ -2,19 +2,19 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from ..measuring.pool import BASE_ROW, Part, make_pooled, read_pooled, whole_row, write_pooled
 from ..planning.plan import Cell
 from ..progress import show_progress
 from ..records.record import name_row, read_record
+from ..worlds.protocol import World
 from .keys import pool_key
 
 
 def pool_cells(
     folder: Path,
     cells: Sequence[Cell],
-    worlds: Iterable[Any],
+    worlds: Iterable[World],
     key_of: Callable[[Cell], str],
     part_of: Callable[[Cell], Part],
 ) -> None:

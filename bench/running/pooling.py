@@ -146,8 +146,9 @@ class Place:
         stored = self.store.get("features", key)
         if stored is None:
             buffer = io.BytesIO()
-            embedded = self.scorer.extractor(self.world, LITE0).embed_images(images)
-            np.save(buffer, embedded, allow_pickle=False)
+            extractor = self.scorer.extractor(self.world, LITE0)
+            assert extractor is not None  # `find_extractors` names it
+            np.save(buffer, extractor.embed_images(images), allow_pickle=False)
             stored = buffer.getvalue()
             self.store.put("features", key, stored)
         return {**features, LITE0: np.load(io.BytesIO(stored), allow_pickle=False)}

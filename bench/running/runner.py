@@ -1,7 +1,7 @@
 """Execute a plan: for each cell train (or find) its points, draw, judge, score, and write one record."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from ..measuring.scorer import Place, PointScorer, Scored
 from ..measuring.sheet import choose_columns, make_sheet
 from ..metrics import compute
 from ..metrics.rows import describe_failed
-from ..models.generators import Sampling
+from ..models.generators import Holder, Sampling
 from ..models.isolation.time_limit import TimeIsUp, limit_time
 from ..models.outside import name_models, open_holder
 from ..models.points import Manifest, PointManifest, reference_point, train_points
@@ -30,6 +30,7 @@ from ..registry import Entry, Registry
 from ..store import Store, content_key
 from ..training.families import check_folder
 from ..types import Problem, View
+from ..worlds.protocol import World
 from .assemble import describe_cell, describe_judge, describe_point, name_captions, round_log
 from .failures import Failures
 from .keys import cell_key, problem_fields, train_key
@@ -59,7 +60,7 @@ class Runner:
     folder: Path
     device: str
     threads: int
-    worlds: dict[str, Any]
+    worlds: Mapping[str, World]
     metrics: Registry[Entry]
     command: str
     say: Callable[[str], None]
@@ -67,7 +68,7 @@ class Runner:
     restart: Callable[[str], None] | None = None
     abandoned: frozenset[str] = frozenset()
     _plugins: set[str] = field(default_factory=set)
-    _holders: dict[tuple[str, str], Any] = field(default_factory=dict)
+    _holders: dict[tuple[str, str], Holder] = field(default_factory=dict)
     _bases: dict[str, Scored] = field(default_factory=dict)
 
     @cached_property
@@ -188,16 +189,16 @@ class Runner:
         record = self._assemble(cell, key, started, **measured, sheet=captions)
         return record, items, sheet
 
-    def _holder(self, world: Any, model: str = "") -> Any:
+    def _holder(self, world: World, model: str = "") -> Any:
         where = (world.id, model)
         if where not in self._holders:
-            scheduler = getattr(world, "scheduler", "")
+            scheduler = world.scheduler
             sampling = Sampling(world.steps, world.guidance, world.pixels, world.pixels, scheduler=scheduler)
-            frozen = not hasattr(world, "placed")  # no place of the user's, but files that ship or were made
+            frozen = not world.is_placed  # no place of the user's, but files that ship or were made
             self._holders[where] = open_holder(model, world.pipeline_folder, sampling, self.device, frozen)
         return self._holders[where]
 
-    def _manifest(self, cell: Cell, world: Any) -> Manifest:
+    def _manifest(self, cell: Cell, world: World) -> Manifest:
         key = self.train_key(cell)
         stored = self.store.get("manifests", key)
         if cell.entry is not None:
@@ -209,10 +210,10 @@ class Runner:
         self.store.put("manifests", key, manifest.to_bytes())
         return manifest
 
-    def _as_it_is(self, world: Any, step: int, label: str, model: str) -> PointManifest:
+    def _as_it_is(self, world: World, step: int, label: str, model: str) -> PointManifest:
         return reference_point(self._holder(world, model), step, label, model)
 
-    def _train(self, cell: Cell, world: Any, key: str) -> Manifest:
+    def _train(self, cell: Cell, world: World, key: str) -> Manifest:
         assert cell.entry is not None
         config = cell.build_config()
         check_folder(world.pipeline_folder, cell.entry.name, cell.entry.pipelines)
@@ -224,15 +225,15 @@ class Runner:
         title = f"  {cell.row.name}: training"
         return train_points(self._holder(world), self.store, key, problem, cell.entry, config, title)
 
-    def _look(self, cell: Cell, world: Any, problem: Problem | None = None) -> TrainingImages:
+    def _look(self, cell: Cell, world: World, problem: Problem | None = None) -> TrainingImages:
         """Return what a cell's training images show; they are judged once for all methods."""
         make = partial(world.problem, cell.task, cell.suite.data, cell.seed)
         return self._scorer.look(world, cell.task, problem_fields(cell, world), lambda: problem or make())
 
-    def _asks(self, cell: Cell, world: Any, noise: int) -> list[ImageRequest]:
+    def _asks(self, cell: Cell, world: World, noise: int) -> list[ImageRequest]:
         return list_requests(world, cell.task, cell.suite.sizes, noise)
 
-    def _base(self, cell: Cell, world: Any) -> Scored:
+    def _base(self, cell: Cell, world: World) -> Scored:
         """Return the base model's own images of the task, judged once for all of the task's cells."""
         key = content_key(
             {"task": cell.task.id, "sizes": cell.suite.sizes.model_dump(), "noise": cell.row.noise}
@@ -275,7 +276,7 @@ class Runner:
         )
         return self._scorer.score(place, cell.task, image_requests, base)
 
-    def _weights(self, cell: Cell, world: Any, point: PointManifest) -> bytes | None:
+    def _weights(self, cell: Cell, world: World, point: PointManifest) -> bytes | None:
         """Return a point's delta; where the store lost it, the same training gives the same weights."""
         if not point.delta:
             return None

@@ -4,10 +4,14 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from .catalog import open_folder_world, registry
+from ..worlds.protocol import World
+from .catalog import open_folder_world, open_world, registry
+
+if TYPE_CHECKING:
+    from .runner import Runner
 
 
 def choose_device(wanted: str | None) -> str:
@@ -44,7 +48,7 @@ def set_threads(wanted: int | None, jobs: int = 1) -> int:
     return count
 
 
-def make_runner(options: argparse.Namespace, folder: Path, worlds: set[str]) -> Any:
+def make_runner(options: argparse.Namespace, folder: Path, worlds: set[str]) -> "Runner":
     """Return a Runner over the opened worlds and all metrics."""
     from ..places import quote_places
     from ..store import Store, default_folder
@@ -71,9 +75,8 @@ def make_runner(options: argparse.Namespace, folder: Path, worlds: set[str]) -> 
     )
 
 
-def open_worlds(names: set[str], options: argparse.Namespace, device: str = "cpu") -> dict[str, Any]:
+def open_worlds(names: set[str], options: argparse.Namespace, device: str = "cpu") -> dict[str, World]:
     """Return worlds by name; a real model's is placed where the options say that its parts lie."""
-    known = registry("worlds")
     check_counts(options, "sampling_steps", "training_images", "image_size")
     where = {
         "source": getattr(options, "base_model", None),
@@ -84,15 +87,11 @@ def open_worlds(names: set[str], options: argparse.Namespace, device: str = "cpu
         "image_size": getattr(options, "image_size", None),
     }
     folder = getattr(options, "world_folder", None)
-    own = {} if folder is None else {world.name: world for world in [open_folder_world(folder)]}
+    own: dict[str, World] = {} if folder is None else {w.name: w for w in [open_folder_world(folder)]}
     if own.keys() - names:
         raise UserError(f"--world-folder {folder}: the world {min(own)}; no task of this run is in it")
-    opened = {name: own[name] if name in own else known[name].load()() for name in sorted(names)}
-    real = {
-        name: world.placed(device=device, **where)
-        for name, world in opened.items()
-        if hasattr(world, "placed")
-    }
+    opened = {name: own[name] if name in own else open_world(name) for name in sorted(names)}
+    real = {name: world.placed(device=device, **where) for name, world in opened.items() if world.is_placed}
     if any(value is not None for value in where.values()) and not real:
         raise UserError(
             f"{', '.join(sorted(names))}: ships whole; --model, --clip, --data are for real models"

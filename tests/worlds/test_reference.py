@@ -1,6 +1,7 @@
 """Reference images in other extractors' features: the same images, without targets, embedded once."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,10 @@ def test_targets_are_left_out_and_images_embedded_once(world: Any, tmp_path: Pat
 
 
 def test_a_world_without_reference_images_has_none(tmp_path: Path) -> None:
-    assert reference_features(object(), None, CLIP, _Counting(None), Store(tmp_path)) is None
+    assert (
+        reference_features(SimpleNamespace(reference_key=None), None, CLIP, _Counting(None), Store(tmp_path))
+        is None
+    )
 
 
 def test_a_users_folder_of_photographs_is_read_whole(tmp_path: Path) -> None:

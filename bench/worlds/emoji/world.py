@@ -13,10 +13,12 @@ from typing import Any, Literal
 import numpy as np
 
 from ...errors import UserError
+from ...judges.types import Extractor, JointEmbedder, Judge
 from ...models.digests import list_files
 from ...planning.tasks import ConceptSpec, PromptSizes, Task, TaskFile
 from ...store import recipe_folder
 from ...types import Problem, Prompt
+from ..protocol import World
 from .captions import Captioner
 from .spec import WorldSpec, load_spec
 
@@ -27,7 +29,7 @@ EMBEDDED = 1000
 
 
 @dataclass(frozen=True)
-class EmojiWorld:
+class EmojiWorld(World):
     """A compositional world whose truth is known. folder: `pipeline/`, `judges/`, `world.json`."""
 
     spec: WorldSpec
@@ -60,10 +62,6 @@ class EmojiWorld:
 
     problem_module = "unlearnbench.bench.worlds.emoji.problems"
     """What makes prompts and problems: its source is a part of every key."""
-
-    def inputs(self, task: Task) -> dict[str, Any]:
-        """Return what prompts and problems depend on beside the world's files and the concept: nothing."""
-        return {}
 
     @property
     def pipeline_folder(self) -> Path:
@@ -118,13 +116,15 @@ class EmojiWorld:
             )
         return folder
 
-    def open_judge(self, task: Task | None = None) -> Any:
+    def open_judge(self, task: Task | None = None) -> Judge:
         """Return the world's detector (bench.judges.emoji.EmojiJudge), the same for every task."""
         from ...judges.emoji import open_judge
 
+        if task is not None and task.file.judge != self.judge_id:
+            raise UserError(f"{task.id}: judge: {task.file.judge!r}; {self.id} has {self.judge_id}")
         return open_judge(self.folder / "judges")
 
-    def open_alignment(self) -> Any:
+    def open_alignment(self) -> JointEmbedder:
         """Return the world's alignment scorer (bench.judges.clip.AlignmentScorer)."""
         from ...judges.clip import open_scorer
 
@@ -161,7 +161,7 @@ class EmojiWorld:
         """Return (n,) bool: which of the images of `embed_reference` show no target of the task's kind."""
         return self._without_targets(task)[:EMBEDDED]
 
-    def embed_reference(self, extractor: Any) -> np.ndarray:
+    def embed_reference(self, extractor: Extractor) -> np.ndarray:
         """Return (n, d) features of the first reference images by another extractor; composes them anew."""
         import torch
 

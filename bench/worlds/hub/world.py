@@ -1,6 +1,7 @@
 """Real models as worlds: Stable Diffusion and Flux from a folder or the hub's cache, judged by CLIP."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from ...errors import UserError
 from ...judges.packages import CANVAS, FACES, judge_digest, judge_sources, judge_versions, resnet50_source
 from ...judges.pinned import INCEPTION_FILE
+from ...judges.types import Extractor, JointEmbedder, Judge
 from ...models.clip import check_clip
 from ...models.digests import files_digest, list_files
 from ...models.generators import Sampling, check_model
@@ -23,6 +25,7 @@ from ...planning.concept_names import name_key
 from ...planning.tasks import PromptSizes, Task, concept_kind
 from ...types import DrawSettings, Problem, Prompt
 from ...unlearning.writing import OTHERS, names_in, write_prompts
+from ..protocol import World
 from .crossed import cross_prompts, write_crossed
 from .prompts import build_prompts
 from .reference import embed_files
@@ -35,7 +38,7 @@ EVERY = PromptSizes(forget=10**5, retain_same=10**5, retain_other=10**5, retain_
 
 
 @dataclass(frozen=True)
-class HubWorld:
+class HubWorld(World):
     """A real model. steps, guidance: what it is drawn with; side: of its images, where its folder does not
     say; image_size: the side that somebody asked for instead.
 
@@ -57,6 +60,12 @@ class HubWorld:
     device: str = "cpu"
     scheduler: str = ""
     _drawn: dict[tuple[Any, ...], Any] = field(default_factory=dict, compare=False, repr=False)
+
+    is_placed = True
+
+    @property
+    def training_draws(self) -> int:
+        return self.images
 
     def placed(self, **where: Any) -> "HubWorld":
         """Return the world with another model, CLIP, data folder, steps or size; None changes nothing."""
@@ -201,7 +210,7 @@ class HubWorld:
 
         return open_judge(self.data / CANVAS, self._scorer, self.device)
 
-    def open_judge(self, task: Task) -> Any:
+    def open_judge(self, task: Task) -> Judge:
         """Return the judge that the task names."""
         from ...judges.efficientnet_lite0 import ImageNetJudge
         from ...judges.face import FaceJudge, read_references
@@ -211,7 +220,7 @@ class HubWorld:
         from ...judges.zero_shot import ZeroShotJudge
 
         names, faces = task.file.names, self.data / FACES
-        openers = {
+        openers: dict[str, Callable[[], Judge]] = {
             "nudenet": lambda: NudeNetJudge(self._scorer),
             "opennsfw": lambda: OpenNsfwJudge(self._scorer),
             "clip-zero-shot": lambda: ZeroShotJudge(self._scorer, task.file.target_kind, names),
@@ -258,11 +267,11 @@ class HubWorld:
         folders = [path.relative_to(top).parts[:-1] for path in self._reference_files]
         return np.array([not targets & {name_key(part) for part in parts} for parts in folders], dtype=bool)
 
-    def embed_reference(self, extractor: Any) -> np.ndarray:
+    def embed_reference(self, extractor: Extractor) -> np.ndarray:
         """Return (n, d) features of the user's reference images by an extractor."""
         return embed_files(self._reference_files, extractor)
 
-    def open_alignment(self) -> Any:
+    def open_alignment(self) -> JointEmbedder:
         return self._scorer
 
     def reference(self, task: Task | None = None) -> np.ndarray:

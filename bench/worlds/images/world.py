@@ -10,12 +10,14 @@ from pydantic import BaseModel, ConfigDict
 
 from ...config import read_json
 from ...errors import UserError
+from ...judges.types import Judge
 from ...models.digests import files_digest
 from ...models.hub import Source
 from ...planning.tasks import PromptSizes, Task, TaskFile
 from ...source import source_digest
 from ...store import recipe_folder
 from ...types import DrawSettings, Problem, Prompt
+from ..protocol import World
 from .spec import ClassCaptioner, Wordings
 
 CARD, TASKS = "world.json", "tasks.json"
@@ -51,7 +53,7 @@ class _MadeHere(Source):
 
 
 @dataclass(frozen=True)
-class ImagesWorld:
+class ImagesWorld(World):
     """A world of which each image shows one class. folder: `pipeline/`, `judges/`, `images.safetensors`.
 
     Nothing is read before it is needed: a folder that is not there is a UserError then.
@@ -153,7 +155,7 @@ class ImagesWorld:
             "so a model would have to be trained for each task"
         )
 
-    def open_judge(self, task: Task | None = None) -> Any:
+    def open_judge(self, task: Task | None = None) -> Judge:
         """Return the world's classifier (bench.judges.image_classifier.ImageJudge)."""
         from ...judges.image_classifier import open_judge
 
@@ -201,7 +203,7 @@ def open_folder(folder: Path) -> ImagesWorld:
     return ImagesWorld(card.world, folder, card.version)
 
 
-def world_of_pipeline(folder: Path) -> Any | None:
+def world_of_pipeline(folder: Path) -> ImagesWorld | None:
     """Return the made world whose own pipeline a folder is; None where it is none's."""
     place = folder.resolve()
     try:
