@@ -20,6 +20,8 @@ from pathlib import Path
 from .syntax import plain_source
 
 ROOT = "unlearnbench"
+PACKAGES = ("bench", "leaderboard", "methods", "results", "tasks")
+"""Packages of ROOT; what else lies in it is the Python API."""
 CODE = (".py", ".so", ".pyd")
 LEFT_OUT = {".pyc", ".pyo", ".log", ".tmp", ".lock", ".swp"}
 """Suffixes of files in a package that no result depends on: what Python, a run or an editor leaves there."""
@@ -46,6 +48,8 @@ def _origin(module: str) -> Path | None:
     """Return the file of a module, found by path: `find_spec` would import the packages that it lies in."""
     parts = module.split(".")
     if parts[0] == ROOT:
+        if len(parts) == 2 and parts[1] not in PACKAGES:
+            return None  # the Python API asks for results and decides none
         # this file is ROOT/bench/source.py: the packages of ROOT lie side by side
         file: Path | None = None
         folders: tuple[Path, ...] = (Path(__file__).resolve().parent.parent,)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ... import __version__
 from ..errors import UserError
 from ..models.isolation.time_limit import check_limit
 from .audit import add_audit
@@ -28,6 +29,7 @@ RESUMED = ("run", "evaluate", "check", "rerun", "pretrain", "label", "pack")
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of every subcommand."""
     parser = argparse.ArgumentParser(prog="unlearnbench", description="benchmark of text-to-image unlearning")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_run(commands)
     add_evaluate(commands)

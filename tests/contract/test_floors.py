@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PRODUCT = ("bench", "methods", "tasks", "leaderboard", "results")
 FLOORS = (
     ("bench.cli",),
+    ("bench.api",),
     ("leaderboard.pages", "leaderboard.audit"),
     ("leaderboard.plots",),
     ("leaderboard.ranking",),
@@ -39,6 +40,8 @@ FILES = {_module(p): p for package in PRODUCT for p in sorted((ROOT / package).r
 
 def _room(module: str) -> str:
     """Return the room of a module: the longest package of FLOORS that it lies in."""
+    if module == "bench.api.__main__":
+        return "bench.cli"  # `python -m unlearnbench` is the command line
     rooms = [room for floor in FLOORS for room in floor]
     if module == "bench" or (module.count(".") == 1 and FILES[module].name != "__init__.py"):
         return module.partition(".")[0]  # the ground of bench, the top of leaderboard, a method
@@ -54,11 +57,25 @@ def _floor(module: str) -> int:
 
 
 def _imports(module: str) -> set[str]:
-    """Return the modules of the product that a module imports, at its top or in a function."""
+    """Return the modules of the product that a module imports, at its top or in a function.
+
+    bench/api is installed as the top of the package.
+    """
     path = FILES[module]
-    names = {n.removeprefix("unlearnbench.") for n in _imported(f"unlearnbench.{module}", path)}
+    own = "unlearnbench" + module.removeprefix("bench.api") if _is_api(module) else f"unlearnbench.{module}"
+    names = {_place(n) for n in _imported(own, path)}
     # `from ..room import module` names the room, too, which counts where its __init__ holds code
     return {name for name in names & FILES.keys() - {module} if not _is_bare(FILES[name])}
+
+
+def _is_api(module: str) -> bool:
+    return module == "bench.api" or module.startswith("bench.api.")
+
+
+def _place(name: str) -> str:
+    """Return the module of the repository that an installed one is."""
+    inner = name.removeprefix("unlearnbench").removeprefix(".")
+    return inner if inner.partition(".")[0] in PRODUCT else f"bench.api.{inner}".rstrip(".")
 
 
 def _is_bare(path: Path) -> bool:

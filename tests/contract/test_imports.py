@@ -15,7 +15,9 @@ FILES = [p for package in PACKAGES for p in (ROOT / package).rglob("*.py")]
 
 def _module(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(("unlearnbench", *(parts[:-1] if parts[-1] == "__init__" else parts)))
+    parts = parts[:-1] if parts[-1] == "__init__" else parts
+    parts = parts[2:] if parts[:2] == ("bench", "api") else parts  # it is the top of the package
+    return ".".join(("unlearnbench", *parts))
 
 
 def _project_imports(path: Path) -> set[str]:
@@ -26,7 +28,7 @@ def _project_imports(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_dependencies_point_one_way(path: Path) -> None:
     package = path.relative_to(ROOT).parts[0]
-    joins = path.relative_to(ROOT).parts[:2] == ("bench", "cli")
+    joins = path.relative_to(ROOT).parts[:2] in (("bench", "cli"), ("bench", "api"))
     allowed = set(PACKAGES) if joins else {package, "bench"}
     assert _project_imports(path) <= allowed
 
@@ -36,8 +38,16 @@ def test_pyproject_lists_every_package() -> None:
     found = {_module(p) for p in FILES if p.name == "__init__.py"}
     assert set(settings["packages"]) == found
     for name in found:
-        folder = ROOT.joinpath(*name.split(".")[1:])
+        folder = ROOT.joinpath(*(name.split(".")[1:] or ("bench", "api")))
         assert (folder / "py.typed").is_file(), folder
+
+
+def test_the_type_checker_sees_every_module_of_the_api() -> None:
+    """It checks .typing, where each module of the API stands at the top of the package."""
+    files = {path.name for path in (ROOT / "bench" / "api").glob("*.py")} | {"py.typed"}
+    links = {path.name: path.resolve() for path in (ROOT / ".typing" / "unlearnbench").iterdir()}
+    assert {name for name in links if "." in name} == files
+    assert all(links[name] == ROOT / "bench" / "api" / name for name in files)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -33,6 +33,9 @@ def test_the_wheel_holds_data_and_templates(wheel: Path) -> None:
         "tasks/classes/emoji.toml",
         "tasks/suites/demo.toml",
         "bench/py.typed",
+        "__init__.py",
+        "__main__.py",
+        "py.typed",
     ):
         assert f"unlearnbench/{name}" in names
     assert not [n for n in names if n.split("/")[0] in ("bench", "tasks", "methods", "leaderboard", "tests")]
@@ -52,7 +55,7 @@ def test_the_wheel_runs_outside_the_checkout(wheel: Path, tmp_path: Path) -> Non
         text=True,
     )
     Path(site.stdout.strip(), "parent.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    code = "import unlearnbench.bench as b; print(b.__file__)"
+    code = "import unlearnbench as u; assert u.list_methods(); print(u.__file__)"
     where = subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert str(tmp_path) in where.stdout
     command = [

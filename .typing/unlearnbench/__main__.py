@@ -1,0 +1,1 @@
+../../bench/api/__main__.py
