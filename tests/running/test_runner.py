@@ -45,7 +45,7 @@ def test_a_lost_record_is_made_again_without_drawing_or_training(
     digest = record_digest(read_record(first.path))
     first.path.unlink()
     runner = make_runner()
-    monkeypatch.setattr("unlearnbench.bench.running.runner.train_points", pytest.fail)
+    monkeypatch.setattr("unlearnbench.bench.running.cell_run.train_points", pytest.fail)
     monkeypatch.setattr(
         "unlearnbench.bench.models.points.open_pipeline", pytest.fail
     )  # no diffusion model is opened
