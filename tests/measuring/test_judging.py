@@ -18,6 +18,7 @@ from unlearnbench.bench.measuring.judging import ask_judge, find_plugin_judge, o
 from unlearnbench.bench.planning.tasks import Task
 from unlearnbench.bench.registry import Entry, builtin_registry
 from unlearnbench.bench.running.catalog import open_world, task_registry
+from unlearnbench.bench.running.plugins import plugin_modules
 from unlearnbench.bench.running.runner import Runner
 
 THEIRS = """
@@ -83,6 +84,7 @@ def test_a_plug_ins_judge_is_in_the_keys_of_what_it_judges_and_in_no_training(
 ) -> None:
     runner, cell = make_runner(), make_cell(method="finetune", steps=1)
     theirs = replace(cell, task=_task("open_judge@2"))
+    assert plugin_modules([theirs], runner.metrics, runner.worlds) == {"their_judge"}  # is looked over, too
     before = [runner.cell_key(theirs), runner.train_key(theirs), runner.cell_key(cell)]
     place.write_text(THEIRS.replace("THRESHOLD = 1", "THRESHOLD = 25"))
     after = [runner.cell_key(theirs), runner.train_key(theirs), runner.cell_key(cell)]

@@ -13,6 +13,7 @@ from unlearnbench.bench.planning.tasks import PromptSizes, Task
 from unlearnbench.bench.registry import Entry, Registry
 from unlearnbench.bench.running import catalog
 from unlearnbench.bench.running.catalog import open_world, registry, task_registry
+from unlearnbench.bench.running.plugins import plugin_modules
 from unlearnbench.bench.worlds.protocol import MEMBERS, World, check_world
 
 
@@ -91,6 +92,7 @@ def test_a_subclass_inherits_defaults_that_say_what_the_world_has_not() -> None:
     assert np.asarray(world.reference_rows(task)).dtype == bool
     assert world.placed(source=None) is world
     assert world.problem_module == __name__
+    assert plugin_modules([], Registry("metrics"), {"minimal": world}) == {__name__}
     asked = (
         lambda: world.draw_concepts([], "classes", 1),
         lambda: world.retrained_pipeline(task),
