@@ -1,15 +1,23 @@
 """The judge of a task: a plug-in's where the task names one, else the world's own; and what it may answer."""
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 
 from ..errors import UserError
 from ..judges.types import Judge, Verdicts
 from ..planning.tasks import Task
-from ..registry import Entry, builtin_registry
+from ..registry import Entry, Registry, builtin_registry
 from ..source import ROOT
 from ..worlds.protocol import World
 from .items import KINDS
+
+
+@cache
+def _judges() -> Registry[Entry]:
+    """Read once: every key asks for it."""
+    return builtin_registry("judges", f"{ROOT}.bench.judges")
 
 
 def find_plugin_judge(task: Task) -> Entry | None:
@@ -18,7 +26,7 @@ def find_plugin_judge(task: Task) -> Entry | None:
     Raises UserError where that judge is not of the version that the task asks for, or its plug-in is broken.
     """
     name, _, version = task.file.judge.partition("@")
-    known = builtin_registry("judges", f"{ROOT}.bench.judges")
+    known = _judges()
     if name not in known:
         if name in known.broken:
             raise UserError(f"{task.id}: judge: {known.broken[name]}")

@@ -45,7 +45,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in ("open_judge", "nothing", "broken"):
         known.add(name, Entry(name, "their_judge", "x", version=2, function=name, distribution="theirs"))
     known.note_broken("lost", "plug-in 'lost' of theirs does not load: it is lost")
-    monkeypatch.setattr(judging, "builtin_registry", lambda *names: known)
+    monkeypatch.setattr(judging, "_judges", lambda: known)
     yield file
     sys.modules.pop("their_judge", None)
 
