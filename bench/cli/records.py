@@ -14,7 +14,7 @@ from .statements import add_rerun, add_statements
 
 if TYPE_CHECKING:
     from ..measuring.pool import Row
-    from ..running.pooling import Place
+    from ..running.pooling import StoredImages
 
 
 def validate_records(options: argparse.Namespace) -> int:
@@ -129,14 +129,21 @@ def pool_folder(options: argparse.Namespace) -> int:
     """
     from ..measuring.pool import read_pooled
     from ..progress import show_progress
+    from ..running.catalog import task_registry
     from ..running.keys import pool_key
-    from ..running.pooling import Place, make_row, read_rows, world_of
+    from ..running.pooling import StoredImages, make_row, open_store, read_rows, world_of
+    from ..running.session import choose_device, open_worlds, set_threads
+    from ..store import default_folder
 
     by_row = read_rows(options.folder)
-    place = Place(options, world_of(options.folder, by_row))
+    name, device = world_of(options.folder, by_row), choose_device(options.device)
+    set_threads(None)
+    world = open_worlds({name}, options, device)[name]
+    store = open_store(options.store or default_folder())
+    place = StoredImages(world, task_registry(options.world_folder), store, device)
     runs = [run for found in by_row.values() for run in found]
     place.check(runs)
-    key = pool_key((run.origin.record.key for run in runs), [place.world])
+    key = pool_key((run.origin.record.key for run in runs), [world])
     there = read_pooled(options.folder)
     if there is not None and there.key == key:
         print(f"{options.folder}: its pooled values are of these very records; nothing to do")
@@ -153,7 +160,7 @@ def pool_folder(options: argparse.Namespace) -> int:
     return _finish_pool(options.folder, key, rows, there, place)
 
 
-def _finish_pool(folder: Path, key: str, rows: "dict[str, Row]", there: Any, place: "Place") -> int:
+def _finish_pool(folder: Path, key: str, rows: "dict[str, Row]", there: Any, place: "StoredImages") -> int:
     from ..measuring.pool import KD, make_pooled, write_pooled
     from ..metrics.features import LITE0, reason_without
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..planning.plan import MOST_THREADS
 from ..running.catalog import registry, task_registry
 from ..running.session import make_runner
 from .common import AddOptions, open_console
 
 DEVICE = re.compile(r"cpu|mps|cuda(:\d{1,2})?")
-MOST_THREADS = 1024
 ERROR = 3
 """Exit status where nothing was compared; 0 agrees, 1 differs, 2 could not tell."""
 

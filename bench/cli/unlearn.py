@@ -73,11 +73,12 @@ def unlearn_concept(options: argparse.Namespace) -> int:
 
 def look_at(name: str, problem: Problem) -> TrainingImages:
     """Return what a task's judge finds on training images; why it cannot, where it is not here."""
+    from ..measuring.judging import open_judge
     from ..measuring.training_images import aims_of, judge_problem
 
     task = task_registry()[name]
     try:
-        judge = open_world(task.file.world).open_judge(task)
+        judge = open_judge(open_world(task.file.world), task)
         return judge_problem(problem, judge, *aims_of(task))
     except UserError:
         return not_judged(problem, f"the judge {task.file.judge} of {name} cannot be opened or asked here")

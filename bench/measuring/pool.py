@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,6 +15,7 @@ from ..metrics.fd import IMAGES_PER_FEATURE, frechet_from_features
 from ..metrics.features import LITE0, WORLD, reason_without
 from ..metrics.kid import POLYNOMIAL
 from ..metrics.mmd import CHUNK
+from ..records.record import Record
 from ..store import content_key
 from ..types import Value, View, missing
 
@@ -80,12 +80,12 @@ def take_part(view: View, task: str, seed: int) -> Part:
     return Part(task, seed, images, {name: view.reference[name] for name in there})
 
 
-def digest_of(records: Iterable[Any]) -> str:
+def digest_of(records: Iterable[Record]) -> str:
     """Return the digest of records by their keys and item rows, the digests of their images among these."""
     return content_key({"records": sorted([record.key, record.items_sha256 or ""] for record in records)})
 
 
-def whole_row(records: Iterable[Any], parts: Sequence[Part]) -> Row:
+def whole_row(records: Iterable[Record], parts: Sequence[Part]) -> Row:
     """Return a row of which every image is there."""
     images: Counter[int] = Counter()
     for part in parts:

@@ -21,6 +21,7 @@ from ..types import Problem, View
 from ..worlds.protocol import World
 from .extractors import find_extractors, open_extractor, reference_features
 from .items import build_items, keep_whole, spread, spread_answers
+from .judging import ask_judge, open_judge
 from .requests import ImageRequest
 from .training_images import aims_of, judge_problem, look_once
 
@@ -84,7 +85,7 @@ class PointScorer:
         scorer = self._once(f"scorer {world.id}", world.open_alignment)
         images = self._draw(place, image_requests)
         whole = keep_whole(images, (place.holder.sampling.height, place.holder.sampling.width))
-        verdicts = judge.judge(whole)
+        verdicts = ask_judge(judge, whole)
         features = {WORLD: verdicts.features, **self._embed(world, whole)}
         features = {name: spread(images, rows) for name, rows in features.items()}
         found = spread_answers(images, verdicts.found)
@@ -110,7 +111,7 @@ class PointScorer:
     def judge_of(self, world: World, task: Task) -> Judge:
         """Return the judge that a task names, opened once for all tasks that ask it the same."""
         asked = (world.id, task.file.family, task.file.judge, task.file.target_kind, *task.file.names)
-        return self._once(f"judge {asked}", lambda: world.open_judge(task))
+        return self._once(f"judge {asked}", lambda: open_judge(world, task))
 
     def _embed(self, world: World, images: np.ndarray) -> dict[str, np.ndarray]:
         """Return features of the images by every extractor that this machine has beside the world's own."""

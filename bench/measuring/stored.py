@@ -1,17 +1,25 @@
 """A record's point, and its images in the store."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
+
+from ..records.record import PointInfo, Record
+from ..store import Store
+
+if TYPE_CHECKING:  # a store is looked into without torch
+    from ..models.generators import Sampling
 
 
 @dataclass(frozen=True)
 class Origin:
     """A record and the point of it that is compared."""
 
-    record: Any
-    point: Any
+    record: Record
+    point: PointInfo
 
-    def find_image(self, store: Any, prompt: str, seed: int, guidance: float | None = None) -> bytes | None:
+    def find_image(self, store: Store, prompt: str, seed: int, guidance: float | None = None) -> bytes | None:
         """Return an image of the point as PNG; None where this store does not hold it, or it failed."""
         from ..models.sampling import Request, image_key
 
@@ -22,7 +30,7 @@ class Origin:
         return found or None
 
     @property
-    def sampling(self) -> Any:
+    def sampling(self) -> Sampling:
         from ..models.generators import Sampling
 
         known = Sampling.__dataclass_fields__

@@ -13,6 +13,7 @@ from ..planning.tasks import Task
 from ..records.training_images import TrainingImages, not_judged
 from ..store import Store, content_key
 from ..types import Problem, TrainingSet
+from .judging import ask_judge
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +42,7 @@ def judge_problem(problem: Problem, judge: Judge, kind: str, targets: Sequence[s
 def _share(images: TrainingSet, judge: Judge, kind: str, targets: Sequence[str]) -> float | None:
     answers: list[Any] = []
     for part in images.images.split(AT_ONCE):
-        answers += judge.judge(_to_bytes(part)).found[kind].tolist()
+        answers += ask_judge(judge, _to_bytes(part)).found[kind].tolist()
     if not answers or any(pd.isna(answer) for answer in answers):
         return None
     return round(float(np.mean([answer in targets for answer in answers])), 6)

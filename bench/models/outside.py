@@ -70,20 +70,25 @@ def check_there(model: str) -> None:
 
 
 def open_holder(
-    model: str, base: Path, sampling: Sampling, device: str, frozen: bool = False
+    model: str,
+    base: Path,
+    sampling: Sampling,
+    device: str,
+    frozen: bool = False,
+    dtype: torch.dtype = torch.float32,
 ) -> "ModelHolder | FunctionHolder":
     """Return what opens a model when something must be drawn; base: the pipeline that a LoRA changes.
 
-    An empty `model` is the base itself; frozen: as in ModelHolder, of the base.
+    An empty `model` is the base itself; frozen: as in ModelHolder, of the base. A function has no dtype.
     """
     if not model:
-        return ModelHolder(str(base), sampling, device, frozen=frozen)
+        return ModelHolder(str(base), sampling, device, dtype, frozen=frozen)
     kind = kind_of(model)
     if kind == "function":
         return FunctionHolder(model, sampling)
     if kind == "lora":
-        return ModelHolder(str(base), sampling, device, lora=model)
-    return ModelHolder(model, sampling, device)
+        return ModelHolder(str(base), sampling, device, dtype, lora=model)
+    return ModelHolder(model, sampling, device, dtype)
 
 
 def name_models(models: Sequence[str]) -> list[tuple[int, str, str]]:

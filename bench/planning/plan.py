@@ -22,7 +22,7 @@ from .tasks import PromptSizes, Task, complete_name
 RETRAIN = "retrain"
 REFERENCES = ("none", RETRAIN)
 """Models that the world supplies; they stand in the method column and no unlearning method made them."""
-MOST_SEEDS, MOST_STEPS = 1_000, 10**9
+MOST_SEEDS, MOST_STEPS, MOST_THREADS = 1_000, 10**9, 1024
 MOST_SEED = 2**32 - 1
 Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
 """Of a training run or of evaluation noise."""
@@ -73,7 +73,8 @@ class Suite(BaseModel):
     unscored_below: a point that is not its run's last and whose UA is below this on both halves of the
     prompts gets no retain images (`bench/measuring/needed.py` says up to where that is harmless). choice:
     file of the configurations of `tuned` methods, beside the suite; choice_sha256 is filled in when it is
-    read. anchors: task -> an anchor in place of the one that the task names.
+    read. anchors: task -> an anchor in place of the one that the task names. threads: of the CPU, that each
+    cell computes with whatever the command line says, since sums on a CPU depend on it.
     """
 
     model_config = STRICT
@@ -88,6 +89,7 @@ class Suite(BaseModel):
     choice: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9-]*\.json$")
     choice_sha256: str | None = Field(default=None, exclude=True)
     anchors: dict[str, str] = {}
+    threads: int | None = Field(default=None, ge=1, le=MOST_THREADS)
 
     @field_validator("seeds")
     @classmethod

@@ -3,10 +3,12 @@
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Any
 
 from ..environment import find_commit
 from ..judges.packages import judge_versions
+from ..measuring.judging import find_plugin_judge
 from ..measuring.requests import ImageRequest
 from ..models.points import PointManifest
 from ..planning.plan import RETRAIN, Cell
@@ -166,5 +168,7 @@ def describe_method(cell: Cell) -> MethodInfo:
 
 def describe_judge(task: Task) -> dict[str, Any]:
     """Return the versions of the packages that a task's judge answers by, nothing where it needs none."""
-    found = judge_versions(task.file.judge)
+    found, plugin = judge_versions(task.file.judge), find_plugin_judge(task)
+    if plugin is not None:
+        found[plugin.distribution] = version(plugin.distribution)
     return {"judge_packages": found} if found else {}

@@ -5,10 +5,12 @@ from typing import Any
 
 from ..environment import package_versions
 from ..measuring.extractors import find_extractors
+from ..measuring.judging import find_plugin_judge
 from ..metrics.features import LITE0
 from ..models.outside import model_digest
 from ..models.sampling import DRAWING_VERSION, NOISE_VERSION
 from ..planning.plan import Cell
+from ..planning.tasks import Task
 from ..registry import Entry, Registry
 from ..source import ROOT, source_digest
 from ..store import content_key
@@ -27,8 +29,14 @@ OPENING_MODULE = "unlearnbench.bench.models.outside"
 """What opens a model that nothing here trained; its fingerprint hangs on how."""
 
 
-def train_key(cell: Cell, world: World, device: str, threads: int) -> str:
-    """Return the key of a cell's training: config, problem, world, libraries, and the source that trains."""
+FLOAT32 = "torch.float32"
+
+
+def train_key(cell: Cell, world: World, device: str, threads: int, dtype: str = FLOAT32) -> str:
+    """Return the key of a cell's training: config, problem, world, libraries, and the source that trains.
+
+    threads: of the CPU, that the cell computes with. dtype: of the networks' numbers.
+    """
     fields: dict[str, Any] = {
         "drawing": DRAWING_VERSION,
         "world": world.digest,
@@ -39,6 +47,8 @@ def train_key(cell: Cell, world: World, device: str, threads: int) -> str:
         "model": models_digest(cell.models),
         "inputs": world.inputs(cell.task),
     }
+    if dtype != FLOAT32:
+        fields["dtype"] = dtype
     if cell.entry is not None:
         fields |= {
             "task": cell.task.concept.model_dump() | {"suite": sorted(cell.task.suite_targets)},
@@ -60,6 +70,12 @@ def world_modules(world: World) -> list[str]:
     return [world.problem_module, *([] if own.partition(".")[0] == ROOT else [own])]
 
 
+def judge_modules(task: Task) -> list[str]:
+    """Return the module of the third party's judge that a task names; none where the world opens its own."""
+    entry = find_plugin_judge(task)
+    return [] if entry is None else [entry.module]
+
+
 def problem_fields(cell: Cell, world: World) -> dict[str, Any]:
     """Return all that decides a cell's training images and how they are judged: no method."""
     return {
@@ -69,7 +85,9 @@ def problem_fields(cell: Cell, world: World) -> dict[str, Any]:
         "concept": cell.task.concept.model_dump() | {"suite": sorted(cell.task.suite_targets)},
         "data": cell.suite.data,
         "seed": cell.seed,
-        "source": source_digest(world.problem_module, "unlearnbench.bench.judges.emoji"),
+        "source": source_digest(
+            world.problem_module, "unlearnbench.bench.judges.emoji", *judge_modules(cell.task)
+        ),
     }
 
 
@@ -79,11 +97,13 @@ def models_digest(models: Sequence[str]) -> str:
     return digests[0] if len(digests) == 1 else content_key({"models": digests})
 
 
-def cell_key(cell: Cell, world: World, metrics: Registry[Entry], device: str, threads: int) -> str:
+def cell_key(
+    cell: Cell, world: World, metrics: Registry[Entry], device: str, threads: int, dtype: str = FLOAT32
+) -> str:
     """Return the key of a cell's record: its training, its prompts, its judges and its metrics."""
     return content_key(
         {
-            "train": train_key(cell, world, device, threads),
+            "train": train_key(cell, world, device, threads, dtype),
             "task": [cell.task.id, cell.task.file.version, cell.task.concept.model_dump()],
             "suite_targets": sorted(cell.task.suite_targets),  # shown by no retain prompt
             "sizes": cell.suite.sizes.model_dump(),
@@ -93,7 +113,10 @@ def cell_key(cell: Cell, world: World, metrics: Registry[Entry], device: str, th
             "metrics": {entry.name: entry.version for entry in metrics.values()},
             "extractors": find_extractors(world) | {"reference": world.reference_key},
             "scoring": source_digest(
-                *SCORING_MODULES, *world_modules(world), *(e.module for e in metrics.values())
+                *SCORING_MODULES,
+                *world_modules(world),
+                *judge_modules(cell.task),
+                *(entry.module for entry in metrics.values()),
             ),
         }
     )

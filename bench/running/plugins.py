@@ -1,18 +1,23 @@
 """What third parties bring into a run, and what it must not do to the libraries."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import UserError
 from ..models.isolation.patches import find_foreign
 from ..planning.plan import Cell
 from ..registry import Entry, Registry
 from ..source import ROOT, source_files
+from ..worlds.protocol import World
+from .keys import judge_modules, world_modules
 
 
-def plugin_modules(cells: Sequence[Cell], metrics: Registry[Entry]) -> set[str]:
-    """Return the modules of third parties that a run imports."""
+def plugin_modules(cells: Sequence[Cell], metrics: Registry[Entry], worlds: Mapping[str, World]) -> set[str]:
+    """Return the modules of third parties that a run imports: methods, metrics, judges and worlds."""
     entries = [*metrics.values(), *(cell.entry for cell in cells if cell.entry is not None)]
-    return {entry.module for entry in entries if entry.module.partition(".")[0] != ROOT}
+    modules = {entry.module for entry in entries}
+    modules |= {module for cell in cells for module in judge_modules(cell.task)}
+    modules |= {module for world in worlds.values() for module in world_modules(world)}
+    return {module for module in modules if module.partition(".")[0] != ROOT}
 
 
 def check_libraries(plugins: Iterable[str]) -> None:

@@ -1,11 +1,9 @@
-"""Pooling: the distances of a folder of records, from its records and the store."""
+"""Pooling: the distances of all concepts' images together: of a run, or of a folder's records."""
 
-import argparse
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +12,63 @@ import numpy as np
 from ..errors import UserError
 from ..measuring.extractors import find_extractors
 from ..measuring.items import image_digest, read_guidance
-from ..measuring.pool import BASE_ROW, Part, Row, digest_of
+from ..measuring.pool import (
+    BASE_ROW,
+    Part,
+    Row,
+    digest_of,
+    make_pooled,
+    read_pooled,
+    whole_row,
+    write_pooled,
+)
 from ..measuring.scorer import PointScorer
 from ..measuring.stored import Origin
 from ..metrics.features import LITE0, WORLD
 from ..metrics.rows import describe_failed
 from ..models.sampling import decode_png
-from ..store import Store, content_key, default_folder
-from .catalog import task_registry
-from .session import choose_device, open_worlds, set_threads
+from ..planning.plan import Cell
+from ..planning.tasks import Task
+from ..progress import show_progress
+from ..records.record import name_row, read_record
+from ..registry import Registry
+from ..store import Store, content_key
+from ..worlds.protocol import World
+from .keys import pool_key
+
+
+def pool_cells(
+    folder: Path,
+    cells: Sequence[Cell],
+    worlds: Iterable[World],
+    key_of: Callable[[Cell], str],
+    part_of: Callable[[Cell], Part],
+) -> None:
+    """Write the pooled distances of each row's shown points; nothing where they are written already.
+
+    key_of: a cell's key. part_of: a cell's images and features. A row without a point chosen beforehand is
+    read at its last one.
+    """
+    shown = [cell for cell in cells if cell.row.shown != 0]
+    key = pool_key([key_of(cell) for cell in shown], worlds)
+    there = read_pooled(folder)
+    if there is not None and there.key == key:
+        return
+    by_row: dict[str, list[tuple[Cell, Part]]] = {}
+    with show_progress("pooled FD", len(shown)) as advance:
+        for number, cell in enumerate(shown, 1):
+            name = name_row(cell.row.name, cell.suite.data, cell.row.noise, cell.entry is None)
+            by_row.setdefault(name, []).append((cell, part_of(cell)))
+            advance(number, "")
+    if BASE_ROW not in by_row:
+        return
+    rows = {
+        name: whole_row(
+            [read_record(folder / f"{cell.stem}.json") for cell, _ in found], [p for _, p in found]
+        )
+        for name, found in by_row.items()
+    }
+    write_pooled(folder, make_pooled(key, rows, there))
 
 
 @dataclass(frozen=True)
@@ -79,7 +125,7 @@ def make_row(runs: Sequence[Run], parts: Sequence[Part | str]) -> Row:
     return replace(row, lacking=lacking[0]) if lacking else row
 
 
-def world_of(folder: Path, by_row: dict[str, list[Run]]) -> str:
+def world_of(folder: Path, by_row: Mapping[str, list[Run]]) -> str:
     """Return the name of the world of all records; UserError where they are of several."""
     names = sorted({run.origin.record.task.world for runs in by_row.values() for run in runs})
     if len(names) > 1:
@@ -87,23 +133,26 @@ def world_of(folder: Path, by_row: dict[str, list[Run]]) -> str:
     return names[0].partition("@")[0]
 
 
-class Place:
-    """The store and the judges: finds a run's images and embeds them. lacking, asked: images so far."""
+def open_store(folder: Path) -> Store:
+    """Return the store in a folder; UserError where it holds no images."""
+    if not (folder / "images").is_dir():
+        raise UserError(f"--store {folder}: holds no images; `unlearnbench run` draws them")
+    return Store(folder, lambda line: print(line, file=sys.stderr))
 
-    def __init__(self, options: argparse.Namespace, world: str) -> None:
-        folder = options.store or default_folder()
-        if not (folder / "images").is_dir():
-            raise UserError(f"--store {folder}: holds no images; `unlearnbench run` draws them")
-        self.options, self.lacking, self.asked = options, 0, 0
-        device = choose_device(options.device)
-        set_threads(None)
-        self.world = open_worlds({world}, options, device)[world]
-        self.store = Store(folder, lambda line: print(line, file=sys.stderr))
-        self.scorer = PointScorer(self.store, device)
 
-    @cached_property
-    def tasks(self) -> Any:
-        return task_registry(self.options.world_folder)
+@dataclass
+class StoredImages:
+    """Finds the images of runs in a store and embeds them. lacking, asked: how many images so far."""
+
+    world: World
+    tasks: Registry[Task]
+    store: Store
+    device: str
+    lacking: int = 0
+    asked: int = 0
+
+    def __post_init__(self) -> None:
+        self.scorer = PointScorer(self.store, self.device)
 
     def check(self, runs: Sequence[Run]) -> None:
         """Raise UserError where this version judges otherwise than a record says."""
@@ -136,7 +185,7 @@ class Place:
         image = None if png is None else decode_png(png)
         return image if image is not None and image_digest(image) == row["image_sha256"] else None
 
-    def _embed(self, task: Any, images: np.ndarray, rows: Any) -> dict[str, np.ndarray]:
+    def _embed(self, task: Task, images: np.ndarray, rows: Any) -> dict[str, np.ndarray]:
         features = {WORLD: self.scorer.judge_of(self.world, task).judge(images).features}
         version = find_extractors(self.world).get(LITE0)
         if version is None:

@@ -95,10 +95,9 @@ class World(PlannedWorld, Protocol):
         """Images of each training set that the base model itself draws; 0 = training images ship."""
         return 0
 
-    @abstractmethod
     def open_judge(self, task: Task) -> Judge:
-        """Return the judge that a task names."""
-        ...
+        """Return the world's own judge that a task names; UserError where it has none of this name."""
+        raise UserError(f"{task.id}: judge: {task.file.judge!r}: {self.id} has no such judge, and no plug-in")
 
     def open_alignment(self) -> JointEmbedder | None:
         """Return what compares images with prompts; None = the alignment score is missing here."""

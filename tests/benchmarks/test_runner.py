@@ -32,6 +32,7 @@ def test_sum_of_stages(benchmark: Any, make_runner: Any, make_cell: Any, tmp_pat
     """Open, train, draw and judge by hand: the base's images, then each point's."""
     from unlearnbench.bench.config import build
     from unlearnbench.bench.measuring.items import build_items
+    from unlearnbench.bench.measuring.requests import list_requests
     from unlearnbench.bench.models.generators import open_pipeline
 
     turn = iter(range(1000))
@@ -39,7 +40,7 @@ def test_sum_of_stages(benchmark: Any, make_runner: Any, make_cell: Any, tmp_pat
     def stages() -> None:
         runner, cell = make_runner(), make_cell(method="balanced", **CONFIG)
         world = runner.worlds["tiny"]
-        image_requests = runner._asks(cell, world, 0)
+        image_requests = list_requests(world, cell.task, cell.suite.sizes, 0)
         pipeline = open_pipeline(world.pipeline_folder, "cpu")
         sampling = runner._holder(world).sampling
         generator = Generator(pipeline, sampling, "w")

@@ -4,14 +4,14 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import pandas as pd
+import numpy as np
 import pytest
 import torch
 
 from unlearnbench.bench.cli.main import main
+from unlearnbench.bench.judges.types import Verdicts, verdicts_of
 from unlearnbench.bench.measuring.training_images import judge_problem
 from unlearnbench.bench.models.hub import Source
 from unlearnbench.bench.records.record import read_record, record_digest
@@ -28,11 +28,10 @@ SMALL = {"steps": 1, "checkpoints": [1], "batch": 4}
 class _Judge:
     """Names an image by its first pixel: 255 is a cat, 0 a dog, and of 128 it can say nothing at all."""
 
-    def judge(self, images: Any) -> Any:
-        names = {255: "cat", 0: "dog", 128: None}
-        return SimpleNamespace(
-            found=pd.DataFrame({"subject": [names[int(image[0, 0, 0])] for image in images]}, dtype=object)
-        )
+    def judge(self, images: Any) -> Verdicts:
+        names: dict[int, Any] = {255: "cat", 0: "dog", 128: None}
+        answers = [names[int(image[0, 0, 0])] for image in images]
+        return verdicts_of("subject", answers, np.zeros((len(images), 1)))
 
 
 def _problem(forget: list[float], retain: list[float]) -> Problem:

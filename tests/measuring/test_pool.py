@@ -29,7 +29,7 @@ from unlearnbench.bench.metrics.mmd import mmd
 from unlearnbench.bench.models.generators import Sampling
 from unlearnbench.bench.models.sampling import Request, decode_png, encode_png, image_key
 from unlearnbench.bench.records.record import items_digest, write_record
-from unlearnbench.bench.running import pooling
+from unlearnbench.bench.running import session
 from unlearnbench.bench.running.catalog import task_registry
 from unlearnbench.bench.store import Store
 from unlearnbench.bench.types import View
@@ -84,7 +84,7 @@ class World:
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """Stand in for the opened world and for the extractors of a machine that has EfficientNet-Lite0."""
     made = World()
-    monkeypatch.setattr(pooling, "open_worlds", lambda names, options, device: dict.fromkeys(names, made))
+    monkeypatch.setattr(session, "open_worlds", lambda names, options, device: dict.fromkeys(names, made))
     monkeypatch.setattr("unlearnbench.bench.measuring.scorer.open_extractor", lambda *names: Extractor())
     monkeypatch.setattr("unlearnbench.bench.measuring.pool.IMAGES_PER_FEATURE", 1)
     has_lite0(monkeypatch, True)

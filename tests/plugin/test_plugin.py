@@ -1,4 +1,4 @@
-"""A third-party package adds a method, a task and a metric by entry points, in an environment of its own."""
+"""A third-party package adds one thing of each kind by entry points, in an environment of its own."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from unlearnbench.bench.records.record import read_record
+from unlearnbench.bench.records.record import read_items, read_record
 
 HERE = Path(__file__).parent
 
@@ -32,7 +32,7 @@ def _run(plugin_path: Path, *arguments: str, cwd: Path) -> subprocess.CompletedP
 
 def test_the_plugin_is_listed(plugin_path: Path, tmp_path: Path) -> None:
     listed = _run(plugin_path, "list", cwd=tmp_path).stdout
-    for word in ("shrink", "animals/dog-face@tiny", "flatness"):
+    for word in ("shrink", "animals/dog-face@tiny", "flatness", "border-colour", "colours/red@colours"):
         assert word in listed
 
 
@@ -52,3 +52,34 @@ def test_the_plugin_runs(plugin_path: Path, tmp_path: Path) -> None:
     assert values["none"] is not None
     assert values["shrink"] != values["none"]
     assert "flatness" in (tmp_path / "out" / "leaderboard" / "index.html").read_text()
+
+
+def test_the_plugins_judge_reads_the_plugins_world(plugin_path: Path, tmp_path: Path) -> None:
+    suite = tmp_path / "colours.toml"
+    suite.write_text(
+        'name = "colours"\ntasks = ["colours/red@colours"]\n'
+        "[sizes]\nforget = 6\nforget_samples = 1\nretain_same = 4\nretain_other = 0\nretain_given = 4\n"
+        '[[methods]]\nname = "none"\n[[methods]]\nname = "shrink"\nconfig = { factor = 0.0 }\n'
+    )
+    options = ("--out", str(tmp_path / "out"), "--store", str(tmp_path / "store"), "--threads", "1")
+    done = _run(plugin_path, "run", "--suite", str(suite), *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    paths = {read_record(path).method.name: path for path in (tmp_path / "out").glob("*.json")}
+    records = {name: read_record(path) for name, path in paths.items()}
+    assert {record.task.judge for record in records.values()} == {"border-colour@1"}
+    assert {record.task.world for record in records.values()} == {"colours@1"}
+    assert records["none"].environment["judge_packages"] == {"unlearnbench-example": "0.1.0"}
+    # the base model draws the colours that it is asked for, in the judge's eyes; without its keys and values
+    # of the prompt it draws none of them on demand
+    asked = read_items(paths["none"], records["none"])
+    assert asked is not None
+    assert (asked["found_subject"] == asked["asked_subject"]).mean() >= 0.8
+    values = {name: record.points[0].values["UA"].value for name, record in records.items()}
+    assert values["none"] is not None
+    assert values["shrink"] is not None
+    assert values["none"] <= 0.2 < values["shrink"]
+    assert records["shrink"].training_images is not None
+    assert (records["shrink"].training_images.forget_shown or 0) >= 0.8  # drawn by the base model, as asked
+    again = _run(plugin_path, "run", "--suite", str(suite), *options, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "2 unchanged" in again.stdout + again.stderr

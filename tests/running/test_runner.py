@@ -16,6 +16,7 @@ from unlearnbench.bench.models.sampling import Request, decode_png, image_key
 from unlearnbench.bench.planning.tasks import Task
 from unlearnbench.bench.records.record import read_items, read_record, record_digest
 from unlearnbench.bench.running.catalog import registry
+from unlearnbench.bench.running.cell_run import CellRun
 from unlearnbench.bench.running.keys import train_key
 from unlearnbench.bench.running.runner import Runner
 
@@ -45,7 +46,7 @@ def test_a_lost_record_is_made_again_without_drawing_or_training(
     digest = record_digest(read_record(first.path))
     first.path.unlink()
     runner = make_runner()
-    monkeypatch.setattr("unlearnbench.bench.running.runner.train_points", pytest.fail)
+    monkeypatch.setattr("unlearnbench.bench.running.cell_run.train_points", pytest.fail)
     monkeypatch.setattr(
         "unlearnbench.bench.models.points.open_pipeline", pytest.fail
     )  # no diffusion model is opened
@@ -217,7 +218,7 @@ def test_fd_is_pooled_over_concepts_from_the_shown_points(
     )
     assert found.fd["finetune"].value == pytest.approx(expected, rel=1e-6)
     before = (runner.folder / "pooled" / "fd.json").read_bytes()
-    monkeypatch.setattr(Runner, "_score", pytest.fail)
+    monkeypatch.setattr(CellRun, "_score", pytest.fail)
     make_runner().pool(cells)  # equal records: nothing is read again
     assert (runner.folder / "pooled" / "fd.json").read_bytes() == before
     # `pool` makes the same of records and store, and says so

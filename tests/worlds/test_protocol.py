@@ -1,6 +1,7 @@
 """Every world answers all that the benchmark asks; one that does not is refused by name when it is opened."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +13,7 @@ from unlearnbench.bench.planning.tasks import PromptSizes, Task
 from unlearnbench.bench.registry import Entry, Registry
 from unlearnbench.bench.running import catalog
 from unlearnbench.bench.running.catalog import open_world, registry, task_registry
+from unlearnbench.bench.running.plugins import plugin_modules
 from unlearnbench.bench.worlds.protocol import MEMBERS, World, check_world
 
 
@@ -27,9 +29,6 @@ class Minimal(World):
         return []
 
     def problem(self, task, data, seed):
-        raise NotImplementedError
-
-    def open_judge(self, task):
         raise NotImplementedError
 
 
@@ -93,7 +92,13 @@ def test_a_subclass_inherits_defaults_that_say_what_the_world_has_not() -> None:
     assert np.asarray(world.reference_rows(task)).dtype == bool
     assert world.placed(source=None) is world
     assert world.problem_module == __name__
-    for ask in (lambda: world.draw_concepts([], "classes", 1), lambda: world.retrained_pipeline(task)):
+    assert plugin_modules([], Registry("metrics"), {"minimal": world}) == {__name__}
+    asked = (
+        lambda: world.draw_concepts([], "classes", 1),
+        lambda: world.retrained_pipeline(task),
+        lambda: world.open_judge(task),
+    )
+    for ask in asked:
         with pytest.raises(UserError, match="minimal@1"):
             ask()
 
@@ -101,6 +106,11 @@ def test_a_subclass_inherits_defaults_that_say_what_the_world_has_not() -> None:
 def test_a_judge_that_the_world_does_not_have_is_refused() -> None:
     """The detector's answers were recorded under whatever name the task gave."""
     task = task_registry()["classes/cat-face@tiny"]
-    task.file.judge = "emoji-detector@7"
+    task = replace(task, file=task.file.model_copy(update={"judge": "emoji-detector@7"}))
     with pytest.raises(UserError, match=r"judge: 'emoji-detector@7'; tiny@1 has emoji-detector@1"):
         open_world("tiny").open_judge(task)
+
+
+def test_the_page_of_worlds_names_every_member() -> None:
+    page = (Path(__file__).resolve().parents[2] / "bench" / "worlds" / "README.md").read_text()
+    assert [member for member in MEMBERS if f"`{member}" not in page] == []

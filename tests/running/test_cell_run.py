@@ -1,0 +1,84 @@
+"""A cell on its way: what of the machine it is keyed and computed by."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from unlearnbench.bench.errors import UserError
+from unlearnbench.bench.planning.plan import read_suite
+from unlearnbench.bench.records.record import read_record
+from unlearnbench.bench.running.cell_run import CellRun
+from unlearnbench.bench.running.keys import cell_key, train_key
+from unlearnbench.bench.running.runner import Runner
+from unlearnbench.bench.running.session import set_threads
+
+SMALL = {"steps": 1, "checkpoints": [1], "batch": 2}
+
+
+def _with_threads(cell: Any, threads: int | None) -> Any:
+    return replace(cell, suite=cell.suite.model_copy(update={"threads": threads}))
+
+
+def test_a_suites_own_number_of_threads_is_keyed_in_place_of_the_machines(
+    make_runner: Callable[..., Runner], make_cell: Any
+) -> None:
+    runner, cell = make_runner(), make_cell(method="finetune", **SMALL)
+    stated = _with_threads(cell, 2)
+    keys = {}
+    for machine in (1, 2, 4):
+        runner.threads = machine
+        keys[machine] = [runner.train_key(cell), runner.train_key(stated), runner.cell_key(stated)]
+    assert keys[1][1:] == keys[2][1:] == keys[4][1:]  # wherever the suite runs
+    assert len({keys[machine][0] for machine in keys}) == 3  # no number stated: the machine's counts
+    assert keys[2][0] == keys[2][1]  # a suite that states what was in use makes nothing stale
+    assert runner.train_key(_with_threads(cell, 3)) != keys[1][1]
+
+
+def test_a_suites_own_number_of_threads_is_used_and_recorded(
+    make_runner: Callable[..., Runner], make_cell: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner, used, recorded = make_runner(), [], []
+
+    def look(run: CellRun) -> None:
+        used.append(torch.get_num_threads())
+        raise RuntimeError("enough seen")
+
+    monkeypatch.setattr(CellRun, "manifest", property(look))  # the first that a cell computes
+    try:
+        for threads in (2, None):  # the next suite, which states none, is back at the machine's number
+            [outcome] = runner.run([_with_threads(make_cell(), threads)])
+            recorded.append(read_record(outcome.path).environment["threads"])
+    finally:
+        set_threads(1)
+    assert used == recorded == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("threads", "said"), [("0", "greater than or equal to 1"), ("99999", "less than"), ('"all"', "integer")]
+)
+def test_a_suites_number_of_threads_is_one(tmp_path: Any, threads: str, said: str) -> None:
+    suite = tmp_path / "s.toml"
+    suite.write_text(
+        f'name = "s"\nthreads = {threads}\ntasks = ["classes/cat-face@tiny"]\n[[methods]]\nname = "none"\n'
+    )
+    with pytest.raises(UserError, match=rf"s\.toml: threads: .*{said}"):
+        read_suite(suite)
+
+
+def test_another_dtype_is_in_the_keys_and_opens_the_models(
+    make_runner: Callable[..., Runner], make_cell: Any
+) -> None:
+    runner, cell = make_runner(), make_cell(method="finetune", **SMALL)
+    world, on = runner.worlds["tiny"], (runner.device, runner.threads)
+    plain = [runner.train_key(cell), runner.cell_key(cell)]
+    assert plain == [train_key(cell, world, *on), cell_key(cell, world, runner.metrics, *on)]
+    half = make_runner()
+    half.dtype = torch.bfloat16
+    run = CellRun(half, cell)
+    assert run.train_key not in plain
+    assert run.key not in plain
+    assert run._holder().dtype == torch.bfloat16
+    assert next(run._holder().open().unet.parameters()).dtype == torch.bfloat16  # type: ignore[attr-defined]
