@@ -30,6 +30,7 @@ def describe_cell(cell: Cell, world: Any, image_requests: Sequence[ImageRequest]
         cell=cell.stem,
         key="",
         suite=cell.suite.name,
+        inline=cell.is_inline,
         source="measured",
         status="ok",
         error=None,

@@ -47,6 +47,8 @@ def train_key(cell: Cell, world: Any, device: str, threads: int) -> str:
             "data": cell.suite.data,
             "source": source_digest(cell.entry.module, *world_modules(world)),
         }
+        if cell.entry.inline:
+            fields["inline"] = cell.entry.inline
     else:
         fields["source"] = source_digest(OPENING_MODULE)
     return content_key(fields)

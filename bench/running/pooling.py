@@ -1,6 +1,5 @@
 """Pooling: the distances of a folder of records, from its records and the store."""
 
-import argparse
 import io
 import sys
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from ..metrics.rows import describe_failed
 from ..models.sampling import decode_png
 from ..store import Store, content_key, default_folder
 from .catalog import task_registry
-from .session import choose_device, open_worlds, set_threads
+from .session import WorldSettings, choose_device, open_worlds, set_threads
 
 
 @dataclass(frozen=True)
@@ -90,20 +89,20 @@ def world_of(folder: Path, by_row: dict[str, list[Run]]) -> str:
 class Place:
     """The store and the judges: finds a run's images and embeds them. lacking, asked: images so far."""
 
-    def __init__(self, options: argparse.Namespace, world: str) -> None:
-        folder = options.store or default_folder()
+    def __init__(self, store: Path | None, settings: WorldSettings, world: str) -> None:
+        folder = store or default_folder()
         if not (folder / "images").is_dir():
             raise UserError(f"--store {folder}: holds no images; `unlearnbench run` draws them")
-        self.options, self.lacking, self.asked = options, 0, 0
-        device = choose_device(options.device)
+        self.settings, self.lacking, self.asked = settings, 0, 0
+        device = choose_device(None)
         set_threads(None)
-        self.world = open_worlds({world}, options, device)[world]
+        self.world = open_worlds({world}, settings, device)[world]
         self.store = Store(folder, lambda line: print(line, file=sys.stderr))
         self.scorer = PointScorer(self.store, device)
 
     @cached_property
     def tasks(self) -> Any:
-        return task_registry(self.options.world_folder)
+        return task_registry(self.settings.world_folder)
 
     def check(self, runs: Sequence[Run]) -> None:
         """Raise UserError where this version judges otherwise than a record says."""
