@@ -22,7 +22,7 @@ UnlearnFunction = Callable[[Any, Problem, Any, SavePoint], Any]
 point."""
 PARAMETERS = 4
 UNSEEN = frozenset(
-    [
+    (
         "eval",
         "exec",
         "compile",
@@ -48,7 +48,7 @@ UNSEEN = frozenset(
         "environ",
         "getenv",
         "argv",
-    ]
+    )
 )
 """Names by which a function may reach what no look at its code finds: text that is run, files, variables."""
 PLAIN = (bool, int, float, complex, str, bytes, types.NoneType, types.EllipsisType)

@@ -173,32 +173,34 @@ def _narrow_rows(
             _ = known[name]
     rows = list(suite.methods)
     if methods:
-        wanted = [method.name for method in methods]
-        rows = [row for row in rows if row.name in wanted or row.name in REFERENCES]
-        for method in methods:
-            rows = _configure(rows, method)
+        wanted = list(dict.fromkeys(method.name for method in methods))
+        references = [row for row in rows if row.name in REFERENCES and row.name not in wanted]
+        own = [_configure(rows, [m for m in methods if m.name == name]) for name in wanted]
+        rows = [*references, *(row for found in own for row in found)]
     rows = [row for row in rows if row.name not in skip]
     if not rows:
         raise UserError(f"--skip {' '.join(skip)}: leaves nothing of {suite.name}")
     return rows
 
 
-def _configure(rows: list[MethodRow], method: Method) -> list[MethodRow]:
-    """Return a suite's rows with a method's settings in its own, and with a row of it where there is none."""
-    config = dict(method.settings) | ({"preset": method.preset} if method.preset else {})
-    try:
-        json.dumps(config)
-    except (TypeError, ValueError):
-        raise UserError(
-            f"methods: {method.name}: settings are numbers, texts, lists and tables of them"
-        ) from None
-    if method.name not in {row.name for row in rows}:
-        return [*rows, build(MethodRow, {"name": method.name, "config": config}, "methods")]
-    own = [row for row in rows if row.name == method.name]
-    if not config:
-        return rows
-    others = [row for row in rows if row.name != method.name]
-    return [*others, *(row.model_copy(update={"config": config, "shown": None}) for row in own)]
+def _configure(rows: Sequence[MethodRow], methods: Sequence[Method]) -> list[MethodRow]:
+    """Return the rows of a method: the suite's own, or one for each of the settings that were given."""
+    own = [row for row in rows if row.name == methods[0].name]
+    if own and not any(method.settings or method.preset for method in methods):
+        return own
+    found = []
+    for method in methods:
+        config = dict(method.settings) | ({"preset": method.preset} if method.preset else {})
+        try:
+            json.dumps(config)
+        except (TypeError, ValueError):
+            raise UserError(
+                f"methods: {method.name}: settings are numbers, texts, and lists and tables of them"
+            ) from None
+        row = build(MethodRow, {"name": method.name, "config": config}, "methods")
+        if row not in found:
+            found.append(row)
+    return found
 
 
 def check_configs(cells: Sequence[Any]) -> None:

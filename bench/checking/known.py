@@ -146,6 +146,8 @@ def find_problems_in_suite(path: Path, record: Record, known: Known) -> Iterator
     """Yield where a record is not what its suite makes: its folder, name, noise, choice and shown point."""
     folder = path.resolve().parent
     folder = folder.parent if folder.name == CLAIMED else folder
+    if record.inline and (folder.parent.name == RESULTS or record.source == "reported"):
+        yield f"inline: {record.method.name} was a function of one process; such a record is never published"
     if folder.parent.name == RESULTS and folder.name != record.suite and known.find_suite(folder.name):
         yield f"suite: is {record.suite}, but the record lies in {RESULTS}/{folder.name}"
     suite = suite_of(record, known)
