@@ -60,7 +60,7 @@ def check(
     store: str | Path | None = None,
     cell_timeout: float | None = None,
     world: WorldSettings = DEFAULT_WORLD,
-    program: Program | None = None,
+    _program: Program | None = None,
 ) -> GateResult:
     """Return whether a candidate keeps to a policy, compared with a baseline.
 
@@ -74,7 +74,7 @@ def check(
     """
     from .bench.gate.sides import GateRequest, judge
 
-    called = program or Program()
+    called = _program or Program()
     request = GateRequest(
         baseline=Path(baseline),
         candidate=str(candidate),
@@ -88,7 +88,7 @@ def check(
             threads=threads,
             store=None if store is None else Path(store),
             cell_timeout=cell_timeout,
-            command=called.command if program else "unlearnbench.check(...)",
+            command=called.command if _program else "unlearnbench.check(...)",
             world=world,
             program=called,
         ),

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._results import Images, MeasuredRecord, Plot, Records, check_point
+from ._results import Images, MeasuredRecord, Plot, Records, check_point, describe_origin, frame_values
 from .bench.errors import UserError
-from .bench.store import content_key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,52 +47,17 @@ def load(records: RecordSource | Iterable[RecordSource], *, items: bool = False)
 
     entries = load_entries(records)
     if not items:
-        return pd.DataFrame([row for entry in entries for row in _values(entry.record, entry.row)])
+        return frame_values([(entry.record, entry.row) for entry in entries])
     frames = [
-        entry.items.assign(**_origin(entry.record, entry.row)) for entry in entries if entry.items is not None
+        entry.items.assign(**describe_origin(entry.record, entry.row))
+        for entry in entries
+        if entry.items is not None
     ]
     if not frames:
         raise UserError("load: none of these records has item rows: every run failed")
     table = pd.concat(frames, ignore_index=True)
-    first = list(_origin(entries[0].record, ""))
+    first = list(describe_origin(entries[0].record, ""))
     return table[[*first, *[name for name in table.columns if name not in first]]]
-
-
-def _origin(record: Any, row: str) -> dict[str, Any]:
-    return {
-        "cell": record.cell,
-        "task": record.task.id,
-        "method": record.method.name,
-        "row": row,
-        "seed": record.seed,
-    }
-
-
-def _values(record: Any, row: str) -> list[dict[str, Any]]:
-    """Return one row a point and metric."""
-    origin = _origin(record, row) | {
-        "config": content_key(record.method.config)[:6],
-        "status": record.status,
-        "source": record.source,
-        "inline": record.inline,
-    }
-    number = {"value": None, "low": None, "high": None, "n": 0}
-    if not record.points:
-        nothing = {"point": None, "step": None, "label": None, "shown": False, "metric": None}
-        return [origin | nothing | number | {"missing": record.error or "the run failed"}]
-    return [
-        origin
-        | {
-            "point": point.index,
-            "step": point.step,
-            "label": point.label,
-            "shown": point.shown,
-            "metric": name,
-        }
-        | value.model_dump()
-        for point in record.points
-        for name, value in point.values.items()
-    ]
 
 
 def compare(

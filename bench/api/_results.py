@@ -2,7 +2,7 @@
 
 import base64
 import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -12,12 +12,58 @@ from pydantic import PrivateAttr
 
 from .bench.errors import UserError
 from .bench.records.record import Record, name_entry, read_items, read_record
+from .bench.store import content_key
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("UA", "UA_indirect", "VA", "in_prompt", "IRA", "CRA")
 """Metrics of the short table that a notebook shows."""
+
+
+def frame_values(records: Iterable[tuple[Record, str]]) -> "pd.DataFrame":
+    """Return the values of records, given with the names of their rows: one row a point and metric."""
+    import pandas as pd
+
+    return pd.DataFrame([values for record, row in records for values in _values(record, row)])
+
+
+def describe_origin(record: Record, row: str) -> dict[str, Any]:
+    """Return what every row of a table says of its record. row: its name on a board."""
+    return {
+        "cell": record.cell,
+        "task": record.task.id,
+        "method": record.method.name,
+        "row": row,
+        "seed": record.seed,
+    }
+
+
+def _values(record: Record, row: str) -> list[dict[str, Any]]:
+    """Return one row a point and metric."""
+    origin = describe_origin(record, row) | {
+        "config": content_key(record.method.config)[:6],
+        "status": record.status,
+        "source": record.source,
+        "inline": record.inline,
+    }
+    number = {"value": None, "low": None, "high": None, "n": 0}
+    if not record.points:
+        nothing = {"point": None, "step": None, "label": None, "shown": False, "metric": None}
+        return [origin | nothing | number | {"missing": record.error or "the run failed"}]
+    return [
+        origin
+        | {
+            "point": point.index,
+            "step": point.step,
+            "label": point.label,
+            "shown": point.shown,
+            "metric": name,
+        }
+        | value.model_dump()
+        for point in record.points
+        for name, value in point.values.items()
+    ]
 
 
 class MeasuredRecord(Record):
@@ -40,9 +86,7 @@ class MeasuredRecord(Record):
 
     def frame(self) -> "pd.DataFrame":
         """Return its values, one row a point and metric, as `load` does."""
-        from ._records import load
-
-        return load(self)
+        return frame_values([(self, name_entry(self))])
 
     def _repr_html_(self) -> str:
         return _short_table([self])
@@ -72,9 +116,7 @@ class Records(Sequence[MeasuredRecord]):
 
     def frame(self) -> "pd.DataFrame":
         """Return their values, one row a point and metric, as `load` does."""
-        from ._records import load
-
-        return load(self)
+        return frame_values([(record, name_entry(record)) for record in self.found])
 
     def __len__(self) -> int:
         return len(self.found)

@@ -44,7 +44,7 @@ def run(
     store: str | Path | None = None,
     cell_timeout: float | None = None,
     world: WorldSettings = DEFAULT_WORLD,
-    program: Program | None = None,
+    _program: Program | None = None,
 ) -> Records:
     """Run a suite, or a part of it, and return its records. What is there already is not measured again.
 
@@ -56,13 +56,14 @@ def run(
     training. sizes: numbers of prompts, such as `{"forget": 8}`. out: folder of the records; None:
     runs/SUITE. device: cpu, cuda or mps; None: the best there is. threads: of the CPU; None: all cores.
     store: folder of the cache. cell_timeout: seconds that a cell may take. world: where the parts of a real
-    model lie. program: the command line that calls; leave it out.
+    model lie.
 
     A cell that fails is named in `failed` of what is returned, and the others go on. Raises UserError, before
     anything is drawn, for a name, setting or number that does not fit.
 
     >>> records = unlearnbench.run("demo", tasks="classes/cat-face", methods=["balanced"])
     """
+    called = _program or Program()
     plan = plan_run(
         suite,
         tasks=tasks,
@@ -71,15 +72,15 @@ def run(
         seeds=seeds,
         sizes=sizes,
         world_folder=world.world_folder,
+        part=called.part,
     )
-    called = program or Program()
     session = Session(
         device=device,
         threads=threads,
         jobs=called.jobs,
         store=None if store is None else Path(store),
         cell_timeout=cell_timeout,
-        command=called.command if program else f"unlearnbench.run({plan.suite.name!r})",
+        command=called.command if _program else f"unlearnbench.run({plan.suite.name!r})",
         world=world,
         program=called,
     )

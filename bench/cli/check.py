@@ -40,7 +40,7 @@ def _check(options: argparse.Namespace) -> int:
         threads=options.threads,
         store=options.store,
         world=read_world(options),
-        program=read_program(options),
+        _program=read_program(options),
     )
     findings = list(found.findings)
     open_console().print(make_table(found.title, findings))

@@ -30,7 +30,7 @@ def run_suite(options: argparse.Namespace) -> int:
         store=options.store,
         cell_timeout=options.cell_timeout,
         world=read_world(options),
-        program=read_program(options),
+        _program=read_program(options),
     )
     if options.part:  # the process that started this one makes the page
         return FAILED if found.failed else 0
