@@ -6,7 +6,7 @@ import inspect
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 from uuid import uuid4
 
@@ -153,6 +153,18 @@ def _settings_of(function: UnlearnFunction) -> type:
     return wanted if is_built and wanted is not None else Settings
 
 
+def check_settings(entry: InlineEntry, settings: Mapping[str, Any]) -> None:
+    """Raise UserError for a setting that a function's own class of settings does not have."""
+    kind = entry.settings
+    if issubclass(kind, BaseModel):
+        known = None if kind.model_config.get("extra") == "allow" else set(kind.model_fields)
+    else:
+        known = {own.name for own in fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(settings) - known) if known is not None else []
+    if unknown:
+        raise UserError(f"methods: {entry.name}: {unknown[0]}: no setting of {kind.__name__}")
+
+
 def digest_function(function: Any) -> str | None:
     """Return the sha256 over all that a function does: its source and code, the values that it closes over,
     the defaults, the globals that it names, and the same of every function and class among them.
@@ -164,14 +176,14 @@ def digest_function(function: Any) -> str | None:
     try:
         for part in (*_walk(function, set()), *_walk(_settings_of(function), set())):
             digest.update(part.encode("utf-8", "surrogatepass") + b"\0")
-    except OpaqueError:
+    except (OpaqueError, RecursionError):
         return None
     return digest.hexdigest()
 
 
 def _walk(value: Any, seen: set[int]) -> Iterator[str]:
     """Yield texts that name a value; raises OpaqueError where it cannot be named."""
-    if isinstance(value, PLAIN):
+    if type(value) in PLAIN:
         yield f"{type(value).__name__} {value!r}"
     elif isinstance(value, types.ModuleType):
         yield _name_module(value.__name__)
@@ -245,7 +257,7 @@ def _walk_class(value: type, seen: set[int]) -> Iterator[str]:
 
 def _walk_function(value: types.FunctionType, seen: set[int]) -> Iterator[str]:
     yield from _walk_constants(value.__code__)
-    yield from _walk((value.__defaults__, value.__kwdefaults__), seen)
+    yield from _walk((value.__defaults__, value.__kwdefaults__, dict(vars(value))), seen)
     yield from _walk_closure(value, seen)
     names = set(_names(value.__code__))
     if names & UNSEEN:
@@ -318,6 +330,8 @@ def _name_array(value: Any) -> str:
     """Return the content of a tensor or an array; raises OpaqueError for anything else."""
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     if torch is not None and type(value) in (torch.Tensor, torch.nn.Parameter):
+        if value.layout != torch.strided or value.is_quantized:
+            raise OpaqueError
         value = value.detach().cpu().contiguous()
         bits = value.reshape(-1).view(torch.uint8).numpy() if value.numel() else b""
         return f"tensor {value.dtype} {tuple(value.shape)} {hashlib.sha256(bits).hexdigest()}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ._inline import Method, UnlearnFunction, make_entry
+from ._inline import Method, UnlearnFunction, check_settings, make_entry
 from ._results import Records, read_measured
 from .bench.config import build
 from .bench.errors import UserError
@@ -132,6 +132,7 @@ def _name_method(given: str | UnlearnFunction | Method, known: Registry[Entry]) 
     entry = make_entry(method.what, known)
     if method.preset is not None:
         raise UserError(f"methods: {entry.name}: a function has no presets; give it settings")
+    check_settings(entry, method.settings)
     known.add(entry.name, entry)
     return replace(method, what=entry.name)
 
