@@ -8,6 +8,8 @@ from pathlib import Path
 
 from .errors import UserError
 
+INLINE = "<inline>"
+"""What the name of a function begins with that was given as it is: no module can be called so."""
 LONGEST = 60
 """Most letters of a name in a file name."""
 PLAIN = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?")

@@ -66,6 +66,11 @@ class Entry:
     pipelines: tuple[str, ...] = ()
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
 
+    @property
+    def inline(self) -> str:
+        """Digest of a method that is a function of this process; "" of all that is registered."""
+        return ""
+
     def load(self) -> Any:
         """Import the module and return its function; an import error names the distribution."""
         return self._resolve(self.function)

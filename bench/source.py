@@ -193,6 +193,14 @@ def _distributions(top: str) -> list[str]:
     return _known_packages().get(top, [])
 
 
+def installed_version(top: str) -> str | None:
+    """Return the distribution of a top-level module with its version; None where that tells nothing of it."""
+    makers = _distributions(top)
+    if not makers or any(map(_is_editable, makers)):
+        return None
+    return " ".join(f"{maker}=={distribution(maker).version}" for maker in makers)
+
+
 @cache
 def _is_editable(name: str) -> bool:
     """Return whether a distribution is a checkout that Python was pointed at: its version tells nothing."""

@@ -13,36 +13,71 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._lists import (
-        list_judges,
-        list_methods,
-        list_metrics,
-        list_suites,
-        list_tasks,
-        list_worlds,
-    )
+    from ._gate import GateResult, check
+    from ._inline import Method, method
+    from ._lists import list_judges, list_methods, list_metrics, list_suites, list_tasks, list_worlds
+    from ._models import evaluate
+    from ._records import compare, failing_images, frontier, load
+    from ._results import Images, MeasuredRecord, Plot, Records
+    from ._suites import run
+    from ._tool import Unlearned, unlearn
     from .bench.errors import UserError
+    from .bench.running.session import WorldSettings
 
     __version__: str
 
 __all__ = [
+    "GateResult",
+    "Images",
+    "MeasuredRecord",
+    "Method",
+    "Plot",
+    "Records",
+    "Unlearned",
     "UserError",
+    "WorldSettings",
     "__version__",
+    "check",
+    "compare",
+    "evaluate",
+    "failing_images",
+    "frontier",
     "list_judges",
     "list_methods",
     "list_metrics",
     "list_suites",
     "list_tasks",
     "list_worlds",
+    "load",
+    "method",
+    "run",
+    "unlearn",
 ]
 _HOMES = {
+    "GateResult": "_gate",
+    "Images": "_results",
+    "MeasuredRecord": "_results",
+    "Method": "_inline",
+    "Plot": "_results",
+    "Records": "_results",
+    "Unlearned": "_tool",
     "UserError": "bench.errors",
+    "WorldSettings": "bench.running.session",
+    "check": "_gate",
+    "compare": "_records",
+    "evaluate": "_models",
+    "failing_images": "_records",
+    "frontier": "_records",
     "list_judges": "_lists",
     "list_methods": "_lists",
     "list_metrics": "_lists",
     "list_suites": "_lists",
     "list_tasks": "_lists",
     "list_worlds": "_lists",
+    "load": "_records",
+    "method": "_inline",
+    "run": "_suites",
+    "unlearn": "_tool",
 }
 """Module of each public name."""
 

@@ -12,7 +12,7 @@ def list_tasks(world: str | None = None) -> list[Task]:
     world: only tasks of this world, such as `emoji`.
 
     >>> [task.id for task in unlearnbench.list_tasks("emoji")][:1]
-    ['celebrities/astronaut@emoji']
+    ['celebrities/fairy@emoji']
     """
     return [task for task in task_registry().values() if world in (None, task.file.world)]
 

@@ -1,6 +1,5 @@
 """What this package knows of a record's task, method, metrics and suite, and what contradicts it."""
 
-import argparse
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from ..records.record import Record
 from ..records.statements import CLAIMED
 from ..registry import Entry, Registry
 from ..running.catalog import open_folder_world, open_world, registry, suites_folder, task_registry
-from ..running.session import open_worlds
+from ..running.session import DEFAULT_WORLD, WorldSettings, open_worlds
 from ..store import content_key
 from ..worlds.protocol import World
 from .expected import Expectations, noise_of
@@ -148,6 +147,8 @@ def find_problems_in_suite(path: Path, record: Record, known: Known) -> Iterator
     """Yield where a record is not what its suite makes: its folder, name, noise, choice and shown point."""
     folder = path.resolve().parent
     folder = folder.parent if folder.name == CLAIMED else folder
+    if record.inline and (folder.parent.name == RESULTS or record.source == "reported"):
+        yield f"inline: {record.method.name} was a function of one process; such a record is never published"
     if folder.parent.name == RESULTS and folder.name != record.suite and known.find_suite(folder.name):
         yield f"suite: is {record.suite}, but the record lies in {RESULTS}/{folder.name}"
     suite = suite_of(record, known)
@@ -205,11 +206,11 @@ def _find_problems_in_choice(record: Record, suite: Suite | None, rows: list[Met
         yield f"points.shown: of the steps {shown}; {suite.name} chose {chosen[0]}"
 
 
-def make_known(options: argparse.Namespace) -> Any:
-    """Return what this package knows, for `validate`."""
+def make_known(settings: WorldSettings = DEFAULT_WORLD) -> Known:
+    """Return what this package knows, for `validate`. settings: where parts of real models lie."""
     from ..planning.plan import read_suite, resolve_presets, take_choice
 
-    folder: Path | None = getattr(options, "world_folder", None)
+    folder = settings.world_folder
     own = None if folder is None else open_folder_world(folder).name
 
     @cache
@@ -224,6 +225,6 @@ def make_known(options: argparse.Namespace) -> Any:
         if folder is not None and name == own:
             return open_folder_world(folder)
         world = open_world(name)
-        return open_worlds({name}, options)[name] if world.is_placed else world
+        return open_worlds({name}, settings)[name] if world.is_placed else world
 
     return Known(task_registry(folder), registry("methods"), registry("metrics"), find_world, find_suite)

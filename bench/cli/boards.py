@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..._records import compare_entries
 from ..errors import UserError
 from ..files import write_file
 from ..running.catalog import suites_folder
@@ -14,25 +15,14 @@ from .common import open_console
 def compare_methods(options: argparse.Namespace) -> int:
     """Print every method's AVA and its paired difference to a rival."""
     from ...leaderboard.pages.terminal import make_board_table, make_comparison_table
-    from ...leaderboard.ranking.board import collect, duel, list_worlds, summarise
     from ..records.load import load_together
 
-    loaded = load_together(options.records)
-    worlds = list_worlds(loaded)
-    if len(worlds) > 1:
-        said = f"compare: records of {' and '.join(worlds)}"
-        raise UserError(f"{said}: no AVA is of two worlds or base models; compare each")
-    results = collect(loaded)
-    methods = sorted({row.method for row in results})
-    if options.rival not in methods:
-        raise UserError(f"--rival {options.rival}: no records of it; methods: {', '.join(methods) or 'none'}")
+    lines, duels = compare_entries(load_together(options.records), options.rival)
     console = open_console()
-    lines = summarise(results)
     console.print(make_board_table(lines))
     for line in lines:
         for reason in line.lacking:
             print(f"missing: {line.method} on {reason}")
-    duels = duel(results, options.rival)
     if duels:
         console.print(make_comparison_table(duels))
     else:

@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ... import check
 from ..errors import UserError
-from .common import add_output, add_places, open_console
+from .common import add_output, add_places, open_console, read_program, read_world
 
 ERROR = 3
 """Exit status where nothing was judged; 0 passed, 1 regressed, 2 could not tell."""
@@ -25,30 +26,44 @@ def check_candidate(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from ..gate.check import verdict
     from ..gate.report import make_table, name_verdict
-    from ..gate.sides import judge
 
-    title, findings, worst = judge(options)
-    open_console().print(make_table(title, findings))
+    found = check(
+        options.baseline,
+        options.candidate,
+        options.policy,
+        baseline_model=options.baseline_model,
+        point=options.point,
+        candidate_point=options.candidate_point,
+        out=options.out,
+        device=options.device,
+        threads=options.threads,
+        store=options.store,
+        world=read_world(options),
+        _program=read_program(options),
+    )
+    findings = list(found.findings)
+    open_console().print(make_table(found.title, findings))
     print(f"verdict: {name_verdict(findings)}")
-    for row in worst.to_dict("records"):
+    for row in found.worst.to_dict("records"):
         print(f"worse ({row['metric']} {row['before']:.3g} to {row['after']:.3g}): {row['prompt']}")
     if options.out:
         print(f"reports: {options.out / 'summary.md'}, {options.out / 'junit.xml'}")
-    return verdict(findings)
+    return found.verdict
 
 
 def add_check(commands: Any) -> None:
-    check = commands.add_parser("check", help="gate a model update: baseline, candidate, policy")
-    check.add_argument("--baseline", type=Path, required=True, help="a record (CELL.json)")
-    check.add_argument("--candidate", required=True, help="a record, or a model as `evaluate` takes it")
-    check.add_argument(
+    parser = commands.add_parser("check", help="gate a model update: baseline, candidate, policy")
+    parser.add_argument("--baseline", type=Path, required=True, help="a record (CELL.json)")
+    parser.add_argument("--candidate", required=True, help="a record, or a model as `evaluate` takes it")
+    parser.add_argument(
         "--policy", required=True, help="a TOML file of rules and waivers, or an example's name"
     )
-    check.add_argument("--baseline-model", metavar="MODEL", help="its diffusers folder, for rules on weights")
-    check.add_argument("--point", help="label of the baseline's point (default: its last)")
-    check.add_argument("--candidate-point", help="label of the candidate's point (default: its last)")
-    add_places(check, "--base-model")
-    add_output(check)
-    check.set_defaults(run=check_candidate)
+    parser.add_argument(
+        "--baseline-model", metavar="MODEL", help="its diffusers folder, for rules on weights"
+    )
+    parser.add_argument("--point", help="label of the baseline's point (default: its last)")
+    parser.add_argument("--candidate-point", help="label of the candidate's point (default: its last)")
+    add_places(parser, "--base-model")
+    add_output(parser)
+    parser.set_defaults(run=check_candidate)

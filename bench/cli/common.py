@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..running.session import Program, Session, WorldSettings
+
 FAILED = 1
 """Exit status where something was measured in vain; a user's mistake is 2."""
 AddOptions = Callable[..., None]
@@ -33,6 +35,45 @@ def add_places(parser: argparse.ArgumentParser, base: str) -> None:
     parser.add_argument("--world-folder", type=Path, help="folder of a world made by `pretrain images`")
     parser.add_argument("--training-images", type=int, help="images of each training set (default: 200)")
     parser.add_argument("--image-size", type=int, help="side of the images in pixels (default: the model's)")
+
+
+def read_world(options: argparse.Namespace) -> WorldSettings:
+    """Return what `add_places` read."""
+    return WorldSettings(
+        base_model=options.base_model,
+        clip=options.clip,
+        data=options.data,
+        sampling_steps=options.sampling_steps,
+        training_images=options.training_images,
+        image_size=options.image_size,
+        world_folder=options.world_folder,
+    )
+
+
+def read_program(options: argparse.Namespace) -> Program:
+    """Return the command line that these options were read from."""
+    return Program(
+        arguments=tuple(options.arguments),
+        restarts=options.is_program,
+        abandoned=frozenset(getattr(options, "abandoned", None) or ()),
+        jobs=getattr(options, "jobs", 1),
+        part=getattr(options, "part", None),
+    )
+
+
+def read_session(options: argparse.Namespace) -> Session:
+    """Return what `add_output` and `add_places` read."""
+    program = read_program(options)
+    return Session(
+        device=options.device,
+        threads=options.threads,
+        jobs=program.jobs,
+        store=options.store,
+        cell_timeout=getattr(options, "cell_timeout", None),
+        command=program.command,
+        world=read_world(options),
+        program=program,
+    )
 
 
 def open_console() -> Any:

@@ -14,7 +14,7 @@ from ..running.catalog import list_broken, registry, suites_folder, task_registr
 from ..running.dry_run import estimate_tasks, needs
 from ..running.session import open_worlds
 from ..worlds.protocol import World
-from .common import FAILED, open_console
+from .common import FAILED, open_console, read_world
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -68,7 +68,7 @@ def check_task(options: argparse.Namespace) -> int:
     """Print what tasks need and whether it is here."""
     known = task_registry(options.world_folder)
     tasks = [known[complete_name(name)] for name in options.task]
-    worlds = open_worlds({task.file.world for task in tasks}, options)
+    worlds = open_worlds({task.file.world for task in tasks}, read_world(options))
     for line in list_broken():
         print(line)
     return show_needs(needs(tasks, worlds))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UserError
 from ..files import write_file
 from ..store import content_key
-from .common import FAILED, AddOptions, open_console
+from .common import FAILED, AddOptions, open_console, read_world
 from .statements import add_rerun, add_statements
 
 if TYPE_CHECKING:
@@ -24,7 +24,10 @@ def validate_records(options: argparse.Namespace) -> int:
     from ..checking.known import make_known
     from ..records.layout import find_records, find_statements, find_strays, find_tables, is_statement
 
-    known, submissions = make_known(options), [path for path in options.paths if path.suffix == ".zip"]
+    known, submissions = (
+        make_known(read_world(options)),
+        [path for path in options.paths if path.suffix == ".zip"],
+    )
     found: dict[Path, list[Any]] = {}
     for path in submissions:
         if not path.is_file():
@@ -69,7 +72,7 @@ def pack_records(options: argparse.Namespace) -> int:
 
     if options.out.suffix != ".zip":
         raise UserError(f"--out {options.out}: a submission's name ends in .zip")
-    known, paths = make_known(options), find_records(options.records)
+    known, paths = make_known(read_world(options)), find_records(options.records)
     failed = 0
     for path in paths:
         for check in validate(path, known):
@@ -138,7 +141,7 @@ def pool_folder(options: argparse.Namespace) -> int:
     by_row = read_rows(options.folder)
     name, device = world_of(options.folder, by_row), choose_device(options.device)
     set_threads(None)
-    world = open_worlds({name}, options, device)[name]
+    world = open_worlds({name}, read_world(options), device)[name]
     store = open_store(options.store or default_folder())
     place = StoredImages(world, task_registry(options.world_folder), store, device)
     runs = [run for found in by_row.values() for run in found]
@@ -188,12 +191,12 @@ def add_submissions(commands: Any, add_output: AddOptions, add_places: AddOption
     validate = commands.add_parser("validate", help="check records and submissions: 0 good, 1 one fails")
     validate.add_argument("paths", type=Path, nargs="+", help="records, folders of them, submissions (.zip)")
     add_places(validate, "--base-model")
-    validate.set_defaults(run=validate_records, device=None)
+    validate.set_defaults(run=validate_records)
     submit = commands.add_parser("submit", help="pack records into one file, marked as claimed")
     submit.add_argument("records", type=Path, nargs="+", help="records (CELL.json) or folders of them")
     submit.add_argument("--out", type=Path, required=True, help="file to write (.zip)")
     add_places(submit, "--base-model")
-    submit.set_defaults(run=pack_records, device=None)
+    submit.set_defaults(run=pack_records)
     pack = commands.add_parser("pack", help="keep the item rows of a folder's records in one table")
     pack.add_argument("folder", type=Path, help="folder of records, such as results/emoji")
     pack.set_defaults(run=pack_folder)
@@ -201,6 +204,6 @@ def add_submissions(commands: Any, add_output: AddOptions, add_places: AddOption
     pool.add_argument("folder", type=Path, help="folder of records, such as results/emoji")
     pool.add_argument("--store", type=Path, help="folder of the cache that holds the images")
     add_places(pool, "--base-model")
-    pool.set_defaults(run=pool_folder, device=None)
+    pool.set_defaults(run=pool_folder)
     add_rerun(commands, add_output, add_places)
     add_statements(commands)

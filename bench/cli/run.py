@@ -3,134 +3,99 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ... import method, run
 from ..errors import UserError
-from ..planning.draws import seed_in
-from ..planning.tasks import PromptSizes, Task, complete_name
-from ..running.catalog import registry, suites_folder, task_registry
-from ..running.session import make_runner, open_worlds
-from ..worlds.protocol import World
-from .common import FAILED, add_output, add_places
+from .common import FAILED, add_output, add_places, read_program, read_session, read_world
 
-
-def narrow_suite(suite: Any, options: argparse.Namespace) -> Any:
-    """Return the suite with only the tasks, methods and seeds asked for; checks every name first."""
-    tasks = task_registry(getattr(options, "world_folder", None))
-    rows = _narrow_rows(suite, options)
-    change: dict[str, Any] = {"methods": rows}
-    if options.task:
-        change["tasks"] = [task.id for name in options.task for task in tasks.expand(complete_name(name))]
-        seed = seed_in(options.task)
-        change["name"] = suite.name if seed is None else f"{suite.name}-draw-{seed}"
-    if options.seeds:
-        from ..planning.plan import check_options_seeds
-
-        check_options_seeds("--seeds", options.seeds)
-        change["seeds"] = options.seeds
-        change["methods"] = [row.model_copy(update={"seeds": []}) for row in rows]
-    return suite.model_copy(update=change)
-
-
-def _narrow_rows(suite: Any, options: argparse.Namespace) -> list[Any]:
-    from ..planning.plan import REFERENCES, MethodRow
-
-    wanted, skipped = options.method or [], options.skip or []
-    known = registry("methods")
-    for name in (*wanted, *skipped):
-        if name not in REFERENCES:
-            _ = known[name]
-    rows = suite.methods
-    if wanted:
-        rows = [row for row in rows if row.name in wanted or row.name in REFERENCES]
-        rows += [MethodRow(name=name) for name in wanted if name not in {row.name for row in rows}]
-    if getattr(options, "config", None):
-        if not wanted:
-            raise UserError("--config: name the methods that it is for with --method")
-        preset = {"config": {"preset": options.config}}
-        rows = [row.model_copy(update=preset) if row.name in wanted else row for row in rows]
-    rows = [row for row in rows if row.name not in skipped]
-    if not rows:
-        raise UserError(f"--skip {' '.join(skipped)}: leaves nothing of {suite.name}")
-    return rows
-
-
-def check_configs(cells: list[Any]) -> None:
-    """Build every cell's config before anything runs: a mistake is found in the first second."""
-    for cell in cells:
-        if cell.entry is not None:
-            cell.build_config()
+if TYPE_CHECKING:
+    from ..._results import Records
 
 
 def run_suite(options: argparse.Namespace) -> int:
     """Run a suite, print its table, make its page."""
-    from ..measuring.needed import check_floor
-    from ..planning.plan import find_references, find_suite, plan_cells, take_choice
-    from ..running.jobs import end_with_parent, run_parts, take_part
+    from ..running.jobs import end_with_parent
 
-    suite = narrow_suite(take_choice(find_suite(options.suite, suites_folder()), suites_folder()), options)
-    check_floor(suite)
     if options.part:
         end_with_parent()
-        suite = take_part(suite, options.part)
-    tasks = task_registry(options.world_folder)
-    cells = plan_cells(suite, tasks, registry("methods"))
     if options.dry_run:
-        from .plan import show_plan
-
-        check_configs(cells)
-        return show_plan(suite, cells, open_worlds({cell.task.file.world for cell in cells}, options))
-    folder = options.out or Path("runs") / suite.name
-    runner = make_runner(options, folder, {cell.task.file.world for cell in cells})
-    cells = find_references(cells, runner.worlds)
-    pending = runner.pending(cells)
-    check_configs(pending)
-    if options.jobs > 1 and pending:
-        records = [folder / f"{c.stem}.json" for c in pending]
-        run_parts(options.arguments, options.jobs, runner.threads, records)
-    outcomes = runner.run(cells)
-    runner.store.prune()
+        return _show_plan(options)
+    found = run(
+        options.suite,
+        **_read_choice(options),
+        out=options.out,
+        device=options.device,
+        threads=options.threads,
+        store=options.store,
+        cell_timeout=options.cell_timeout,
+        world=read_world(options),
+        _program=read_program(options),
+    )
     if options.part:  # the process that started this one makes the page
-        return FAILED if any(o.state == "failed" for o in outcomes) else 0
-    if any(cell.row.shown for cell in cells) and not any(o.state == "failed" for o in outcomes):
-        runner.pool(cells)
+        return FAILED if found.failed else 0
     if options.publish:
-        publish(outcomes)
-    return finish(outcomes, folder)
+        publish(found)
+    return finish(found)
 
 
-def finish(outcomes: list[Any], folder: Path) -> int:
+def _read_choice(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what of a suite is asked for, as `run` and the plan take it."""
+    if options.config and not options.method:
+        raise UserError("--config: name the methods that it is for with --method")
+    methods = [method(name, options.config) for name in options.method or ()]
+    return {
+        "tasks": options.task,
+        "methods": methods or None,
+        "skip": options.skip or (),
+        "seeds": options.seeds,
+    }
+
+
+def _show_plan(options: argparse.Namespace) -> int:
+    from ..._suites import check_configs, plan_run
+    from ..running.session import open_worlds
+    from .plan import show_plan
+
+    plan = plan_run(
+        options.suite, **_read_choice(options), world_folder=options.world_folder, part=options.part
+    )
+    check_configs(plan.cells)
+    return show_plan(plan.suite, plan.cells, open_worlds(plan.worlds, read_world(options)))
+
+
+def finish(found: "Records") -> int:
     """Make the page, print the table and what happened; return the exit status."""
     from .boards import build_page
 
-    page = build_page([folder], None)
-    failed = [o for o in outcomes if o.state == "failed"]
-    drawn = sum(o.drawn for o in outcomes)
-    unchanged = sum(o.state == "unchanged" for o in outcomes)
-    print(f"{len(outcomes)} cells, {unchanged} unchanged, {len(failed)} failed, {drawn} images drawn")
-    for outcome in failed:
-        print(f"failed: {outcome.path.stem}; see {outcome.path.parent / 'failures'}", file=sys.stderr)
+    page = build_page([found.folder], None)
+    failed = found.failed
+    print(
+        f"{found.cells} cells, {found.unchanged} unchanged, {len(failed)} failed, {found.drawn} images drawn"
+    )
+    for stem in failed:
+        print(f"failed: {stem}; see {found.folder / 'failures'}", file=sys.stderr)
     print(f"leaderboard: {page}")
     return FAILED if failed else 0
 
 
-def publish(outcomes: list[Any]) -> None:
+def publish(found: "Records") -> None:
     """Copy measured records into results/ of the checkout; never overwrites one that differs."""
-    from ..records.record import copy_record
+    from ..records.record import copy_record, refuse_inline
 
     root = Path(__file__).resolve().parents[2]
     if not (root / "pyproject.toml").is_file():
         raise UserError("--publish: works in a checkout of the project alone; copy the records by hand")
-    target = root / "results"
-    for outcome in outcomes:
-        if outcome.state == "failed":
+    for record in found:
+        if record.status == "failed":
             continue
-        folder = target / outcome.path.parent.name
+        refuse_inline(record.path, record)
+        folder = root / "results" / record.path.parent.name
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / outcome.path.name).exists():
-            print(f"results: {outcome.path.name} is there already; results are append-only", file=sys.stderr)
+        if (folder / record.path.name).exists():
+            print(f"results: {record.path.name} is there already; results are append-only", file=sys.stderr)
             continue
-        copy_record(outcome.path, folder)
+        copy_record(record.path, folder)
 
 
 def _add_time_limit(parser: argparse.ArgumentParser) -> None:
@@ -144,21 +109,25 @@ def _add_time_limit(parser: argparse.ArgumentParser) -> None:
 
 
 def add_run(commands: Any) -> None:
-    run = commands.add_parser("run", help="run a suite (default: the demo) and make its leaderboard")
-    run.add_argument("--suite", default="demo", help="a suite's name or TOML file")
-    run.add_argument("--task", action="append", help="only this task (family/concept[@world]); repeatable")
-    run.add_argument("--method", action="append", help="only this method; repeatable")
-    run.add_argument("--config", metavar="PRESET", help="settings of the methods named by --method: paper")
-    run.add_argument("--skip", action="append", help="leave this method or reference out; repeatable")
-    run.add_argument("--seeds", type=int, nargs="+", help="training seeds")
-    run.add_argument("--jobs", type=int, default=1, help="processes that share the suite's tasks (default 1)")
-    run.add_argument("--part", help=argparse.SUPPRESS)  # what --jobs gives each of its processes
-    run.add_argument("--dry-run", action="store_true", help="print the plan and what it needs, run nothing")
-    add_places(run, "--model")
-    run.add_argument("--publish", action="store_true", help="also copy the records to results/")
-    add_output(run)
-    _add_time_limit(run)
-    run.set_defaults(run=run_suite)
+    parser = commands.add_parser("run", help="run a suite (default: the demo) and make its leaderboard")
+    parser.add_argument("--suite", default="demo", help="a suite's name or TOML file")
+    parser.add_argument("--task", action="append", help="only this task (family/concept[@world]); repeatable")
+    parser.add_argument("--method", action="append", help="only this method; repeatable")
+    parser.add_argument("--config", metavar="PRESET", help="settings of the methods named by --method: paper")
+    parser.add_argument("--skip", action="append", help="leave this method or reference out; repeatable")
+    parser.add_argument("--seeds", type=int, nargs="+", help="training seeds")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="processes that share the suite's tasks (default 1)"
+    )
+    parser.add_argument("--part", help=argparse.SUPPRESS)  # what --jobs gives each of its processes
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the plan and what it needs, run nothing"
+    )
+    add_places(parser, "--model")
+    parser.add_argument("--publish", action="store_true", help="also copy the records to results/")
+    add_output(parser)
+    _add_time_limit(parser)
+    parser.set_defaults(run=run_suite)
 
 
 def add_evaluate(commands: Any) -> None:
@@ -183,72 +152,18 @@ def add_evaluate(commands: Any) -> None:
     evaluate.set_defaults(run=evaluate_models)
 
 
-def _read_sizes(options: argparse.Namespace, task: Task, world: World) -> tuple[PromptSizes, int]:
-    """Return numbers of prompts and the seed of the noise: a policy's, a record's, or the default."""
-    if options.policy:
-        from ..gate.policy import read_policy
-
-        return read_policy(options.policy).sizes, 0
-    if not options.like:
-        return PromptSizes(), 0
-    from ..checking.expected import find_sizes, noise_of
-    from ..records.load import load_one
-
-    entry = load_one(options.like)
-    if entry.record.task.id != task.id:
-        raise UserError(f"--like {options.like}: is of {entry.record.task.id}, not of {task.id}")
-    return find_sizes(entry.record, entry.items, task, world, str(options.like)), noise_of(entry.record)
-
-
 def evaluate_models(options: argparse.Namespace) -> int:
     """Score models as they are: one point each, all of them one row of the board."""
-    from ..models.outside import check_there, name_models
-    from ..names import check_name, name_model
-    from ..planning.plan import REFERENCES, Cell, MethodRow, Suite, check_options_seeds
-    from ..stats.frontier import MAX_POINTS
+    from ..._models import evaluate_models as score
 
-    check_options_seeds("--seed", [options.seed])
-    task = task_registry(options.world_folder)[complete_name(options.task)]
-    models = tuple(options.points or [options.model])
-    if len(models) > MAX_POINTS:
-        raise UserError(f"--points: {len(models)} given; a method declares at most {MAX_POINTS}")
-    for model in models:
-        check_there(model)
-    name_models(models)
-    names = [name_model(model) for model in models]
-    name = names[0] if options.name is None else check_name("--name", options.name)
-    if name in REFERENCES or name in registry("methods"):
-        raise UserError(f"--name {name}: is a method of this package; give your models another name")
-    folder = options.out or Path("runs") / "evaluate"
-    runner = make_runner(options, folder, {task.file.world})
-    config = {"points": names} if options.points else {"model": names[0]}
-    sizes, noise = _read_sizes(options, task, runner.worlds[task.file.world])
-    none, row = MethodRow(name="none", noise=noise), MethodRow(name=name, config=config, noise=noise)
-    suite = Suite(name="evaluate", tasks=[task.id], methods=[none, row], sizes=sizes)
-    cells = [
-        Cell(suite, task, none, None, 0),
-        Cell(suite, task, row, None, options.seed, models),
-    ]
-    _refuse_another(runner, cells[1])
-    return finish(runner.run(cells), folder)
-
-
-def _refuse_another(runner: Any, cell: Any) -> None:
-    """Raise UserError where the cell's record is there already, measured on other models of this name."""
-    from ..models.outside import kind_of
-    from ..records.record import read_record
-
-    path = runner.folder / f"{cell.stem}.json"
-    if any(kind_of(model) == "function" for model in cell.models) or not path.exists():
-        return  # what a function says of itself may change with every process
-    try:
-        record = read_record(path)
-    except UserError:  # damaged: it is measured again
-        return
-    world = runner.worlds[cell.task.file.world]
-    found = [runner._holder(world, model).fingerprint for model in cell.models]
-    if record.status == "ok" and [point.fingerprint for point in record.points] != found:
-        raise UserError(
-            f"{path}: holds the numbers of another model of the name {cell.row.name}; give --name or another "
-            "--out, or delete it"
-        )
+    found = score(
+        options.points or options.model,
+        options.task,
+        read_session(options),
+        options.out or Path("runs") / "evaluate",
+        name=options.name,
+        seed=options.seed,
+        like=options.like,
+        policy=options.policy,
+    )
+    return finish(found)

@@ -12,7 +12,7 @@ from ..errors import UserError
 from ..planning.plan import MOST_THREADS
 from ..running.catalog import registry, task_registry
 from ..running.session import make_runner
-from .common import AddOptions, open_console
+from .common import AddOptions, open_console, read_session, read_world
 
 DEVICE = re.compile(r"cpu|mps|cuda(:\d{1,2})?")
 ERROR = 3
@@ -124,16 +124,21 @@ def _rerun(options: argparse.Namespace) -> int:
 def _repeat(claimed: Any, options: argparse.Namespace) -> Any:
     from ..checking.known import make_known
     from ..checking.repeat import find_cell
+    from ..records.record import refuse_inline
 
-    record, known = claimed.record, make_known(options)
+    record, known = claimed.record, make_known(read_world(options))
+    refuse_inline(options.record, record)
     folder = options.out or Path("runs") / "rerun"
-    # nothing that the first run left behind may answer for the second one
-    options.store = options.store or folder / "store"
-    options.device = options.device or _device(record)
-    options.threads = options.threads or _threads(record)
+    session = replace(
+        read_session(options),
+        # nothing that the first run left behind may answer for the second one
+        store=options.store or folder / "store",
+        device=options.device or _device(record),
+        threads=options.threads or _threads(record),
+    )
     tasks = task_registry(options.world_folder)
     task = tasks[record.task.id]
-    runner = make_runner(options, folder, {task.file.world})
+    runner = make_runner(session, folder, {task.file.world})
     cell = find_cell(
         record,
         claimed.items,

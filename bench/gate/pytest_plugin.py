@@ -28,19 +28,14 @@ def assert_policy(
     baseline: str | Path, candidate: str | Path, policy: str | Path, **options: Any
 ) -> list[Any]:
     """Return the findings; ends the test with a table of what failed where one did not pass."""
-    from ..cli.main import read_options
     from ..errors import UserError
     from .check import verdict
     from .report import to_lines
-    from .sides import judge
+    from .sides import judge, read_request
 
-    given = {"baseline": baseline, "candidate": candidate, "policy": policy, **options}
-    words = ["check"]
-    for name, value in given.items():
-        if value is not None:
-            words += ["--" + name.replace("_", "-"), str(value)]
     try:
-        title, findings, worst = judge(read_options(words))
+        request = read_request(baseline=baseline, candidate=candidate, policy=policy, **options)
+        title, findings, worst = judge(request)
     except UserError as error:
         raise pytest.UsageError(f"unlearning_gate: {error}") from None
     if verdict(findings):

@@ -1,8 +1,7 @@
 """The two sides of the gate: a baseline's record, and a candidate that is a record or a model."""
 
-import argparse
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,54 @@ from ..files import check_writable, write_file
 from ..measuring.stored import Origin
 from ..records.record import record_digest
 from ..running.catalog import task_registry
-from ..running.session import make_runner
+from ..running.evaluate import make_model_cell
+from ..running.session import DEFAULT_SESSION, Session, WorldSettings, make_runner
 from ..store import content_key
 from ..types import INTERVAL_VERSION
 
 
-def judge(options: argparse.Namespace) -> tuple[str, list[Any], Any]:
-    """Return a title, the findings and the prompts that lost most; write the reports where --out is given.
+@dataclass(frozen=True)
+class GateRequest:
+    """What the gate is asked. baseline: a record. candidate: a record, or a model as `evaluate` takes it.
+
+    policy: a TOML file or an example's name. baseline_model: its diffusers folder, for rules on weights.
+    point, candidate_point: labels of points; None: the last. out: folder of the reports; None: none are
+    written. session: of the machine that measures a candidate."""
+
+    baseline: Path
+    candidate: str
+    policy: str
+    baseline_model: str | None = None
+    point: str | None = None
+    candidate_point: str | None = None
+    out: Path | None = None
+    session: Session = DEFAULT_SESSION
+
+
+_PATHS = ("baseline", "out", "store", "data", "world_folder")
+
+
+def read_request(**options: Any) -> GateRequest:
+    """Return the request of some options, by their names in GateRequest, Session and WorldSettings.
+
+    Paths may be text. Raises UserError for a name that is in none of them.
+    """
+    given = {
+        name: Path(value) if name in _PATHS else value for name, value in options.items() if value is not None
+    }
+    given |= {name: str(given[name]) for name in ("candidate", "policy", "baseline_model") if name in given}
+    parts: list[dict[str, Any]] = []
+    for kind in (WorldSettings, Session, GateRequest):
+        names = {field.name for field in fields(kind)} - {"world", "session"}
+        parts.append({name: given.pop(name) for name in names & given.keys()})
+    if given:
+        raise UserError(f"{min(given)}: no option of `check`")
+    world, machine, asked = parts
+    return GateRequest(**asked, session=Session(**machine, world=WorldSettings(**world)))
+
+
+def judge(options: GateRequest) -> tuple[str, list[Any], Any]:
+    """Return a title, the findings and the prompts that lost most; write the reports where `out` is given.
 
     Raises UserError where nothing could be judged.
     """
@@ -42,7 +82,7 @@ def judge(options: argparse.Namespace) -> tuple[str, list[Any], Any]:
     metric = next((f.metric for f in findings if f.state == "regressed" and f.metric in PAIRED), "VA")
     worst = worst_prompts(metric, baseline, candidate).assign(metric=metric)
     if options.out:
-        pairs = write_images(worst, (origin, target), options)
+        pairs = write_images(worst, (origin, target), options.out, options.session.store)
         facts = {
             "date": date.today().isoformat(),
             "task": origin.record.task.id,
@@ -58,13 +98,13 @@ def judge(options: argparse.Namespace) -> tuple[str, list[Any], Any]:
 
 
 def write_images(
-    worst: Any, sides: tuple[Origin, Origin], options: argparse.Namespace
+    worst: Any, sides: tuple[Origin, Origin], out: Path, store_folder: Path | None
 ) -> list[tuple[str, str]]:
     """Write before/after images of the worst prompts beside the reports; none unless all are in the store."""
     from ..measuring.items import read_guidance
     from ..store import Store, default_folder
 
-    store = Store(options.store or default_folder(), lambda line: None)
+    store = Store(store_folder or default_folder(), lambda line: None)
     rows = worst.to_dict("records")
     asked = [(row["prompt"], int(row["seed"]), read_guidance(row)) for row in rows]
     found = [[side.find_image(store, *request) for side in sides] for request in asked]
@@ -74,7 +114,7 @@ def write_images(
     for number, pair in enumerate(found, start=1):
         files = tuple(f"{number}-{when}.png" for when in ("before", "after"))
         for file, image in zip(files, pair, strict=True):
-            write_file(options.out / file, image or b"")
+            write_file(out / file, image or b"")
         names.append((files[0], files[1]))
     return names
 
@@ -103,7 +143,7 @@ def read_side(path: Path, point: str | None) -> tuple[Origin, Any]:
     return Origin(record, chosen), make_side(name, chosen.values, rows)
 
 
-def compare_weights(options: argparse.Namespace, baseline: Origin) -> Any:
+def compare_weights(options: GateRequest, baseline: Origin) -> Any:
     """Return how far the candidate lies from --baseline-model, in weights and settings, or why nobody knows.
 
     Raises UserError where the baseline's record was not measured on that model.
@@ -148,7 +188,7 @@ def check_alike(baseline: Any, candidate: Any) -> None:
             raise UserError(f"candidate: {name}: is {second!r}, the baseline's {first!r}; measure both alike")
 
 
-def _candidate(options: argparse.Namespace, policy: Any, baseline: Origin, items: Any) -> tuple[Origin, Any]:
+def _candidate(options: GateRequest, policy: Any, baseline: Origin, items: Any) -> tuple[Origin, Any]:
     """Return the candidate: a record's point, or a model that is evaluated now."""
     from .check import Side
 
@@ -158,16 +198,16 @@ def _candidate(options: argparse.Namespace, policy: Any, baseline: Origin, items
     from ..checking.expected import find_sizes, noise_of
     from ..models.outside import check_there
     from ..names import name_model
-    from ..planning.plan import Cell, MethodRow, Suite
+    from ..planning.plan import MethodRow
 
     check_there(options.candidate)
-    task = task_registry(options.world_folder)[record.task.id]
+    task = task_registry(options.session.world.world_folder)[record.task.id]
     if task.file.judge != record.task.judge:
         raise UserError(f"baseline: judged by {record.task.judge}, this version judges by {task.file.judge}")
     name = name_model(options.candidate)
     row = MethodRow(name=name, config={"model": name}, noise=noise_of(record))
     folder = options.out or Path("runs") / "check"
-    runner = make_runner(options, folder, {task.file.world})
+    runner = make_runner(options.session, folder, {task.file.world})
     world = runner.worlds[task.file.world]
     sizes = find_sizes(record, items, task, world, str(options.baseline), policy.sizes)
     if sizes != policy.sizes:
@@ -175,8 +215,7 @@ def _candidate(options: argparse.Namespace, policy: Any, baseline: Origin, items
             "the baseline was measured with other [sizes] than the policy's: its own are drawn",
             file=sys.stderr,
         )
-    suite = Suite(name="check", tasks=[task.id], methods=[row], sizes=sizes)
-    cell = Cell(suite, task, row, None, 0, (options.candidate,))
+    cell = make_model_cell("check", task, [options.candidate], row, sizes)
     [outcome] = runner.run([cell])
     if outcome.state == "failed":
         raise UserError(f"--candidate {options.candidate}: {_error(outcome.path)}")

@@ -182,6 +182,10 @@ class Drawer(Protocol):
         """Digest of all that changes an image."""
         ...
 
+    def acting(self) -> AbstractContextManager[None]:
+        """Let what acts at sampling time act inside, and nothing of it after."""
+        ...
+
 
 class Holder(Protocol):
     """Opens one model when something must be drawn, and sets it to one point at a time."""

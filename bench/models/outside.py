@@ -3,8 +3,8 @@
 import hashlib
 import importlib
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from ..errors import UserError
-from ..names import name_model
+from ..names import INLINE, name_model
 from .digests import known_digest
 from .generators import Sampling, check_model
 from .hub import find, is_hub_id
@@ -29,8 +29,33 @@ from .saved.applied import read_applied
 Kind = Literal["pipeline", "lora", "function"]
 
 
+_GIVEN: dict[str, tuple[str, Callable[..., Any]]] = {}
+"""Functions that this process was given as they are: name -> its name for people, and the function."""
+
+
+@contextmanager
+def given_function(function: Callable[..., Any], name: str) -> Iterator[str]:
+    """Yield the name under which a function is a model inside.
+
+    It is another one every time: what a function draws may hang on anything, so that no two calls share
+    stored images, not of the same function either."""
+    model = f"{INLINE}{uuid4().hex}"
+    _GIVEN[model] = (name, function)
+    try:
+        yield model
+    finally:
+        del _GIVEN[model]
+
+
+def name_given(model: str) -> str:
+    """Return a model's name for people."""
+    return _GIVEN[model][0] if model in _GIVEN else name_model(model)
+
+
 def kind_of(model: str) -> Kind:
     """Return what a model's name means; raises UserError where it can be none of the three."""
+    if model in _GIVEN:
+        return "function"
     path = Path(model)
     if path.is_file():
         if path.suffix != ".safetensors":
@@ -98,7 +123,7 @@ def name_models(models: Sequence[str]) -> list[tuple[int, str, str]]:
     """
     if len(models) <= 1:
         return [(0, "", model) for model in models or ("",)]
-    labels = [name_model(model) for model in models]
+    labels = [name_given(model) for model in models]
     for label in labels:
         if labels.count(label) > 1:
             raise UserError(
@@ -111,8 +136,10 @@ def model_digest(model: str) -> str:
     """Return a digest that changes with the model: of its files, or of what a function says of itself.
 
     A hub id is its snapshot on this machine. A function may depend on anything; without an attribute
-    `fingerprint` it counts as new in every process.
+    `fingerprint` it counts as new in every process. One that was given as it is counts as new every time.
     """
+    if model in _GIVEN:
+        return hashlib.sha256(model.encode()).hexdigest()
     if model and kind_of(model) == "function":
         known = getattr(load_function(model), "fingerprint", None)
         return _once(model) if known is None else hashlib.sha256(f"{model}|{known}".encode()).hexdigest()
@@ -132,6 +159,8 @@ def load_function(name: str) -> Callable[..., Any]:
 
     The current folder is searched as `python` would.
     """
+    if name in _GIVEN:
+        return _GIVEN[name][1]
     module, _, attribute = name.partition(":")
     if "" not in sys.path:
         sys.path.insert(0, "")
@@ -169,7 +198,9 @@ class FunctionHolder:
 
     def generator(self, delta: str, payload: bytes | None) -> "FunctionGenerator":
         function = load_function(self.model)
-        return FunctionGenerator(_FunctionPipeline(self.model, function), self.sampling, self.fingerprint)
+        return FunctionGenerator(
+            _FunctionPipeline(name_given(self.model), function), self.sampling, self.fingerprint
+        )
 
 
 @dataclass

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from ..config import STRICT, apply_preset, build, read_toml
 from ..errors import UserError
-from ..names import file_part
+from ..names import INLINE, file_part
 from ..registry import Entry, Registry
 from ..store import content_key
 from ..types import INTERVAL_VERSION
@@ -144,6 +144,12 @@ class Cell:
     def has_sheet(self) -> bool:
         """Whether a contact sheet is made: the suite's other seeds would show the same prompts and noise."""
         return self.entry is None or self.seed == min(seeds_of(self.suite, self.row))
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether the method, or a model, is a function that was given as it is: nobody else can run it."""
+        given = any(model.startswith(INLINE) for model in self.models)
+        return given or bool(self.entry is not None and self.entry.inline)
 
     @property
     def is_base(self) -> bool:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import UserError
 from .means import point_means
-from .record import Record, name_row, read_items, read_record, record_digest
+from .record import Record, name_entry, read_items, read_record, record_digest
 from .rows import find_file
 from .sheets import read_sheet
 from .statements import (
@@ -46,8 +46,7 @@ class Loaded:
     @property
     def row(self) -> str:
         """The name of its row on a board."""
-        record, noise = self.record, self.record.sampling.get("noise", 0)
-        name = name_row(record.method.name, record.data, noise, record.method.reference)
+        name = name_entry(self.record)
         return f"{name} ({self.origin})" if self.origin else name
 
     @cached_property

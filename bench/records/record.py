@@ -108,6 +108,9 @@ class Record(RecordPart):
     cell: str  # stem of the files: task, method, seed, short digest of the config
     suite: str
     source: Literal["measured", "reported", "external"]
+    inline: bool = Field(
+        default=False, json_schema_extra=LATER
+    )  # of a function given in a process: no module's
     status: Literal["ok", "failed"]
     error: str | None
     task: TaskInfo
@@ -273,4 +276,15 @@ def name_point(label: str, step: int) -> str:
 
 def name_entry(record: Record) -> str:
     """Return the name of a record's row on the board."""
-    return name_row(record.method.name, record.data, record.sampling.get("noise", 0), record.method.reference)
+    noise = record.sampling.get("noise", 0)
+    name = name_row(record.method.name, record.data, noise, record.method.reference)
+    return f"{name} (inline)" if record.inline else name
+
+
+def refuse_inline(path: Path, record: Record) -> None:
+    """Raise UserError where what was measured was a function of one process: nobody can repeat it."""
+    if record.inline:
+        raise UserError(
+            f"{path}: inline: {record.method.name} was a function of one process, nobody can run it again; "
+            "put it into a package (README: Add a method) and measure it anew"
+        )

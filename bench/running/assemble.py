@@ -33,6 +33,7 @@ def describe_cell(cell: Cell, world: World, image_requests: Sequence[ImageReques
         cell=cell.stem,
         key="",
         suite=cell.suite.name,
+        inline=cell.is_inline,
         source="measured",
         status="ok",
         error=None,

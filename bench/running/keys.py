@@ -58,6 +58,8 @@ def train_key(cell: Cell, world: World, device: str, threads: int, dtype: str = 
             "data": cell.suite.data,
             "source": source_digest(cell.entry.module, *world_modules(world)),
         }
+        if cell.entry.inline:
+            fields["inline"] = cell.entry.inline
     else:
         fields["source"] = source_digest(OPENING_MODULE)
     return content_key(fields)

@@ -1,8 +1,9 @@
 """What a run needs from the machine: device, threads, opened worlds, a runner."""
 
-import argparse
 import os
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,78 @@ from .catalog import open_folder_world, open_world, registry
 
 if TYPE_CHECKING:
     from .runner import Runner
+
+
+@dataclass(frozen=True)
+class WorldSettings:
+    """Where the parts of a real model's world lie, and how it draws. None: the world's own default.
+
+    base_model: a diffusers folder or hub id. clip: folder or hub id of the judge's open_clip model. data:
+    folder of published prompt files. sampling_steps: of the sampler. training_images: of each training set.
+    image_size: side of the images in pixels. world_folder: a world that `pretrain images` made. Embedded
+    worlds ship whole: of these they take `world_folder` and no other."""
+
+    base_model: str | None = None
+    clip: str | None = None
+    data: Path | None = None
+    sampling_steps: int | None = None
+    training_images: int | None = None
+    image_size: int | None = None
+    world_folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("data", "world_folder"):
+            if isinstance(place := getattr(self, name), str):
+                object.__setattr__(self, name, Path(place))
+
+
+DEFAULT_WORLD = WorldSettings()
+
+
+@dataclass(frozen=True)
+class Program:
+    """The command line that a run belongs to, which goes on by its own words.
+
+    arguments: its words. restarts: whether a cell that cannot be stopped may be left behind by starting the
+    same command in this process's place. abandoned: stems of such cells. jobs: processes that share the
+    tasks. part: `I/N`, the share of this process."""
+
+    arguments: Sequence[str] = ()
+    restarts: bool = False
+    abandoned: frozenset[str] = frozenset()
+    jobs: int = 1
+    part: str | None = None
+
+    @property
+    def command(self) -> str:
+        """What records name as the command that made them, without the places of one machine."""
+        from ..places import quote_places
+        from .restart import told_arguments
+
+        return "unlearnbench " + " ".join(quote_places(told_arguments(self.arguments)))
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a run is told of the machine.
+
+    device: cpu, cuda or mps; None: the best there is. threads: CPU threads; None: all cores, shared by `jobs`
+    processes. store: folder of the cache; None: in the user's cache folder. cell_timeout: seconds that a cell
+    may take; None: any. command: what records name as the command that made them. program: the command line
+    that the run belongs to, if it does.
+    """
+
+    device: str | None = None
+    threads: int | None = None
+    jobs: int = 1
+    store: Path | None = None
+    cell_timeout: float | None = None
+    command: str = ""
+    world: WorldSettings = DEFAULT_WORLD
+    program: Program = Program()
+
+
+DEFAULT_SESSION = Session()
 
 
 def choose_device(wanted: str | None) -> str:
@@ -28,10 +101,9 @@ def choose_device(wanted: str | None) -> str:
     return next(name for name in ("cuda", "mps", "cpu") if there[name])
 
 
-def check_counts(options: argparse.Namespace, *names: str) -> None:
+def check_counts(**numbers: int | None) -> None:
     """Raise UserError where a number that counts something was given below 1."""
-    for name in names:
-        number = getattr(options, name, None)
+    for name, number in numbers.items():
         if number is not None and number < 1:
             raise UserError(f"--{name.replace('_', '-')} {number}: must be at least 1")
 
@@ -40,7 +112,7 @@ def set_threads(wanted: int | None, jobs: int = 1) -> int:
     """Set and return the number of CPU threads of each of `jobs` processes."""
     import torch
 
-    check_counts(argparse.Namespace(threads=wanted, jobs=jobs), "threads", "jobs")
+    check_counts(threads=wanted, jobs=jobs)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     count = wanted or max(1, cores // jobs)
     torch.set_num_threads(count)
@@ -48,45 +120,51 @@ def set_threads(wanted: int | None, jobs: int = 1) -> int:
     return count
 
 
-def make_runner(options: argparse.Namespace, folder: Path, worlds: set[str]) -> "Runner":
-    """Return a Runner over the opened worlds and all metrics."""
-    from ..places import quote_places
+def make_runner(session: Session, folder: Path, worlds: set[str]) -> "Runner":
+    """Return a Runner over the opened worlds and all metrics; folder: of the records."""
+    from ..models.isolation.time_limit import check_limit
     from ..store import Store, default_folder
-    from .restart import restarting, told_arguments
+    from .restart import restarting
     from .runner import Runner
 
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
-    device = choose_device(options.device)
-    opened = open_worlds(worlds, options, device)
+    check_limit(session.cell_timeout)
+    program = session.program
+    device = choose_device(session.device)
+    opened = open_worlds(worlds, session.world, device)
     return Runner(
-        store=Store(options.store or default_folder(), say),
+        store=Store(session.store or default_folder(), say),
         folder=folder,
         device=device,
-        threads=set_threads(options.threads, getattr(options, "jobs", 1)),
+        threads=set_threads(session.threads, session.jobs),
         worlds=opened,
         metrics=registry("metrics"),
-        command="unlearnbench " + " ".join(quote_places(told_arguments(options.arguments))),
+        command=session.command,
         say=say,
-        cell_timeout=getattr(options, "cell_timeout", None),
-        restart=restarting(options.arguments) if getattr(options, "is_program", False) else None,
-        abandoned=frozenset(getattr(options, "abandoned", None) or ()),
+        cell_timeout=session.cell_timeout,
+        restart=restarting(program.arguments) if program.restarts else None,
+        abandoned=program.abandoned,
     )
 
 
-def open_worlds(names: set[str], options: argparse.Namespace, device: str = "cpu") -> dict[str, World]:
-    """Return worlds by name; a real model's is placed where the options say that its parts lie."""
-    check_counts(options, "sampling_steps", "training_images", "image_size")
+def open_worlds(names: set[str], settings: WorldSettings, device: str = "cpu") -> dict[str, World]:
+    """Return worlds by name; a real model's is placed where the settings say that its parts lie."""
+    check_counts(
+        sampling_steps=settings.sampling_steps,
+        training_images=settings.training_images,
+        image_size=settings.image_size,
+    )
     where = {
-        "source": getattr(options, "base_model", None),
-        "clip": getattr(options, "clip", None),
-        "data": getattr(options, "data", None),
-        "steps": getattr(options, "sampling_steps", None),
-        "images": getattr(options, "training_images", None),
-        "image_size": getattr(options, "image_size", None),
+        "source": settings.base_model,
+        "clip": settings.clip,
+        "data": settings.data,
+        "steps": settings.sampling_steps,
+        "images": settings.training_images,
+        "image_size": settings.image_size,
     }
-    folder = getattr(options, "world_folder", None)
+    folder = settings.world_folder
     own: dict[str, World] = {} if folder is None else {w.name: w for w in [open_folder_world(folder)]}
     if own.keys() - names:
         raise UserError(f"--world-folder {folder}: the world {min(own)}; no task of this run is in it")

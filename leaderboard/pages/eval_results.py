@@ -55,7 +55,8 @@ def _is_ours(folder: Path) -> bool:
 
 def _counts(row: Row) -> bool:
     record = row.source.record
-    return record.source == "measured" and row.role == "method" and not row.failed and row.choice is not None
+    is_whole = not row.failed and row.choice is not None
+    return record.source == "measured" and row.role == "method" and is_whole and not record.inline
 
 
 def task_id(task: str, metric: str) -> str:

@@ -58,6 +58,7 @@ CONTROLS = ("finetune", "placebo")
 def read_groups(loaded: Iterable[Loaded], role: str = "evaluated", source: str = "measured") -> list[Group]:
     """Return every method's points on every concept of a role, by method and task.
 
+    An inline record stands without rank, and its concepts are not the board's: nobody can repeat it.
     References, concepts of the other role and records of another source stay out. Raises UserError where two
     measured records have one method, task, configuration and seed: neither may stand in the other's place.
     Two claims of the kind make the concept missing, for no claim may stop a board.
@@ -68,9 +69,10 @@ def read_groups(loaded: Iterable[Loaded], role: str = "evaluated", source: str =
 
 
 def _read_marked(method: str, task: str, entries: list[Loaded]) -> Group:
-    is_control = entries[0].record.method.name in CONTROLS
+    record = entries[0].record
     group = _read_group(method, task, entries)
-    return replace(group, is_home=entries[0].is_home, is_control=is_control)
+    is_home = entries[0].is_home and not record.inline
+    return replace(group, is_home=is_home, is_control=record.method.name in CONTROLS or record.inline)
 
 
 def _counts(record: Record, role: str, source: str) -> bool:

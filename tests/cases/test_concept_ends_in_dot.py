@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from unlearnbench._tool import find_task
 from unlearnbench.bench.cli.main import main
-from unlearnbench.bench.cli.unlearn import find_task
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.planning.concept_names import holds_name, name_key
 from unlearnbench.bench.unlearning.writing import replace_all, write_prompts

@@ -1,6 +1,5 @@
 """Case record-names: whatever a model's folder is called, its record has a name that `validate` takes."""
 
-import argparse
 import json
 import os
 import unicodedata
@@ -97,7 +96,7 @@ def test_a_given_name_makes_records_that_pass(
     assert _evaluate(tmp_path, "--model", _stub(tmp_path, monkeypatch), "--name", name) == 0
     paths = sorted((tmp_path / "records").glob("*.json"))
     assert len(paths) == 2
-    known = make_known(argparse.Namespace())
+    known = make_known()
     for path in paths:
         assert not [check for check in validate(path, known) if check.state == "failed"]
     assert name in {json.loads(path.read_text())["method"]["name"] for path in paths}
@@ -124,21 +123,21 @@ def test_a_record_of_another_model_of_this_name_is_not_replaced(
 ) -> None:
     from dataclasses import replace
 
-    from unlearnbench.bench.cli.run import _refuse_another
     from unlearnbench.bench.planning.plan import MethodRow
     from unlearnbench.bench.records.record import read_record, write_record
+    from unlearnbench.bench.running.evaluate import refuse_another
 
     runner, base = make_runner(), make_cell()
     model = str(runner.worlds["tiny"].pipeline_folder)
     cell = replace(base, row=MethodRow(name="mine", config={"model": "mine"}), models=(model,))
     [outcome] = runner.run([cell])
     assert outcome.state == "measured"
-    _refuse_another(runner, cell)
+    refuse_another(runner, cell)
     record = read_record(outcome.path)
     point = record.points[0].model_copy(update={"fingerprint": "0" * 64})
     write_record(record.model_copy(update={"points": [point]}), None, None, outcome.path.parent)
     with pytest.raises(UserError, match="another model of the name mine"):
-        _refuse_another(runner, cell)
+        refuse_another(runner, cell)
 
 
 def test_methods_keep_their_file_names(make_cell: Callable[..., Any]) -> None:

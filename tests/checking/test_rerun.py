@@ -1,7 +1,6 @@
 """`rerun` repeats a record from what it states, in a store of its own, and appends what came of it."""
 
 import json
-from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +37,7 @@ def test_a_record_is_repeated_to_the_last_digit_and_a_false_one_found(
     method: str,
 ) -> None:
     [made] = make_runner().run([make_cell(method=method, **(SMALL if method != "none" else {}))])
-    known = make_known(Namespace(device=None))
+    known = make_known()
     assert {check.state for check in validate(made.path, known)} <= {"passed", "unchecked"}
     out = tmp_path / "again"
     command = ["rerun", str(made.path), "--out", str(out), "--threads", "1"]
@@ -73,7 +72,7 @@ def lie(path: Path) -> None:
 
 
 def test_a_published_record_leads_back_to_its_own_cell() -> None:
-    known = make_known(Namespace(device=None))
+    known = make_known()
     for name in ("nudity-alcohol-emoji.gradient_sum.85284e.s0", "styles-3d-emoji.anchor_sum.a855fe.s2"):
         entry = load_one(RESULTS / f"{name}.json")
         record, items = entry.record, entry.items

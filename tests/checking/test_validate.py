@@ -1,6 +1,5 @@
 """`validate` passes what was measured and refuses, in one line each, what was tampered with or harms."""
 
-import argparse
 import json
 import shutil
 from collections.abc import Callable
@@ -29,7 +28,7 @@ SAMPLE = [f"emoji/{STEM}", f"emoji/{BASE}", "tuning/styles-twemoji-emoji.none.f7
 
 @pytest.fixture(scope="module")
 def known() -> Known:
-    return make_known(argparse.Namespace(device=None))
+    return make_known()
 
 
 @pytest.fixture

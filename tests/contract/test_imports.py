@@ -61,3 +61,12 @@ def test_house_style_in_numbers(path: Path) -> None:
             assert length <= 50, f"{node.name} has {length} lines"
     if text.strip() and path.name != "__init__.py":
         assert ast.get_docstring(ast.parse(text)), "a module says in a sentence what it is"
+
+
+def test_options_stay_in_the_command_line() -> None:
+    """Below it functions take named arguments: none knows what the command line is."""
+    found = [
+        path.relative_to(ROOT).as_posix() for path in FILES if "argparse" in _imported(_module(path), path)
+    ]
+    assert found
+    assert all(name.startswith("bench/cli/") for name in found)

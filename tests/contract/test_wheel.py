@@ -35,6 +35,7 @@ def test_the_wheel_holds_data_and_templates(wheel: Path) -> None:
         "bench/py.typed",
         "__init__.py",
         "__main__.py",
+        "quickstart.ipynb",
         "py.typed",
     ):
         assert f"unlearnbench/{name}" in names

@@ -123,7 +123,7 @@ try:
     print("read")
 except UserError as error:
     print("refused:", error)
-check = validate(bomb, make_known(argparse.Namespace()))[0]
+check = validate(bomb, make_known())[0]
 print(check.state, check.detail)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """

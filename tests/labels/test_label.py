@@ -1,6 +1,5 @@
 """Labels: what a person's answers say of a judge with planted errors, and the page that takes them."""
 
-import argparse
 import dataclasses
 import http.client
 import io
@@ -554,13 +553,13 @@ def test_a_replaced_sheet_is_not_asked_about_nor_shown(
         assert f"{planted[0].stem}.webp: is not the sheet of {planted[0].name}" in said.out + said.err
     with pytest.raises(UserError, match="is not the sheet"):
         load(folder)
-    known = make_known(argparse.Namespace())
+    known = make_known()
     assert validate(planted[0], known)[0].state == "failed"
     assert main(["pack", str(folder)]) == 2, "a replaced file is not listed anew"
 
 
 def test_a_sheet_that_a_folders_list_leaves_out_fails(planted: list[Path]) -> None:
-    folder, known = planted[0].parent, make_known(argparse.Namespace())
+    folder, known = planted[0].parent, make_known()
     assert [c.state for c in validate(planted[0], known) if "SHA256SUMS" in c.detail] == ["unchecked"]
     assert main(["pack", str(folder)]) == 0
     assert not [c for c in validate(planted[0], known) if "SHA256SUMS" in c.detail]

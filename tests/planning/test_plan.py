@@ -1,11 +1,13 @@
 """What a suite's rows become, and how a retrained reference is found by what it never saw."""
 
-from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from unlearnbench.bench.cli.run import narrow_suite
+from unlearnbench import method
+from unlearnbench._suites import narrow_suite
+from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.planning.plan import MethodRow, Suite, find_references, find_suite, plan_cells
 from unlearnbench.bench.running.assemble import describe_method
@@ -44,13 +46,14 @@ def test_a_preset_of_a_misspelt_method_names_the_method() -> None:
         plan_cells(suite, task_registry(), registry("methods"))
 
 
-def test_a_preset_on_the_command_line_is_that_of_the_methods_named() -> None:
+def test_a_preset_on_the_command_line_is_that_of_the_methods_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     suite = find_suite("demo", suites_folder())
-    options = Namespace(task=None, method=["esd_x"], skip=None, seeds=None, config="paper")
-    rows = {row.name: row.config for row in narrow_suite(suite, options).methods}
+    rows = {row.name: row.config for row in narrow_suite(suite, methods=[method("esd_x", "paper")]).methods}
     assert rows == {"none": {}, "esd_x": {"preset": "paper"}}
-    with pytest.raises(UserError, match="--config: name the methods"):
-        narrow_suite(suite, Namespace(task=None, method=None, skip=None, seeds=None, config="paper"))
+    assert main(["run", "--config", "paper"]) == 2
+    assert "--config: name the methods" in capsys.readouterr().err
 
 
 def _cells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):  # type: ignore[no-untyped-def]
@@ -99,9 +102,8 @@ def _suite(**fields: object) -> Suite:
     return Suite.model_validate(content | fields)
 
 
-def _narrow(suite: Suite, **given: object) -> list[tuple[str, int]]:
-    options = Namespace(**({"task": None, "method": None, "skip": None, "seeds": None} | given))
-    cells = plan_cells(narrow_suite(suite, options), task_registry(), registry("methods"))
+def _narrow(suite: Suite, **given: Any) -> list[tuple[str, int]]:
+    cells = plan_cells(narrow_suite(suite, **given), task_registry(), registry("methods"))
     return [(cell.row.name, cell.seed) for cell in cells]
 
 
@@ -119,8 +121,8 @@ def test_a_row_may_have_seeds_of_its_own_and_one_sheet() -> None:
 def test_a_run_is_narrowed_by_method_skip_and_seeds() -> None:
     suite = _suite()
     assert _narrow(suite, skip=["retrain", "finetune"]) == [("none", 0), ("placebo", 0)]
-    assert _narrow(suite, method=["placebo"], skip=["retrain"]) == [("none", 0), ("placebo", 0)]
-    assert _narrow(suite, method=["placebo"], seeds=[7])[2:] == [("placebo", 7)]
+    assert _narrow(suite, methods=[method("placebo")], skip=["retrain"]) == [("none", 0), ("placebo", 0)]
+    assert _narrow(suite, methods=[method("placebo")], seeds=[7])[2:] == [("placebo", 7)]
     with pytest.raises(UserError, match="did you mean finetune"):
         _narrow(suite, skip=["finetun"])
     with pytest.raises(UserError, match="leaves nothing of test"):

@@ -1,6 +1,5 @@
 """Item rows of a folder in one table: read as from files of their own, lost by nothing, believed no more."""
 
-import argparse
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -56,7 +55,7 @@ def packed(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def known() -> Known:
-    return make_known(argparse.Namespace(device=None))
+    return make_known()
 
 
 def files(folder: Path) -> dict[str, bytes]:

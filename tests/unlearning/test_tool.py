@@ -10,8 +10,9 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 
+from unlearnbench._tool import find_task, place
 from unlearnbench.bench.cli.main import main
-from unlearnbench.bench.cli.unlearn import find_task, place, read_settings
+from unlearnbench.bench.cli.unlearn import read_settings
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.files import scratch_name
 from unlearnbench.bench.planning.tasks import PromptSizes

@@ -1,11 +1,10 @@
 """What a seed draws: the same everywhere, never a published target, retained concepts untouched."""
 
-from argparse import Namespace
 from typing import Any
 
 import pytest
 
-from unlearnbench.bench.cli.run import narrow_suite
+from unlearnbench._suites import narrow_suite
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.planning.draws import DrawingTasks, seed_in
 from unlearnbench.bench.planning.plan import find_suite, plan_cells
@@ -95,10 +94,10 @@ def test_what_cannot_be_drawn_is_one_line(tasks: DrawingTasks, name: str, said: 
 
 
 def test_a_run_of_drawn_tasks_is_a_suite_of_its_own(tasks: DrawingTasks) -> None:
-    options = Namespace(task=["classes@draw:5", "styles@draw:5"], method=None, skip=["retrain"], seeds=None)
-    suite = narrow_suite(find_suite("emoji", suites_folder()), options)
+    names = ["classes@draw:5", "styles@draw:5"]
+    suite = narrow_suite(find_suite("emoji", suites_folder()), tasks=names, skip=["retrain"])
     assert suite.name == "emoji-draw-5"
-    assert suite.tasks == [t.id for name in options.task for t in tasks.expand(name)]
+    assert suite.tasks == [t.id for name in names for t in tasks.expand(name)]
     cells = plan_cells(suite, tasks, registry("methods"))
     assert {cell.task.id for cell in cells} == set(suite.tasks)
     with pytest.raises(UserError, match="names several tasks"):

@@ -1,0 +1,194 @@
+"""`unlearn`: a model and a concept in, an unlearned model out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from .bench.errors import UserError
+from .bench.files import check_new_folder
+from .bench.models.hub import locate
+from .bench.models.layout import INDEX, read_config
+from .bench.planning.concept_names import name_key
+from .bench.records.training_images import TrainingImages, not_judged
+from .bench.running.catalog import open_world, registry, task_registry
+from .bench.running.session import check_counts, choose_device, set_threads
+from .bench.types import Problem
+from .bench.unlearning.card import write_command
+from .bench.unlearning.writing import KINDS, Kind, read_prompts
+from .bench.worlds.protocol import World
+
+LIKE = {
+    "StableDiffusionPipeline": "sd15",
+    "StableDiffusionXLPipeline": "sdxl",
+    "StableDiffusion3Pipeline": "sd3",
+    "FluxPipeline": "flux",
+}
+"""World whose tasks are suggested for somebody's pipeline of a class."""
+
+
+@dataclass(frozen=True)
+class Unlearned:
+    """What `unlearn` made. folder: the model, which plain diffusers opens, or a LoRA; with its prompts and a
+    card.
+
+    task: the task that measures it, "" where none asks for the concept. base: the model that it is measured
+    beside, "" where that is an embedded world's own. command: measures it."""
+
+    folder: Path
+    task: str
+    base: str
+    command: str
+
+
+def unlearn(
+    model: str | Path,
+    concept: str,
+    method: str = "balanced",
+    *,
+    out: str | Path,
+    kind: Kind = "object",
+    anchor: str | None = None,
+    forget_prompts: Sequence[str] | Path = (),
+    retain_prompts: Sequence[str] | Path = (),
+    images: int = 64,
+    lora: int | None = None,
+    preset: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    sampling_steps: int | None = None,
+    image_size: int | None = None,
+    guidance: float | None = None,
+    seed: int = 0,
+    device: str | None = None,
+    threads: int | None = None,
+    say: Callable[[str], None] = print,
+) -> Unlearned:
+    """Unlearn a concept from a model, and return the new model's folder with what measures it.
+
+    model: a diffusers folder, a hub id, or an embedded world's name. concept: in words, "Van Gogh". out: a
+    new folder. kind: object, person or style: which templates write the prompts. anchor: what may stand in
+    the concept's place, "a painting". forget_prompts, retain_prompts: in place of templates: texts, or a file
+    of one a line. images: of each set from templates. lora: train and save a LoRA of this rank. preset,
+    settings: of the method. sampling_steps, image_size (pixels), guidance: of the images that the model draws
+    to train on; None: its own. say: is told what one should know. Raises UserError, before anything is drawn,
+    where something does not fit.
+
+    >>> made = unlearnbench.unlearn("emoji", "cat face", "balanced", out="no-cats")
+    >>> unlearnbench.evaluate(made.folder, made.task, name="no-cats")
+    """
+    from .bench.unlearning.tool import UnlearnRequest, unlearn_model
+
+    if kind not in KINDS:
+        raise UserError(f"--kind {kind}: choose one of {', '.join(KINDS)}")
+    check_new_folder(Path(out))
+    check_counts(images=images, sampling_steps=sampling_steps, image_size=image_size, lora=lora)
+    config = ({"preset": preset} if preset else {}) | dict(settings or {})
+    if lora is not None:
+        config |= {"part": "lora", "rank": lora}
+    request = UnlearnRequest(
+        model=str(model),
+        concept=concept,
+        method=method,
+        kind=kind,
+        anchor=anchor,
+        forget=_read(forget_prompts),
+        retain=_read(retain_prompts),
+        images=images,
+        config=config,
+        steps=sampling_steps,
+        guidance=guidance,
+        image_size=image_size,
+        seed=seed,
+    )
+    set_threads(threads)
+    chosen = choose_device(device)
+    request = place(request)
+    look = partial(look_at, request.task) if request.task else None
+    folder = unlearn_model(request, Path(out), chosen, say, look)
+    return Unlearned(
+        folder, request.task, request.base, write_command(str(folder), request.base, request.task)
+    )
+
+
+def _read(prompts: Sequence[str] | Path) -> tuple[str, ...]:
+    return read_prompts(prompts) if isinstance(prompts, Path) else tuple(prompts)
+
+
+def look_at(name: str, problem: Problem) -> TrainingImages:
+    """Return what a task's judge finds on training images; why it cannot, where it is not here."""
+    from .bench.measuring.judging import open_judge
+    from .bench.measuring.training_images import aims_of, judge_problem
+
+    task = task_registry()[name]
+    try:
+        judge = open_judge(open_world(task.file.world), task)
+        return judge_problem(problem, judge, *aims_of(task))
+    except UserError:
+        return not_judged(problem, f"the judge {task.file.judge} of {name} cannot be opened or asked here")
+
+
+def place(order: Any) -> Any:
+    """Return the order with the task that measures it; for a world's own model, as that world is made for.
+
+    An embedded world's text encoder knows the words of its own captions alone; where none are given, the
+    prompts are those, of the task that asks for the concept.
+    """
+    world = find_world(order.model)
+    if world is None:
+        return replace(order, task=find_task(order.concept, _guess_world(order.model)), base=order.model)
+    order = replace(
+        order,
+        model=str(world.pipeline_folder),
+        steps=order.steps or world.steps,
+        guidance=world.guidance if order.guidance is None else order.guidance,
+        task=find_task(order.concept, world.id.partition("@")[0]),
+    )
+    if order.forget or order.retain or world.training_draws or not order.task:
+        return order
+    problem = world.problem(task_registry()[order.task], "diverse", order.seed)
+    forget, retain = (
+        tuple(dict.fromkeys(part.prompts))[: order.images]
+        for part in (problem.forget_set, problem.retain_set)
+    )
+    return replace(
+        order,
+        forget=forget,
+        retain=retain,
+        retained=problem.retained,
+        anchor=order.anchor or problem.anchor,
+    )
+
+
+def find_task(concept: str, world: str) -> str:
+    """Return the first task of a world whose one target is the concept, by its id; "" where there is none."""
+    tasks = task_registry().values()
+    found = [t.id for t in tasks if [name_key(n) for n in t.concept.targets] == [name_key(concept)]]
+    return min((name for name in found if name.endswith(f"@{world}")), default="")
+
+
+def find_world(model: str) -> World | None:
+    """Return the world whose name a model is, or whose own pipeline folder; None where it is neither."""
+    worlds, place = registry("worlds"), Path(model)
+    if model in worlds and not place.exists():
+        return open_world(model)
+    for name in worlds if place.exists() else ():
+        try:
+            world = open_world(name)
+            if world.pipeline_folder.resolve() == place.resolve():
+                return world
+        except UserError:  # that world's weights are not on this machine, or its plug-in is broken
+            continue
+    from .bench.worlds.images.world import world_of_pipeline
+
+    return world_of_pipeline(place)
+
+
+def _guess_world(model: str) -> str:
+    """Return the world of real models whose pipelines are of a model's class; "" where it cannot be told."""
+    folder = locate(model)
+    try:
+        index = read_config(folder / INDEX) if folder else {}
+    except UserError:
+        return ""
+    return LIKE.get(str(index.get("_class_name")), "")

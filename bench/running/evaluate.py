@@ -1,0 +1,38 @@
+"""The cell that scores somebody's models as they are: one point each."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import UserError
+from ..planning.plan import Cell, MethodRow, Suite
+from ..planning.tasks import PromptSizes, Task
+
+
+def make_model_cell(
+    suite: str, task: Task, models: Sequence[str], row: MethodRow, sizes: PromptSizes, seed: int = 0
+) -> Cell:
+    """Return the cell that scores models, in a suite of that name with it and the base model's."""
+    none = MethodRow(name="none", noise=row.noise)
+    whole = Suite(name=suite, tasks=[task.id], methods=[none, row], sizes=sizes)
+    return Cell(whole, task, row, None, seed, tuple(models))
+
+
+def refuse_another(runner: Any, cell: Cell) -> None:
+    """Raise UserError where the cell's record is there already, measured on other models of this name."""
+    from ..models.outside import kind_of
+    from ..records.record import read_record
+
+    path = runner.folder / f"{cell.stem}.json"
+    if any(kind_of(model) == "function" for model in cell.models) or not path.exists():
+        return  # what a function says of itself may change with every process
+    try:
+        record = read_record(path)
+    except UserError:  # damaged: it is measured again
+        return
+    world = runner.worlds[cell.task.file.world]
+    found = [runner._holder(world, model).fingerprint for model in cell.models]
+    if record.status == "ok" and [point.fingerprint for point in record.points] != found:
+        raise UserError(
+            f"{path}: holds the numbers of another model of the name {cell.row.name}; give --name or another "
+            "--out, or delete it"
+        )
