@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import unlearnbench
 from unlearnbench.bench.checking.known import find_problems_in_suite
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.records.load import load, load_one
@@ -13,7 +14,7 @@ from unlearnbench.bench.records.packing import read_folder
 from unlearnbench.bench.records.record import name_entry
 from unlearnbench.leaderboard.pages.eval_results import write_eval_results
 from unlearnbench.leaderboard.pages.page import write_pages
-from unlearnbench.leaderboard.ranking.board import collect, duel, find_ranked
+from unlearnbench.leaderboard.ranking.board import collect, duel, find_ranked, summarise
 from unlearnbench.leaderboard.ranking.standing import stand
 
 from .synthetic import make_record, write
@@ -78,3 +79,14 @@ def test_it_is_refused_by_name_where_records_are_published(folder: Path, tmp_pat
     published = tmp_path / "results" / "demo" / path.name
     assert "inline: mine" in next(find_problems_in_suite(published, record, known))
     assert not any("inline" in line for line in find_problems_in_suite(path, record, known))
+
+
+def test_comparing_from_python_gives_the_boards_numbers(folder: Path) -> None:
+    board, differences = unlearnbench.compare(folder, rival="gradient_sum")
+    lines = {line.method: line for line in summarise(collect(load(folder)))}
+    assert dict(zip(board["method"], board["ava"], strict=True)) == {n: line.ava for n, line in lines.items()}
+    [found] = duel(collect(load(folder)), "gradient_sum")
+    assert differences.iloc[0][["first", "second"]].tolist() == [found.first, found.second]
+    assert differences.iloc[0]["p"] == found.comparison.p
+    with pytest.raises(UserError, match="--rival nobody: no records of it; methods: balanced, gradient_sum"):
+        unlearnbench.compare(folder, rival="nobody")
