@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -15,7 +15,7 @@ from ...models.hub import Source
 from ...planning.tasks import PromptSizes, Task, TaskFile
 from ...source import source_digest
 from ...store import recipe_folder
-from ...types import DrawSettings, Problem, Prompt
+from ...types import DataChoice, DrawSettings, Problem, Prompt
 from .spec import ClassCaptioner, Wordings
 
 CARD, TASKS = "world.json", "tasks.json"
@@ -138,7 +138,7 @@ class ImagesWorld:
             return self.captioner
         return ClassCaptioner(classes)
 
-    def problem(self, task: Task, data: Literal["diverse", "narrow"], seed: int) -> Problem:
+    def problem(self, task: Task, data: DataChoice, seed: int) -> Problem:
         from safetensors.torch import load_file
 
         from .problems import build_problem
