@@ -97,6 +97,11 @@ class TrainingSet:
     ] = ()  # forget set only: the same prompts with the anchor in the target's place
 
 
+DataChoice = Literal["diverse", "narrow", "narrow-retain"]
+"""What a method's training sets show: every given concept in every wording; two subjects in one wording;
+the retain set so narrow, the forget set that of `diverse`."""
+
+
 @dataclass(frozen=True)
 class DrawSettings:
     """Sampling steps and guidance scale that a world draws its images with."""
@@ -109,7 +114,7 @@ class DrawSettings:
 class Problem:
     """All that an unlearning method gets: no evaluation prompt is in it.
 
-    data: `diverse` or `narrow`. generator: a CPU torch.Generator seeded by the training seed; every
+    data: how much the sets show. generator: a CPU torch.Generator seeded by the training seed; every
     random choice of a method comes from it, so that a run repeats exactly. targets: the names to be
     forgotten, as prompts write them. retained: names that the retain set shows. kind: what the concept is.
     sampling: how the world draws, for methods that draw with the model.
@@ -120,7 +125,7 @@ class Problem:
     anchor: str | None
     forget_set: TrainingSet
     retain_set: TrainingSet
-    data: Literal["diverse", "narrow"]
+    data: DataChoice
     seed: int
     generator: torch.Generator
     targets: tuple[str, ...] = ()

@@ -21,6 +21,20 @@ REGISTER = {
     "direction": "",
     "needs": ["forget_set", "retain_set"],
 }
+PRESETS = {
+    # "RGD", whose retain gradient is that of the whole retain set; 50,000 images in batches of 64:
+    # reds-lab/Restricted_gradient_diversity_unlearning@0075ecb, CIFAR/scripts/run_surgery.sh, CIFAR/training.
+    # Its bound of .1 is of pixels from -1 to 1, whose variance its loss takes to be .25.
+    "paper-cifar": {
+        "optimiser": "adam", "rate": 1e-5, "batch": 64, "steps": 782, "lam": 5.0, "retain_batch": "all",
+        "truncation": 0.1, "truncation_mode": "element-x0", "clip_norm": None, "caption_drop": 0.0,
+    },
+    # The same commit, SD/run-surgery.sh, train-scripts/nsfw_RGD.py: 800 pairs in batches of 8, once
+    "paper-sd": {
+        "optimiser": "adam", "rate": 1e-5, "batch": 8, "steps": 100, "lam": 1.6,
+        "truncation": 1.1, "truncation_mode": "batch", "clip_norm": None, "caption_drop": 0.0,
+    },
+}  # fmt: skip
 
 
 class Config(AscentConfig):

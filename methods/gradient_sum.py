@@ -16,6 +16,19 @@ REGISTER = {
     "direction": "",
     "needs": ["forget_set", "retain_set"],
 }
+PRESETS = {
+    # "GradDiff" in the code of Ko et al. 2024, with their own method's settings and a retain batch of 64:
+    # reds-lab/Restricted_gradient_diversity_unlearning@0075ecb, CIFAR/scripts/run_surgery.sh, CIFAR/training/
+    "paper-cifar": {
+        "optimiser": "adam", "rate": 1e-5, "batch": 64, "steps": 782, "lam": 5.0,
+        "truncation": 0.1, "truncation_mode": "element-x0", "clip_norm": None, "caption_drop": 0.0,
+    },
+    # The same commit, SD/run-surgery.sh, train-scripts/nsfw_RGD.py without `--surgery`
+    "paper-sd": {
+        "optimiser": "adam", "rate": 1e-5, "batch": 8, "steps": 100, "lam": 1.6,
+        "truncation": 1.1, "truncation_mode": "batch", "clip_norm": None, "caption_drop": 0.0,
+    },
+}  # fmt: skip
 
 
 class Config(AscentConfig):

@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..names import INLINE, file_part
 from ..registry import Entry, Registry
 from ..store import content_key
-from ..types import INTERVAL_VERSION
+from ..types import INTERVAL_VERSION, DataChoice
 from .choice import Choice, read_choice, rows_of
 from .protocol import PlannedWorld
 from .tasks import PromptSizes, Task, complete_name
@@ -83,7 +83,7 @@ class Suite(BaseModel):
     tasks: list[str] = Field(min_length=1)
     methods: list[MethodRow] = Field(min_length=1)
     seeds: list[Seed] = Field(default=[0], min_length=1, max_length=MOST_SEEDS)
-    data: Literal["diverse", "narrow"] = "diverse"
+    data: DataChoice = "diverse"
     sizes: PromptSizes = PromptSizes()
     unscored_below: float = Field(default=0.0, ge=0.0, lt=1.0)
     choice: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9-]*\.json$")

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from ..config import read_json
 from ..errors import UserError
 from ..files import replace_file, write_file
-from ..types import ITEM_COLUMNS, LATER, RecordPart, Value, not_scored
+from ..types import ITEM_COLUMNS, LATER, DataChoice, RecordPart, Value, not_scored
 from .rows import find_file, read_rows, write_items
 from .sealed import SEAL, SHEET, check_content, content_digest, sha256
 from .training_images import TrainingImages
@@ -116,7 +116,7 @@ class Record(RecordPart):
     task: TaskInfo
     method: MethodInfo
     seed: int
-    data: Literal["diverse", "narrow"]
+    data: DataChoice
     choice: str | None = None  # sha256 of the file of configurations chosen on tuning concepts
     sampling: dict[str, Any]  # steps, guidance, size, dtype, samples a prompt
     prompts_sha256: str

@@ -11,11 +11,14 @@ from ..errors import UserError
 
 
 class Noising(Protocol):
-    """draw_times(n, generator) -> (n,) on the CPU; mix(clean, noise, times) -> noisy and target."""
+    """draw_times(n, generator) -> (n,) on the CPU; mix(clean, noise, times) -> noisy and target;
+    weigh_clean(times) -> (n,), the weight that the loss has on the squared error of the clean image x0."""
 
     def draw_times(self, count: int, generator: Generator) -> Tensor: ...
 
     def mix(self, clean: Tensor, noise: Tensor, times: Tensor) -> tuple[Tensor, Tensor]: ...
+
+    def weigh_clean(self, times: Tensor) -> Tensor: ...
 
 
 TARGETS: dict[str, Callable[[Any, Tensor, Tensor, Tensor], Tensor]] = {
@@ -24,6 +27,13 @@ TARGETS: dict[str, Callable[[Any, Tensor, Tensor, Tensor], Tensor]] = {
     "sample": lambda schedule, clean, noise, times: clean,
 }
 """What a network is trained to predict, by the scheduler's prediction_type."""
+CLEAN_WEIGHTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "epsilon": lambda alpha: alpha / (1 - alpha),
+    "v_prediction": lambda alpha: 1 / (1 - alpha),
+    "sample": torch.ones_like,
+}
+"""w(ᾱ) with (error of the prediction)² = w (error of x0)². That of v is EDM's weight (Karras et al. 2022,
+table 1) for data of unit variance: (σ² + 1)/σ² with σ² = (1 - ᾱ)/ᾱ."""
 SAMPLERS = frozenset(
     f"{name}Scheduler"
     for name in (
@@ -81,6 +91,10 @@ class Diffusion:
         noisy = self.schedule.add_noise(clean, noise, times)
         return noisy, TARGETS[self.kind](self.schedule, clean, noise, times)
 
+    def weigh_clean(self, times: Tensor) -> Tensor:
+        alphas = self.schedule.alphas_cumprod.to(times.device)
+        return CLEAN_WEIGHTS[self.kind](alphas[times])
+
 
 FLOW = "FlowMatchEulerDiscreteScheduler"
 
@@ -105,6 +119,9 @@ class Flow:
     def mix(self, clean: Tensor, noise: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
         sigma = (times / self.scale).to(clean.dtype).view(-1, *[1] * (clean.dim() - 1))
         return (1 - sigma) * clean + sigma * noise, noise - clean
+
+    def weigh_clean(self, times: Tensor) -> Tensor:
+        return (self.scale / times.float()).square()  # x0 = x_σ - σ u: an error of u is σ times that of x0
 
 
 def find_noising(scheduler: Any) -> Noising:

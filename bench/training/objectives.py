@@ -17,7 +17,7 @@ from ..types import TrainingSet
 from .families import Conditions, Size, denoiser_of, find_family
 from .noising import Flow, find_noising
 
-TruncationMode = Literal["sample", "element", "batch"]
+TruncationMode = Literal["sample", "element", "element-x0", "batch"]
 ENCODED_AT_ONCE = 32
 """Images or prompts that go through an encoder together: bounds the memory, not the result's meaning."""
 
@@ -124,13 +124,16 @@ class Denoiser:
         found = [self.family.encode(self.pipeline, part, size, self.device) for part in parts]
         return {name: torch.cat([f[name] for f in found]).to(self.device, self.dtype) for name in found[0]}
 
-    def draw(self, encoded: Encoded, size: int, caption_drop: float, generator: Generator) -> Batch:
+    def draw(self, encoded: Encoded, size: int | None, caption_drop: float, generator: Generator) -> Batch:
         """Draw a noised batch: images with replacement, uniform timesteps, some captions left out.
 
-        caption_drop: share of the captions (and their anchors) replaced by the empty prompt. All draws are
-        made on the CPU, from `generator`, in the order rows, dropped captions, timesteps, noise.
+        size: of the batch; None = every image of the set once. caption_drop: share of the captions (and their
+        anchors) replaced by the empty prompt. All draws are made on the CPU, from `generator`, in the order
+        rows, dropped captions, timesteps, noise.
         """
-        rows = torch.randint(len(encoded.rows), (size,), generator=generator)
+        count = len(encoded.rows)
+        rows = torch.arange(count) if size is None else torch.randint(count, (size,), generator=generator)
+        size = len(rows)
         kept = torch.rand(size, generator=generator) >= caption_drop
         times = self.noising.draw_times(size, generator).to(self.device)
         noise = torch.randn((size, *encoded.latents.shape[1:]), generator=generator)
@@ -164,13 +167,13 @@ def memory_format(module: nn.Module) -> torch.memory_format:
     return torch.channels_last if is_last else torch.contiguous_format
 
 
-def truncated_ascent(errors: Tensor, bound: float | None, mode: TruncationMode) -> Tensor:
+def truncated_ascent(errors: Tensor, bound: float | Tensor | None, mode: TruncationMode) -> Tensor:
     """Return the forget objective to be minimised: the negated denoising loss as a hinge, relu(bound - loss).
 
-    errors: squared errors (b, ...). bound: in units of the loss at hand; None = no hinge. mode: what the
-    bound holds for: each `sample`'s mean error, each `element` (Ko et al. 2024, CIFAR code: min(error,
-    alpha)) or the `batch`'s mean (their SD code, whose rescaled loss has this gradient). The gradient is
-    zero where the bound is reached. Source: arXiv 2412.07808 and its released code.
+    errors: squared errors (b, ...). bound: in units of these errors; a tensor is broadcast to them; None = no
+    hinge. mode: what the bound holds for: each `sample`'s mean error, each `element` or the `batch`'s mean
+    (Ko et al. 2024, SD code, whose rescaled loss has this gradient). The gradient is zero where the bound is
+    reached. Source: arXiv 2412.07808 and its released code.
     """
     if bound is None:
         return -errors.mean()
@@ -192,11 +195,20 @@ def denoising(denoiser: Denoiser) -> Objective:
 
 
 def ascent(denoiser: Denoiser, bound: float | None, mode: TruncationMode) -> Objective:
-    """Return the truncated ascent on the denoising loss; logged is that loss itself, not truncated."""
+    """Return the truncated ascent on the denoising loss; logged is that loss itself, not truncated.
+
+    `element-x0`: the bound holds for an element's squared error of the clean image x0, which enters the loss
+    with a weight w of the time: -w min((x0's prediction - x0)², bound), as relu(w bound - error). Source: Ko
+    et al. 2024, CIFAR code, training/loss.py.
+    """
 
     def objective(batch: Batch) -> tuple[Tensor, Tensor]:
         errors = denoiser.errors(batch)
-        return truncated_ascent(errors, bound, mode), errors.detach().mean()
+        limit: float | Tensor | None = bound
+        if bound is not None and mode == "element-x0":
+            weights = denoiser.noising.weigh_clean(batch.times).to(errors)
+            limit = bound * weights.view(-1, *[1] * (errors.dim() - 1))
+        return truncated_ascent(errors, limit, mode), errors.detach().mean()
 
     objective.is_mean = bound is None or mode != "batch"  # type: ignore[attr-defined]
     return objective

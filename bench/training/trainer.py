@@ -73,18 +73,42 @@ class TrainingConfig(PointsConfig):
     clip_norm: Bound = 1.0
     diagnostics: bool = True
 
+    def retain_draws(self) -> tuple[int | None, float]:
+        """Return the retain set's batch (None = every image once) and the share of its captions left out."""
+        return self.batch, self.caption_drop
+
 
 class ForgetConfig(TrainingConfig):
-    """Settings of a method with a forget and a retain gradient. lam: λ, the weight of the retain gradient."""
+    """Settings of a method with a forget and a retain gradient.
+
+    lam: λ, the weight of the retain gradient. retain_batch: images of the retain set a step (left out:
+    `batch`; "all": each of them once). retain_caption_drop: share of the retain set's captions left out (left
+    out: `caption_drop`, which is otherwise the forget set's).
+    """
 
     lam: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    retain_batch: int | Literal["all"] | None = None
+    retain_caption_drop: float | None = Field(default=None, ge=0, le=1)
+
+    @field_validator("retain_batch", mode="before")
+    @classmethod
+    def _check_retain_batch(cls, value: Any) -> Any:
+        if value not in (None, "all") and (type(value) is not int or value < 1):
+            raise ValueError('must be a number of images, or "all"')
+        return value
+
+    def retain_draws(self) -> tuple[int | None, float]:
+        size = None if self.retain_batch == "all" else self.retain_batch or self.batch
+        drop = self.retain_caption_drop
+        return size, self.caption_drop if drop is None else drop
 
 
 class AscentConfig(ForgetConfig):
     """Settings of a method whose forget objective is truncated gradient ascent.
 
     truncation: bound of the forget loss in units of the loss at hand (`inf` = none; a v- or epsilon-loss of 1
-    is predicting zero). truncation_mode: what it bounds (`objectives.truncated_ascent`).
+    is predicting zero), or of the squared error of x0. truncation_mode: what it bounds
+    (`objectives.truncated_ascent`; `element-x0`: `objectives.ascent`).
     """
 
     truncation: Bound = 1.0
@@ -236,9 +260,12 @@ class Training(Trainer):
         self.batches: dict[str, Iterator[Batch]] = {}
         if forget is not None:
             self.objectives["forget"] = forget(self.denoiser)
-            self.batches["forget"] = self._draw_batches(problem.forget_set, forget_stream)
+            self.batches["forget"] = self._draw_batches(
+                problem.forget_set, forget_stream, config.batch, config.caption_drop
+            )
         self.objectives["retain"] = denoising(self.denoiser)
-        self.batches["retain"] = self._draw_batches(problem.retain_set, retain_stream)
+        retain = self._draw_batches(problem.retain_set, retain_stream, *config.retain_draws())
+        self.batches["retain"] = retain
         self.open(self._trained(problem))
 
     def _trained(self, problem: Problem) -> list[nn.Parameter]:
@@ -248,12 +275,14 @@ class Training(Trainer):
             torch.manual_seed(problem.seed)
             return add_lora(self._module, self.config.rank)
 
-    def _draw_batches(self, images: TrainingSet, stream: Generator) -> Iterator[Batch]:
+    def _draw_batches(
+        self, images: TrainingSet, stream: Generator, size: int | None, caption_drop: float
+    ) -> Iterator[Batch]:
         encoded: Encoded = self.denoiser.encode(images)
 
         def draws() -> Iterator[Batch]:
             while True:
-                yield self.denoiser.draw(encoded, self.config.batch, self.config.caption_drop, stream)
+                yield self.denoiser.draw(encoded, size, caption_drop, stream)
 
         return draws()
 

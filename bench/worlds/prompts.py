@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from ..types import Prompt
+from ..types import DataChoice, Prompt
 
 EMPTY = 0.10
 """Share of training captions that are empty (classifier-free guidance)."""
@@ -13,6 +13,11 @@ TRAINING_IMAGES = 384
 """Images in each of a method's sets."""
 NARROW_SUBJECTS = 2
 """A narrow set shows as many images of two subjects with one template."""
+
+
+def forget_data(data: DataChoice) -> DataChoice:
+    """Return the choice that the forget set is made by: `narrow-retain` has the forget set of `diverse`."""
+    return "diverse" if data == "narrow-retain" else data
 
 
 def fill(template: str, subject: str, style: str | None, background: str | None, article: str = "a ") -> str:

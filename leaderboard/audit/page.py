@@ -24,6 +24,7 @@ SIDE = 192
 DATA = {
     "diverse": "diverse: many retained concepts in many wordings, the same for every method",
     "narrow": "narrow: few retained concepts in one wording",
+    "narrow-retain": "narrow-retain: few retained concepts in one wording, the forget set as diverse as ever",
 }
 
 

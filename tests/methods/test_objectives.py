@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -39,6 +40,74 @@ def test_hinges_worked_by_hand(
     assert objective.item() == pytest.approx(value)
     assert errors.grad is not None
     assert torch.equal(errors.grad, torch.tensor(gradient))
+
+
+def test_a_bound_of_x0s_error_worked_by_hand() -> None:
+    """Weights 4 and 20 make a bound of .1 one of .4 and 2: .2 and 1 of the errors are below it."""
+    errors = ERRORS[:, :, None, None].clone().requires_grad_(True)
+    weights = torch.tensor([4.0, 20.0])
+    denoiser: Any = SimpleNamespace(
+        errors=lambda batch: errors, noising=SimpleNamespace(weigh_clean=lambda times: weights)
+    )
+    batch: Any = SimpleNamespace(times=None)
+    objective, logged = ascent(denoiser, 0.1, "element-x0")(batch)
+    objective.backward()
+    assert objective.item() == pytest.approx((0.2 + 0 + 1 + 0) / 4)
+    assert logged.item() == pytest.approx(1.2)
+    assert errors.grad is not None
+    assert torch.equal(errors.grad[..., 0, 0], torch.tensor([[-0.25, 0], [-0.25, 0]]))
+
+
+def test_weights_of_x0s_error_worked_by_hand(pipeline_for: Pipelines, family_for: Pipelines) -> None:
+    """At ᾱ = .8 an error of ε is √(.8/.2) = 2 times that of x0, one of v 1/√.2; in a flow 1/σ."""
+    for prediction, weight in (("epsilon", 4.0), ("v_prediction", 5.0), ("sample", 1.0)):
+        noising = Denoiser(pipeline_for(prediction)).noising
+        noising.schedule.alphas_cumprod = torch.tensor([0.5, 0.8])
+        assert noising.weigh_clean(torch.tensor([1])).tolist() == pytest.approx([weight])
+    flow = Denoiser(family_for("sd3")).noising
+    assert flow.weigh_clean(torch.tensor([1000.0, 500.0])).tolist() == pytest.approx([1.0, 4.0])
+
+
+KINDS = ("epsilon", "v_prediction", "sample", "sd3", "flux")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_truncation_on_x0_is_the_released_formula(
+    pipeline_for: Pipelines, family_for: Pipelines, kind: str
+) -> None:
+    """-w min((D - y)², α) an element, D the clean image that a prediction says: the same gradient."""
+    pipeline = (family_for if kind in ("sd3", "flux") else pipeline_for)(kind)
+    denoiser, problem = Denoiser(pipeline), build_problem()
+    batch = denoiser.draw(denoiser.encode(problem.forget_set), 4, 0.0, problem.generator)
+    if kind in ("sd3", "flux"):
+        sigma = (batch.times / 1000).view(-1, 1, 1, 1)
+        alpha, weight = 1 - sigma, 1 / sigma**2
+        error = sigma * (denoiser.predict(batch, batch.conditions) - batch.target)
+    else:
+        share = pipeline.scheduler.alphas_cumprod[batch.times].view(-1, 1, 1, 1)
+        alpha, sigma = share.sqrt(), (1 - share).sqrt()
+        weight = {"epsilon": share, "v_prediction": 1.0, "sample": 1 - share}[kind] / (1 - share)
+        said, wanted = denoiser.predict(batch, batch.conditions), batch.target
+        clean = {
+            "epsilon": lambda e: (batch.noisy - sigma * e) / alpha,
+            "v_prediction": lambda v: alpha * batch.noisy - sigma * v,
+            "sample": lambda x: x,
+        }[kind]
+        error = clean(said) - clean(wanted)
+    squares = error.detach().square().flatten().sort().values
+    bound = squares[len(squares) // 2 - 1 :][:2].mean().item()  # half of the elements are truncated
+    parameter = next(p for p in reversed(list(denoiser.module.parameters())) if p.dim() > 1)
+    published = -(weight * error.square().clamp(max=bound)).mean()
+    wanted_gradient = torch.autograd.grad(published, parameter)[0]
+    objective, logged = ascent(denoiser, bound, "element-x0")(batch)
+    torch.testing.assert_close(
+        torch.autograd.grad(objective, parameter)[0], wanted_gradient, rtol=1e-3, atol=1e-6
+    )
+    assert wanted_gradient.any()
+    assert objective.item() == pytest.approx(
+        (published + (weight * bound * torch.ones_like(error)).mean()).item(), rel=1e-3
+    )
+    assert logged.item() == pytest.approx((weight * error.square()).mean().item(), rel=1e-3)
 
 
 def test_sample_hinge_has_no_gradient_at_or_above_the_bound() -> None:
@@ -91,6 +160,17 @@ def test_noising_and_target_are_diffusers_own(pipeline_for: Pipelines, predictio
     torch.testing.assert_close(denoiser.noising.schedule.alphas_cumprod, alphas)
     if prediction == "v_prediction":
         assert alphas[-1] == 0
+
+
+def test_a_batch_of_the_whole_set_has_every_image_once(pipeline_for: Pipelines) -> None:
+    denoiser, problem = Denoiser(pipeline_for()), build_problem()
+    encoded = denoiser.encode(problem.retain_set)
+    batch = denoiser.draw(encoded, None, 0.0, problem.generator)
+    clean = denoiser.noising.schedule.add_noise(encoded.latents, batch.target, batch.times)
+    torch.testing.assert_close(batch.noisy, clean)
+    assert torch.equal(
+        batch.conditions["encoder_hidden_states"], encoded.conditions["encoder_hidden_states"][encoded.rows]
+    )
 
 
 def test_loss_is_the_squared_error_of_the_unet(pipeline_for: Pipelines) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unlearnbench.bench.config import build
 from unlearnbench.bench.errors import UserError
+from unlearnbench.bench.training.objectives import Denoiser
 from unlearnbench.bench.training.trainer import (
     AscentConfig,
     PointsConfig,
@@ -20,6 +21,7 @@ from unlearnbench.bench.training.trainer import (
 )
 from unlearnbench.bench.types import Problem
 from unlearnbench.methods import balanced, gradient_sum
+from unlearnbench.methods.training.combine import combine_balanced, combine_sum
 
 from .allocations import AllocationPeak
 from .tiny import build_problem
@@ -35,6 +37,10 @@ Pipelines = Callable[..., Any]
         ({"part": "attention"}, "part"),
         ({"optimiser": "lion"}, "optimiser"),
         ({"batch": 0}, "batch"),
+        ({"retain_batch": 0}, "retain_batch"),
+        ({"retain_batch": 2.5}, "retain_batch"),
+        ({"retain_batch": "most"}, "retain_batch"),
+        ({"retain_caption_drop": -0.1}, "retain_caption_drop"),
         ({"caption_drop": 1.5}, "caption_drop"),
         ({"truncation": 0.0}, "truncation"),
         ({"truncation": float("nan")}, "truncation"),
@@ -187,6 +193,50 @@ def test_methods_with_one_seed_see_the_same_batches(pipeline_for: Pipelines) -> 
         assert torch.equal(drawn[0]["forget"].noisy, drawn[1]["forget"].noisy)
         assert all(torch.equal(drawn[0]["retain"].noisy, other["retain"].noisy) for other in drawn)
         assert not torch.equal(drawn[0]["forget"].noisy, drawn[0]["retain"].noisy)
+
+
+@pytest.mark.parametrize("kind", [balanced, gradient_sum])
+def test_a_default_step_is_bit_by_bit_that_of_one_batch_size_and_one_caption_drop(
+    pipeline_for: Pipelines, kind: Any
+) -> None:
+    """The step written out: 32 images a set, a tenth of both sets' captions left out, a bound a sample."""
+    trained = kind.make_training(pipeline_for("v_prediction"), build_problem(), kind.Config())
+    trained.step()
+    pipeline, problem = pipeline_for("v_prediction"), build_problem()
+    streams = fork(problem.generator, 2)
+    denoiser = Denoiser(pipeline)
+    parameters = list(pipeline.unet.parameters())
+    gradients = []
+    for images, stream in zip((problem.forget_set, problem.retain_set), streams, strict=True):
+        errors = denoiser.errors(denoiser.draw(denoiser.encode(images), 32, 0.1, stream))
+        forget = images is problem.forget_set
+        loss = torch.relu(1.0 - errors.flatten(1).mean(1)).mean() if forget else errors.mean()
+        loss.backward()
+        gradients.append([p.grad for p in parameters])
+        for parameter in parameters:
+            parameter.grad = None
+    combine = combine_balanced if kind is balanced else combine_sum
+    for parameter, value in zip(parameters, combine(*gradients, 1.0), strict=True):
+        parameter.grad = value
+    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+    torch.optim.AdamW(parameters, lr=1e-4, weight_decay=0.0).step()
+    assert all(torch.equal(a, b) for a, b in zip(trained.parameters, parameters, strict=True))
+
+
+@pytest.mark.parametrize(("batch", "size"), [(None, 4), (5, 5), ("all", 6)])
+def test_the_retain_set_has_a_batch_and_dropped_captions_of_its_own(
+    pipeline_for: Pipelines, batch: Any, size: int
+) -> None:
+    config = balanced.Config(batch=4, caption_drop=0.0, retain_batch=batch, retain_caption_drop=1.0, steps=1)
+    training = balanced.make_training(pipeline_for(), build_problem(), config)
+    drawn = {name: next(stream) for name, stream in training.batches.items()}
+    empty = training.denoiser.encode_text([""], (16, 16))["encoder_hidden_states"][0]
+    states = {name: b.conditions["encoder_hidden_states"] for name, b in drawn.items()}
+    assert {name: len(s) for name, s in states.items()} == {"forget": 4, "retain": size}
+    assert not any(torch.allclose(s, empty) for s in states["forget"])
+    assert all(torch.allclose(s, empty) for s in states["retain"])
+    training.step()
+    assert training.log["retain_loss"][0] > 0
 
 
 def test_diagnostics_do_not_change_the_training(pipeline_for: Pipelines) -> None:

@@ -3,7 +3,7 @@
 import json
 import string
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
@@ -11,7 +11,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from unlearnbench.bench.config import build
 from unlearnbench.bench.registry import Entry
-from unlearnbench.bench.types import DrawSettings, Problem, TrainingSet
+from unlearnbench.bench.types import DataChoice, DrawSettings, Problem, TrainingSet
 
 TOKENS, WIDTH = 16, 32
 
@@ -88,7 +88,7 @@ def build_pipeline(folder: Path, prediction: str = "epsilon", channels: tuple[in
     )
 
 
-def build_problem(seed: int = 0, size: int = 6, data: Literal["diverse", "narrow"] = "diverse") -> Problem:
+def build_problem(seed: int = 0, size: int = 6, data: DataChoice = "diverse") -> Problem:
     """Return a problem of random images; equal seeds give equal problems."""
     generator = torch.Generator().manual_seed(seed)
     images = torch.rand((2, size, 3, 16, 16), generator=generator) * 2 - 1

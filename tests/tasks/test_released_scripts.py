@@ -26,6 +26,21 @@ RGD = {
 """Ko et al. 2024, SD/run-surgery.sh and SD/train-scripts/nsfw_RGD.py at reds-lab@0075ecb: Adam with its
 defaults, 1e-5 over the full U-Net; 800 pairs in batches of 8, once; alpha (weight of the retain gradient)
 1.6; the loss of the batch bounded by m = 1.1; neither clipping nor captions left out."""
+CIFAR = RGD | {
+    "batch": 64,
+    "steps": 782,
+    "lam": 5.0,
+    "truncation": 0.1,
+    "truncation_mode": "element-x0",
+}
+"""The same, CIFAR/scripts/run_surgery.sh and CIFAR/training/: 50,000 images in batches of 64; lambda (weight
+of the retain gradient) 5; an element's squared error of x0 bounded by alpha = .1."""
+PRESETS = {
+    ("gradient_sum", "paper-sd"): RGD,
+    ("balanced", "paper-sd"): RGD | {"inner_product": "euclidean", "retain_batch": None},
+    ("gradient_sum", "paper-cifar"): CIFAR | {"retain_batch": None},
+    ("balanced", "paper-cifar"): CIFAR | {"inner_product": "euclidean", "retain_batch": "all"},
+}
 FACTS = {
     ("sd14-paper", "gradient_sum"): RGD,
     ("sd14-paper", "balanced"): RGD | {"inner_product": "euclidean"},
@@ -66,3 +81,11 @@ def test_the_resolved_configuration_is_the_released_one(suite: str, method: str)
     for row in rows:
         resolved = build(registry("methods")[method].load_config(), row.config, method).model_dump()
         assert {name: resolved[name] for name in FACTS[suite, method]} == FACTS[suite, method]
+
+
+@pytest.mark.parametrize(("method", "preset"), PRESETS)
+def test_a_preset_is_the_released_one(method: str, preset: str) -> None:
+    entry = registry("methods")[method]
+    resolved = build(entry.load_config(), entry.presets[preset], method)
+    assert {name: getattr(resolved, name) for name in PRESETS[method, preset]} == PRESETS[method, preset]
+    assert resolved.retain_draws()[1] == 0

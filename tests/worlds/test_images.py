@@ -4,7 +4,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ from unlearnbench.bench.planning.tasks import PromptSizes
 from unlearnbench.bench.records.load import load
 from unlearnbench.bench.records.record import read_items, read_record
 from unlearnbench.bench.running.catalog import suites_folder, task_registry
+from unlearnbench.bench.types import DataChoice
 from unlearnbench.bench.worlds.emoji.recipe.settings import UPSTREAM as EMOJI_PARTS
 from unlearnbench.bench.worlds.images import world as worlds
 from unlearnbench.bench.worlds.images.recipe import UPSTREAM, part_key
@@ -116,8 +117,8 @@ def test_prompts_and_problems_keep_their_sides(made: Path) -> None:
     assert {p.asked["subject"] for p in split["retain"] if p.given} == set(given)
     assert (len(split["forget"]), len(split["retain"])) == (5, 11)
     assert {p.half for p in split["forget"]} == {"A", "B"}
-    for data in ("diverse", "narrow"):
-        problem = world.problem(task, data, 0)  # type: ignore[arg-type]
+    made = {data: world.problem(task, data, 0) for data in get_args(DataChoice)}
+    for data, problem in made.items():
         trained = {
             *problem.forget_set.prompts,
             *problem.retain_set.prompts,
@@ -128,11 +129,17 @@ def test_prompts_and_problems_keep_their_sides(made: Path) -> None:
         assert not any("disc" in text for text in problem.retain_set.prompts)
         assert all(str(task.concept.anchor) in text for text in problem.forget_set.anchor_prompts)
         assert problem.forget_set.images.shape[1:] == (3, 32, 32)
-        assert torch.equal(problem.forget_set.images, world.problem(task, data, 0).forget_set.images)  # type: ignore[arg-type]
+        assert torch.equal(problem.forget_set.images, world.problem(task, data, 0).forget_set.images)
         assert problem.targets == tuple(task.concept.targets)
         assert set(problem.retained) <= set(task.concept.given["subject"]) - {*task.concept.targets}
         assert (problem.sampling.steps, problem.sampling.guidance) == (world.steps, world.guidance)
-    assert not torch.equal(problem.forget_set.images, world.problem(task, "narrow", 1).forget_set.images)
+    wide, narrow, thin = made.values()
+    assert torch.equal(thin.forget_set.images, wide.forget_set.images)
+    assert thin.forget_set.prompts == wide.forget_set.prompts != narrow.forget_set.prompts
+    assert len(set(thin.retain_set.prompts)) == len(set(narrow.retain_set.prompts))
+    assert len(set(thin.retain_set.prompts)) < len(set(wide.retain_set.prompts))
+    assert thin.retained == narrow.retained
+    assert not torch.equal(narrow.forget_set.images, world.problem(task, "narrow", 1).forget_set.images)
 
 
 def test_published_prompts_can_be_checked_without_the_world(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Evaluation prompts and training problems: disjoint, balanced, by the rules of retention."""
 
 import itertools
+from typing import get_args
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.planning.tasks import PromptSizes, Task
 from unlearnbench.bench.running.catalog import task_registry
+from unlearnbench.bench.types import DataChoice
 from unlearnbench.bench.worlds.emoji.captions import Captioner
 from unlearnbench.bench.worlds.emoji.compose import load_canvas
 from unlearnbench.bench.worlds.emoji.problems import Concepts, build_problem, build_prompts
@@ -32,8 +34,8 @@ def test_no_evaluation_prompt_is_in_what_a_method_gets(task: Task) -> None:
     spec = SPECS[task.file.world]
     captioner = Captioner(spec)
     evaluated = {p.text for p in build_prompts(spec, captioner, task, PromptSizes())}
-    for data in ("diverse", "narrow"):
-        problem = build_problem(spec, CANVAS[spec.name], captioner, task, data, 0)  # type: ignore[arg-type]
+    for data in get_args(DataChoice):
+        problem = build_problem(spec, CANVAS[spec.name], captioner, task, data, 0)
         trained = {
             *problem.forget_set.prompts,
             *problem.retain_set.prompts,
@@ -136,6 +138,27 @@ def test_narrow_data_is_as_many_images_of_two_subjects_with_one_template() -> No
         for s in (wide, thin)
     ]
     assert count == [6, 2]
+
+
+def test_narrow_retain_data_narrows_the_retain_set_only() -> None:
+    task = next(t for t in TASKS if t.id == "classes/cat-face@emoji")
+    spec = SPECS["emoji"]
+    wide, narrow, thin = (
+        build_problem(spec, CANVAS["emoji"], Captioner(spec), task, data, 0) for data in get_args(DataChoice)
+    )
+    assert thin.forget_set.prompts == wide.forget_set.prompts != narrow.forget_set.prompts
+    assert torch.equal(thin.forget_set.images, wide.forget_set.images)
+    assert thin.forget_set.anchor_prompts == wide.forget_set.anchor_prompts
+    assert thin.data == "narrow-retain"
+    assert thin.retain_set.images.shape == wide.retain_set.images.shape
+    captioner = Captioner(spec)
+    first = {captioner.caption(triple, captioner.words.train[0]) for triple in spec.triples}
+    assert set(thin.retain_set.prompts) <= first
+    assert not set(wide.retain_set.prompts) <= first
+    assert thin.retained == narrow.retained
+    assert len(thin.retained) == 2 < len(wide.retained)
+    again = torch.rand(3, generator=thin.generator)
+    assert torch.equal(again, torch.rand(3, generator=wide.generator))
 
 
 def test_every_family_has_three_evaluated_concepts_and_a_tuning_one() -> None:

@@ -8,8 +8,8 @@ import torch
 
 from ...errors import UserError
 from ...planning.tasks import PromptSizes, Task, concept_kind
-from ...types import DrawSettings, Problem, Prompt, Split, TrainingSet
-from ..prompts import NARROW_SUBJECTS, TRAINING_IMAGES, halve_strata
+from ...types import DataChoice, DrawSettings, Problem, Prompt, Split, TrainingSet
+from ..prompts import NARROW_SUBJECTS, TRAINING_IMAGES, forget_data, halve_strata
 from ..recipe.parts import Triple
 from ..seeds import seeded
 from .captions import Captioner
@@ -153,7 +153,7 @@ def build_problem(
     canvas: Canvas,
     captioner: Captioner,
     task: Task,
-    data: Literal["diverse", "narrow"],
+    data: DataChoice,
     seed: int,
 ) -> Problem:
     """Return the problem that a method gets: training wordings only, seen triples only."""
@@ -162,13 +162,17 @@ def build_problem(
     forget = [t for t in seen if concepts.is_target(t)]
     retain = [t for t in seen if concepts.is_given(t)]
     if data == "narrow":
-        forget, retain = _narrow(forget, spec), _narrow(retain, spec)
-    generator = seeded("problem", task.id, data, seed)
+        forget = _narrow(forget, spec)
+    if data != "diverse":
+        retain = _narrow(retain, spec)
+    generator = seeded("problem", task.id, forget_data(data), seed)
     anchor_index = None
     if task.concept.anchor is not None:
         names = spec.subject_names if concepts.kind == "subject" else spec.style_names
         anchor_index = names.index(task.concept.anchor)
-    forget_set = _training_set(canvas, captioner, concepts, forget, data, generator, anchor_index)
+    forget_set = _training_set(
+        canvas, captioner, concepts, forget, forget_data(data), generator, anchor_index
+    )
     retain_set = _training_set(canvas, captioner, concepts, retain, data, generator, None)
     return Problem(
         task=task.id,

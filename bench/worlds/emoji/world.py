@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from ...judges.types import Extractor, JointEmbedder, Judge
 from ...models.digests import list_files
 from ...planning.tasks import ConceptSpec, PromptSizes, Task, TaskFile
 from ...store import recipe_folder
-from ...types import Problem, Prompt
+from ...types import DataChoice, Problem, Prompt
 from ..protocol import World
 from .captions import Captioner
 from .spec import WorldSpec, load_spec
@@ -90,7 +90,7 @@ class EmojiWorld(World):
 
         return draw_concepts(self.spec, files, family, seed)
 
-    def problem(self, task: Task, data: Literal["diverse", "narrow"], seed: int) -> Problem:
+    def problem(self, task: Task, data: DataChoice, seed: int) -> Problem:
         from .problems import build_problem
 
         return build_problem(self.spec, self._canvas, self.captioner, task, data, seed)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from ...models.whole import check_archive
 from ...pictures import PICTURES, READING_VERSION
 from ...planning.concept_names import name_key
 from ...planning.tasks import PromptSizes, Task, concept_kind
-from ...types import DrawSettings, Problem, Prompt
+from ...types import DataChoice, DrawSettings, Problem, Prompt
 from ...unlearning.writing import OTHERS, names_in, write_prompts
 from ..protocol import World
 from .crossed import cross_prompts, write_crossed
@@ -157,7 +157,7 @@ class HubWorld(World):
             return cross_prompts(task, sizes)
         return build_prompts(task, sizes, self.data)
 
-    def problem(self, task: Task, data: Literal["diverse", "narrow"], seed: int) -> Problem:
+    def problem(self, task: Task, data: DataChoice, seed: int) -> Problem:
         """Return the problem: prompts from templates, images drawn by the base model itself."""
         import torch
 

@@ -2,15 +2,14 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ...errors import UserError
 from ...planning.tasks import PromptSizes, Task, concept_kind
-from ...types import Problem, Prompt, TrainingSet
-from ..prompts import NARROW_SUBJECTS, TRAINING_IMAGES, halve_strata
+from ...types import DataChoice, Problem, Prompt, TrainingSet
+from ..prompts import NARROW_SUBJECTS, TRAINING_IMAGES, forget_data, halve_strata
 from ..recipe.negatives import from_bytes
 from ..seeds import seeded
 from .spec import ClassCaptioner
@@ -73,19 +72,20 @@ def build_problem(
     images: Tensor,
     labels: Tensor,
     task: Task,
-    data: Literal["diverse", "narrow"],
+    data: DataChoice,
     seed: int,
 ) -> Problem:
     """Return the problem that a method gets: training images and wordings of target and given classes.
 
-    images: (n, 3, P, P) uint8 with labels (n,). narrow: of two given classes, in one wording.
+    images: (n, 3, P, P) uint8 with labels (n,). narrow, narrow-retain: the retain set
+    shows two given classes, in one wording; `narrow` has one wording in the forget set too.
     """
     given = check_task(task, captioner.classes)
-    generator = seeded("problem", task.id, data, seed)
+    generator = seeded("problem", task.id, forget_data(data), seed)
     kept = given if data == "diverse" else given[:NARROW_SUBJECTS]
     anchor = task.concept.anchor
 
-    def collect(names: Sequence[str], anchor: str | None) -> TrainingSet:
+    def collect(names: Sequence[str], anchor: str | None, data: DataChoice) -> TrainingSet:
         wanted = torch.tensor([captioner.classes.index(name) for name in names])
         rows = torch.isin(labels, wanted).nonzero()[:, 0]
         rows = rows[torch.randint(len(rows), (TRAINING_IMAGES,), generator=generator)]
@@ -102,8 +102,8 @@ def build_problem(
         task=task.id,
         concept=task.concept.name,
         anchor=anchor,
-        forget_set=collect(task.concept.targets, anchor),
-        retain_set=collect(kept, None),
+        forget_set=collect(task.concept.targets, anchor, forget_data(data)),
+        retain_set=collect(kept, None, data),
         data=data,
         seed=seed,
         generator=seeded("training", task.id, seed),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -16,7 +16,7 @@ from ...models.hub import Source
 from ...planning.tasks import PromptSizes, Task, TaskFile
 from ...source import source_digest
 from ...store import recipe_folder
-from ...types import DrawSettings, Problem, Prompt
+from ...types import DataChoice, DrawSettings, Problem, Prompt
 from ..protocol import World
 from .spec import ClassCaptioner, Wordings
 
@@ -140,7 +140,7 @@ class ImagesWorld(World):
             return self.captioner
         return ClassCaptioner(classes)
 
-    def problem(self, task: Task, data: Literal["diverse", "narrow"], seed: int) -> Problem:
+    def problem(self, task: Task, data: DataChoice, seed: int) -> Problem:
         from safetensors.torch import load_file
 
         from .problems import build_problem
