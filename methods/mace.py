@@ -86,15 +86,15 @@ class Config(LoopConfig):
     """
 
     part: Literal["xattn"] = "xattn"
-    rate: float = Field(default=1e-2, gt=0, allow_inf_nan=False)
+    rate: float = Field(default=3e-3, gt=0, allow_inf_nan=False)
     steps: int = Field(default=30, ge=1)
     rank: int = Field(default=1, ge=1)
     images: int = Field(default=8, ge=1)
     start: float = Field(default=200.0, ge=0, allow_inf_nan=False)
     end: float = Field(default=400.0, gt=0, allow_inf_nan=False)
     sharpness: float = Field(default=0.05, gt=0, allow_inf_nan=False)
-    preserve_scale: float = Field(default=1.0, ge=0, allow_inf_nan=False)
-    fuse_scale: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    preserve_scale: float = Field(default=10.0, ge=0, allow_inf_nan=False)
+    fuse_scale: float = Field(default=10.0, ge=0, allow_inf_nan=False)
     lam: float = Field(default=0.1, gt=0, allow_inf_nan=False)
     preserved: int = Field(default=96, ge=0)
     end_tokens: bool = True
