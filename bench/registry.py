@@ -30,18 +30,24 @@ NEEDED = {
 """What a plug-in's REGISTER must name beside its summary, by kind."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """Names become parts of file names."""
+TRAINABLE = ("denoiser", "text_encoder", "text_encoder_2", "text_encoder_3")
+"""Networks whose weights a method may change: the denoiser is the `unet` or `transformer`."""
 TRAINED = ("denoiser",)
-"""What a method may change: the `unet` or `transformer`. A point holds no other network."""
+"""What a method changes that does not say `trains`."""
+IMAGES = ("forget_set", "retain_set")
+"""Needs of a method that are images, and what one that does not say `needs` is given."""
 NAMES = ("needs", "trains", "pipelines")
 """Fields of an Entry that hold names."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered thing; `module:function` and `module:config` are resolved on use.
+    """One registered thing; `module:function`, `module:config` and `module:apply` are resolved on use.
 
-    pipelines: families of pipelines that a method works on (`bench/training/families.py`), () = all. presets:
-    settings of a method by the name under which a suite or the command line asks for them.
+    trains: networks whose weights a method changes, of TRAINABLE; () = none. apply: the context manager of a
+    method that acts while a point is drawn (`bench/models/saved/applied.py`). pipelines: families of
+    pipelines that a method works on (`bench/training/families.py`), () = all. presets: settings of a method
+    by the name under which a suite or the command line asks for them.
     """
 
     name: str
@@ -55,6 +61,7 @@ class Entry:
     needs: tuple[str, ...] = ()
     file: str = ""
     trains: tuple[str, ...] = TRAINED
+    apply: str = ""
     distribution: str = "unlearnbench"
     pipelines: tuple[str, ...] = ()
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
@@ -66,6 +73,10 @@ class Entry:
     def load_config(self) -> Any:
         """Import the module and return its config class."""
         return self._resolve(self.config)
+
+    def load_apply(self) -> Any:
+        """Import the module and return its context manager; None where it names none."""
+        return self._resolve(self.apply) if self.apply else None
 
     def _resolve(self, attribute: str) -> Any:
         try:
@@ -166,6 +177,8 @@ def make_entry(name: str, module: str, register: dict[str, Any], distribution: s
     presets = values.get("presets", {})
     if not isinstance(presets, dict) or not all(isinstance(preset, dict) for preset in presets.values()):
         raise UserError(f"{module}: PRESETS: not a table of settings for each name (from {distribution})")
+    if values.get("config"):  # a method
+        values.setdefault("needs", IMAGES)
     for key in NAMES:
         values[key] = _read_names(values.get(key, getattr(Entry, key)), f"{where}{key}", distribution)
     try:
@@ -182,10 +195,16 @@ def make_entry(name: str, module: str, register: dict[str, Any], distribution: s
         raise UserError(
             f"{where}name: {entry.name!r}: letters, digits, `.`, `_`, `-` alone (from {distribution})"
         )
-    if entry.trains != TRAINED:
+    unknown = [name for name in entry.trains if name not in TRAINABLE]
+    if unknown or len(set(entry.trains)) < len(entry.trains):
         raise UserError(
-            f"{where}trains: {', '.join(entry.trains) or 'nothing'}: a point holds the weights of the "
-            f"denoiser alone, so `trains` is {list(TRAINED)} or left out (from {distribution})"
+            f"{where}trains: {', '.join(unknown) or 'a name stands twice'}: a point holds the weights of "
+            f"{', '.join(TRAINABLE)} only; name some of them once each (from {distribution})"
+        )
+    if not entry.trains and entry.function and entry.config and not entry.apply:
+        raise UserError(
+            f"{where}trains: names no network, and there is no `apply`: the method could change nothing; "
+            f"name either (from {distribution})"
         )
     return entry
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
@@ -129,10 +129,18 @@ class Problem:
     sampling: DrawSettings = DrawSettings(50, 7.5)
 
 
-SavePoint = Callable[[int, "Mapping[str, Any]"], None]
-"""save(step, log): keep the model as it is now as a point, to be scored later.
+class SavePoint(Protocol):
+    """save(step, log, tensors): keep the model as it is now as a point, to be scored later.
 
-`log` maps column names to equally long lists, one entry a training step so far."""
+    log: column names to equally long lists, one entry a training step so far. tensors: what a sampling-time
+    method keeps for its `apply`, by names of its own; None = nothing.
+    """
+
+    def __call__(
+        self, step: int, log: Mapping[str, Any], tensors: Mapping[str, torch.Tensor] | None = None
+    ) -> None: ...
+
+
 INTERVAL_VERSION: Literal[2] = 2
 """Version of the intervals of shares that new records get. 1: Wilson's at an estimated effective size, which
 could fall when a hit was added; 2: `bench/stats/monotone.py`. A record is read by the version that it

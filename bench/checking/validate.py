@@ -69,14 +69,10 @@ def validate(path: Path, known: Known) -> list[Check]:
     except UserError as error:
         return [Check("files", "failed", str(error))]
     record = entry.record
-    stated = chain(
-        _find_problems_in_gaps(record), find_problems_in_statements(record), find_problems_in_metrics(record)
-    )
+    stated = chain(_find_gaps(record), find_problems_in_statements(record), find_problems_in_metrics(record))
     checks = [_conclude("files", stated)]
     checks += _check_binding(path, record)
-    checks.append(
-        _conclude("names", chain(_find_problems_in_names(record), _find_problems_in_places(record)))
-    )
+    checks.append(_conclude("names", chain(_find_bad_names(record), _find_bad_places(record))))
     if checks[-1].state == "failed":
         return checks
     said = chain(find_problems_in_versions(record, known), find_problems_in_suite(path, record, known))
@@ -86,9 +82,9 @@ def validate(path: Path, known: Known) -> list[Check]:
     expected, prompts = _check_prompts(record, entry.items, known)
     checks.append(prompts)
     if expected is not None:
-        checks.append(_conclude("coverage", _find_problems_in_points(record, entry.items, expected)))
+        checks.append(_conclude("coverage", _find_bad_points(record, entry.items, expected)))
     base = _find_base(path, record, known)
-    checks.append(_conclude("values", _find_problems_in_values(entry, base)))
+    checks.append(_conclude("values", _find_bad_values(entry, base)))
     if base is None and not record.method.reference and "AS" in record.metrics:
         text = "AS_delta: not compared, for the base model's record of these images is not beside this one"
         checks.append(Check("values", "unchecked", text))
@@ -134,7 +130,7 @@ def find_problems_in_table(file: Path, _: Stamp) -> str | None:
     return None
 
 
-def _find_problems_in_gaps(record: Record) -> Iterator[str]:
+def _find_gaps(record: Record) -> Iterator[str]:
     """Yield where a record states values without the item rows or the metric that they come from."""
     if record.status == "ok" and record.items_sha256 is None:
         yield "items_sha256: none, though status is ok: its values come from no item rows"
@@ -155,7 +151,7 @@ def _check_binding(path: Path, record: Record) -> list[Check]:
     return [Check("sheet", state, text)]
 
 
-def _find_problems_in_names(record: Record) -> Iterator[str]:
+def _find_bad_names(record: Record) -> Iterator[str]:
     """Yield what is wrong with names and digests."""
     task, method = record.task, record.method
     names = {"cell": record.cell, "suite": record.suite, "task.family": task.family, "task.world": task.world,
@@ -184,7 +180,7 @@ def _find_problems_in_names(record: Record) -> Iterator[str]:
             yield f"{where}: {ascii(digest)[:60]} is no sha256 (64 hex digits)"
 
 
-def _find_problems_in_places(record: Record) -> Iterator[str]:
+def _find_bad_places(record: Record) -> Iterator[str]:
     """Yield what could be a path out of its folder, or a link that runs something."""
     task, method = record.task, record.method
     if not TASK_ID.fullmatch(task.id):
@@ -220,7 +216,7 @@ def _check_prompts(record: Record, items: pd.DataFrame, known: Known) -> tuple[E
     return found[0], Check("prompts", "passed")
 
 
-def _find_problems_in_points(record: Record, items: pd.DataFrame, expected: Expected) -> Iterator[str]:
+def _find_bad_points(record: Record, items: pd.DataFrame, expected: Expected) -> Iterator[str]:
     declared = record.method.config.get("checkpoints")
     if isinstance(declared, list) and [point.step for point in record.points] != declared:
         steps = [point.step for point in record.points]
@@ -231,12 +227,13 @@ def _find_problems_in_points(record: Record, items: pd.DataFrame, expected: Expe
     yield from find_problems_in_coverage(record, items, expected)
 
 
-def _find_problems_in_values(entry: Loaded, base: Loaded | None) -> Iterator[str]:
+def _find_bad_values(entry: Loaded, base: Loaded | None) -> Iterator[str]:
     record, items = entry.record, entry.items
     assert items is not None
     if base is not None:
-        yield from _find_problems_in_sampling(record.sampling, base.record.sampling)
-        yield from _find_problems_in_blame(record, base)
+        yield from _find_other_sampling(record.sampling, base.record.sampling)
+        yield from _find_false_blame(record, base)
+    roots = {name.partition("_")[0] for name in record.metrics}
     items = items.astype(dict.fromkeys(TEXTS, object))  # compared far faster than Arrow's texts
     yield from find_problems_in_rows(items, record)
     for point in record.points:
@@ -244,8 +241,7 @@ def _find_problems_in_values(entry: Loaded, base: Loaded | None) -> Iterator[str
         for complaint in find_problems_in_numbers(point, len(own)):
             yield f"point {point.label}: {complaint}"
         found = recompute(own, None if base is None else base.items, record.interval_version)
-        measured = set(record.metrics)
-        found = {name: value for name, value in found.items() if name.partition("_")[0] in _roots(measured)}
+        found = {name: value for name, value in found.items() if name.partition("_")[0] in roots}
         for complaint in find_problems_in_values(dict(point.values), found):
             yield f"point {point.label}: {complaint}"
         last = point is record.points[-1]
@@ -253,7 +249,7 @@ def _find_problems_in_values(entry: Loaded, base: Loaded | None) -> Iterator[str
             yield f"point {point.label}: {complaint}"
 
 
-def _find_problems_in_blame(record: Record, base: Loaded) -> Iterator[str]:
+def _find_false_blame(record: Record, base: Loaded) -> Iterator[str]:
     """Yield values that are missing for the base model's failed images though it has none."""
     if any(point.failed_images for point in base.record.points):
         return
@@ -263,16 +259,11 @@ def _find_problems_in_blame(record: Record, base: Loaded) -> Iterator[str]:
                 yield f"point {point.label}: {name}: {value.missing}, but no image of the base model failed"
 
 
-def _roots(metrics: set[str]) -> set[str]:
-    """Return what names of measured values begin with: `in_prompt` is a name of its own."""
-    return {name.partition("_")[0] for name in metrics}
-
-
 def _images_of(record: Record) -> tuple[str, str, int]:
     return record.task.id, record.prompts_sha256, noise_of(record)
 
 
-def _find_problems_in_sampling(stated: Mapping[str, Any], base: Mapping[str, Any]) -> Iterator[str]:
+def _find_other_sampling(stated: Mapping[str, Any], base: Mapping[str, Any]) -> Iterator[str]:
     """Yield where images were drawn otherwise than the base model's: other steps, guidance, size."""
     for name in sorted(stated.keys() | base.keys()):
         if stated.get(name) != base.get(name):

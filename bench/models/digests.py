@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,18 @@ def weights_digest(pipeline: Any) -> str:
     """Return the sha256 over every tensor of every network, names and shapes included."""
     digest = hashlib.sha256()
     for part, network in network_parts(pipeline).items():
-        for name, tensor in sorted(network.state_dict().items()):
-            digest.update(f"{part}.{name}:{tuple(tensor.shape)}:{tensor.dtype}".encode())
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        _feed(digest, {f"{part}.{name}": tensor for name, tensor in sorted(network.state_dict().items())})
     return digest.hexdigest()
+
+
+def tensors_digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return the sha256 over tensors, names, shapes and types included."""
+    digest = hashlib.sha256()
+    _feed(digest, dict(sorted(tensors.items())))
+    return digest.hexdigest()
+
+
+def _feed(digest: Any, tensors: Mapping[str, torch.Tensor]) -> None:
+    for name, tensor in tensors.items():
+        digest.update(f"{name}:{tuple(tensor.shape)}:{tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())

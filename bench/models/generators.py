@@ -3,19 +3,18 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from safetensors.torch import load, save
 
 from ..errors import UserError
-from .adapters import plain_state
 from .digests import hook_names, network_parts
 from .hub import find
-from .layout import read_layout
+from .layout import APPLY, read_layout
 from .whole import check_files, first_line, open_networks, quiet
 
 
@@ -39,15 +38,29 @@ class Sampling:
         return {name: value for name, value in vars(self).items() if name != "scheduler" or value}
 
 
+class Acting(Protocol):
+    """What acts on a pipeline while it draws; digest: of all that decides how."""
+
+    @property
+    def digest(self) -> str: ...
+
+    def acting(self, pipeline: Any) -> AbstractContextManager[None]: ...
+
+
 @dataclass
 class Generator:
     """A pipeline ready to draw. weights: digest of every weight, and of what else the pipeline is set to;
-    delta: digest of a point's changes."""
+    delta: digest of a point's changes; applied: the sampling-time method that the point is drawn with."""
 
     pipeline: Any
     sampling: Sampling
     weights: str
     delta: str = ""
+    applied: Acting | None = None
+
+    def acting(self) -> AbstractContextManager[None]:
+        """Return the context that the pipeline is called in."""
+        return nullcontext() if self.applied is None else self.applied.acting(self.pipeline)
 
     @property
     def fingerprint(self) -> str:
@@ -63,16 +76,29 @@ class Generator:
             "sampling": self.sampling.stated(),
             "hooks": hook_names(self.pipeline),
         }
+        if self.applied is not None:
+            parts["applied"] = self.applied.digest
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def open_pipeline(model: str | Path, device: str, dtype: torch.dtype = torch.float32) -> Any:
-    """Open a diffusers folder or hub id; raises UserError when it is not a text-to-image pipeline."""
+def open_pipeline(
+    model: str | Path, device: str, dtype: torch.dtype = torch.float32, applied: bool = False
+) -> Any:
+    """Open a diffusers folder or hub id; raises UserError when it is not a text-to-image pipeline.
+
+    applied: the caller lets the folder's sampling-time method act; where nobody does, such a folder is
+    refused, because its weights are not the model.
+    """
     from diffusers import DiffusionPipeline
 
     quiet_libraries()
     folder = find(str(model))  # a hub id's snapshot on this machine: nothing is downloaded unasked
     layout = read_layout(folder)
+    if (folder / APPLY).exists() and not applied:
+        raise UserError(
+            f"{folder}: {APPLY}: a sampling-time method acts while this model draws, and only its images can "
+            "be measured; name the base model that it was made from"
+        )
     check_files(layout)
     networks = open_networks(layout, dtype)
     try:
@@ -118,22 +144,17 @@ def trainable_module(pipeline: Any) -> torch.nn.Module:
     return module
 
 
-def delta_bytes(before: dict[str, torch.Tensor], module: torch.nn.Module) -> bytes:
-    """Serialise the tensors of a module that differ from `before` (new values: nothing rounds)."""
-    changed = {
-        name: tensor.detach().cpu().contiguous()
-        for name, tensor in plain_state(module).items()
-        if not torch.equal(tensor.detach().cpu(), before[name])
-    }
-    return save(changed)
-
-
-def relative_distance(before: dict[str, torch.Tensor], changed: dict[str, torch.Tensor]) -> float:
+def relative_distance(
+    before: Mapping[str, torch.Tensor], changed: Mapping[str, torch.Tensor]
+) -> float | None:
     """Return the L2 norm of a change over that of all the weights before it; changed: new values by name.
 
-    Six significant digits: a sum's last bits hang on where the tensors lie in memory, and a record's digest
-    must not.
+    None where there are no weights that could have changed. Six significant digits: a sum's last bits depend
+    on where the tensors lie in memory, and a record's digest must not.
     """
+
+    if not before:
+        return None
 
     def square(tensors: Iterable[torch.Tensor]) -> float:
         return sum(float(tensor.double().square().sum()) for tensor in tensors)
@@ -141,8 +162,3 @@ def relative_distance(before: dict[str, torch.Tensor], changed: dict[str, torch.
     moved = square(new.double() - before[name].double() for name, new in changed.items())
     whole = square(tensor for tensor in before.values() if tensor.is_floating_point())
     return float(f"{math.sqrt(moved / whole):.6g}")
-
-
-def apply_delta(before: dict[str, torch.Tensor], module: torch.nn.Module, payload: bytes) -> None:
-    """Set a module to the point that a delta describes, on top of the base weights `before`."""
-    module.load_state_dict(before | load(payload))

@@ -11,6 +11,10 @@ from typing import Any
 from ..errors import UserError
 
 INDEX = "model_index.json"
+APPLY = "apply.json"
+"""Names the sampling-time method that acts while a folder's model draws."""
+APPLY_KEY = "unlearnbench_apply"
+"""Key of the index that says so too: diffusers warns of it when the folder is opened without the method."""
 CONFIGS = ("config.json", "scheduler_config.json", "tokenizer_config.json", "preprocessor_config.json")
 """Files of a component's folder that say how it is made."""
 CODE_KEYS = ("auto_map", "custom_pipelines", "custom_pipeline", "trust_remote_code")
@@ -44,6 +48,10 @@ def read_layout(folder: Path) -> Layout:
         raise UserError(f"{folder}: not a diffusers pipeline folder (no {INDEX})")
     index = read_config(folder / INDEX)
     _refuse_code(folder)
+    if APPLY_KEY in index and not (folder / APPLY).is_file():
+        raise UserError(
+            f"{folder}: {APPLY} is missing: its {INDEX} says that a method acts while it draws; fetch it"
+        )
     pipeline = _find_pipeline(folder, index)
     components = dict(_find_components(folder, index, pipeline))
     for name in components:

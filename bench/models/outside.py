@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ from .isolation.process import keep_process
 from .layout import INDEX
 from .lora import LORA_FILE, check_lora
 from .points import ModelHolder
+from .saved.applied import read_applied
 
 Kind = Literal["pipeline", "lora", "function"]
 
@@ -61,6 +63,7 @@ def check_there(model: str) -> None:
         load_function(model)
     elif kind == "pipeline":
         check_model(find(model))
+        read_applied(find(model))
     elif kind == "lora":
         check_lora(model)
     model_digest(model)  # links that cannot be followed
@@ -109,7 +112,9 @@ def model_digest(model: str) -> str:
         known = getattr(load_function(model), "fingerprint", None)
         return _once(model) if known is None else hashlib.sha256(f"{model}|{known}".encode()).hexdigest()
     place = str(find(model)) if model else ""
-    return known_digest(place)
+    applied = read_applied(Path(place)) if place else None
+    known = known_digest(place)
+    return known if applied is None else hashlib.sha256(f"{known}|{applied.digest}".encode()).hexdigest()
 
 
 @cache
@@ -169,6 +174,10 @@ class FunctionGenerator:
     pipeline: "_FunctionPipeline"
     sampling: Sampling
     fingerprint: str
+
+    def acting(self) -> AbstractContextManager[None]:
+        """Return the context of a call: nothing acts on a function."""
+        return nullcontext()
 
 
 @dataclass

@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from safetensors.torch import load
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from ..errors import UserError
@@ -21,18 +20,21 @@ from ..registry import Entry
 from ..store import Store
 from ..types import Problem
 from .digests import weights_digest
-from .generators import (
-    Generator,
-    Sampling,
-    apply_delta,
-    delta_bytes,
-    open_pipeline,
-    relative_distance,
-    trainable_module,
-)
+from .generators import Generator, Sampling, denoiser_name, open_pipeline, relative_distance
+from .hub import find
 from .isolation.guard import Watch, guarded
 from .lora import load_lora
 from .memory import MemoryMeter
+from .saved.applied import Applied, describe_applied, find_applied, read_applied
+from .saved.deltas import (
+    changed_weights,
+    components_of,
+    copy_tensors,
+    read_delta,
+    read_weights,
+    set_weights,
+    write_delta,
+)
 from .settings import set_scheduler, settings_digest
 
 
@@ -108,11 +110,13 @@ class ModelHolder:
     frozen: bool = False
     current: str = ""
     opened: bool = field(default=False, init=False)
+    _applied: Applied | None = field(default=None, init=False)
+    _base: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict, init=False)
 
     def open(self) -> Any:
         """Return the model's pipeline, opened anew from its files."""
         self.opened = True
-        pipeline = open_pipeline(self.model, self.device, self.dtype)
+        pipeline = open_pipeline(self.model, self.device, self.dtype, applied=True)
         set_scheduler(pipeline, self.sampling.scheduler)
         if self.lora:
             load_lora(pipeline, self.lora)
@@ -122,20 +126,22 @@ class ModelHolder:
     def pipeline(self) -> Any:
         return self.open()
 
+    @cached_property
+    def own(self) -> Applied | None:
+        """The sampling-time method of the model's folder."""
+        return read_applied(find(self.model))
+
     def close(self) -> None:
         """Give the pipeline's memory back; it is opened anew, and its weights are read anew, when needed."""
-        for name in ("pipeline", "base", "weights"):
+        for name in ("pipeline", "weights"):
             self.__dict__.pop(name, None)
-        self.current = ""
+        self._base.clear()
+        self.current, self._applied = "", None
 
     @cached_property
     def fingerprint(self) -> str:
         """Of the model as it was opened, no point set."""
         return self.generator("", None).fingerprint
-
-    @cached_property
-    def base(self) -> dict[str, torch.Tensor]:
-        return copy_weights(self.pipeline)
 
     @cached_property
     def weights(self) -> str:
@@ -151,9 +157,19 @@ class ModelHolder:
         return hashlib.sha256((weights + settings_digest(pipeline)).encode()).hexdigest()
 
     def reset(self) -> None:
-        """Set the denoiser to the base weights."""
-        trainable_module(self.pipeline).load_state_dict(self.base)
-        self.current = ""
+        """Set every network to the base weights."""
+        self._set({})
+        self.current, self._applied = "", None
+
+    def _set(self, weights: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+        """Set the networks to the base weights, those of a delta in their places.
+
+        The base weights of a network are copied before the first delta changes it.
+        """
+        for name in weights.keys() - self._base.keys():
+            self._base[name] = copy_tensors(getattr(self.pipeline, name).state_dict())
+        for name, base in self._base.items():
+            set_weights(getattr(self.pipeline, name), base, weights.get(name, {}))
 
     def generator(self, delta: str, payload: bytes | None) -> Generator:
         """Return the generator of a point, its weights set; `delta` empty = the base model."""
@@ -162,9 +178,12 @@ class ModelHolder:
             if payload is None:
                 self.reset()
             else:
-                apply_delta(self.base, trainable_module(self.pipeline), payload)
+                found = read_delta(payload, denoiser_name(self.pipeline))
+                self._set(found.weights)
+                said, tensors = found.applied, found.tensors
+                self._applied = None if said is None else find_applied(said, tensors, "a saved point")
             self.current = delta
-        return Generator(self.pipeline, self.sampling, weights, delta)
+        return Generator(self.pipeline, self.sampling, weights, delta, self._applied or self.own)
 
 
 @contextmanager
@@ -192,9 +211,11 @@ class PointSaver:
     method's model, or weights that are not finite.
     """
 
-    def __init__(self, pipeline: Any, holder: ModelHolder, store: Store) -> None:
+    def __init__(self, pipeline: Any, holder: ModelHolder, store: Store, entry: Entry, config: Any) -> None:
         self.pipeline, self.holder, self.store = pipeline, holder, store
-        self.base, self.weights = copy_weights(pipeline), holder.digest(pipeline)
+        self.components = components_of(pipeline, entry.trains)
+        self.base, self.weights = copy_weights(pipeline, self.components), holder.digest(pipeline)
+        self.applied = describe_applied(entry, config)
         self.points: list[PointManifest] = []
         self.log: dict[str, list[float | None]] = {}
         self.meter = MemoryMeter(holder.device)
@@ -209,37 +230,50 @@ class PointSaver:
             self.since = time.monotonic()
             yield
 
-    def __call__(self, step: int, log: Mapping[str, Any]) -> None:
+    def __call__(
+        self, step: int, log: Mapping[str, Any], tensors: Mapping[str, torch.Tensor] | None = None
+    ) -> None:
         self.trained += time.monotonic() - self.since
         with self.meter.paused(), torch.no_grad():
-            self._save(operator.index(step), log)
+            self._save(operator.index(step), log, tensors or {})
         self.since = time.monotonic()
 
-    def _save(self, step: int, log: Mapping[str, Any]) -> None:
+    def _save(self, step: int, log: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
         assert self.watch is not None
-        self.watch.check(f"at the point of step {step}")
-        payload = delta_bytes(self.base, trainable_module(self.pipeline))
-        changed = load(payload)
-        try:
-            check_finite(changed, f"at the point of step {step}")
-        except FloatingPointError as fault:
-            self.watch.refuse(fault)
+        when = f"at the point of step {step}"
+        self.watch.check(when, at_end=False)
+        changed, kept = self._read(tensors, when)
+        payload = write_delta(changed, kept, self.applied)
         delta = hashlib.sha256(payload).hexdigest()  # by content: equal weights share their images
         self.store.put("deltas", delta, payload)
-        generator = Generator(self.pipeline, self.holder.sampling, self.weights, delta)
+        applied = None if self.applied is None else find_applied(self.applied, kept, "save")
+        generator = Generator(self.pipeline, self.holder.sampling, self.weights, delta, applied)
         self.points.append(
             PointManifest(
                 step=step,
                 fingerprint=generator.fingerprint,
                 delta=delta,
                 bytes=len(payload),
-                parameters=sum(t.numel() for t in changed.values()),
+                parameters=sum(t.numel() for t in (*changed.values(), *kept.values())),
                 seconds=self.trained,
                 memory=self.meter.peak(),
                 distance=relative_distance(self.base, changed),
             )
         )
         self.log = clean_log(log)
+
+    def _read(self, tensors: Mapping[str, torch.Tensor], when: str) -> tuple[dict[str, torch.Tensor], ...]:
+        """Return the weights that changed, and what a sampling-time method keeps; all are finite."""
+        assert self.watch is not None
+        if tensors and self.applied is None:
+            self.watch.refuse(UserError("save: tensors: kept for `apply`, which the REGISTER does not name"))
+        changed = changed_weights(self.base, read_weights(self.pipeline, self.components))
+        kept = copy_tensors(tensors)
+        try:
+            check_finite({**changed, **kept}, when)
+        except FloatingPointError as fault:
+            self.watch.refuse(fault)
+        return changed, kept
 
     def manifest(self) -> Manifest:
         return Manifest(self.points, self.log)
@@ -252,10 +286,9 @@ def check_finite(weights: Mapping[str, torch.Tensor], when: str) -> None:
             raise FloatingPointError(f"training diverged: {name} is not finite {when}")
 
 
-def copy_weights(pipeline: Any) -> dict[str, torch.Tensor]:
-    """Return a copy of the denoiser's weights on the CPU."""
-    state = trainable_module(pipeline).state_dict()
-    return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+def copy_weights(pipeline: Any, components: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Return copies of the weights of components by their names in a delta."""
+    return copy_tensors(read_weights(pipeline, components))
 
 
 def own_problem(problem: Problem) -> Problem:
@@ -271,12 +304,15 @@ def train_points(
 
     Raises UserError where it changes more than it declares, or saves nothing.
     """
+    if holder.own is not None:
+        raise UserError(f"{holder.model}: {holder.own.entry.name} acts on it already; train its base model")
     unlearn, pipeline = entry.load(), holder.open()
-    saver = PointSaver(pipeline, holder, store)
+    saver = PointSaver(pipeline, holder, store, entry, config)
+    watch = Watch(pipeline, entry.name, saver.components, acts=bool(entry.apply))
     total = int(getattr(config, "steps", 1))
     with (
         count_steps(title, total),
-        guarded(pipeline, entry.name, problem.seed) as watch,
+        guarded(watch, problem.seed),
         saver.watching(watch),
     ):
         unlearn(pipeline, own_problem(problem), config, saver)

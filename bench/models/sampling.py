@@ -103,7 +103,7 @@ def draw_batch(generator: Generator, requests: Sequence[Request]) -> list[np.nda
     }
     if sampling.negative_prompt:
         arguments["negative_prompt"] = [sampling.negative_prompt] * len(requests)
-    with _unchecked(generator.pipeline), _decoded(generator.pipeline) as finite:
+    with generator.acting(), _unchecked(generator.pipeline), _decoded(generator.pipeline) as finite:
         images = generator.pipeline(**arguments).images
     whole = np.isfinite(images).all(axis=(1, 2, 3))
     if finite:

@@ -28,6 +28,7 @@ from ..records.sheets import check_whole
 from ..records.training_images import TrainingImages
 from ..registry import Entry, Registry
 from ..store import Store, content_key
+from ..training.families import check_folder
 from ..types import Problem, View
 from .assemble import describe_cell, describe_judge, describe_point, name_captions, round_log
 from .failures import Failures
@@ -214,6 +215,7 @@ class Runner:
     def _train(self, cell: Cell, world: Any, key: str) -> Manifest:
         assert cell.entry is not None
         config = cell.build_config()
+        check_folder(world.pipeline_folder, cell.entry.name, cell.entry.pipelines)
         problem = world.problem(cell.task, cell.suite.data, cell.seed)
         for line in self._look(cell, world, problem).describe():
             self.say(f"  {cell.row.name}: {line}")

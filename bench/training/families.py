@@ -7,6 +7,7 @@ sees latents (n, c, h, w), conditions (a row a prompt) and a prediction of the l
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..models.generators import denoiser_name, trainable_module
+from ..models.layout import INDEX, read_config
 
 Conditions = Mapping[str, Tensor]
 """Arguments of the denoiser by name, each (k, ...): row i belongs to prompt i."""
@@ -121,10 +123,19 @@ def find_family(pipeline: Any) -> Family:
 
 def check_supported(pipeline: Any, method: str, known: Sequence[str]) -> None:
     """Raise UserError where a method does not work on a pipeline. known: names of families, () = all."""
-    if known and find_family(pipeline).name not in known:
-        raise UserError(
-            f"{method}: does not work on {type(pipeline).__name__}; it works on: {', '.join(known)}"
-        )
+    _check_class(type(pipeline).__name__, method, known)
+
+
+def check_folder(folder: Path, method: str, known: Sequence[str]) -> None:
+    """Raise UserError where a method does not work on the pipeline in a folder, which is not opened."""
+    if known:
+        _check_class(str(read_config(folder / INDEX).get("_class_name")), method, known)
+
+
+def _check_class(pipeline: str, method: str, known: Sequence[str]) -> None:
+    family = FAMILIES.get(pipeline)
+    if known and (family is None or family.name not in known):
+        raise UserError(f"{method}: does not work on {pipeline}; it works on: {', '.join(known)}")
 
 
 def denoiser_of(pipeline: Any) -> nn.Module:

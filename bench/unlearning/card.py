@@ -7,9 +7,8 @@ from typing import Any
 CARD = """# {base_model}, without {concept}
 
 `{method}` of unlearnbench was run on `{base_model}` to unlearn **{concept}**{anchor}.
-It was trained on {forget} images to forget and {retain} to retain, drawn by the base model itself from the
-prompts in `forget_prompts.txt` and `retain_prompts.txt`. The training log and versions: `unlearning.json`.
-
+{images} The training log and versions: `unlearning.json`.
+{acts}
 | setting | value |
 |---|---|
 {settings}
@@ -20,6 +19,20 @@ Weights before: `{before}…`, after: `{after}…` (sha256).
 
 ```
 {command}
+```
+"""
+IMAGES = """It was trained on {forget} images to forget and {retain} to retain, drawn by the base model
+itself from the prompts in `forget_prompts.txt` and `retain_prompts.txt`."""
+NO_IMAGES = "It needs no training images; its prompts: `forget_prompts.txt` and `retain_prompts.txt`."
+ACTS = """
+**The weights are not the unlearned model: `{method}` acts while it draws.**
+`DiffusionPipeline.from_pretrained` opens the weights only, without it. With unlearnbench installed,
+this opens the model, and plain calls of it draw as measured:
+
+```python
+from unlearnbench.bench.unlearning import load_model
+
+pipeline = load_model("THIS_FOLDER", device="cpu")
 ```
 """
 NO_TASK = "FAMILY/CONCEPT@WORLD"
@@ -35,18 +48,20 @@ def write_command(model: str, base: str, task: str) -> str:
     return f"unlearnbench evaluate --model {shlex.quote(model)}{beside} --task {task or NO_TASK}"
 
 
-def write_card(done: Mapping[str, Any], own_base: bool = False) -> str:
+def write_card(done: Mapping[str, Any], own_base: bool = False, acts: bool = False) -> str:
     """Return the card of an unlearned model as Markdown. done: the content of `unlearning.json`.
 
     own_base: the base model is no embedded world's, so that it must be named to measure what was made of it.
+    acts: the method acts while the model draws.
     """
+    data = done["data"]
     return CARD.format(
         base_model=done["base_model"],
         concept=done["concept"],
         method=done["method"],
         anchor=f" (anchor: {done['anchor']})" if done["anchor"] else "",
-        forget=done["data"]["forget"],
-        retain=done["data"]["retain"],
+        images=IMAGES.format(**data) if data["forget"] or data["retain"] else NO_IMAGES,
+        acts=ACTS.format(method=done["method"]) if acts else "",
         settings="\n".join(f"| {name} | {value} |" for name, value in done["config"].items()),
         before=done["weights_before"][:16],
         after=done["weights_after"][:16],

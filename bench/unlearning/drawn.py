@@ -36,6 +36,12 @@ def draw_both(
     return TrainingSet(wording.forget, forget, wording.anchored), TrainingSet(wording.retain, retain)
 
 
+def no_images(sampling: Sampling, wording: Wording) -> tuple[TrainingSet, TrainingSet]:
+    """Return a forget and a retain set with their prompts and without images: (0, 3, H, W)."""
+    none = torch.empty(0, 3, sampling.height, sampling.width)
+    return TrainingSet(wording.forget, none, wording.anchored), TrainingSet(wording.retain, none)
+
+
 @torch.no_grad()
 def _draw(pipeline: Any, sampling: Sampling, prompts: Sequence[str], seed: int, name: str) -> torch.Tensor:
     """Return images (n, 3, H, W) in [-1, 1], one a prompt, each with a noise of its own."""

@@ -17,17 +17,19 @@ from ..files import check_new_folder, check_space, replace_folder
 from ..models.adapters import has_lora
 from ..models.digests import weights_digest
 from ..models.generators import Sampling, denoiser_name, open_pipeline, trainable_module
-from ..models.isolation.guard import guarded
+from ..models.isolation.guard import Watch, guarded
 from ..models.points import check_finite, count_steps
 from ..models.reading import count_cut, read_size
+from ..models.saved.applied import describe_applied, write_applied
+from ..models.saved.deltas import components_of, copy_tensors, read_weights
 from ..models.whole import hush_libraries
 from ..records.training_images import TrainingImages, not_judged
-from ..registry import builtin_registry
+from ..registry import IMAGES, Entry, builtin_registry
 from ..training.families import check_supported
 from ..training.objectives import Denoiser
 from ..types import ConceptKind, DrawSettings, Problem
 from .card import write_card
-from .drawn import draw_both
+from .drawn import draw_both, no_images
 from .writing import OTHERS, Kind, Wording, names_in, replace_all, write_prompts
 
 TOLD: dict[Kind, ConceptKind] = {"object": "subject", "person": "person", "style": "style"}
@@ -57,6 +59,19 @@ class UnlearnRequest:
     base: str = ""  # model that it is measured beside, where that is no embedded world's own
 
 
+@dataclass
+class Result:
+    """What a method left: its log, a LoRA's tensors (none without one), what a sampling-time method keeps.
+
+    applied: what that method says of itself, None where the model is its weights.
+    """
+
+    applied: Mapping[str, Any] | None
+    log: Mapping[str, Any] = field(default_factory=dict)
+    lora: dict[str, torch.Tensor] = field(default_factory=dict)
+    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
 def unlearn_model(
     order: UnlearnRequest,
     out: Path,
@@ -66,9 +81,10 @@ def unlearn_model(
 ) -> Path:
     """Unlearn a concept and write the model to a new folder, with its prompts and a card; return the folder.
 
-    The model draws the images that it is trained on itself. With `part = "lora"` in the config the folder
-    holds a LoRA alone. say: is told what one should know. look: judges the training images; None: nothing
-    can. Raises UserError, before anything is drawn, where something does not fit.
+    The model draws the images that it is trained on itself; none where the method needs none. With
+    `part = "lora"` in the config the folder holds a LoRA alone. say: is told what one should know. look:
+    judges the training images; None: nothing can. Raises UserError, before anything is drawn, where something
+    does not fit.
     """
     entry = builtin_registry("methods", "unlearnbench.methods")[order.method]
     source = f"method {order.method}"
@@ -82,6 +98,7 @@ def unlearn_model(
     pipeline = open_pipeline(order.model, device)
     Denoiser(pipeline)  # refuses a pipeline whose training loss is not known, before hours of drawing
     check_supported(pipeline, order.method, entry.pipelines)
+    components_of(pipeline, entry.trains)
     check_space(out.parent, _count_bytes(pipeline))
     before = weights_digest(pipeline)
     sampling = _sampling(pipeline, order)
@@ -90,22 +107,31 @@ def unlearn_model(
         if cut:
             total = len(wording.forget) + len(wording.retain)
             say(f"{cut} of {total} prompts are longer than the model reads: their ends are cut off")
-        problem = _make_problem(pipeline, sampling, wording, order)
-        seen = not_judged(problem, "no task asks for this concept") if look is None else look(problem)
-        for line in seen.describe():
-            say(line)
-        adapters, log = _train(pipeline, entry.load(), problem, config, order.method)
+        is_shown = bool(set(entry.needs) & set(IMAGES))
+        problem = _make_problem(pipeline, sampling, wording, order, is_shown)
+        seen = _look(problem, look, say) if is_shown else not_judged(problem, f"{order.method} needs none")
+        result = _train(pipeline, entry, problem, config)
     digests = before, weights_digest(pipeline)
 
     def write(scratch: Path) -> None:
         try:
-            _save(pipeline, adapters, scratch)
+            _save(pipeline, result, scratch)
         except SafetensorError as error:  # what it says of a full disk
             raise UserError(f"{out}: cannot be written: {error}") from None
-        _write_beside(scratch, order, wording, sampling, config, log, digests, device, seen)
+        _write_beside(scratch, order, wording, sampling, config, result, digests, device, seen)
 
     replace_folder(out, write)
     return out
+
+
+def _look(
+    problem: Problem, look: Callable[[Problem], TrainingImages] | None, say: Callable[[str], None]
+) -> TrainingImages:
+    """Return what is known of the training images, and tell it."""
+    seen = not_judged(problem, "no task asks for this concept") if look is None else look(problem)
+    for line in seen.describe():
+        say(line)
+    return seen
 
 
 def _count_bytes(pipeline: Any) -> int:
@@ -126,9 +152,14 @@ def _word(order: UnlearnRequest) -> Wording:
     return Wording(order.forget or written.forget, order.retain or written.retain, anchored)
 
 
-def _make_problem(pipeline: Any, sampling: Sampling, wording: Wording, order: UnlearnRequest) -> Problem:
-    """Return the problem: images of all prompts, drawn by the model itself."""
-    forget, retain = draw_both(pipeline, sampling, wording, order.seed)
+def _make_problem(
+    pipeline: Any, sampling: Sampling, wording: Wording, order: UnlearnRequest, is_shown: bool
+) -> Problem:
+    """Return the problem; is_shown: with images of all prompts, drawn by the model itself."""
+    if is_shown:
+        forget, retain = draw_both(pipeline, sampling, wording, order.seed)
+    else:
+        forget, retain = no_images(sampling, wording)
     return Problem(
         task=order.task,
         concept=order.concept,
@@ -161,36 +192,37 @@ def _sampling(pipeline: Any, order: UnlearnRequest) -> Sampling:
     )
 
 
-def _train(
-    pipeline: Any, unlearn: Any, problem: Problem, config: Any, title: str
-) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Run a method; return the LoRA's tensors as they were at the end (none without one) and the log."""
-    adapters: dict[str, torch.Tensor] = {}
-    kept: dict[str, Any] = {}
+def _train(pipeline: Any, entry: Entry, problem: Problem, config: Any) -> Result:
+    """Run a method; return what it left at its last point."""
+    components = components_of(pipeline, entry.trains)
+    result = Result(describe_applied(entry, config))
 
-    def save(step: int, log: Mapping[str, Any]) -> None:
-        kept.clear()
-        kept.update(log)
+    def save(step: int, log: Mapping[str, Any], tensors: Mapping[str, torch.Tensor] | None = None) -> None:
+        if tensors and result.applied is None:
+            raise UserError("save: tensors: kept for `apply`, which the REGISTER does not name")
+        result.log, result.tensors = dict(log), copy_tensors(tensors or {})
         module = trainable_module(pipeline)
         if has_lora(module):
             from peft.utils import get_peft_model_state_dict
 
-            state = get_peft_model_state_dict(module)
-            adapters.update({name: tensor.detach().cpu().clone() for name, tensor in state.items()})
+            result.lora.update(copy_tensors(get_peft_model_state_dict(module)))
 
-    steps = int(getattr(config, "steps", 1))
-    with count_steps(f"{title}: training", steps), guarded(pipeline, title, problem.seed):
+    unlearn, steps = entry.load(), int(getattr(config, "steps", 1))
+    watch = Watch(pipeline, entry.name, components, acts=bool(entry.apply))
+    with count_steps(f"{entry.name}: training", steps), guarded(watch, problem.seed):
         unlearn(pipeline, problem, config, save)
-    check_finite(trainable_module(pipeline).state_dict(), "at its end")
-    return adapters, kept
+    check_finite({**read_weights(pipeline, components), **result.tensors}, "at its end")
+    return result
 
 
-def _save(pipeline: Any, adapters: dict[str, torch.Tensor], out: Path) -> None:
+def _save(pipeline: Any, result: Result, out: Path) -> None:
     """Write the pipeline's folder, or its LoRA alone."""
-    if not adapters:
-        pipeline.save_pretrained(out)
+    if result.lora:
+        pipeline.save_lora_weights(str(out), **{f"{denoiser_name(pipeline)}_lora_layers": result.lora})
         return
-    pipeline.save_lora_weights(str(out), **{f"{denoiser_name(pipeline)}_lora_layers": adapters})
+    pipeline.save_pretrained(out)
+    if result.applied is not None:
+        write_applied(out, result.applied, result.tensors)
 
 
 def _write_beside(
@@ -199,7 +231,7 @@ def _write_beside(
     wording: Wording,
     sampling: Sampling,
     config: Any,
-    log: Mapping[str, Any],
+    result: Result,
     digests: tuple[str, str],
     device: str,
     seen: TrainingImages,
@@ -220,8 +252,9 @@ def _write_beside(
         "seed": order.seed,
         "weights_before": digests[0],
         "weights_after": digests[1],
-        "log": {name: [round(float(v), 6) for v in column] for name, column in log.items()},
+        "log": {name: [round(float(v), 6) for v in column] for name, column in result.log.items()},
         "environment": describe_environment(device, torch.get_num_threads()),
     }
     out.joinpath("unlearning.json").write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
-    out.joinpath("README.md").write_text(write_card(done, bool(order.base)), encoding="utf-8")
+    card = write_card(done, bool(order.base), acts=result.applied is not None)
+    out.joinpath("README.md").write_text(card, encoding="utf-8")

@@ -10,7 +10,13 @@ from torch import Tensor
 from unlearnbench.bench.config import build
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.models.adapters import has_lora, plain_state
-from unlearnbench.bench.models.generators import apply_delta, delta_bytes
+from unlearnbench.bench.models.saved.deltas import (
+    changed_weights,
+    read_delta,
+    read_weights,
+    set_weights,
+    write_delta,
+)
 from unlearnbench.bench.running.catalog import registry
 from unlearnbench.bench.training.trainer import Training
 
@@ -63,9 +69,9 @@ def test_a_point_of_a_lora_is_a_delta_of_plain_weights(pipeline_for: Pipelines) 
         pipeline,
         build_problem(),
         _config("finetune", part="lora", rate=1e-2),
-        lambda step, log: deltas.append(delta_bytes(base, pipeline.unet)),
+        lambda step, log: deltas.append(write_delta(changed_weights(base, read_weights(pipeline, ["unet"])))),
     )
-    apply_delta(base, fresh.unet, deltas[-1])
+    set_weights(fresh.unet, base, read_delta(deltas[-1], "unet").weights["unet"])
     assert all(
         torch.equal(a, b) for a, b in zip(_weights(fresh).values(), _weights(pipeline).values(), strict=True)
     )

@@ -1,11 +1,10 @@
 """Run a method on a pipeline: what it may change, what is put back behind it, and what it is refused for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from ...errors import UserError, is_own
-from ..generators import denoiser_name
 from .patches import Patches
 from .process import keep_process
 from .state import find_changes, read_state
@@ -13,32 +12,37 @@ from .time_limit import TimeIsUp, shielded
 
 
 class Watch:
-    """Knows what a pipeline and the libraries were before a method ran. fault: what was found first."""
+    """Knows what a pipeline and the libraries were before a method ran. fault: what was found first.
 
-    def __init__(self, pipeline: Any, method: str) -> None:
-        self.pipeline, self.method = pipeline, method
-        self.denoiser = denoiser_name(pipeline)
+    trains: components whose weights the method changes. acts: it may leave hooks and processors in place
+    until it ends. remedy: what one does about a change that is refused.
+    """
+
+    def __init__(self, pipeline: Any, method: str, trains: Sequence[str] = (), acts: bool = False) -> None:
+        self.pipeline, self.method, self.trains, self.acts = pipeline, method, tuple(trains), acts
         self.patches = Patches(pipeline)
-        self.before = read_state(pipeline)
+        self.before = read_state(pipeline, self.trains)
         self.fault: Exception | None = None
+        self.remedy = (
+            "which it does not declare (REGISTER: trains): a point of it holds the weights of "
+            f"{', '.join(self.trains) or 'no network'}; declare it there, or put it back before save"
+        )
 
     def refuse(self, fault: Exception) -> None:
         """Raise a fault, and keep it: a method that catches it is refused all the same."""
         self.fault = self.fault or fault
         raise fault
 
-    def check(self, when: str) -> None:
-        """Raise UserError where the method changed more than the weights of the denoiser."""
-        changes = find_changes(self.before, read_state(self.pipeline)) + self.patches.find()
+    def check(self, when: str, at_end: bool = True) -> None:
+        """Raise UserError where the method changed more than the weights that it trains."""
+        after = read_state(self.pipeline, self.trains)
+        changes = find_changes(self.before, after, whole=at_end or not self.acts) + self.patches.find()
         if changes:
             self.refuse(self._error(changes, when))
 
     def _error(self, changes: list[str], when: str) -> UserError:
-        return UserError(
-            f"method {self.method}: {when} it had changed {'; '.join(changes[:4])}, which it does not "
-            f"declare (REGISTER: trains): a point holds the weights of the {self.denoiser} alone; change "
-            "nothing else, or put it back before save"
-        )
+        found = "; ".join(changes[:4])
+        return UserError(f"method {self.method}: {when} it had changed {found}, {self.remedy}")
 
     def put_back(self) -> None:
         """Put the libraries' functions back; raises UserError where the method had replaced one."""
@@ -48,12 +52,12 @@ class Watch:
 
 
 @contextmanager
-def guarded(pipeline: Any, method: str, seed: int) -> Iterator[Watch]:
-    """Run a method inside, of which nothing but the pipeline's weights outlives the end.
+def guarded(watch: Watch, seed: int) -> Iterator[Watch]:
+    """Run a method inside, of which nothing but the weights that it trains outlives the end.
 
-    Raises UserError where it changed more than it declares, RuntimeError where it wanted to end the process.
+    seed: of the global random generators. Raises UserError where it changed more than it declares,
+    RuntimeError where it wanted to end the process.
     """
-    watch = Watch(pipeline, method)
     try:
         with keep_process(seed):
             yield watch
@@ -62,7 +66,7 @@ def guarded(pipeline: Any, method: str, seed: int) -> Iterator[Watch]:
             watch.patches.put_back()
         if isinstance(error, Exception | KeyboardInterrupt | TimeIsUp) or is_own(error):
             raise watch.fault or error from None
-        raise RuntimeError(f"method {method}: ended with {type(error).__name__}({error})") from error
+        raise RuntimeError(f"method {watch.method}: ended with {type(error).__name__}({error})") from error
     with shielded():
         watch.put_back()
     if watch.fault is not None:

@@ -1,6 +1,6 @@
 """What a pipeline is set to beside the trained weights, so that a change that no point holds is found.
 
-A point is drawn by a pipeline opened from files, into which the saved difference of the denoiser's weights is
+A point is drawn by a pipeline opened from files, into which the saved difference of the trained weights is
 loaded. Whatever else a method changed would be lost without a word, so `find_changes` names it.
 """
 
@@ -8,7 +8,7 @@ import functools
 import hashlib
 import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from ..adapters import NAME, has_lora, plain_state
 from ..digests import CAPTURING
-from ..generators import denoiser_name
 
 State = dict[tuple[str, str], Any]
 """(component, what of it) -> a description that compares equal where nothing changed."""
@@ -51,15 +50,15 @@ class Same:
     __hash__ = None  # type: ignore[assignment]
 
 
-def read_state(pipeline: Any) -> State:
-    """Return what a pipeline is set to; of the denoiser's weights their names, shapes and types alone."""
-    trained = denoiser_name(pipeline)
+def read_state(pipeline: Any, trains: Sequence[str]) -> State:
+    """Return what a pipeline is set to; trains: components of whose weights only names, shapes and types
+    count."""
     state: State = {("pipeline", "its class"): type(pipeline)}
     state |= {("pipeline", what): found for what, found in _own_methods(pipeline)}
     state["pipeline", "its components"] = sorted(n for n, p in pipeline.components.items() if p is not None)
     for name, part in pipeline.components.items():
         if isinstance(part, nn.Module):
-            found = _network_facts(part, is_trained=name == trained)
+            found = _network_facts(part, is_trained=name in trains)
         elif hasattr(part, "set_timesteps"):
             found = _scheduler_facts(part)
         elif hasattr(part, "model_max_length"):
@@ -70,15 +69,23 @@ def read_state(pipeline: Any) -> State:
     return state
 
 
-def find_changes(before: State, after: State) -> list[str]:
-    """Return what differs, as `COMPONENT (what of it; ...)`, one entry a component."""
+def find_changes(before: State, after: State, whole: bool = True) -> list[str]:
+    """Return what differs, as `COMPONENT (what of it; ...)`, one entry a component.
+
+    whole: hooks, replaced functions and processors, and attributes count too.
+    """
     changed: dict[str, list[str]] = {}
     nothing = Same(None)
     added = (key for key in after if key not in before and not key[1].startswith(DATA))
     for key in [*before, *added]:
-        if before.get(key, nothing) != after.get(key, nothing):
+        if before.get(key, nothing) != after.get(key, nothing) and (whole or not _acts(key[1])):
             changed.setdefault(key[0], []).append(key[1])
     return [f"{name} ({_name_some(what)})" for name, what in changed.items()]
+
+
+def _acts(what: str) -> bool:
+    """Return whether an entry is of what a method may act by while the pipeline draws."""
+    return what.startswith(("hooks", DATA)) or what.endswith((", replaced", "on the object itself"))
 
 
 def _name_some(what: list[str]) -> str:

@@ -1,0 +1,106 @@
+"""A point's delta: the tensors that differ from the base, of every network that a method trains, and its own.
+
+Tensors of the denoiser have their plain names, those of a text encoder begin with the component's name, those
+that a sampling-time method keeps with `apply.`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from ...errors import UserError
+from ...registry import TRAINABLE
+from ..adapters import plain_state
+from ..generators import denoiser_name
+
+DENOISER = "denoiser"
+APPLIED = "apply"
+"""Before the names of tensors that a sampling-time method keeps, and the key of what it says of itself."""
+PREFIXES = (*(name for name in TRAINABLE if name != DENOISER), APPLIED)
+
+
+def components_of(pipeline: Any, trains: Sequence[str]) -> list[str]:
+    """Return the components that a method's `trains` means in a pipeline; raises UserError where it has none
+    of them. Names that it does not have are left out."""
+    named = [denoiser_name(pipeline) if name == DENOISER else name for name in trains]
+    found = [name for name in named if getattr(pipeline, name, None) is not None]
+    if named and not found:
+        raise UserError(f"{type(pipeline).__name__}: has no {' or '.join(named)} to train")
+    return found
+
+
+def read_weights(pipeline: Any, components: Sequence[str]) -> dict[str, Tensor]:
+    """Return the weights of components by their names in a delta, what adapters add included."""
+    plain = denoiser_name(pipeline)
+    return {
+        name if component == plain else f"{component}.{name}": tensor
+        for component in components
+        for name, tensor in plain_state(getattr(pipeline, component)).items()
+    }
+
+
+def copy_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return copies on the CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+
+
+@dataclass(frozen=True)
+class Delta:
+    """What a point's payload holds. weights: by component. tensors: of a sampling-time method.
+
+    applied: what that method says of itself, None where the point is drawn by its weights only.
+    """
+
+    weights: Mapping[str, Mapping[str, Tensor]]
+    tensors: Mapping[str, Tensor]
+    applied: Mapping[str, Any] | None
+
+
+def changed_weights(before: Mapping[str, Tensor], now: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors that differ from those `before`, on the CPU: new values, so that nothing rounds."""
+    found: dict[str, Tensor] = {}
+    places: set[int] = set()
+    for name, tensor in now.items():
+        value = tensor.detach().cpu().contiguous()
+        if not torch.equal(value, before[name]):
+            # tied weights lie at one place, which a safetensors file cannot say
+            found[name] = value.clone() if value.data_ptr() in places else value
+            places.add(value.data_ptr())
+    return found
+
+
+def write_delta(
+    changed: Mapping[str, Tensor],
+    tensors: Mapping[str, Tensor] | None = None,
+    applied: Mapping[str, Any] | None = None,
+) -> bytes:
+    """Serialise changed weights and what a sampling-time method keeps; equal content gives equal bytes."""
+    kept = {f"{APPLIED}.{name}": value.contiguous() for name, value in copy_tensors(tensors or {}).items()}
+    if applied is None:
+        return save(dict(changed))
+    return save({**changed, **kept}, {APPLIED: json.dumps(applied, sort_keys=True)})
+
+
+def read_delta(payload: bytes, denoiser: str) -> Delta:
+    """Return what `write_delta` serialised; denoiser: the name of its component."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in load(payload).items():
+        first, _, inner = name.partition(".")
+        component, own = (first, inner) if first in PREFIXES else (denoiser, name)
+        parts.setdefault(component, {})[own] = tensor
+    size = int.from_bytes(payload[:8], "little")
+    told = json.loads(payload[8 : 8 + size]).get("__metadata__") or {}
+    applied = json.loads(told[APPLIED]) if APPLIED in told else None
+    return Delta(
+        {name: part for name, part in parts.items() if name != APPLIED}, parts.get(APPLIED, {}), applied
+    )
+
+
+def set_weights(module: nn.Module, base: Mapping[str, Tensor], changed: Mapping[str, Tensor]) -> None:
+    """Set a network to its base weights, the changed ones in their places."""
+    module.load_state_dict({**base, **changed})

@@ -1,0 +1,23 @@
+"""Opens a model that `unlearn` wrote so that plain calls of its pipeline draw what was measured."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..models.generators import open_pipeline
+from ..models.saved.applied import read_applied
+
+
+def open_acting(folder: Path, device: str, dtype: torch.dtype | None) -> Any:
+    """Return a folder's pipeline in the context of its sampling-time method, if it has one.
+
+    `pipeline.unlearning`: an ExitStack that takes the method off when it is closed.
+    """
+    pipeline = open_pipeline(folder, device, dtype or torch.float32, applied=True)
+    applied = read_applied(folder)
+    pipeline.unlearning = ExitStack()
+    if applied is not None:
+        pipeline.unlearning.enter_context(applied.entered(pipeline))
+    return pipeline
