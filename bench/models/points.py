@@ -129,7 +129,8 @@ class ModelHolder:
     @cached_property
     def own(self) -> Applied | None:
         """The sampling-time method of the model's folder."""
-        return read_applied(find(self.model))
+        found = read_applied(find(self.model))
+        return None if found is None else replace(found, drop=self.close)
 
     def close(self) -> None:
         """Give the pipeline's memory back; it is opened anew, and its weights are read anew, when needed."""
@@ -180,8 +181,10 @@ class ModelHolder:
             else:
                 found = read_delta(payload, denoiser_name(self.pipeline))
                 self._set(found.weights)
-                said, tensors = found.applied, found.tensors
-                self._applied = None if said is None else find_applied(said, tensors, "a saved point")
+                self._applied = None
+                if found.applied is not None:
+                    applied = find_applied(found.applied, found.tensors, "a saved point")
+                    self._applied = replace(applied, drop=self.close)
             self.current = delta
         return Generator(self.pipeline, self.sampling, weights, delta, self._applied or self.own)
 

@@ -17,8 +17,9 @@ from .tiny import build_problem, small_config
 
 @dataclass(frozen=True)
 class Trained:
-    """A point as it was saved, and what the pipeline that was trained draws itself (`images`)."""
+    """A point as it was saved, the pipeline that was trained, and what that draws itself (`images`)."""
 
+    pipeline: Any
     saved: Saved
     point: PointManifest
     delta: Delta
@@ -39,4 +40,4 @@ def save_point(entry: Entry, model: Path, folder: Path, **config: Any) -> Traine
     delta = read_delta(payload, "unet" if hasattr(pipeline, "unet") else "transformer")
     applied = None if delta.applied is None else find_applied(delta.applied, delta.tensors, "test")
     images = hash_images(Generator(pipeline, SAMPLING, "", applied=applied))
-    return Trained(Saved(str(model), point.delta, str(file)), point, delta, images)
+    return Trained(pipeline, Saved(str(model), point.delta, str(file)), point, delta, images)

@@ -1,10 +1,14 @@
 """The methods on the page for outsiders: each runs, is put back in another process, and opens as a folder."""
 
 import importlib
+import json
 import re
+import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +16,7 @@ from diffusers import DiffusionPipeline
 
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.models.generators import Generator
+from unlearnbench.bench.models.outside import check_there
 from unlearnbench.bench.models.points import ModelHolder
 from unlearnbench.bench.registry import Entry
 from unlearnbench.bench.running.catalog import registry
@@ -85,14 +90,36 @@ def test_the_page_shows_every_kind() -> None:
     assert set(EXAMPLES) == set(KINDS)
 
 
+@pytest.fixture(scope="module")
+def folders(
+    entries: dict[str, Entry], base: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """What `unlearn` writes by each kind."""
+    found = {}
+    for name in KINDS:
+        config = {} if name in ("closed_form", "sampling_time") else {"steps": 1}
+        order = UnlearnRequest(
+            str(base), "cat", f"example_{name}", anchor="dog", images=2, config=config, steps=2, image_size=16
+        )
+        found[name] = unlearn_model(order, tmp_path_factory.mktemp(name) / "out")
+    return found
+
+
+@pytest.fixture(scope="module")
+def redrawn(points: dict[str, Trained], folders: dict[str, Path], plugin: Path) -> dict[str, dict[str, Any]]:
+    """All points and folders (`KIND folder`) as one other process draws them."""
+    saved = {name: trained.saved for name, trained in points.items()}
+    saved |= {f"{name} folder": Saved(str(folder)) for name, folder in folders.items()}
+    return dict(zip(saved, redraw(list(saved.values()), [plugin]), strict=True))
+
+
 def test_each_kind_draws_the_same_in_another_process(
-    points: dict[str, Trained], plain: tuple[str, list[str]], plugin: Path
+    points: dict[str, Trained], plain: tuple[str, list[str]], redrawn: dict[str, dict[str, Any]]
 ) -> None:
-    found = redraw([trained.saved for trained in points.values()], [plugin])
-    for (name, trained), again in zip(points.items(), found, strict=True):
-        assert again["fingerprint"] == trained.point.fingerprint, name
-        assert again["images"] == trained.images, name
-        assert all(image != old for image, old in zip(again["images"], plain[1], strict=True)), name
+    for name, trained in points.items():
+        assert redrawn[name]["fingerprint"] == trained.point.fingerprint, name
+        assert redrawn[name]["images"] == trained.images, name
+        assert all(image != old for image, old in zip(trained.images, plain[1], strict=True)), name
     prints = [plain[0], *(trained.point.fingerprint for trained in points.values())]
     assert len(set(prints)) == len(prints)  # no two share an image in the store
 
@@ -126,29 +153,21 @@ def test_a_delta_holds_what_is_declared(points: dict[str, Trained]) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_is_written_as_a_folder(
-    kind: str, base: Path, plugin: Path, plain: tuple[str, list[str]], tmp_path: Path
+def test_each_kind_is_a_folder_that_is_opened_whole(
+    kind: str, folders: dict[str, Path], plain: tuple[str, list[str]], redrawn: dict[str, dict[str, Any]]
 ) -> None:
-    config = {} if kind in ("closed_form", "sampling_time") else {"steps": 1}
-    order = UnlearnRequest(
-        str(base), "cat", f"example_{kind}", anchor="dog", images=2, config=config, steps=2, image_size=16
-    )
-    out = unlearn_model(order, tmp_path / "out")
-    acts = kind in ACTING
+    out, acts = folders[kind], kind in ACTING
     assert (out / "apply.json").exists() == acts
-    pipeline = load_model(out)
-    pipeline.set_progress_bar_config(disable=True)
-    [found] = redraw([Saved(str(out))], [plugin])
-    opened = hash_images(Generator(pipeline, SAMPLING, ""))
-    assert opened == found["images"]  # a plain call draws what is measured
-    assert set(opened).isdisjoint(plain[1])
-    bare = DiffusionPipeline.from_pretrained(str(out))
-    bare.set_progress_bar_config(disable=True)
-    drawn = hash_images(Generator(bare, SAMPLING, ""))
-    assert drawn == (plain[1] if acts else opened)
+    pipeline, bare = load_model(out), DiffusionPipeline.from_pretrained(str(out))
+    for opened in (pipeline, bare):
+        opened.set_progress_bar_config(disable=True)
+    images, without = (hash_images(Generator(opened, SAMPLING, "")) for opened in (pipeline, bare))
+    assert images == redrawn[f"{kind} folder"]["images"]  # a plain call draws what is measured
+    assert set(images).isdisjoint(plain[1])
+    assert without == (plain[1] if acts else images)
     assert ("load_model" in (out / "README.md").read_text()) == acts
     pipeline.unlearning.close()
-    assert hash_images(Generator(pipeline, SAMPLING, "")) == drawn
+    assert hash_images(Generator(pipeline, SAMPLING, "")) == without
 
 
 def test_no_image_is_drawn_for_a_method_that_needs_none(
@@ -158,25 +177,58 @@ def test_no_image_is_drawn_for_a_method_that_needs_none(
     order = UnlearnRequest(str(base), "cat", "example_closed_form", images=2, image_size=16)
     out = unlearn_model(order, tmp_path / "out")
     assert "needs no training images" in (out / "README.md").read_text()
+    with pytest.raises(pytest.fail.Exception, match="drawn"):
+        unlearn_model(replace(order, method="example_trained"), tmp_path / "other")
 
 
 def test_diffusers_warns_of_a_folder_whose_weights_are_not_the_model(
-    base: Path, plugin: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    folders: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    order = UnlearnRequest(str(base), "cat", "example_sampling_time", images=2, image_size=16)
-    out = unlearn_model(order, tmp_path / "out")
-    capfd.readouterr()
+    out = shutil.copytree(folders["sampling_time"], tmp_path / "out")
     DiffusionPipeline.from_pretrained(str(out))
-    assert "unlearning.load_model" in capfd.readouterr().err
+    assert "unlearning.load_model" in caplog.text
     with pytest.raises(UserError, match="name the base model"):
         unlearn_model(UnlearnRequest(str(out), "cat", "example_trained"), tmp_path / "again")
-    (out / "apply.json").unlink()
-    with pytest.raises(UserError, match=r"apply\.json is missing"):
-        load_model(out)
 
 
-def test_steering_needs_prompts(base: Path, points: dict[str, Trained], plugin: Path, tmp_path: Path) -> None:
-    order = UnlearnRequest(str(base), "cat", "example_sampling_time", images=2, image_size=16)
-    pipeline = load_model(unlearn_model(order, tmp_path / "out"))
+def _damage(out: Path, what: str) -> None:
+    said = json.loads((out / "apply.json").read_text())
+    changes: dict[str, dict[str, Any]] = {
+        "version": {"version": 7},
+        "method": {"method": "uce"},
+        "unknown": {"method": "nobodys"},
+        "setting": {"config": {"strenght": 1}},
+        "type": {"version": "1"},
+    }
+    if what in changes:
+        (out / "apply.json").write_text(json.dumps(said | changes[what]))
+    else:
+        (out / what).unlink()
+
+
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        ("version", "version: example_sampling_time 7; here is version 1"),
+        ("method", "method: uce does not act"),
+        ("unknown", "no method named 'nobodys'"),
+        ("setting", "config: strenght"),
+        ("type", "version: needed: int"),
+        ("apply.json", "apply.json is missing"),
+        ("apply.safetensors", "apply.safetensors: is missing"),
+    ],
+)
+def test_a_folder_whose_method_cannot_act_is_refused(
+    folders: dict[str, Path], tmp_path: Path, what: str, told: str
+) -> None:
+    out = shutil.copytree(folders["sampling_time"], tmp_path / "out")
+    _damage(out, what)
+    with pytest.raises(UserError, match=re.escape(told)) as error:
+        check_there(str(out))
+    assert "\n" not in str(error.value)
+
+
+def test_steering_needs_prompts(folders: dict[str, Path]) -> None:
+    pipeline = load_model(folders["sampling_time"])
     with pytest.raises(UserError, match="prompt_embeds"):
         pipeline(prompt_embeds=torch.zeros(1, 16, 32), num_inference_steps=1, guidance_scale=1.0)
