@@ -28,7 +28,7 @@ paper leaves something open, or this differs:
   holds the fusion of all LoRAs at that step.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -350,10 +350,12 @@ class MaceTrainer(Trainer):
     def run(self, save: SavePoint) -> None:
         """Take all steps, and save the fusion at each checkpoint; it is what the denoiser has afterwards."""
 
-        def save_fused(step: int, log: Any) -> None:
+        def save_fused(
+            step: int, log: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None
+        ) -> None:
             refined = {name: layer.weight.detach().clone() for name, layer in self.layers.items()}
             self._write(self.fuse())
-            save(step, log)
+            save(step, log, tensors)
             if step < self.config.steps:
                 self._write(refined)
 

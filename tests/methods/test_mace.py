@@ -187,7 +187,7 @@ def test_a_checkpoint_holds_the_fusion_and_training_goes_on_from_the_refined_mat
     trainer = mace.MaceTrainer(pipeline, build_problem(), config)
     refined = copy_state(pipeline.unet)
     saved: list[dict[str, torch.Tensor]] = []
-    trainer.run(lambda step, log: saved.append(copy_state(pipeline.unet)))
+    trainer.run(lambda step, log, tensors=None: saved.append(copy_state(pipeline.unet)))
     changed = {n for n in refined if not torch.equal(saved[0][n], refined[n])}
     assert changed == {f"{name}.weight" for name in trainer.layers}
     assert all(torch.equal(saved[1][n], value) for n, value in copy_state(pipeline.unet).items())
