@@ -45,7 +45,7 @@ REGISTER = {
     "function": "unlearn",
     "config": "Config",
     "direction": "",
-    # "trains": ["text_encoder"],
+    "trains": ["text_encoder"],
     "needs": ["targets"],
     "pipelines": ["sd"],
 }
@@ -73,13 +73,14 @@ class Config(LoopConfig):
     """
 
     part: Literal["full"] = "full"
+    batch: int = Field(default=4, ge=1)
     rate: float = Field(default=1e-4, gt=0, allow_inf_nan=False)
     steps: int = Field(default=40, ge=1)
-    retain_batch: int = Field(default=8, ge=1)
+    retain_batch: int = Field(default=4, ge=1)
     retain_weight: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     warm_up: int = Field(default=10, ge=0)
-    attack_every: int = Field(default=1, ge=1)
-    attack_steps: int = Field(default=5, ge=0)
+    attack_every: int = Field(default=5, ge=1)
+    attack_steps: int = Field(default=10, ge=0)
     attack_rate: float = Field(default=1e-2, gt=0, allow_inf_nan=False)
     prefix: int = Field(default=1, ge=0)
     attack_from: Literal["random", "latest"] = "latest"
@@ -194,17 +195,20 @@ class AdversarialTrainer(Trainer):
         if start is None or self.config.attack_from == "random":
             words = torch.randint(len(vocabulary), (self.config.prefix,), generator=self.stream)
             start = vocabulary[words.to(vocabulary.device)]
-        prefix = nn.Parameter(start.detach().clone())
-        optimiser = torch.optim.Adam([prefix], lr=self.config.attack_rate)
-        losses = []
+        prefix = start.detach().clone().requires_grad_(True)
+        first, second, losses = torch.zeros_like(prefix), torch.zeros_like(prefix), []
         with self.frozen():
-            for _ in range(self.config.attack_steps):
+            for number in range(1, self.config.attack_steps + 1):
                 batch = self.keeping(self.concept, rows, self.draw_stop())
                 loss, _ = self.distance(self.prompts, prefix)(batch)
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
+                [gradient] = torch.autograd.grad(loss, [prefix])
                 losses.append(loss.item())
+                # Adam with torch's defaults, written out: a run's bar counts every step of torch's optimisers
+                first.lerp_(gradient, 0.1)
+                second.lerp_(gradient.square(), 0.001)
+                scale = (second / (1 - 0.999**number)).sqrt() + 1e-8
+                with torch.no_grad():
+                    prefix -= self.config.attack_rate * first / (1 - 0.9**number) / scale
         return prefix.detach(), losses
 
     @contextmanager
