@@ -134,7 +134,7 @@ class ModelHolder:
 
     def close(self) -> None:
         """Give the pipeline's memory back; it is opened anew, and its weights are read anew, when needed."""
-        for name in ("pipeline", "weights"):
+        for name in ("pipeline", "weights", "own"):
             self.__dict__.pop(name, None)
         self._base.clear()
         self.current, self._applied = "", None
@@ -309,6 +309,7 @@ def train_points(
     """
     if holder.own is not None:
         raise UserError(f"{holder.model}: {holder.own.entry.name} acts on it already; train its base model")
+    entry.load_apply()  # one that does not load is told before hours of training
     unlearn, pipeline = entry.load(), holder.open()
     saver = PointSaver(pipeline, holder, store, entry, config)
     watch = Watch(pipeline, entry.name, saver.components, acts=bool(entry.apply))
