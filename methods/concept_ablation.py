@@ -20,7 +20,7 @@ from ..bench.training.objectives import Batch, Denoiser, Encoded, Objective
 from ..bench.training.trainer import Trainer, fork, select_part
 from ..bench.types import Problem, SavePoint
 from .training.config import LoopConfig, Prompts
-from .training.latents import LatentSampler, draw_noise
+from .training.latents import draw_latents
 from .training.steering import steer
 from .training.tokens import concept_prompts
 
@@ -41,7 +41,6 @@ PRESETS = {
                      "images": 1000, "layers": "all", "prior_weight": 1.0},
 }  # fmt: skip
 KEYS_AND_VALUES = ("attn2.to_k.", "attn2.to_v.", ".add_k_proj.", ".add_v_proj.")
-DRAWN_AT_ONCE = 16
 
 
 class Config(LoopConfig):
@@ -100,14 +99,9 @@ class AblationTrainer(Trainer):
         prompts, anchors = concept_prompts(problem, self.config.prompts)
         conditions = self.denoiser.encode_text(["", *prompts, *anchors], side)
         rows = 1 + torch.arange(self.config.images) % len(prompts)
-        sampler = LatentSampler(self.denoiser, problem.sampling.steps, problem.sampling.guidance)
-        latents = []
-        for part in (rows + len(prompts)).split(DRAWN_AT_ONCE):
-            noise = draw_noise(self.denoiser, len(part), side, stream)
-            asked = {name: values[part.to(values.device)] for name, values in conditions.items()}
-            empty = {name: values[[0] * len(part)] for name, values in conditions.items()}
-            latents.append(sampler.draw(noise, asked, empty)[0])
-        return Encoded(torch.cat(latents), conditions, rows, rows + len(prompts))
+        anchored = rows + len(prompts)
+        latents = draw_latents(self.denoiser, problem.sampling, conditions, anchored, side, stream)
+        return Encoded(latents, conditions, rows, anchored)
 
     def take_step(self) -> dict[str, float]:
         batch = self.denoiser.draw(self.encoded, self.config.batch, 0.0, self.stream)

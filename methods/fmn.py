@@ -8,8 +8,6 @@ Where this differs from the released code: no token is learned by textual invers
 weight decay is 0, for here it would move weights that have no gradient too.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -21,6 +19,7 @@ from ..bench.training.families import check_supported
 from ..bench.training.objectives import Batch, Denoiser, Encoded, Objective
 from ..bench.training.trainer import Trainer, fork, select_part
 from ..bench.types import Problem, SavePoint
+from .training.attention import keep_maps
 from .training.config import LoopConfig
 from .training.tokens import encode_tokens
 
@@ -48,37 +47,6 @@ class Config(LoopConfig):
     rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
     steps: int = Field(default=30, ge=1)
     end_tokens: bool = False
-
-
-class AttentionMaps:
-    """A processor of cross-attention that keeps the probabilities it computes: (b·heads, places, tokens)."""
-
-    def __init__(self) -> None:
-        self.maps: list[Tensor] = []
-
-    def __call__(
-        self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **_: Any
-    ) -> Tensor:
-        states = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        query = attn.head_to_batch_dim(attn.to_q(hidden_states))
-        key, value = (attn.head_to_batch_dim(project(states)) for project in (attn.to_k, attn.to_v))
-        probabilities = attn.get_attention_scores(query, key)
-        self.maps.append(probabilities)
-        mixed = attn.batch_to_head_dim(torch.bmm(probabilities, value))
-        output: Tensor = attn.to_out[1](attn.to_out[0](mixed))
-        return output
-
-
-@contextmanager
-def keep_maps(module: Any) -> Iterator[AttentionMaps]:
-    """Yield what collects the cross-attention maps of a UNet; its own processors are back afterwards."""
-    before = dict(module.attn_processors)
-    maps = AttentionMaps()
-    module.set_attn_processor({n: maps if "attn2" in n else p for n, p in before.items()})
-    try:
-        yield maps
-    finally:
-        module.set_attn_processor(before)
 
 
 def attention_norm(maps: list[Tensor], marks: Tensor) -> Tensor:

@@ -40,28 +40,36 @@ def _ending(module: nn.Module, ends: Sequence[str]) -> dict[str, nn.Linear]:
 
 @dataclass(frozen=True)
 class Edit:
-    """States (m, d) whose projections are to become those of `guides` (m, d), with a weight."""
+    """States (m, d) whose projections are to become those of `guides` (m, d), with a weight.
+
+    matrix: (out, d), by which the guides are projected; None = the matrix that is edited, as it was.
+    """
 
     states: Tensor
     guides: Tensor
     weight: float
+    matrix: Tensor | None = None
 
 
 @torch.no_grad()
 def solve_edit(weight: Tensor, edits: Sequence[Edit], lam: float) -> Tensor:
-    """Return the matrix W that minimises Σ s‖W c - W₀ g‖² + λ‖W - W₀‖² (in float64).
+    """Return the matrix W that minimises Σ s‖W c - M g‖² + λ‖W - W₀‖² (in float64).
 
-    weight: W₀ (out, d). Solution: W = (λW₀ + Σ s W₀ g cᵀ)(λI + Σ s c cᵀ)⁻¹. Source: UCE, Gandikota et al.
-    2024 (arXiv 2308.14761), eq. 7.
+    weight: W₀ (out, d); M: an edit's own matrix, W₀ where it has none. Solution:
+    W = (λW₀ + Σ s M g cᵀ)(λI + Σ s c cᵀ)⁻¹. Source: UCE, Gandikota et al. 2024 (arXiv 2308.14761), eq. 7.
     """
     old = weight.double()
     left = lam * torch.eye(old.shape[1], dtype=old.dtype, device=old.device)
-    right = left.clone()
+    right, other = left.clone(), torch.zeros_like(old)
     for edit in edits:
         c, g = edit.states.double(), edit.guides.double()
-        left += edit.weight * g.T @ c
+        cross = edit.weight * g.T @ c
         right += edit.weight * c.T @ c
-    return torch.linalg.solve(right, (old @ left).T).T.to(weight.dtype)  # right is symmetric
+        if edit.matrix is None:
+            left += cross
+        else:
+            other += edit.matrix.double() @ cross
+    return torch.linalg.solve(right, (old @ left + other).T).T.to(weight.dtype)  # right is symmetric
 
 
 @torch.no_grad()

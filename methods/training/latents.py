@@ -10,7 +10,10 @@ from torch import Generator, Tensor, nn
 
 from ...bench.training.families import Conditions
 from ...bench.training.objectives import Denoiser
+from ...bench.types import DrawSettings
 
+DRAWN_AT_ONCE = 16
+"""Images that are drawn together: bounds the memory."""
 DISTILLED = ("flux",)
 """Families that draw without classifier-free guidance: their guidance is an input of the network."""
 
@@ -94,6 +97,29 @@ def _scaled(scheduler: Any, latents: Tensor, time: Tensor) -> Tensor:
     scale = getattr(scheduler, "scale_model_input", None)
     scaled: Tensor = latents if scale is None else scale(latents, time)
     return scaled
+
+
+def draw_latents(
+    denoiser: Denoiser,
+    settings: DrawSettings,
+    conditions: Conditions,
+    rows: Tensor,
+    side: tuple[int, int],
+    generator: Generator,
+) -> Tensor:
+    """Return latents (n, c, h, w) of images that the denoiser draws in full.
+
+    conditions: a row a prompt, row 0 the empty one. rows: (n,) on the CPU, the row that each image is of.
+    side: (height, width) of the images in pixels.
+    """
+    sampler = LatentSampler(denoiser, settings.steps, settings.guidance)
+    latents = []
+    for part in rows.split(DRAWN_AT_ONCE):
+        noise = draw_noise(denoiser, len(part), side, generator)
+        asked = {name: values[part.to(values.device)] for name, values in conditions.items()}
+        empty = {name: values[[0] * len(part)] for name, values in conditions.items()}
+        latents.append(sampler.draw(noise, asked, empty)[0])
+    return torch.cat(latents)
 
 
 def latent_shape(denoiser: Denoiser, side: tuple[int, int]) -> tuple[int, int, int]:

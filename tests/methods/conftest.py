@@ -16,32 +16,35 @@ from .tiny import build_pipeline
 
 @pytest.fixture(scope="session")
 def pipeline_for(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
-    """Return fresh(prediction_type): a tiny pipeline, with a UNet of its own."""
+    """Return fresh(prediction_type): a tiny pipeline, with a UNet and a text encoder of its own."""
 
     @cache
     def build(prediction: str) -> Any:
         return build_pipeline(tmp_path_factory.mktemp("tokenizer"), prediction)
 
     def fresh(prediction: str = "epsilon") -> Any:
-        pipeline = copy.copy(build(prediction))
-        pipeline.unet = copy.deepcopy(build(prediction).unet)
-        return pipeline
+        return _copy(build(prediction))
 
     return fresh
 
 
 @pytest.fixture(scope="session")
 def family_for(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
-    """Return fresh(family): a tiny pipeline of a family, with a denoiser of its own."""
+    """Return fresh(family): a tiny pipeline of a family, with a denoiser and a text encoder of its own."""
     made = cache(lambda name: build_family(name, tmp_path_factory.mktemp(name)))
 
     def fresh(name: str) -> Any:
-        pipeline = copy.copy(made(name))
-        part = denoiser_name(pipeline)
-        setattr(pipeline, part, copy.deepcopy(getattr(made(name), part)))
-        return pipeline
+        return _copy(made(name))
 
     return fresh
+
+
+def _copy(base: Any) -> Any:
+    """Return a pipeline that shares all with `base` but the networks that methods train."""
+    pipeline = copy.copy(base)
+    for part in (denoiser_name(base), "text_encoder"):
+        setattr(pipeline, part, copy.deepcopy(getattr(base, part)))
+    return pipeline
 
 
 @pytest.fixture(autouse=True)

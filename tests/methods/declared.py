@@ -19,7 +19,7 @@ OUTSIDE = ("time_embedding", "time_text_embed", "conv_norm_out", "conv_out", "no
 def declared(method: str, part: str, module: nn.Module) -> set[str]:
     """Return the names of the parameters that a method may change."""
     names = [name for name, _ in module.named_parameters()]
-    if method in ("uce", "rece"):
+    if method in ("uce", "rece", "mace"):
         return {name for name in names if name.endswith(PROJECTIONS + POOLED)}
     if method == "concept_prune":
         return {name for name in names if name.endswith(".ff.net.2.weight")}

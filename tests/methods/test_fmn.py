@@ -10,6 +10,7 @@ import torch
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.running.catalog import registry
 from unlearnbench.methods import fmn
+from unlearnbench.methods.training.attention import keep_maps
 
 from .tiny import build_problem, run_small
 
@@ -23,7 +24,7 @@ def test_fmns_maps_are_those_of_the_pipelines_own_attention(pipeline_for: Pipeli
     inputs = (torch.randn(2, 4, 8, 8), 7, pipeline.encode_prompt(["a cat", "a dog"], "cpu", 1, False)[0])
     with torch.no_grad():
         plain = unet(*inputs).sample
-        with fmn.keep_maps(unet) as maps:
+        with keep_maps(unet) as maps:
             kept = unet(*inputs).sample
     torch.testing.assert_close(plain, kept, rtol=1e-4, atol=1e-5)
     assert len(maps.maps) == sum(name.endswith("attn2") for name, _ in unet.named_modules())
