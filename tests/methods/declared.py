@@ -1,7 +1,12 @@
-"""Which of a denoiser's tensors each method may change, by name: written apart from the methods' own code."""
+"""Which tensors of a pipeline each method may change, by name: written apart from the methods' own code."""
+
+from typing import Any
 
 from torch import nn
 
+from unlearnbench.bench.models.generators import denoiser_name
+from unlearnbench.bench.models.saved.deltas import components_of
+from unlearnbench.bench.registry import Entry
 from unlearnbench.bench.training.trainer import select_part
 
 PROJECTIONS = ("attn2.to_k.weight", "attn2.to_v.weight", "context_embedder.weight")
@@ -25,3 +30,15 @@ def declared(method: str, part: str, module: nn.Module) -> set[str]:
         return {name for name in inside if not any(mark in name for mark in CROSS)}
     chosen = {id(p) for p in select_part(module, part)}  # type: ignore[arg-type]
     return {name for name, p in module.named_parameters() if id(p) in chosen}
+
+
+def declared_tensors(entry: Entry, part: str, pipeline: Any) -> set[str]:
+    """Return the tensors that a method may change, as `component.name`; of a text encoder all."""
+    found: set[str] = set()
+    for component in components_of(pipeline, entry.trains):
+        module = getattr(pipeline, component)
+        names = set(module.state_dict())
+        if component == denoiser_name(pipeline):
+            names = declared(entry.name, part, module)
+        found |= {f"{component}.{name}" for name in names}
+    return found

@@ -126,7 +126,11 @@ def run_small(
     """Run a method on a tiny pipeline; return the log that it saved last."""
     log: dict[str, Any] = {}
     config = small_config(entry, **values)
-    entry.load()(pipeline, problem or build_problem(), config, lambda step, found: log.update(found))
+
+    def save(step: int, found: Any, tensors: Any = None) -> None:
+        log.update(found)
+
+    entry.load()(pipeline, problem or build_problem(), config, save)
     return log
 
 
