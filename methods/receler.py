@@ -1,17 +1,17 @@
-"""Receler: small erasers behind cross-attention, trained against prompts that learn to bring the concept back.
+"""Receler: small erasers behind cross-attention, trained against prompts that bring the concept back.
 
-An eraser adds U(gelu(D h)) to the output h of a cross-attention, D to few channels, U zero at first (arXiv
-2311.17717, section 3.2). A step learns soft token states p by ‖e(x_t, c ⊕ p) - e*(x_t, c)‖² (eq. 7), then trains
-the erasers by ‖e(x_t, c ⊕ p) - [e*(x_t, ∅) - η (e*(x_t, c) - e*(x_t, ∅))]‖² + w Σ ‖o ⊙ (1 - M)‖² (eqs. 3-6):
-e* without erasers, x_t drawn with them, ⊕ writes p in the places behind the concept's tokens, o an eraser's
-output, M where attention to the concept's tokens, averaged over layers of one size and scaled to [0, 1],
-reaches a threshold.
+An eraser adds U(gelu(D h)) to the output h of a cross-attention: D to few channels, U zero at first (arXiv
+2311.17717, section 3.2). A step first learns soft token states p by ‖e(x_t, c ⊕ p) - e*(x_t, c)‖² (eq. 7),
+then trains the erasers by ‖e(x_t, c ⊕ p) - [e*(x_t, ∅) - η (e*(x_t, c) - e*(x_t, ∅))]‖² + w Σ ‖o ⊙ (1 -
+M)‖² (eqs. 3-6): e* without erasers, x_t drawn with them, ⊕ writes p behind the concept's tokens, o is an
+eraser's output. M is 1 where attention to the concept's tokens, averaged over layers of one size and scaled
+to [0, 1], reaches a threshold.
 
-Where this differs from the released code: all updates of p come before the erasers' step (the code's last one
-comes after), on as many places as the prompt has room for. Maps are the layers' `mask_shrink` times smaller
-than the latents (the code's 16 x 16 of 64). The outputs' mean is per image where batches have several. x_t's
-time is the one at which the sampler left it, not one at random within that step. Joint-attention transformers
-have no cross-attention, and are refused.
+Where this differs from the released code: all updates of p come before the erasers' step; the code's last
+one comes after it. p fills as many places as the prompt has room for. Maps are from layers `mask_shrink`
+times smaller than the latents; the code's are 16 x 16 of 64 x 64. x_t's time is the one at which the
+sampler left it, not one at random within that step. SDXL is ours. Joint-attention transformers have no
+cross-attention, and are refused.
 """
 
 import math
@@ -59,9 +59,9 @@ PRESETS = {
 
 
 class Config(EsdConfig):
-    """rank: channels inside an eraser. localising: w. mask_threshold, mask_shrink: of M. attack_steps: updates
-    of the soft prompts a step, 0 = none are used. soft_tokens: their length. attack_rate, attack_decay: of
-    their Adam. strength: factor of the erasers' outputs when images are drawn."""
+    """rank: channels inside an eraser. localising: w. mask_threshold, mask_shrink: of M. attack_steps: of p
+    before each step, 0 = no p. soft_tokens: its length. attack_rate, attack_decay: of its Adam. strength:
+    factor of the erasers' outputs when images are drawn."""
 
     part: Literal["full"] = "full"
     prompts: Literal["name", "training"] = "name"
@@ -88,7 +88,7 @@ def eraser_of(width: int, rank: int, stream: Generator | None) -> nn.Sequential:
 
 
 class Erasers(Beside):
-    """The erasers of a UNet. outputs: what they added last, (b, places, width), in the order of the layers."""
+    """The erasers of a UNet. outputs: what they added last, (b, places, width), by layer."""
 
     def __init__(self, unet: nn.Module, rank: int, stream: Generator | None = None) -> None:
         layers: dict[str, Any] = {n: m for n, m in unet.named_modules() if n.endswith("attn2")}
@@ -110,7 +110,7 @@ class Erasers(Beside):
 
 
 def find_masks(maps: list[Tensor], marks: Tensor, side: tuple[int, int], threshold: float) -> Tensor:
-    """Return M (b, h, w), 1 where the concept is. maps: (b·heads, places, T). marks: (b, T) bool. side: (h, w).
+    """Return M (b, h, w). maps: (b·heads, places, T). marks: (b, T) bool, the concept's. side: (h, w).
 
     Raises UserError where no map has that many places, or a prompt holds no concept.
     """

@@ -1,19 +1,19 @@
 """SAFREE: while an image is drawn, token states are projected off the concept's span; nothing is trained.
 
-P_C, P_I project on the spans of the pooled embeddings of the concept's names, and of the prompt with one token
-masked at a time (arXiv 2410.12761, section 3.1). A token is a trigger where its masked prompt lies farther from
-the concept, ‖(I - P_C) m_i‖ ≥ (1 + α) times the others' mean: its state e becomes (I - P_C) P_I e. This holds for
-steps 0 to t' = round(U σ(2k (10β - b))), β = 1 - the mean cosine of the prompt's states e and (I - P_C) P_I e
-("self-validating filter"). Re-attention: of the skip features that enter the wide up blocks, low frequencies
-(the middle 2 x 2) whose real part is larger than with the prompt as written are multiplied by s < 1.
+P_C projects on the span of the pooled embeddings of the concept's names, P_I on that of the prompt's, one
+token masked at a time (arXiv 2410.12761, section 3.1). A token is a trigger where its masked prompt lies
+farther from the concept, ‖(I - P_C) m_i‖ ≥ (1 + α) times the others' mean; its state e becomes (I - P_C)
+P_I e. This holds for steps 0 to t' = round(U σ(2k (10β - b))), β = 1 - the mean cosine of the prompt's
+states e and (I - P_C) P_I e (self-validating filter). Latent re-attention: of the skip features that enter
+the wide up blocks, low frequencies (the middle 2 x 2) are multiplied by s < 1 where their real part is
+larger than with the prompt as written.
 
-Where this differs from the released code: its script asks for re-attention, but never passes the argument
-(`safree`) without which its blocks do nothing; its filter would set these frequencies to the number s, and also
-where both prompts agree. Preset `code` is what runs there. A masked token becomes the tokenizer's first, as
-there ("!" in CLIP). Projections are of float64. A prompt of one token is a trigger, as the code's mean over no
-others comes out. On SDXL the second encoder's half of the states is projected, as there, and the filter is used,
-which the code has for Stable Diffusion only. Other pipelines are refused: their states are wider than the
-pooled embeddings, or not CLIP's.
+Where this differs from the released code: its script asks for re-attention but never passes the argument
+(`safree`) without which its blocks do nothing; its filter would set the frequencies to the number s, and
+also where both prompts agree. The preset `code` is what runs there. As there, the first token of the
+vocabulary is the mask ("!" in CLIP), a prompt of one token is a trigger, and on SDXL the second encoder's
+half of the states is projected. On SDXL the filter and re-attention are ours. Projections are computed in
+float64. SD3 and Flux are refused: their states are not of the pooled embeddings' width.
 """
 
 import math
@@ -70,9 +70,9 @@ ROUNDING = 1e-4
 
 
 class Config(BaseModel):
-    """alpha: α. filter: whether t' bounds the steps. steps_bound, slope, midpoint: U, k, b. negative: guidance
-    starts from the concept's names in place of the empty prompt, as in the released code. reattention: see
-    above; wide_scale, half_scale: s where features are as wide as the widest block, and half as wide."""
+    """alpha: α, `inf` = no triggers. filter: t' bounds the steps. steps_bound, slope, midpoint: U, k, b.
+    negative: guidance starts from the concept's names, as in the released code, not from the empty prompt.
+    reattention: see above; wide_scale, half_scale: s in blocks of the largest width and of half of it."""
 
     model_config = STRICT
     alpha: float = Field(default=0.01, ge=0, allow_inf_nan=True)
@@ -109,7 +109,7 @@ def last_step(states: Tensor, projected: Tensor, config: Config) -> int:
 
 
 def attenuate(safe: Tensor, plain: Tensor, scale: float) -> Tensor:
-    """Return features (n, c, h, w) with their low frequencies scaled where they are above those of `plain`."""
+    """Return features (n, c, h, w), low frequencies scaled where they are above those of `plain`."""
     kind, sides, (height, width) = safe.dtype, (-2, -1), safe.shape[-2:]
     found, other = (fft.fftshift(fft.fftn(x.float(), dim=sides), dim=sides) for x in (safe, plain))
     rows = slice(max(height // 2 - 1, 0), height // 2 + 1)
@@ -123,7 +123,7 @@ def attenuate(safe: Tensor, plain: Tensor, scale: float) -> Tensor:
 
 
 class SkipFeatures:
-    """Pre-hooks of a UNet's up blocks: they keep the skip features of one pass, and attenuate the next one's."""
+    """Pre-hooks of a UNet's up blocks: they keep one pass's skip features, and attenuate the next one's."""
 
     def __init__(self, config: Config) -> None:
         self.config = config

@@ -1,15 +1,15 @@
-"""Safe Latent Diffusion: while an image is drawn, guidance also leads away from the concept; nothing is trained.
+"""Safe Latent Diffusion: while an image is drawn, guidance leads away from the concept; nothing is trained.
 
-With the predictions e_∅ (empty or negative prompt), e_p (prompt) and e_S (concept's text) of a step, by element:
-μ = min(1, s_S |e_p - e_S|) where e_p - e_S < λ, else 0; γ = μ (e_S - e_∅) + s_m ν; ν ← β ν + (1 - β) γ, from
-ν = 0; after δ warm-up steps the prediction is e_∅ + s_g (e_p - e_∅ - γ) (arXiv 2211.05105, eqs. 3-8). ν builds
-up during the warm-up too. The concept's text is the targets' names, joined by commas.
+A step predicts e_∅ (empty or negative prompt), e_p (prompt) and e_S (concept's text). For each element, μ =
+min(1, s_S |e_p - e_S|) where e_p - e_S < λ, else 0; γ = μ (e_S - e_∅) + s_m ν; ν ← β ν + (1 - β) γ, with ν
+= 0 at first. After δ warm-up steps the prediction is e_∅ + s_g (e_p - e_∅ - γ); ν also builds up before
+(arXiv 2211.05105, eqs. 3-8). The concept's text is the targets' names, joined by commas.
 
-Where this differs from the released code: the concept's prediction is a pass of its own, so that scale 0 draws
-the base's images bit by bit (the code draws all three in one batch, and below a scale of 1 switches itself
-off). Predictions are compared in the model's own units: those of v where it predicts v. Names that would not
-fit into the tokenizer's length are left out, and the log counts those that are in; the code cuts the text.
-Flux draws without the second prediction that the method acts on, and is refused.
+Where this differs from the released code: the concept's prediction is a pass of its own, so that scale 0
+draws the base's images bit by bit; the code draws all three in one batch, and is off below a scale of 1.
+Predictions are compared in the model's own units, those of v where it predicts v. Names that do not fit
+into the tokenizer's length are left out, and the log counts the others; the code cuts the text. SDXL and
+SD3 are ours. Flux has no unconditional prediction, and is refused.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -1,16 +1,17 @@
-"""SPM: one-dimensional adapters beside the UNet's transformers erase the concept; prompts open them by likeness.
+"""SPM: one-dimensional adapters beside the UNet's transformers erase the concept; likeness to it opens them.
 
-A layer's output is y + g·U(D(x)), D to one channel, U from it, zero at first (arXiv 2312.16145, eq. 2). They are
-trained by ‖e(x_t, c) - [e*(x_t, ∅) - η (e*(x_t, c) - e*(x_t, ∅))]‖² + λ Σ ‖e(x_t, s) - e*(x_t, s)‖² (eqs. 4-6):
-e* without them, x_t drawn with them, s random token states of the concept's length ± 20 %, a direction at a
-cosine of κ with the concept's accepted with probability 1 - κ ("latent anchoring"). While an image is drawn each
-prompt has a gate g = max(cosine of its token states and the concept's, share of the concept's tokens that it
-holds) ("facilitated transport", eq. 8), the largest over the concept's names; both halves of guidance have it.
+A layer's output is y + g U(D(x)): D to one channel, U from it, zero at first (arXiv 2312.16145, eq. 2). The
+adapters are trained by ‖e(x_t, c) - [e*(x_t, ∅) - η (e*(x_t, c) - e*(x_t, ∅))]‖² + λ ‖e(x_t, s) - e*(x_t,
+s)‖² (eqs. 4-6), e* without them, x_t drawn with them. s are random token states ("latent anchoring") of the
+concept's length ± 20 %; one whose cosine with the concept's is κ is accepted with probability 1 - κ. While
+an image is drawn, its gate g is the larger of the cosine of the prompt's token states with the concept's
+and the share of the concept's tokens that the prompt holds ("facilitated transport", eq. 8), for the name
+with the largest; both halves of guidance have it.
 
-Where this differs from the released code: it multiplies U and D both by the gate, so that g² acts; here g does,
-as in the paper. Targets share one adapter, where the code trains one a name and adds them up. x_t's time is the
-one at which the sampler left it, not the nearest of 1000. AdamW is not the 8-bit one. It has adapters on
-Stable Diffusion and SDXL; other pipelines are refused.
+Where this differs from the released code: that multiplies both U and D by the gate, so that g² acts; here g
+does, as in the paper. Targets share one set of adapters; the code trains one a name and adds them. x_t's
+time is the one at which the sampler left it, not the nearest of 1000. AdamW is not the 8-bit one. Beyond
+rank 1 the code divides by the rank. Joint-attention transformers have no such blocks, and are refused.
 """
 
 import math
@@ -48,9 +49,10 @@ REGISTER = {
 PRESETS = {
     # Con6924/SPM@3dd762e, configs/pikachu/config.yaml, prompt.yaml, train_spm.py, infer_spm.py
     "paper": {
-        "steps": 3000, "rate": 1e-4, "batch": 1, "optimiser": "adamw", "weight_decay": 0.01, "prompts": "name",
-        "start_guidance": 3.0, "negative_guidance": 1.0, "sampling_steps": 30, "anchoring": 1000.0,
-        "anchors": 4, "warmup": 500, "cycles": 3, "rank": 1, "gate": "both", "strength": 1.0,
+        "steps": 3000, "rate": 1e-4, "batch": 1, "optimiser": "adamw", "weight_decay": 0.01,
+        "prompts": "name", "start_guidance": 3.0, "negative_guidance": 1.0, "sampling_steps": 30,
+        "anchoring": 1000.0, "anchors": 4, "warmup": 500, "cycles": 3, "rank": 1, "gate": "both",
+        "strength": 1.0,
     },
 }  # fmt: skip
 Gate = Literal["both", "cosine", "overlap", "open"]
@@ -120,7 +122,7 @@ class Adapters(Beside):
 
 
 def draw_anchors(states: Tensor, count: int, stream: Generator) -> Tensor:
-    """Return (b, count, ...) random states of a length and direction as the docstring says. states: (b, ...)."""
+    """Return random states (b, count, ...) of latent anchoring. states: (b, ...), the concept's."""
     flat = states.flatten(1).cpu()
     found = []
     for concept in flat:
@@ -193,7 +195,7 @@ def gates_of(
 ) -> Tensor:
     """Return how far each prompt opens the adapters, (n,).
 
-    states: (n, T, d) and ids of the prompts; concept: (k, T, d) and names, the token ids, of the concept's names.
+    states (n, T, d), ids: of the prompts. concept (k, T, d), names (token ids): of the concept's names.
     """
     cosine = torch.cosine_similarity(states.flatten(1)[:, None], concept.flatten(1)[None], dim=2)
     overlap = torch.tensor([[len(set(row) & name) / len(name) for name in names] for row in ids])

@@ -1,4 +1,4 @@
-"""What methods that act while an image is drawn share: hooks on layers, small networks beside them, names as text."""
+"""What methods that act while an image is drawn share: hooks, small networks beside layers, names as text."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -11,7 +11,7 @@ import torch
 from unlearnbench.bench.errors import UserError
 from unlearnbench.methods import spm
 
-from .steer import PROMPTS, draw, draw_under, fit, make_config
+from .steer import draw, draw_under, fit, make_config
 from .tiny import build_problem, copy_state
 
 Pipelines = Callable[..., Any]
