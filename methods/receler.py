@@ -156,6 +156,7 @@ class EraserTrainer(EsdTrainer):
         soft = torch.rand((len(marks), config.soft_tokens, width), generator=own)
         self.soft = soft.to(device, self.denoiser.dtype).requires_grad_(True)
         self.attacker = Adam([self.soft], lr=config.attack_rate, weight_decay=config.attack_decay)
+        self.attacker.is_inner = True  # type: ignore[attr-defined]  # not a step of the training
 
     def insert(self, conditions: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return conditions with the soft prompts in the places behind the concept's last token."""

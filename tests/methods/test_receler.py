@@ -1,6 +1,7 @@
 """Receler: erasers that begin at zero, strength 0 draws the base, one step by its formula."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from unlearnbench.bench.errors import UserError
+from unlearnbench.bench.models import points
 from unlearnbench.methods import receler
 
 from .steer import draw, draw_under, fit, make_config
@@ -129,6 +131,21 @@ def test_the_attack_brings_the_concept_nearer(pipeline_for: Pipelines) -> None:
         wanted = trainer.denoiser.predict(batch, batch.conditions)
         before = trainer.denoiser.predict(batch, trainer.insert(batch.conditions))
     assert trainer.attack(batch, wanted) < 0.7 * (before - wanted).square().mean().item()
+
+
+def test_the_attacks_own_steps_are_no_progress(
+    pipeline_for: Pipelines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    @contextmanager
+    def show(title: str, total: int) -> Iterator[Callable[[int, str], None]]:
+        yield lambda done, text: seen.append(done)
+
+    monkeypatch.setattr(points, "show_progress", show)
+    with points.count_steps("receler", 1):
+        fit(receler, pipeline_for(), **FAST)
+    assert seen == [1]
 
 
 @pytest.mark.parametrize("family", ["sd3", "flux"])
