@@ -197,6 +197,8 @@ def count_steps(title: str, total: int) -> Any:
 
         def step(optimiser: Any, args: Any, kwargs: Any) -> None:
             nonlocal done
+            if getattr(optimiser, "is_inner", False):
+                return  # an attack inside a training step
             done += 1
             advance(done, "")
 
