@@ -173,16 +173,26 @@ def _load_claimed(path: Path) -> Loaded:
 
 
 def load_together(folders: Sequence[Path]) -> list[Loaded]:
+    """Return the records of several folders as one board's; raises UserError like `join_records`."""
+    return join_records(read_folders(folders))
+
+
+def read_folders(folders: Iterable[Path]) -> dict[Path, RecordFolder]:
+    """Return each folder with what it holds; raises UserError like `load`."""
+    return {folder: read_folder_of_records(folder) for folder in folders}
+
+
+def join_records(folders: Mapping[Path, RecordFolder]) -> list[Loaded]:
     """Return the records of several folders as one board's.
 
-    The same reference may lie in several folders; the first one stands. Raises UserError where two records
-    of one name differ otherwise, and like `load`.
+    Several folders may hold the same reference; the first one counts. Raises UserError where two records of
+    one name differ otherwise.
     """
-    return tell_apart(_merge((f, entry) for f in folders for entry in read_folder_of_records(f).records))
+    return tell_apart(_merge((path, entry) for path, folder in folders.items() for entry in folder.records))
 
 
 def merge(pairs: Iterable[tuple[Path, Loaded]]) -> list[Loaded]:
-    """Return the records of several folders by name; raises like `load_together`."""
+    """Return the records of several folders by name; raises like `join_records`."""
     return [entry for _, entry in _merge(pairs)]
 
 

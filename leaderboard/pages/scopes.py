@@ -1,13 +1,14 @@
 """What a site's filter chooses among: the rows of one world and base model, over all families or one."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from markupsafe import Markup
 
 from ...bench.records.load import Loaded
 from ...bench.records.record import PointInfo
+from ...bench.types import Value, missing
 from ..plots.frontiers import make_point, mean_series
 from ..plots.scatter import Series, SeriesStyle, scatter
 from ..ranking.board import (
@@ -24,7 +25,9 @@ from ..ranking.board import (
 from ..ranking.columns import Column, columns_for
 from ..ranking.declared import Group, read_groups
 from ..ranking.standing import BoardRow, stand
-from .board_page import PooledValues, with_pooled
+
+PooledValues = Mapping[str, Mapping[str, Value]]
+"""Values of all concepts' images together, by metric and then by row."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +95,11 @@ def make_scopes(part: Part, looks: Mapping[str, SeriesStyle], pooled: PooledValu
     """Return the scopes of a part: all families, then each. pooled: over all its concepts."""
     families = part.families
     chosen = ["", *families] if len(families) > 1 else [""]
-    return [_make_scope(part, family, looks, {} if family else pooled) for family in chosen]
+    return [make_scope(part, family, looks, {} if family else pooled) for family in chosen]
 
 
-def _make_scope(part: Part, family: str, looks: Mapping[str, SeriesStyle], pooled: PooledValues) -> Scope:
+def make_scope(part: Part, family: str, looks: Mapping[str, SeriesStyle], pooled: PooledValues) -> Scope:
+    """Return the scope of one family, "" = all. pooled: none for a family, for they are over all concepts."""
     entries = [entry for entry in part.entries if family in ("", entry.record.task.family)]
     own = {entry.record.task.id for entry in entries}
     groups = [group for group in part.groups if group.task in own]
@@ -123,6 +127,18 @@ def _make_scope(part: Part, family: str, looks: Mapping[str, SeriesStyle], poole
         tasks=tasks,
         seeds=tuple(sorted({seed for row in results for seed in row.seeds})),
     )
+
+
+def with_pooled(row: BoardRow, pooled: PooledValues) -> BoardRow:
+    """Return a row with its pooled values; where other rows have one and it has none, the value is missing.
+
+    A mean over concepts never stands in a column of pooled values.
+    """
+    own = {
+        name: by_row.get(row.name, missing("not pooled with the other rows"))
+        for name, by_row in pooled.items()
+    }
+    return replace(row, values={**row.values, **own})
 
 
 def _unmeasured(name: str) -> BoardRow:

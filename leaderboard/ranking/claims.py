@@ -1,15 +1,15 @@
 """What stands beside the measured numbers: claims nobody repeated, stronger attacks, what was taken back."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...bench.records.load import Loaded, RecordFolder, merge, read_folder_of_records
+from ...bench.records.load import Loaded, RecordFolder, merge
 from ...bench.records.record import name_entry
-from ...bench.records.statements import CLAIMED, FOLDER, Attacked, Rerun, Superseded
+from ...bench.records.statements import Attacked, Rerun, Superseded
 from .board import Line, measure, summarise
 from .declared import read_groups
 
@@ -89,31 +89,28 @@ class Beside:
         return {row: (float(np.mean(list(own.values()))), len(own)) for row, own in lowest.items()}
 
 
-def read_beside(folders: Sequence[Path], loaded: Sequence[Loaded] = ()) -> Beside:
-    """Return what folders hold beside the records that were loaded from them, in a fixed order.
+def read_beside(folders: Mapping[Path, RecordFolder], loaded: Sequence[Loaded] = ()) -> Beside:
+    """Return the claims and statements of folders, in a fixed order. loaded: the folders' records.
 
-    Raises UserError where two folders hold different claims of one name, and like `load`.
+    Raises UserError where two folders hold different claims of one name.
     """
-    shelves = {
-        f: read_folder_of_records(f) for f in folders if (f / CLAIMED).is_dir() or (f / FOLDER).is_dir()
-    }
-    claimed = merge((folder, entry) for folder, shelf in shelves.items() for entry in shelf.claimed)
+    claimed = merge((path, entry) for path, folder in folders.items() for entry in folder.claimed)
     claimed += [entry for entry in loaded if entry.record.source == "reported"]
-    said = [pair for shelf in shelves.values() for pair in shelf.statements]
-    gone = {entry.digest for shelf in shelves.values() for entry, _ in shelf.withdrawn}
+    stated = [pair for folder in folders.values() for pair in folder.statements]
+    gone = {entry.digest for folder in folders.values() for entry, _ in folder.withdrawn}
     return Beside(
         claimed=tuple(sorted(claimed, key=lambda entry: (entry.name, entry.digest))),
-        withdrawn=_withdrawn(list(shelves.values())),
-        attacks=tuple(_attack(entry, s, gone) for entry, s in said if isinstance(s, Attacked)),
-        repeated=tuple(_repeated(entry, s) for entry, s in said if isinstance(s, Rerun)),
+        withdrawn=_withdrawn(list(folders.values())),
+        attacks=tuple(_attack(entry, s, gone) for entry, s in stated if isinstance(s, Attacked)),
+        repeated=tuple(_repeated(entry, s) for entry, s in stated if isinstance(s, Rerun)),
     )
 
 
-def _withdrawn(shelves: Sequence[RecordFolder]) -> tuple[Withdrawn, ...]:
+def _withdrawn(folders: Sequence[RecordFolder]) -> tuple[Withdrawn, ...]:
     names = {
-        entry.digest: entry.record.cell for shelf in shelves for entry in (*shelf.records, *shelf.claimed)
+        entry.digest: entry.record.cell for folder in folders for entry in (*folder.records, *folder.claimed)
     }
-    names |= {entry.digest: entry.record.cell for shelf in shelves for entry, _ in shelf.withdrawn}
+    names |= {entry.digest: entry.record.cell for folder in folders for entry, _ in folder.withdrawn}
     return tuple(
         Withdrawn(
             **_where(entry),
@@ -124,8 +121,8 @@ def _withdrawn(shelves: Sequence[RecordFolder]) -> tuple[Withdrawn, ...]:
             date=statement.date,
             successor=names.get(statement.successor) if isinstance(statement, Superseded) else None,
         )
-        for shelf in shelves
-        for entry, statement in shelf.withdrawn
+        for folder in folders
+        for entry, statement in folder.withdrawn
     )
 
 

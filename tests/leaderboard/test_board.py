@@ -13,7 +13,7 @@ from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.records.load import load
 from unlearnbench.bench.records.record import MethodInfo, TaskInfo
 from unlearnbench.bench.stats.frontier import measure_frontier
-from unlearnbench.leaderboard.pages.board_page import make_board
+from unlearnbench.leaderboard.pages.contents import read_contents
 from unlearnbench.leaderboard.pages.terminal import make_board_table, make_comparison_table
 from unlearnbench.leaderboard.ranking.board import Result, collect, duel, summarise
 from unlearnbench.leaderboard.ranking.declared import read_groups
@@ -197,7 +197,7 @@ def test_no_number_is_of_two_worlds(tmp_path: Path, capsys: pytest.CaptureFixtur
     for task in (_task("fox"), _task("owl"), photographs):
         _write(tmp_path, "balanced", concept=task.concept, task=task)
         _write(tmp_path, "gradient_sum", concept=task.concept, task=task)
-    assert make_board(load(tmp_path), {}, {}) is None
+    assert read_contents(tmp_path).board is None
     assert main(["compare", str(tmp_path)]) == 2
     assert "records of emoji@1 and sd14@1: no AVA is of two worlds" in capsys.readouterr().err
     assert main(["leaderboard", str(tmp_path), "--out", str(tmp_path / "page")]) == 0
@@ -212,7 +212,7 @@ def test_no_number_is_of_two_base_models(tmp_path: Path, capsys: pytest.CaptureF
         _write(tmp_path, "none", concept=concept, points=base)
         for method in ("balanced", "gradient_sum"):
             _write(tmp_path, method, concept=concept)
-    assert make_board(load(tmp_path), {}, {}) is None
+    assert read_contents(tmp_path).board is None
     assert main(["compare", str(tmp_path)]) == 2
     assert (
         "emoji@1 (base model aaaaaaaaaaaa) and emoji@1 (base model bbbbbbbbbbbb)" in capsys.readouterr().err

@@ -10,18 +10,16 @@ from unlearnbench.bench.measuring.pool import KD, Pooled, write_pooled
 from unlearnbench.bench.records.load import load
 from unlearnbench.bench.records.record import name_entry, read_items, read_record, write_record
 from unlearnbench.bench.types import Value
-from unlearnbench.leaderboard.pages.board_page import make_board
-from unlearnbench.leaderboard.pages.page import build, read_pooled_values, render_board
+from unlearnbench.leaderboard.pages.contents import read_contents
 from unlearnbench.leaderboard.plots.frontiers import prompt_table
 from unlearnbench.leaderboard.plots.heatmap import erased_by_retained
 from unlearnbench.leaderboard.plots.scatter import assign_looks, name_looks
 from unlearnbench.leaderboard.ranking.board import collect
-from unlearnbench.leaderboard.ranking.claims import Beside
 from unlearnbench.leaderboard.ranking.declared import read_groups
 from unlearnbench.leaderboard.ranking.rank import rows
 from unlearnbench.leaderboard.ranking.standing import stand, tied_methods
 
-from .synthetic import make_record
+from .synthetic import build_page, make_record
 
 CONCEPTS = ("ant", "bee", "cow", "dog", "elk", "fox", "gnu", "hen", "ibis")
 METHODS = ("none", "placebo", "finetune", "gradient_sum", "balanced")
@@ -119,7 +117,7 @@ def test_a_table_of_runs_and_prompts_has_the_mean_of_the_point(folder: Path) -> 
 
 
 def test_the_page_shows_it_all_and_every_task_has_a_page(folder: Path, tmp_path: Path) -> None:
-    page = build(folder, tmp_path / "a")
+    page = build_page(folder, tmp_path / "a")
     text = page.read_text(encoding="utf-8")
     assert "balanced − gradient_sum" in text
     assert "sign-flip p&nbsp;=&nbsp;0.0039" in text
@@ -129,7 +127,7 @@ def test_the_page_shows_it_all_and_every_task_has_a_page(folder: Path, tmp_path:
     assert len(names) == len(CONCEPTS)
     assert all(f'href="{name}"' in text for name in names)
     assert 'href="index.html"' in (tmp_path / "a" / names[0]).read_text(encoding="utf-8")
-    again = build(folder, tmp_path / "b")
+    again = build_page(folder, tmp_path / "b")
     assert again.read_bytes() == page.read_bytes()
 
 
@@ -151,18 +149,19 @@ def test_a_missing_concept_is_named_on_the_page(tmp_path: Path) -> None:
         sheet=[],
     )
     write_record(record, None, None, tmp_path)
-    text = build(tmp_path, tmp_path / "page").read_text(encoding="utf-8")
+    text = build_page(tmp_path, tmp_path / "page").read_text(encoding="utf-8")
     assert "balanced on classes/cow@emoji: seed 0 failed: it diverged" in text
-    assert "With 3 concepts no test can reach .05" in text
+    assert "No places: with 3 concepts no test can reach .05" in text
 
 
 def test_one_concept_makes_no_board(tmp_path: Path) -> None:
     for method in ("none", "balanced"):
         _write(tmp_path, "ant", method)
-    loaded = load(tmp_path)
-    looks = name_looks(assign_looks(rows(loaded)), (name_entry(e.record) for e in loaded))
-    assert make_board(loaded, looks, {}) is None
-    assert pd.notna(looks["balanced"].color)
+    contents = read_contents(tmp_path)
+    assert contents.board is None
+    assert pd.notna(contents.styles["balanced"].color)
+    text = build_page(tmp_path, tmp_path / "page").read_text(encoding="utf-8")
+    assert "Forget <em>ant</em>" in text
 
 
 def test_rows_that_data_set_apart_have_a_colour_of_their_own(tmp_path: Path) -> None:
@@ -176,28 +175,35 @@ def test_rows_that_data_set_apart_have_a_colour_of_their_own(tmp_path: Path) -> 
     assert looks["none"].color == "ref"
 
 
-def test_what_is_pooled_stands_in_its_own_column_and_beside_no_mean(folder: Path, tmp_path: Path) -> None:
-    loaded = [entry for entry in load(folder) if entry.record.task.concept in ("ant", "bee")]
-    looks = name_looks(assign_looks(rows(loaded)), (name_entry(e.record) for e in loaded))
-    without = make_board(loaded, looks, {"FD": {"none": Value(value=0.7)}})
+def test_what_is_pooled_stands_in_its_own_column_and_beside_no_mean(tmp_path: Path) -> None:
+    for concept in ("ant", "bee"):
+        for method in METHODS:
+            _write(tmp_path / "a", concept, method)
+    write_pooled(tmp_path / "a", Pooled(key="k", fd={"none": Value(value=0.7)}))
+    without = read_contents(tmp_path / "a").board
     assert without is not None
-    assert KD not in {column.name for column in without.columns}
+    assert KD not in {column.name for column in without[1].columns}
+    text = build_page(tmp_path / "a", tmp_path / "page").read_text(encoding="utf-8")
+    assert "FD, where there is a number, pools the" in text
+    own = {"balanced": Value(value=0.5, low=0.4, high=0.6, n=99)}
+    write_pooled(tmp_path / "a", Pooled(key="k", fd=own))
+    for method in METHODS:
+        _write(tmp_path / "b", "cow", method)
     values = {"balanced": Value(value=0.031, low=0.03, high=0.032, n=99)}
-    write_pooled(tmp_path, Pooled(key="k", fd={"none": Value(value=0.7)}, kd_efficientnet_lite0=values))
-    board = make_board(loaded, looks, read_pooled_values([folder, tmp_path]))
-    assert board is not None
-    names = [column.name for column in board.columns]
-    assert names.index(KD) == names.index("FD") + 1
-    by_name = {row.name: row for row in board.standings}
+    write_pooled(tmp_path / "b", Pooled(key="k", fd={"none": Value(value=0.7)}, kd_efficientnet_lite0=values))
+    contents = read_contents([tmp_path / "a", tmp_path / "b"])
+    assert contents.board is not None
+    _, scope = contents.board
+    names = [column.name for column in scope.columns]
+    assert KD in names
+    by_name = {row.name: row for row in scope.standings}
     assert by_name["balanced"].value(KD).value == 0.031
     assert by_name["balanced"].value("FD").value == 0.5  # the first folder's
     assert by_name["none"].value("FD").value == 0.7
     assert by_name["none"].value(KD).missing == "not pooled with the other rows"
-    pages = {entry.record.task.id: "task.html" for entry in loaded}
-    text = render_board(board, looks, pages, len(loaded), Beside())
+    text = build_page([tmp_path / "a", tmp_path / "b"], tmp_path / "page").read_text(encoding="utf-8")
     assert "KD_<wbr>efficientnet_<wbr>lite0<span" in text
     assert "FD and KD_efficientnet_lite0, where there is a number, pool the retain images" in text
-    assert "FD, where there is a number, pools the" in render_board(without, looks, pages, 1, Beside())
 
 
 def test_a_reference_is_shown_whatever_its_tasks_left_out(tmp_path: Path) -> None:

@@ -21,16 +21,17 @@ from unlearnbench.bench.measuring.pool import KD
 from unlearnbench.bench.records.load import load
 from unlearnbench.bench.records.record import write_record
 from unlearnbench.bench.types import Value
+from unlearnbench.leaderboard.pages.contents import read_contents
 from unlearnbench.leaderboard.pages.method_pages import find_link
 from unlearnbench.leaderboard.pages.owned import LISTING
 from unlearnbench.leaderboard.pages.scopes import divide, make_scopes, rank_rows
-from unlearnbench.leaderboard.pages.site import build_site, make_site, name_files
+from unlearnbench.leaderboard.pages.site import make_site, name_files
 from unlearnbench.leaderboard.plots.scatter import SeriesStyle, pareto_front
 from unlearnbench.leaderboard.plots.thumbnails import SIDE, make_thumbnail
 from unlearnbench.leaderboard.ranking.board import Line, collect, summarise
 from unlearnbench.leaderboard.ranking.standing import BoardRow
 
-from .synthetic import make_record, make_sheet
+from .synthetic import build_site, make_record, make_sheet
 
 FAMILIES = {"ant": "classes", "bee": "classes", "cow": "classes",
             "elk": "nudity", "fox": "nudity", "gnu": "nudity"}  # fmt: skip
@@ -199,7 +200,7 @@ def test_a_measured_row_tells_nothing_of_a_claim(tmp_path: Path) -> None:
     _write(tmp_path, "emoji/classes/ant", "balanced")
     _write(tmp_path, "emoji/classes/bee", "balanced", 1)
     _write(tmp_path, "emoji/classes/ant", "finetune", source="reported")
-    before = make_site(load(tmp_path))
+    before = make_site(read_contents(tmp_path))
     info = make_record("balanced")[0].method
     said = {
         "summary": "The best.",
@@ -209,7 +210,7 @@ def test_a_measured_row_tells_nothing_of_a_claim(tmp_path: Path) -> None:
     }
     claim = {"method": info.model_copy(update=said), "source": "reported", "command": "run --claim"}
     _write(tmp_path, "emoji/classes/ant", "balanced", **claim)
-    after = make_site(load(tmp_path))
+    after = make_site(read_contents(tmp_path))
     text = after["method-balanced.html"].decode()
     assert not any(word in text for word in ("The best.", "example.org", "balanced v9", "--claim", "boast"))
     assert "reported" in text  # its digest is listed with its source
