@@ -40,7 +40,7 @@ from .known import (
     suite_of,
 )
 from .plausible import find_problems_in_numbers, find_problems_in_rows, find_problems_in_unscored
-from .recomputed import KEYS, find_problems_in_values, recompute
+from .recomputed import KEYS, find_problems_in_values, rescore
 from .stated import find_problems_in_statements
 
 State = Literal["passed", "failed", "unchecked"]
@@ -236,16 +236,17 @@ def _find_bad_values(entry: Loaded, base: Loaded | None) -> Iterator[str]:
     roots = {name.partition("_")[0] for name in record.metrics}
     items = items.astype(dict.fromkeys(TEXTS, object))  # compared far faster than Arrow's texts
     yield from find_problems_in_rows(items, record)
+    rescored, numbers = rescore(items, None if base is None else base.items), items["point"].to_numpy()
     for point in record.points:
-        own = items[items["point"] == point.index].reset_index(drop=True)
-        for complaint in find_problems_in_numbers(point, len(own)):
+        rows = numbers == point.index
+        for complaint in find_problems_in_numbers(point, int(rows.sum())):
             yield f"point {point.label}: {complaint}"
-        found = recompute(own, None if base is None else base.items, record.interval_version)
+        found = rescored.values(rows, record.interval_version)
         found = {name: value for name, value in found.items() if name.partition("_")[0] in roots}
         for complaint in find_problems_in_values(dict(point.values), found):
             yield f"point {point.label}: {complaint}"
         last = point is record.points[-1]
-        for complaint in find_problems_in_unscored(point, own, last):
+        for complaint in find_problems_in_unscored(point, items[rows].reset_index(drop=True), last):
             yield f"point {point.label}: {complaint}"
 
 

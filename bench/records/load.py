@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from .means import point_means
+from .means import ScoredRows, check_rows, point_means, score_rows
 from .record import Record, name_row, read_items, read_record, record_digest
 from .rows import find_file
 from .sheets import read_sheet
@@ -51,9 +51,16 @@ class Loaded:
         return f"{name} ({self.origin})" if self.origin else name
 
     @cached_property
+    def scored(self) -> ScoredRows:
+        """The scores of its item rows, made once. Raises UserError where no metric could read the rows."""
+        assert self.items is not None
+        check_rows(self.record, self.items)
+        return score_rows(self.items)
+
+    @cached_property
     def means(self) -> NDArray[np.float64] | None:
-        """What `point_means` says of the record, None without item rows; reckoned once."""
-        return None if self.items is None else point_means(self.record, self.items)
+        """`point_means` of the record, None without item rows; made once."""
+        return None if self.items is None else point_means(self.record, self.items, self.scored)
 
 
 def load(folder: Path) -> list[Loaded]:

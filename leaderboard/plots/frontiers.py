@@ -5,19 +5,18 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
-import pandas as pd
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from ...bench.metrics import ua, va
+from ...bench.records.means import ScoredRows, sum_shares
 from ...bench.records.record import Cost, PointInfo
 from ...bench.stats.compare import crossed_bootstrap, t_interval
-from ...bench.types import Metric, Split, Value
+from ...bench.types import Value
 from ..ranking.declared import Declared, Group
 from .scatter import Series, SeriesStyle, scatter
 
 RESAMPLES = 2_000
-METRICS: dict[str, tuple[Metric, Split]] = {"UA": (ua.METRIC, "forget"), "VA": (va.METRIC, "retain")}
+METRICS = ("UA", "VA")
 _WIDE, _TALL = 380, 320
 
 
@@ -86,16 +85,23 @@ def _concept_values(point: Declared) -> dict[str, Value]:
 
 def prompt_table(point: Declared, name: str) -> NDArray[np.float64]:
     """Return (runs, prompts) of UA or VA over each prompt's images; given concepts are left out of VA."""
-    metric, split = METRICS[name]
     rows = []
     for entry, position in point.places:
         assert entry.items is not None
-        items = entry.items[entry.items["point"] == entry.record.points[position].index]
-        items = items[(items["split"] == split) & ~items["given"].astype(bool)].reset_index(drop=True)
-        scores = metric.per_item(items)
-        assert scores is not None
-        rows.append(pd.Series(scores.to_numpy(), items["prompt_id"]).dropna().groupby(level=0).mean())
-    return np.stack([row.sort_index().to_numpy() for row in rows])
+        kept = (entry.items["point"] == entry.record.points[position].index).to_numpy(dtype=bool)
+        scores, counted = _score(entry.scored, name)
+        kept &= counted & ~entry.scored.given & ~np.isnan(scores)
+        _, codes = np.unique(entry.scored.prompts[kept], return_inverse=True)
+        rows.append(np.bincount(codes, scores[kept]) / np.bincount(codes))
+    return np.stack(rows)
+
+
+def _score(scored: ScoredRows, name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return (rows,) scores of UA or VA, and which rows each counts."""
+    if name == "UA":
+        return scored.gone, scored.forget
+    hits, asked = sum_shares(scored, scored.chosen["VA"])
+    return np.divide(hits, asked, out=np.full(hits.shape, np.nan), where=asked > 0), asked > 0
 
 
 def mean_series(method: str, groups: Sequence[Group], looks: Mapping[str, SeriesStyle]) -> list[Series]:

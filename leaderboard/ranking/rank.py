@@ -6,14 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 
-from ...bench.errors import UserError
-from ...bench.metrics import in_prompt, ua, va
 from ...bench.metrics.collapse import is_collapsed
 from ...bench.records.load import Loaded
 from ...bench.records.record import PointInfo, Record
-from ...bench.types import Metric, Value, View, missing
+from ...bench.types import Value, missing
 from .columns import COSTS, HALVED
 
 THRESHOLD = 0.95
@@ -100,7 +97,7 @@ def _make_row(entry: Loaded, labels: Mapping[str, str], counts: Mapping[tuple[st
         failed=record.status == "failed",
         error=(record.error or "no reason recorded") if record.status == "failed" else None,
         choice=choice,
-        values=_values(record, entry.items, choice) if choice else {},
+        values=_values(entry, choice) if choice else {},
         source=entry,
     )
 
@@ -168,12 +165,14 @@ def _number(value: Value | None) -> float:
     return -1.0 if value is None or value.value is None else value.value
 
 
-def _values(record: Record, items: pd.DataFrame | None, choice: Choice) -> dict[str, Value]:
-    """Return a point's values: its own, but those of half B where the point was chosen by half A."""
+def _values(entry: Loaded, choice: Choice) -> dict[str, Value]:
+    """Return a point's values; UA, VA and in-prompt alignment on half B where half A chose the point."""
+    record, items = entry.record, entry.items
     point = record.points[choice.position]
     values = {name: _with_reason(value) for name, value in point.values.items()}
     if items is not None and choice.halved:
-        scored = score_half(record, items, choice.position, "B")
+        rows = ((items["point"] == point.index) & (items["half"] == "B")).to_numpy(dtype=bool)
+        scored = entry.scored.values(rows, record.interval_version)
         values.update({name: scored[name] for name in HALVED if name in scored})
     for name in COSTS:
         number = point.cost.read(name)
@@ -183,19 +182,6 @@ def _values(record: Record, items: pd.DataFrame | None, choice: Choice) -> dict[
 
 def _with_reason(value: Value) -> Value:
     return missing("no reason recorded", value.n) if value.value is None and not value.missing else value
-
-
-def score_half(record: Record, items: pd.DataFrame, position: int, half: str) -> dict[str, Value]:
-    """Return UA, VA and in-prompt alignment of one point on one half of the prompts, "" = on all."""
-    chosen = (items["point"] == record.points[position].index) & ((items["half"] == half) | (half == ""))
-    some = items[chosen].reset_index(drop=True)
-    metrics: tuple[Metric, ...] = (ua.METRIC, va.METRIC, in_prompt.METRIC)
-    view = View(items=some, interval_version=record.interval_version)
-    try:
-        found = [metric.reduce(metric.per_item(some), view) for metric in metrics]
-    except ValueError as error:
-        raise UserError(f"{record.cell}.json: item rows: {error}") from None
-    return {name: value for values in found for name, value in values.items()}
 
 
 def by_task(all_rows: Iterable[Row]) -> dict[str, list[Row]]:
