@@ -111,7 +111,7 @@ def find_problems_in_values(
     for name, value in found.items():
         own = stated.get(name)
         if own is None and value.value is None:
-            continue  # a metric that lacks what it needs gives its own name alone, as missing
+            continue  # a metric that lacks an input gives only its own name, as missing
         if own is None:
             complaints.append(f"{name}: is not stated, the item rows give {_write(value.value)}")
         elif differ(own.value, value.value):

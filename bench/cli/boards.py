@@ -14,7 +14,7 @@ from .common import open_console
 def compare_methods(options: argparse.Namespace) -> int:
     """Print every method's AVA and its paired difference to a rival."""
     from ...leaderboard.pages.terminal import make_board_table, make_comparison_table
-    from ...leaderboard.ranking.board import collect, duel, list_worlds, summarise
+    from ...leaderboard.ranking.board import collect, compare_with_rival, list_worlds, summarise
     from ..records.load import load_together
 
     loaded = load_together(options.records)
@@ -32,9 +32,9 @@ def compare_methods(options: argparse.Namespace) -> int:
     for line in lines:
         for reason in line.lacking:
             print(f"missing: {line.method} on {reason}")
-    duels = duel(results, options.rival)
-    if duels:
-        console.print(make_comparison_table(duels))
+    comparisons = compare_with_rival(results, options.rival)
+    if comparisons:
+        console.print(make_comparison_table(comparisons))
     else:
         print("No method shares two concepts with the rival: nothing to compare.")
     return 0
@@ -101,13 +101,16 @@ def _write_page(contents: Any, target: Path) -> Path:
 def _tables(contents: Any) -> list[Any]:
     """Return the board's tables where there are several concepts, else the tasks' own."""
     from ...leaderboard.pages.terminal import make_board_table, make_comparison_table, make_result_tables
-    from ...leaderboard.ranking.board import duel, summarise
+    from ...leaderboard.ranking.board import compare_with_rival, summarise
 
     if contents.board is None:
         return make_result_tables(contents.rows)
     results = contents.board[0].results
-    duels = duel(results)
-    return [make_board_table(summarise(results)), *([make_comparison_table(duels)] if duels else [])]
+    comparisons = compare_with_rival(results)
+    return [
+        make_board_table(summarise(results)),
+        *([make_comparison_table(comparisons)] if comparisons else []),
+    ]
 
 
 def make_leaderboard(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The limits of a report's evidence, sentence by sentence, from what its records hold."""
+"""The limits of a report's evidence, derived from its records."""
 
 import tomllib
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from ..ranking.columns import write_interval, write_value
 from .audit import Audit
 
 Limit = tuple[str, str]
-"""What the limit is about, and the limit."""
+"""Topic and text of a limit."""
 VERDICTS = {
     "agrees": "the numbers agree",
     "differs": "the numbers differ",
@@ -25,7 +25,7 @@ VERDICTS = {
 
 
 def list_limits(audit: Audit) -> list[Limit]:
-    """Return what keeps this report from saying more than it does."""
+    """Return the limits of what a report shows."""
     return [
         *_said(audit),
         *_scope(audit),
@@ -37,7 +37,7 @@ def list_limits(audit: Audit) -> list[Limit]:
 
 
 def _said(audit: Audit) -> Iterator[Limit]:
-    """Yield what was said of the records after they were written: no page of a record hides it."""
+    """Yield the statements about the records; no page of a record hides one."""
     gone, before = audit.withdrawal, find_withdrawal(audit.base_said)
     if gone is not None:
         yield "Taken back", f"{_withdrawn(gone)} Boards leave it out; its numbers are not to be relied on."

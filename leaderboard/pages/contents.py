@@ -8,10 +8,10 @@ from pathlib import Path
 from ...bench.measuring.pool import read_pooled
 from ...bench.records.load import Loaded, RecordFolder, join_records, read_folders
 from ...bench.types import Value
-from ..plots.scatter import SeriesStyle, assign_looks, name_looks
+from ..plots.scatter import SeriesStyle, assign_styles, name_styles
 from ..ranking.claims import Beside, read_beside
-from ..ranking.rank import Row, rows
-from .scopes import Part, Scope, divide, make_scope, make_scopes
+from ..ranking.rank import TaskRow, rows
+from .scopes import Division, Scope, divide, make_scope, make_scopes
 
 
 @dataclass(frozen=True)
@@ -29,41 +29,43 @@ class Contents:
         return [*self.records, *(entry for entry in self.beside.claimed if entry.name not in names)]
 
     @cached_property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[TaskRow]:
         """One row for each entry."""
         return rows(self.entries)
 
     @cached_property
-    def parts(self) -> list[Part]:
+    def divisions(self) -> list[Division]:
         """The evaluated entries by world and base model."""
         return divide(self.entries)
 
     @cached_property
     def styles(self) -> dict[str, SeriesStyle]:
         """How each method and each row of a board is drawn."""
-        names = {entry.row for part in self.parts for entry in part.entries}
-        return name_looks(assign_looks(self.rows), sorted(names))
+        names = {entry.row for division in self.divisions for entry in division.entries}
+        return name_styles(assign_styles(self.rows), sorted(names))
 
     @cached_property
     def scopes(self) -> list[Scope]:
         """Every choice of a site's filter."""
         return [
-            scope for part in self.parts for scope in make_scopes(part, self.styles, self._pooled_of(part))
+            scope
+            for division in self.divisions
+            for scope in make_scopes(division, self.styles, self._pooled_of(division))
         ]
 
     @cached_property
-    def board(self) -> tuple[Part, Scope] | None:
+    def board(self) -> tuple[Division, Scope] | None:
         """The one scope of a single page; None where records of two or more evaluated concepts of one world
         and base model are lacking, or there are records of several."""
-        measured = [p for p in self.parts if any(e.record.source == "measured" for e in p.entries)]
+        measured = [p for p in self.divisions if any(e.record.source == "measured" for e in p.entries)]
         if len(measured) != 1:
             return None
         scope = make_scope(measured[0], "", self.styles, self._pooled_of(measured[0]))
         return (measured[0], scope) if len(scope.tasks) > 1 else None
 
-    def _pooled_of(self, part: Part) -> dict[str, dict[str, Value]]:
+    def _pooled_of(self, division: Division) -> dict[str, dict[str, Value]]:
         """Return the pooled values of the folders that hold records of a part."""
-        names = {entry.name for entry in part.entries}
+        names = {entry.name for entry in division.entries}
         held = {path: {e.name for e in (*f.records, *f.claimed)} for path, f in self.folders.items()}
         return read_pooled_values([path for path, own in held.items() if own & names])
 

@@ -11,7 +11,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from ...bench.records.record import Record, name_point, safe_command
-from ..plots.curves import Panel, curve_panels, logging_rows
+from ..plots.curves import CurvePlot, logging_rows, plot_curves
 from ..plots.gallery import Gallery, Locate, gather, inline_sheet
 from ..plots.scatter import (
     Series,
@@ -25,19 +25,19 @@ from ..plots.scatter import (
 from ..plots.thresholds import Thresholds, make_thresholds
 from ..ranking.claims import Beside
 from ..ranking.columns import ARROWS, Column, columns_for, left_out, write_interval, write_number, write_value
-from ..ranking.rank import CAUTION, Row, by_task, differences
+from ..ranking.rank import CAUTION, TaskRow, by_task, differences
 from ..ranking.reported import Reported, reported_for
 from ..templating import flatten, open_environment, read_template
 
 
 @dataclass(frozen=True)
 class Section:
-    """All that the page shows of one task."""
+    """The section of one task."""
 
     anchor: str
-    rows: tuple[Row, ...]
+    rows: tuple[TaskRow, ...]
     columns: tuple[Column, ...]
-    base: Row | None
+    base: TaskRow | None
     left_out: tuple[tuple[str, str], ...]
     differences: tuple[str, ...]
     plots: tuple[Markup, ...]
@@ -46,13 +46,13 @@ class Section:
     legend: tuple[tuple[str, SeriesStyle], ...]
     curve_legend: tuple[tuple[str, SeriesStyle], ...]
     gallery: Gallery | None
-    curves: tuple[Panel, ...]
+    curves: tuple[CurvePlot, ...]
     thresholds: Thresholds | None
     reported: tuple[Reported, ...]
 
     @property
     def captions(self) -> str:
-        """How many of which published captions were drawn as retained prompts; "" where none were."""
+        """Number and name of the published captions used as retained prompts; "" where none were."""
         source = next((row.source for row in self.rows if row.source.items is not None), None)
         if source is None or source.items is None or "captions" not in source.record.sampling:
             return ""
@@ -66,7 +66,7 @@ class Section:
 
 
 def render_tasks(
-    all_rows: Sequence[Row],
+    all_rows: Sequence[TaskRow],
     home: str,
     styles: Mapping[str, SeriesStyle],
     locate: Locate = inline_sheet,
@@ -87,7 +87,7 @@ def render_tasks(
         locate is inline_sheet,
         sections=sections,
         home=home,
-        looks=styles,
+        styles=styles,
         caution=CAUTION,
         records=len(all_rows),
         beside=beside or Beside(),
@@ -103,7 +103,7 @@ def render_page(template: str, scripts: Iterable[str], self_contained: bool, **c
         make_environment()
         .get_template(template)
         .render(
-            style=Markup(read_template("style.css") + read_template("site.css")),
+            css=Markup(read_template("style.css") + read_template("site.css")),
             script=Markup(script),
             script_digest=f"sha256-{digest}",
             image_sources="data:" if self_contained else "'self' file:",
@@ -113,9 +113,9 @@ def render_page(template: str, scripts: Iterable[str], self_contained: bool, **c
 
 
 def _make_section(
-    anchor: str, task_rows: Sequence[Row], looks: Mapping[str, SeriesStyle], locate: Locate
+    anchor: str, task_rows: Sequence[TaskRow], styles: Mapping[str, SeriesStyle], locate: Locate
 ) -> Section:
-    series = [make_series(row, looks[row.method]) for row in task_rows if row.point]
+    series = [make_series(row, styles[row.method]) for row in task_rows if row.point]
     columns = columns_for(row.values for row in task_rows)
     base = next((row for row in task_rows if row.role == "reference" and row.point), None)
     return Section(
@@ -128,17 +128,17 @@ def _make_section(
         plots=_main_plots(series),
         side_plot=scatter(series, "in_prompt", "in-prompt alignment", 420, 440, "side"),
         undrawn=tuple(undrawn(series, "UA", "VA")),
-        legend=tuple((name_series(s.label), s.look) for s in series),
-        curve_legend=tuple((row.label, looks[row.method]) for row in logging_rows(task_rows)),
+        legend=tuple((name_series(s.label), s.style) for s in series),
+        curve_legend=tuple((row.label, styles[row.method]) for row in logging_rows(task_rows)),
         gallery=gather(task_rows, locate),
-        curves=tuple(curve_panels(task_rows, looks)),
-        thresholds=make_thresholds(task_rows, looks),
+        curves=tuple(plot_curves(task_rows, styles)),
+        thresholds=make_thresholds(task_rows, styles),
         reported=reported_for(task_rows[0].task),
     )
 
 
 def _main_plots(series: Sequence[Series]) -> tuple[Markup, ...]:
-    """Return the plot twice, for wide and for narrow windows: scaled down, its text could not be read."""
+    """Return the plot for wide and for narrow windows; scaled down, its text would be too small."""
     title = "VA: alignment"
     return (
         scatter(series, "VA", title, 840, 440, "wide"),
@@ -167,10 +167,10 @@ def make_environment() -> Environment:
 
 
 def breakable(title: str) -> Markup:
-    """Return a heading that may break after its underscores, as narrow columns need."""
+    """Return a heading that may break after its underscores, for narrow columns."""
     return Markup("_<wbr>").join(title.split("_"))
 
 
 def fingerprints(record: Record) -> list[tuple[str, str]]:
-    """Return what drew the images of each point, as (point's name, fingerprint)."""
+    """Return (name of the point, fingerprint of the model) of each point."""
     return [(f"model at {name_point(p.label, p.step)}", p.fingerprint) for p in record.points]

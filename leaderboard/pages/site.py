@@ -13,19 +13,19 @@ from markupsafe import Markup
 
 from ...bench.errors import UserError
 from ..plots.comparison import compare_images
-from ..plots.frontiers import Panel, concept_panels, family_panels
+from ..plots.frontiers import FrontierPlot, plot_concepts, plot_families
 from ..plots.gallery import Locate, gather, inline_sheet
 from ..plots.heatmap import HeatMap, heat_maps
 from ..plots.scatter import SeriesStyle, name_series
 from ..plots.thumbnails import make_thumbnail
 from ..ranking.board import describe_levels
-from ..ranking.rank import Row, by_task
+from ..ranking.rank import TaskRow, by_task
 from .contents import Contents
 from .exports import EXPORT, to_parquet, to_texts
 from .method_pages import method_pages
 from .owned import write_owned
 from .page import render_page, render_tasks
-from .scopes import Part, prefer_measured, rows_of
+from .scopes import Division, prefer_measured, rows_of
 
 KEYS = ("UA", "VA", "in_prompt", "KID", "seconds")
 """Columns that a board shows at first, next to AVA; a reader opens the others by their group."""
@@ -36,14 +36,14 @@ Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
-class View:
+class ConceptPlots:
     """The concepts of one world and base model. names: rows in the plots."""
 
     world: str
     base: str
     names: tuple[str, ...]
-    families: tuple[Panel, ...]
-    concepts: tuple[Panel, ...]
+    families: tuple[FrontierPlot, ...]
+    concepts: tuple[FrontierPlot, ...]
     heat: tuple[HeatMap, ...]
 
 
@@ -94,16 +94,17 @@ def make_page(contents: Contents) -> dict[str, bytes]:
     if contents.board is None:
         index = render_tasks(contents.rows, "", contents.styles, beside=contents.beside)
         return _encode(contents, {"index.html": index})
-    part, scope = contents.board
-    links = _make_links(contents.rows, [part])
+    division, scope = contents.board
+    links = _make_links(contents.rows, [division])
     shared = _share(contents, links)
     index = _render_board(
         shared,
         True,
         scopes=[scope],
-        view=_make_view(part, contents.styles),
+        concept_plots=_plot_concepts(division, contents.styles),
         images=compare_images(
-            [e for e in part.entries if e.record.source == "measured"], [row.name for row in scope.standings]
+            [e for e in division.entries if e.record.source == "measured"],
+            [row.name for row in scope.board_rows],
         ),
     )
     return _encode(contents, {"index.html": index, **_render_tasks(contents, links, inline_sheet)})
@@ -111,11 +112,15 @@ def make_page(contents: Contents) -> dict[str, bytes]:
 
 def make_site(contents: Contents) -> dict[str, bytes]:
     """Return the files of the site by name."""
-    parts, styles = contents.parts, contents.styles
-    links = _make_links(contents.rows, parts)
+    divisions, styles = contents.divisions, contents.styles
+    links = _make_links(contents.rows, divisions)
     sheets = {e.name: make_thumbnail(e) for e in contents.entries if e.sheet is not None}
-    views = [_make_view(part, styles) for part in parts]
-    pages = [page for part, view in zip(parts, views, strict=True) for page in method_pages(part, view.heat)]
+    plots = [_plot_concepts(division, styles) for division in divisions]
+    pages = [
+        page
+        for division, own in zip(divisions, plots, strict=True)
+        for page in method_pages(division, own.heat)
+    ]
     shared = _share(contents, links)
     made = {(page.world, page.base, page.name): f"row-{i}" for i, page in enumerate(pages, start=1)}
     texts = {
@@ -128,7 +133,12 @@ def make_site(contents: Contents) -> dict[str, bytes]:
             files=links.methods,
         ),
         "concepts.html": render_page(
-            "concepts.html.j2", ("page.js",), False, here="concepts.html", views=views, **shared
+            "concepts.html.j2",
+            ("page.js",),
+            False,
+            here="concepts.html",
+            views=plots,
+            **shared,
         ),
         "images.html": _render_images(contents.rows, links, lambda e: f"images/{sheets[e.name][0]}", shared),
         **_render_tasks(contents, links, lambda e: f"images/{sheets[e.name][0]}"),
@@ -150,7 +160,7 @@ def _encode(contents: Contents, texts: Mapping[str, str]) -> dict[str, bytes]:
 def _share(contents: Contents, links: Links) -> dict[str, Any]:
     """Return what the templates of every page of boards take."""
     return {
-        "looks": contents.styles,
+        "styles": contents.styles,
         "records": len(contents.entries),
         "beside": contents.beside,
         "pages": links.tasks,
@@ -158,22 +168,26 @@ def _share(contents: Contents, links: Links) -> dict[str, Any]:
     }
 
 
-def _make_view(part: Part, styles: Mapping[str, SeriesStyle]) -> View:
-    own = rows_of(part.entries)
-    return View(
-        world=part.world,
-        base=part.base,
-        names=tuple(sorted({group.method for group in part.groups})),
-        families=tuple(family_panels(part.groups, styles)),
-        concepts=tuple(concept_panels(part.groups, styles)),
+def _plot_concepts(division: Division, styles: Mapping[str, SeriesStyle]) -> ConceptPlots:
+    own = rows_of(division.entries)
+    return ConceptPlots(
+        world=division.world,
+        base=division.base,
+        names=tuple(sorted({group.method for group in division.groups})),
+        families=tuple(plot_families(division.groups, styles)),
+        concepts=tuple(plot_concepts(division.groups, styles)),
         heat=tuple(heat_maps([e for name in sorted(own) for e in prefer_measured(own[name])], sorted(own))),
     )
 
 
-def _make_links(found: Sequence[Row], parts: Sequence[Part]) -> Links:
+def _make_links(found: Sequence[TaskRow], divisions: Sequence[Division]) -> Links:
     tasks = by_task(found)
-    keys = [(part.world, part.base, name) for part in parts for name in sorted(rows_of(part.entries))]
-    texts = {key: key[2] if len(parts) == 1 else " ".join(key) for key in keys}
+    keys = [
+        (division.world, division.base, name)
+        for division in divisions
+        for name in sorted(rows_of(division.entries))
+    ]
+    texts = {key: key[2] if len(divisions) == 1 else " ".join(key) for key in keys}
     files = name_files("method", texts.values())
     places = {
         row.source.name: f"task-1-row-{i}" for own in tasks.values() for i, row in enumerate(own, start=1)
@@ -210,7 +224,7 @@ def _render_tasks(contents: Contents, links: Links, locate: Locate) -> dict[str,
 
 def _render_board(shared: Mapping[str, Any], self_contained: bool, **own: Any) -> str:
     """Return the board's page: one scope with its plots and images, or a site's scopes with their filter."""
-    rest = {"view": None, "images": (), "made_rows": (), "opens": {}, "files": {}} | own
+    rest = {"concept_plots": None, "images": (), "made_rows": (), "opens": {}, "files": {}} | own
     scripts = ("page.js",) if self_contained else ("page.js", "site.js")
     return render_page(
         "board.html.j2",
@@ -224,7 +238,7 @@ def _render_board(shared: Mapping[str, Any], self_contained: bool, **own: Any) -
     )
 
 
-def _render_images(found: Sequence[Row], links: Links, locate: Locate, shared: Mapping[str, Any]) -> str:
+def _render_images(found: Sequence[TaskRow], links: Links, locate: Locate, shared: Mapping[str, Any]) -> str:
     tasks = []
     for task, own in by_task(found).items():
         first = [row for row in own if not row.source.record.sampling.get("noise", 0)]
@@ -235,7 +249,7 @@ def _render_images(found: Sequence[Row], links: Links, locate: Locate, shared: M
     return render_page("images.html.j2", scripts, False, here="images.html", tasks=tasks, data=data, **shared)
 
 
-def describe_images(task: str, found: Sequence[Row], page: str, locate: Locate) -> dict[str, Any] | None:
+def describe_images(task: str, found: Sequence[TaskRow], page: str, locate: Locate) -> dict[str, Any] | None:
     """Return what the slider needs of a task's contact sheets; None where there is none.
 
     Rows drawn from other noise are left out: two images of different noise compare nothing.

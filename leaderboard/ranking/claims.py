@@ -1,4 +1,4 @@
-"""What stands beside the measured numbers: claims nobody repeated, stronger attacks, what was taken back."""
+"""Claims and statements: reported numbers, repeated records, stronger attacks, withdrawn records."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ import numpy as np
 from ...bench.records.load import Loaded, RecordFolder, merge
 from ...bench.records.record import name_entry
 from ...bench.records.statements import Attacked, Rerun, Superseded
-from .board import Line, measure, summarise
-from .declared import read_groups
+from .board import MethodSummary, measure, summarise
+from .declared import read_method_points
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Withdrawn:
 
 @dataclass(frozen=True)
 class Attack:
-    """A stronger attack on one point: its UA beside the record's own."""
+    """A stronger attack on one point. ua: under the attack; before: the record's own."""
 
     row: str
     task: str
@@ -44,12 +44,12 @@ class Attack:
     ua: float
     images: int
     before: float | None
-    counted: bool  # whether the record stands on a board: measured, of an evaluated concept, not taken back
+    counted: bool  # whether a board holds the record: measured, of an evaluated concept, not withdrawn
 
 
 @dataclass(frozen=True)
 class Repeated:
-    """A record that was repeated, and what came of it."""
+    """A record that was run again, with the verdict."""
 
     row: str
     task: str
@@ -63,7 +63,7 @@ class Repeated:
 
 @dataclass(frozen=True)
 class Beside:
-    """All that folders of records hold beside their measured records."""
+    """Everything that folders hold apart from measured records."""
 
     claimed: tuple[Loaded, ...] = ()
     withdrawn: tuple[Withdrawn, ...] = ()
@@ -71,15 +71,15 @@ class Beside:
     repeated: tuple[Repeated, ...] = ()
 
     @property
-    def lines(self) -> dict[str, Line]:
-        """AVA as others claim it, by row: a column of its own, never ranked."""
-        groups = read_groups(self.claimed, source="reported")
+    def summaries(self) -> dict[str, MethodSummary]:
+        """Claimed AVA by row: a column of its own, never ranked."""
+        groups = read_method_points(self.claimed, source="reported")
         return {line.method: line for line in summarise([measure(group) for group in groups])}
 
     def under_attack(self, tasks: Collection[str] | None = None) -> dict[str, tuple[float, int]]:
         """Return (UA under the strongest attacks, concepts attacked) by row: mean of each concept's lowest.
 
-        tasks: those of the board that shows it, None = all. What is not on a board has no part in it.
+        tasks: those of the board that shows it, None = all. Attacks on records of no board do not count.
         """
         lowest: dict[str, dict[str, float]] = {}
         for attack in self.attacks:
@@ -131,7 +131,7 @@ def _where(entry: Loaded) -> dict[str, Any]:
 
 
 def _attack(entry: Loaded, statement: Attacked, gone: Collection[str]) -> Attack:
-    """Return an attack as pages show it. gone: digests of the records that were taken back."""
+    """Return an attack as pages show it. gone: digests of the withdrawn records."""
     point = next(p for p in entry.record.points if p.index == statement.point)
     own = point.values.get("UA")
     return Attack(

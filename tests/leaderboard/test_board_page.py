@@ -13,11 +13,11 @@ from unlearnbench.bench.types import Value
 from unlearnbench.leaderboard.pages.contents import read_contents
 from unlearnbench.leaderboard.plots.frontiers import prompt_table
 from unlearnbench.leaderboard.plots.heatmap import erased_by_retained
-from unlearnbench.leaderboard.plots.scatter import assign_looks, name_looks
+from unlearnbench.leaderboard.plots.scatter import assign_styles, name_styles
 from unlearnbench.leaderboard.ranking.board import collect
-from unlearnbench.leaderboard.ranking.declared import read_groups
+from unlearnbench.leaderboard.ranking.board_rows import make_board_rows, tied_methods
+from unlearnbench.leaderboard.ranking.declared import read_method_points
 from unlearnbench.leaderboard.ranking.rank import rows
-from unlearnbench.leaderboard.ranking.standing import stand, tied_methods
 
 from .synthetic import build_page, make_record
 
@@ -49,17 +49,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_rows_are_references_then_methods_by_ava(folder: Path) -> None:
     loaded = load(folder)
-    found = stand(loaded, collect(loaded))
+    found = make_board_rows(loaded, collect(loaded))
     assert [row.name for row in found] == ["none", "placebo", "balanced", "gradient_sum", "finetune"]
-    assert found[0].line is None
-    assert found[1].line is None
-    assert found[2].line is not None
+    assert found[0].summary is None
+    assert found[1].summary is None
+    assert found[2].summary is not None
     assert found[2].concepts == len(CONCEPTS)
 
 
 def test_values_are_means_over_seeds_and_concepts_of_the_shown_point(folder: Path) -> None:
     loaded = load(folder)
-    row = next(r for r in stand(loaded, collect(loaded)) if r.name == "balanced")
+    row = next(r for r in make_board_rows(loaded, collect(loaded)) if r.name == "balanced")
     # a synthetic point's value is the chance that it was drawn with: .94 at 120 steps, for every run
     assert row.value("VA").value == pytest.approx(0.94)
     assert row.value("seconds").value == pytest.approx(0.42 * 120)
@@ -76,7 +76,7 @@ def test_one_concept_without_a_value_makes_the_mean_missing(folder: Path) -> Non
     ]
     record = entry.record.model_copy(update={"points": broken})
     changed = [type(e)(e.name, record, e.items, e.sheet, e.digest) if e is entry else e for e in loaded]
-    row = next(r for r in stand(changed, collect(changed)) if r.name == "balanced")
+    row = next(r for r in make_board_rows(changed, collect(changed)) if r.name == "balanced")
     assert row.value("VA").value is None
     assert "on 1 of 9 concepts: the judge failed" in str(row.value("VA").missing)
 
@@ -107,7 +107,7 @@ def test_the_map_of_what_was_erased_is_a_plain_mean(folder: Path) -> None:
 
 
 def test_a_table_of_runs_and_prompts_has_the_mean_of_the_point(folder: Path) -> None:
-    group = next(g for g in read_groups(load(folder)) if g.method == "balanced")
+    group = next(g for g in read_method_points(load(folder)) if g.method == "balanced")
     point = group.points[2]
     for row, name in enumerate(("UA", "VA")):
         table = prompt_table(point, name)
@@ -168,11 +168,11 @@ def test_rows_that_data_set_apart_have_a_colour_of_their_own(tmp_path: Path) -> 
     """References are grey: they used up colours, and balanced on narrow data had that of anchor_sum."""
     for method in ("none", "placebo", "finetune", "gradient_sum", "balanced"):
         _write(tmp_path, "ant", method)
-    looks = name_looks(assign_looks(rows(load(tmp_path))), ["balanced", "balanced (narrow data)", "none"])
-    colours = [look.color for look in looks.values() if look.color.startswith("k")]
+    styles = name_styles(assign_styles(rows(load(tmp_path))), ["balanced", "balanced (narrow data)", "none"])
+    colours = [style.color for style in styles.values() if style.color.startswith("k")]
     assert len(colours) == len(set(colours)) == 4
     assert sorted(colours) == [f"k{i}" for i in range(4)]
-    assert looks["none"].color == "ref"
+    assert styles["none"].color == "ref"
 
 
 def test_what_is_pooled_stands_in_its_own_column_and_beside_no_mean(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_what_is_pooled_stands_in_its_own_column_and_beside_no_mean(tmp_path: Pa
     _, scope = contents.board
     names = [column.name for column in scope.columns]
     assert KD in names
-    by_name = {row.name: row for row in scope.standings}
+    by_name = {row.name: row for row in scope.board_rows}
     assert by_name["balanced"].value(KD).value == 0.031
     assert by_name["balanced"].value("FD").value == 0.5  # the first folder's
     assert by_name["none"].value("FD").value == 0.7
@@ -217,7 +217,7 @@ def test_a_reference_is_shown_whatever_its_tasks_left_out(tmp_path: Path) -> Non
                 update={"method": method, "cell": f"{concept}-retrain", "sheet": []}
             )
             write_record(retrained, read_items(path, record), None, tmp_path)
-    rows_found = {row.name: row for row in stand(load(tmp_path), [])}
+    rows_found = {row.name: row for row in make_board_rows(load(tmp_path), [])}
     assert rows_found["retrain"].concepts == 2
     assert rows_found["retrain"].values["VA"].value == rows_found["none"].values["VA"].value is not None
     for concept in ("ant", "elk"):  # a method of two configurations has a point only where one was chosen
@@ -226,5 +226,5 @@ def test_a_reference_is_shown_whatever_its_tasks_left_out(tmp_path: Path) -> Non
         task = read_record(tmp_path / f"{concept}-none-0.json").task
         changed = record.model_copy(update={"method": method, "task": task, "sheet": []})
         write_record(changed, items, None, tmp_path)
-    rows_found = {row.name: row for row in stand(load(tmp_path), [])}
+    rows_found = {row.name: row for row in make_board_rows(load(tmp_path), [])}
     assert rows_found["balanced"].values["VA"].missing == "no point was chosen to be shown"

@@ -43,9 +43,9 @@ def test_claims_have_a_column_of_their_own_and_no_rank(folder: Path) -> None:
     loaded = load_together([folder])
     assert summarise(collect(loaded)) == before
     beside = read_beside(read_folders([folder]), loaded)
-    assert set(beside.lines) == {"balanced"}
+    assert set(beside.summaries) == {"balanced"}
     own = [replace(e, record=e.record.model_copy(update={"source": "measured"})) for e in beside.claimed]
-    assert beside.lines["balanced"].ava == summarise(collect(own))[0].ava
+    assert beside.summaries["balanced"].ava == summarise(collect(own))[0].ava
 
 
 def test_a_measured_record_among_the_claimed_is_refused(folder: Path) -> None:

@@ -107,7 +107,7 @@ def test_nothing_but_the_page_of_a_task_reads_reported_numbers() -> None:
         "leaderboard.ranking.columns",
         "leaderboard.pages.exports",
         "leaderboard.pages.scopes",
-        "leaderboard.ranking.standing",
+        "leaderboard.ranking.board_rows",
         "leaderboard.ranking.choose",
         "bench.gate.check",
     ):
@@ -196,5 +196,5 @@ def test_a_page_tells_how_many_captions_were_drawn(tmp_path: Path) -> None:
     assert 0 < count < len(kept)
     page = build_page(folder, tmp_path / "out").read_text(encoding="utf-8")
     assert f"<span>retained: {count} COCO captions</span>" in page
-    sections = page_module._make_section("task-1", [row], page_module.assign_looks([row]), lambda entry: "")
+    sections = page_module._make_section("task-1", [row], page_module.assign_styles([row]), lambda entry: "")
     assert replace(sections, rows=()).captions == ""
