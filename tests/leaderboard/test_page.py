@@ -188,7 +188,7 @@ def test_a_metric_of_a_third_party_gets_a_column(tmp_path: Path) -> None:
 
 
 def test_intervals_carry_their_label_and_the_page_its_caution(text: str) -> None:
-    assert "speak of\nprompts and noise, one training run" in text
+    assert "cover\nprompts and noise, one training run" in text
     assert "What this can and cannot say." in text
 
 
