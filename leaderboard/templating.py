@@ -1,4 +1,4 @@
-"""The package's templates: everything is escaped, and an unknown name is an error."""
+"""The package's templates. Jinja escapes every value, and an unknown name is an error."""
 
 from collections.abc import Mapping
 from importlib.resources import files

@@ -74,25 +74,25 @@ def compare(
     """
     import pandas as pd
 
-    lines, duels = compare_entries(load_entries(records), rival)
+    lines, comparisons = compare_entries(load_entries(records), rival)
     board = pd.DataFrame([vars(line) for line in lines])
     pairs = [
-        vars(duel.comparison)
+        vars(pair.comparison)
         | {
-            "first": duel.first,
-            "second": duel.second,
-            "primary": duel.primary,
-            "adjusted": duel.adjusted,
-            "detectable": duel.detectable,
+            "first": pair.first,
+            "second": pair.second,
+            "primary": pair.primary,
+            "adjusted": pair.adjusted,
+            "detectable": pair.detectable,
         }
-        for duel in duels
+        for pair in comparisons
     ]
     return board, pd.DataFrame(pairs)
 
 
 def compare_entries(loaded: Sequence[Any], rival: str) -> tuple[list[Any], list[Any]]:
     """Return the board's lines and the paired comparisons with a rival, of loaded records."""
-    from .leaderboard.ranking.board import collect, duel, list_worlds, summarise
+    from .leaderboard.ranking.board import collect, compare_with_rival, list_worlds, summarise
 
     worlds = list_worlds(loaded)
     if len(worlds) > 1:
@@ -102,7 +102,7 @@ def compare_entries(loaded: Sequence[Any], rival: str) -> tuple[list[Any], list[
     methods = sorted({row.method for row in results})
     if rival not in methods:
         raise UserError(f"--rival {rival}: no records of it; methods: {', '.join(methods) or 'none'}")
-    return summarise(results), duel(results, rival)
+    return summarise(results), compare_with_rival(results, rival)
 
 
 def failing_images(
@@ -164,7 +164,7 @@ def frontier(records: RecordSource | Iterable[RecordSource], *, task: str | None
 
     >>> unlearnbench.frontier(records)
     """
-    from .leaderboard.plots.scatter import assign_looks, make_series, scatter
+    from .leaderboard.plots.scatter import assign_styles, make_series, scatter
     from .leaderboard.ranking.rank import rows
 
     entries = load_entries(records)
@@ -174,6 +174,6 @@ def frontier(records: RecordSource | Iterable[RecordSource], *, task: str | None
         said = "name one" if task is None else f"no records of {task}"
         raise UserError(f"task: {said}; these records are of {', '.join(tasks)}")
     found = rows([entry for entry in entries if entry.record.task.id == wanted])
-    looks = assign_looks(found)
-    series = [make_series(row, looks[row.method]) for row in found if row.point]
+    styles = assign_styles(found)
+    series = [make_series(row, styles[row.method]) for row in found if row.point]
     return Plot(str(scatter(series, "VA", "VA: alignment", 640, 420, "")))

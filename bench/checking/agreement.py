@@ -1,4 +1,4 @@
-"""Does a repeated record agree with the one that it repeats? Paired by prompt and noise, point by point."""
+"""Compare a repeated record with the original, point by point, paired by prompt and noise."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ VERDICTS = {"agrees": 0, "differs": 1, "unclear": 2}
 
 @dataclass(frozen=True)
 class Agreement:
-    """What came of a re-run. same_versions: whether equal numbers were to be expected to the last digit.
+    """The result of a re-run. same_versions: whether all digits should be equal.
 
     same_images: share of images that are the same, pixel by pixel.
     """
@@ -38,7 +38,7 @@ def compare_records(first: Loaded, second: Loaded, margin: float) -> Agreement:
 
     Equal numbers agree. Others agree where the 95 % interval of the paired difference, over prompts, reaches
     into [-margin, margin]. One that its own item rows do not give differs. A number that one of the two
-    lacks, or a point, cannot be told. Raises UserError where the two were not asked for the same images.
+    lacks, or a point, is unclear. Raises UserError where the two were not asked for the same images.
     """
     if first.record.task.id != second.record.task.id:
         raise UserError(f"{second.name}: is of {second.record.task.id}, not of {first.record.task.id}")

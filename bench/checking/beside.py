@@ -1,4 +1,4 @@
-"""What lies beside records is believed no more than they are: labels, pooled values, tables of item rows."""
+"""Check the files next to records as strictly as records: statements, labels, pooled values, item tables."""
 
 import math
 import re
@@ -35,12 +35,12 @@ from .validate import find_problems_in_table
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 POOLED_RANGES = {FD: FRECHET, KD: (-0.05, KERNEL[1])}
-"""Unbiased, KD may lie below 0, but by no more than the mean kernel of an image with itself over the number
-of images: some thousandths where hundreds are pooled."""
+"""KD is unbiased and may be below 0, by at most the mean kernel of an image with itself over the number of
+images: a few thousandths where hundreds are pooled."""
 
 
 def check_published(path: Path) -> Labels:
-    """Return labels that may be published: a person's, about records beside them, reckoned as they say.
+    """Return labels that may be published: a person's, about records in their folder, with correct results.
 
     Raises UserError naming file and field.
     """
@@ -68,7 +68,7 @@ def check_published(path: Path) -> Labels:
 
 
 def _find_source(path: Path, labelled: Any) -> Source:
-    """Return a labelled record as it lies beside the labels."""
+    """Return the labelled record in the folder of the labels."""
     for folder in (path.parent, path.parent / CLAIMED):
         near = folder / f"{labelled.cell}.json"
         if near in list_records(folder):
@@ -106,7 +106,7 @@ def _differences(stated: Any, own: Any, field: str = "") -> Iterator[str]:
 
 
 def check_pooled(path: Path) -> None:
-    """Raise UserError where a pooled value is of a row that no record beside it has, or impossible."""
+    """Raise UserError where a pooled value is impossible, or of a row that no record of the folder has."""
     pooled = build(Pooled, read_untrusted_json(path), str(path))
     rows = _rows(path.parent.parent)
     for metric, values in pooled.by_metric.items():
@@ -122,7 +122,7 @@ def check_pooled(path: Path) -> None:
 
 
 def _rows(folder: Path) -> set[str]:
-    """Return the names of the rows that a folder's records are of."""
+    """Return the names of the rows of a folder's records."""
     found = set()
     for path in list_records(folder):
         try:
@@ -147,7 +147,7 @@ def check_table(path: Path) -> None:
 
 
 def check_record(path: Path, known: Any) -> list[Any]:
-    """Return the checks of a record; one that lies among the claimed must be a claim."""
+    """Return the checks of a record; a record in the folder of claims must be a claim."""
     from .validate import Check, validate
 
     checks = validate(path, known)
@@ -157,9 +157,9 @@ def check_record(path: Path, known: Any) -> list[Any]:
 
 
 def check_beside(path: Path) -> Any:
-    """Return the check of what lies beside records: statements, labels, pooled FD, a table of item rows.
+    """Return the check of a file next to records: statement, labels, pooled FD or table of item rows.
 
-    What it is about must lie there; any other JSON file has no business among records.
+    The records that it is about must be in the folder. Any other JSON file fails.
     """
     from .validate import Check
 
@@ -172,7 +172,7 @@ def check_beside(path: Path) -> Any:
             check_published(path)
         elif path.parent.name == STATEMENTS:
             check_statement(read_statement(path), _by_digest(path.parent.parent))
-            read_statements(path.parent.parent)  # together they may go round in a circle
+            read_statements(path.parent.parent)  # several statements together may form a circle
         else:
             raise UserError(
                 f"{path}: lies where no record is read; records lie in SUITE/ or SUITE/{CLAIMED}/"

@@ -1,4 +1,4 @@
-"""What a record's task gives: prompts, noise and truth that its item rows must hold, no more and no less."""
+"""The rows that a task expects in a record: exactly its prompts, noise and truth."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ class Expected:
 
 
 def expect(image_requests: list[ImageRequest]) -> Expected:
-    """Return what is expected of a record of these asks."""
+    """Return the expected rows of these image requests."""
     rows = {}
     for image_request in image_requests:
         columns = request_columns(image_request) | {"guidance": image_request.prompt.guidance}
@@ -73,9 +73,9 @@ def noise_of(record: Record) -> int:
 
 
 def guess_sizes(items: pd.DataFrame) -> list[PromptSizes]:
-    """Return the numbers of prompts that a record of no shipped suite may have: usual ones, those it holds.
+    """Return the possible prompt sizes of a record of no shipped suite: the usual ones and those of its rows.
 
-    Indirect prompts may be among its prompts though no point was asked them.
+    A record may count indirect prompts although no point has images of them.
     """
     usual = PromptSizes()
     return [usual, infer_sizes(items, usual.indirect), infer_sizes(items, 0)]
@@ -84,7 +84,7 @@ def guess_sizes(items: pd.DataFrame) -> list[PromptSizes]:
 def infer_sizes(items: pd.DataFrame, indirect: int) -> PromptSizes:
     """Return the numbers of prompts that item rows hold; indirect: taken where no row is indirect.
 
-    Raises UserError where a row's sample tells of more images than there are rows.
+    Raises UserError where a sample number implies more images than there are rows.
     """
     first = items.drop_duplicates(["prompt_id"])
     retain = first[first["split"] == "retain"]
@@ -108,7 +108,7 @@ def infer_sizes(items: pd.DataFrame, indirect: int) -> PromptSizes:
 
 
 def find_problems_in_coverage(record: Record, items: pd.DataFrame, expected: Expected) -> Iterator[str]:
-    """Yield one line a point whose rows are not exactly those that the task asks for."""
+    """Yield one line for each point whose rows are not exactly those of the task."""
     columns = ["point", "prompt_id", "sample", *TRUTH]
     if "guidance" not in items:
         items = items.assign(guidance=None)

@@ -1,4 +1,4 @@
-"""What this package knows of a record's task, method, metrics and suite, and what contradicts it."""
+"""Compare a record's task, method, metrics and suite with those of this package."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -24,21 +24,21 @@ from ..worlds.protocol import World
 from .expected import Expectations, noise_of
 
 RESULTS = "results"
-"""Folder of what is published: one folder a suite."""
+"""Folder of published records, with one folder for each suite."""
 VALUES = {
     "UA": ("UA", "UA_other", "UA_nothing", "UA_indirect"), "VA": ("VA", "VA_given"),
     "in_prompt": ("in_prompt",), "IRA": ("IRA", "IRA_given"), "CRA": ("CRA", "CRA_given"),
     "AS": ("AS", "AS_chance", "AS_delta"), "collapse": ("collapse", "collapse_images", "collapse_variance"),
     **{name: (name, f"{name}_base") for name in ("KID", "FD", "FID", "CMMD", "KD_efficientnet_lite0")},
 }  # fmt: skip
-"""Metric -> the names of all values that it may give; a plug-in's metric gives its own and NAME_..."""
+"""Metric -> names of all values that it may give. A plug-in metric gives NAME and NAME_..."""
 LATER = {"CMMD", "KD_efficientnet_lite0"}
-"""Metrics that older records lack; every other one of VALUES is in every record."""
+"""Metrics that older records lack. Every record has all others of VALUES."""
 
 
 @dataclass
 class Known:
-    """What this package knows. open_world: name -> world. find_suite: a shipped suite by name, or None."""
+    """What this package provides. open_world: name -> world. find_suite: a shipped suite by name, or None."""
 
     tasks: Registry[Task]
     methods: Registry[Entry]
@@ -73,7 +73,7 @@ def find_problems_in_versions(record: Record, known: Known) -> Iterator[str]:
 
 
 def _anchor(record: Record, task: Task, known: Known) -> str | None:
-    """Return the anchor that a record must name: its suite's, else its task's; another suite's is its own."""
+    """Return the anchor that a record must name: its suite's, else its task's. Without a suite: its own."""
     suite = suite_of(record, known)
     if suite is None:
         return record.task.anchor
@@ -101,7 +101,7 @@ def _find_problems_in_method(record: Record, known: Known) -> Iterator[str]:
 
 
 def is_evaluated(record: Record) -> bool:
-    """Return whether a record is of somebody's models, evaluated as they are."""
+    """Return whether a record is of given models that `evaluate` measured."""
     return "model" in record.method.config or "points" in record.method.config
 
 
@@ -144,7 +144,7 @@ def _gives(metric: str, name: str) -> bool:
 
 
 def find_problems_in_suite(path: Path, record: Record, known: Known) -> Iterator[str]:
-    """Yield where a record is not what its suite makes: its folder, name, noise, choice and shown point."""
+    """Yield where a record differs from what its suite makes: folder, name, noise, choice, shown point."""
     folder = path.resolve().parent
     folder = folder.parent if folder.name == CLAIMED else folder
     if record.inline and (folder.parent.name == RESULTS or record.source == "reported"):
@@ -162,7 +162,7 @@ def find_problems_in_suite(path: Path, record: Record, known: Known) -> Iterator
 
 
 def _is_row(row: MethodRow, record: Record, known: Known) -> bool:
-    """Return whether a suite's row is a record's; settings that came later have their defaults then."""
+    """Return whether a record is of a suite's row. Settings of later versions have their defaults."""
     method = record.method
     if row.name != method.name or row.noise != noise_of(record):
         return False
@@ -173,9 +173,9 @@ def _is_row(row: MethodRow, record: Record, known: Known) -> bool:
 
 
 def _find_problems_in_stem(record: Record, rows: list[MethodRow]) -> Iterator[str]:
-    """Yield where a cell is not named after what it is of: two files of one cell would count as two runs.
+    """Yield where a cell's name differs from its content: two files of one cell would count as two runs.
 
-    A config is in the name as its suite writes it, so that of a method in no shipped suite cannot be told.
+    The name holds the configuration as its suite writes it; that of a method in no shipped suite is unknown.
     """
     method, task = record.method, record.task.id.replace("/", "-").replace("@", "-")
     configs = [row.config for row in rows]
@@ -193,7 +193,7 @@ def _find_problems_in_stem(record: Record, rows: list[MethodRow]) -> Iterator[st
 
 
 def _find_problems_in_choice(record: Record, suite: Suite | None, rows: list[MethodRow]) -> Iterator[str]:
-    """Yield where a record states another choice than its suite's, or shows a point that was not chosen."""
+    """Yield where a record's choice is not its suite's, or it shows a point that was not chosen."""
     shown = [point.step for point in record.points if point.shown]
     if suite is None:
         if shown and (record.choice is None or len(shown) > 1):
@@ -207,7 +207,10 @@ def _find_problems_in_choice(record: Record, suite: Suite | None, rows: list[Met
 
 
 def make_known(settings: WorldSettings = DEFAULT_WORLD) -> Known:
-    """Return what this package knows, for `validate`. settings: where parts of real models lie."""
+    """Return the package's tasks, methods, metrics, worlds and suites, for `validate`.
+
+    settings: where parts of real models lie.
+    """
     from ..planning.plan import read_suite, resolve_presets, take_choice
 
     folder = settings.world_folder

@@ -1,4 +1,4 @@
-"""Numbers that no measurement gives: shares beyond 1, verdicts that their rows contradict, handy gaps."""
+"""Find values and item rows that no measurement gives: impossible numbers, contradictions, false gaps."""
 
 import re
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from .ranges import COSTS, Range, is_within, range_of, write_range
 KINDS = ("subject", "style", "background")
 OF_SETS = ("KID", "FD", "FID", "CMMD", "KD_efficientnet_lite0", "collapse", "collapse_images",
            "collapse_variance")  # fmt: skip
-"""Values of sets of images that do not follow from item rows."""
+"""Values of sets of images, which cannot be recomputed from item rows."""
 IMAGE = re.compile(r"[0-9a-f]{32,64}")
 
 
@@ -57,7 +57,7 @@ def find_problems_in_value(value: Value, own: Range, end: Range) -> str | None:
 def find_problems_in_rows(items: pd.DataFrame, record: Record) -> Iterator[str]:
     """Yield what is impossible about item rows: verdicts, cosines, digests of images.
 
-    Whoever reckons on with the rows stops at the first complaint: points without rows, unknown kinds.
+    Callers stop at the first problem, because a point without rows or an unknown kind breaks later checks.
     """
     for label in [p.label for p in record.points if not (items["point"] == p.index).any()]:
         yield f"point {label}: has no item rows"
@@ -82,7 +82,7 @@ def find_problems_in_rows(items: pd.DataFrame, record: Record) -> Iterator[str]:
 
 
 def _find_problems_in_failed(items: pd.DataFrame, record: Record) -> Iterator[str]:
-    """Yield where rows of images that failed, which have no digest, say anything else of them."""
+    """Yield where the row of a failed image, which has no digest, holds an answer or a score."""
     failed = is_failed(items)
     for column in ("found_subject", "found_style", "found_background", "target_found", "alignment",
                    "alignment_shuffled", "flatness", "target_score"):  # fmt: skip
@@ -98,7 +98,7 @@ def _find_problems_in_failed(items: pd.DataFrame, record: Record) -> Iterator[st
 
 
 def _find_problems_in_sets(point: PointInfo, items: pd.DataFrame, failed: NDArray[np.bool_]) -> Iterator[str]:
-    """Yield values of sets of images that hold one that failed."""
+    """Yield values of sets of images that contain a failed image."""
     lost = items[failed & (items["point"] == point.index).to_numpy()]
     retain = bool((lost["split"] == "retain").any())
     for name, value in point.values.items():
@@ -108,7 +108,7 @@ def _find_problems_in_sets(point: PointInfo, items: pd.DataFrame, failed: NDArra
 
 
 def _find_problems_in_scores(scores: NDArray[np.float64], found: pd.Series) -> Iterator[str]:
-    """Yield where a judge's scores are no scores, or no threshold on them gives its answers."""
+    """Yield where scores are not finite, are missing, or give the judge's answers at no threshold."""
     if np.isinf(scores).any():
         yield "items: target_score: holds a number that is not finite"
     if (np.isnan(scores) & found.notna()).any():
@@ -142,7 +142,7 @@ def _find_problems_in_columns(items: pd.DataFrame) -> Iterator[str]:
 
 
 def find_problems_in_unscored(point: PointInfo, items: pd.DataFrame, is_last: bool) -> Iterator[str]:
-    """Yield where a point was left unscored on retain prompts though its alignment could have counted."""
+    """Yield where a point was not scored on retain prompts although its alignment would count."""
     if point.unscored is None:
         return
     if is_last:

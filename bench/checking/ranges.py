@@ -1,4 +1,4 @@
-"""Between which ends the numbers of records and rules can lie: no measurement gives another."""
+"""Possible ranges of the numbers in records and rules."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ length."""
 PER_IMAGE = frozenset(
     {"KID", "KID_base", "KD_efficientnet_lite0", "KD_efficientnet_lite0_base", "CMMD", "CMMD_base"}
 )
-"""Unbiased estimates: what lies below 0 shrinks with the number of images less one."""
+"""Unbiased estimates: they can be below 0 by at most a bound that falls with the number of images - 1."""
 RANGES: Mapping[str, Range] = {
     **dict.fromkeys(_SHARES, SHARE),
     "AS": (-1.0, 1.0), "AS_delta": (-2.0, 2.0), "AS_chance": (-2.0, 2.0),
@@ -31,7 +31,7 @@ RANGES: Mapping[str, Range] = {
 }  # fmt: skip
 """Value name -> its range, of every metric of this package."""
 UNDECLARED: Range = (-1e6, 1e6)
-"""Of a value of a plug-in's metric: it must be a number that somebody can have measured."""
+"""Range of the values of plug-in metrics."""
 COSTS: Mapping[str, Range] = {
     "seconds": (0.0, 1e8),  # three years
     "memory_bytes": (0.0, 1e15),
@@ -44,7 +44,7 @@ LOGS: Mapping[str, Range] = {
     "update_norm": (0.0, 1e12),
 }  # fmt: skip
 LOG: Range = (-1e12, 1e12)
-"""Of a column of a training log that LOGS does not name: losses and scalar products."""
+"""Range of log columns that LOGS does not name: losses and scalar products."""
 SAMPLING: Mapping[str, Range] = {
     "steps": (1, 10_000), "guidance": (0.0, 1000.0), "height": (1, 16_384), "width": (1, 16_384),
     "noise": (0, 2**63 - 1),
@@ -57,13 +57,13 @@ def range_of(name: str, n: int = 2, is_end: bool = False) -> Range:
     least, most = RANGES.get(name, UNDECLARED)
     if name in PER_IMAGE:
         least /= max(1, n - 1)
-        if is_end:  # a jackknife's end may lie beyond every estimate
+        if is_end:  # a jackknife interval may exceed every possible estimate
             least, most = 2 * least, 2 * most
     return least, most
 
 
 def is_within(number: float, ends: Range) -> bool:
-    """Return whether a number is finite and lies between two ends, but for rounding."""
+    """Return whether a number is finite and, up to rounding, within a range."""
     return isfinite(number) and ends[0] - ROUNDING <= number <= ends[1] + ROUNDING
 
 

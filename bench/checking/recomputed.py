@@ -1,20 +1,81 @@
-"""A point's values once more from its item rows, counted as the metrics count: a record is not believed."""
+"""Recompute a point's values from its item rows, as the metrics count, to compare them with the record's."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from ..metrics import alignment, cra, in_prompt, ira, ua, va
-from ..metrics.rows import fill_answers, in_split, is_given
-from ..metrics.shares import only, pooled_share, proportion
-from ..types import INTERVAL_VERSION, Metric, Value, missing
+from ..metrics import alignment, cra, ira
+from ..metrics.rows import fill_answers, in_split
+from ..metrics.shares import proportion
+from ..records.means import Bools, Floats, ScoredRows, score_rows
+from ..types import INTERVAL_VERSION, Value, missing
 
 KEYS = ["prompt_id", "sample"]
 SHARES = ("UA", "UA_other", "UA_nothing", "UA_indirect", "VA", "VA_given", "in_prompt", "IRA", "IRA_given",
           "CRA", "CRA_given")  # fmt: skip
 """Values that are shares of answers: their intervals follow from the rows as well."""
+
+
+@dataclass(frozen=True)
+class RescoredRows:
+    """Everything that follows from item rows, scored once for all points. Arrays are (rows,).
+
+    images: for IRA and CRA the score of each row, and the rows that have one where the judge answers.
+    cosine, shuffled, delta: alignment, that of shuffled pairs, and the difference to the base model's (None
+    without a base; NaN where the base lacks the image).
+    """
+
+    scored: ScoredRows
+    images: Mapping[str, tuple[Floats, Bools]]
+    retain: Bools
+    cosine: Floats
+    shuffled: Floats
+    delta: Floats | None
+
+    def values(self, rows: Bools, version: int = INTERVAL_VERSION) -> dict[str, Value]:
+        """Return the values of some rows, such as those of one point; like `recompute`."""
+        given, prompts = self.scored.given, self.scored.prompts
+        values = self.scored.values(rows, version)
+        for name, (scores, counted) in self.images.items():
+            for suffix, own in (("", ~given), ("_given", given)):
+                kept = rows & counted & own
+                values[name + suffix] = proportion(
+                    scores[kept], prompts[kept], "retain images", version=version
+                )
+        kept = rows & self.retain & ~given
+        values["AS"] = _mean(self.cosine[kept])
+        values["AS_chance"] = _mean((self.cosine - self.shuffled)[kept])
+        if self.delta is not None:
+            values["AS_delta"] = _mean(self.delta[kept])
+        return values
+
+
+def rescore(items: pd.DataFrame, base: pd.DataFrame | None) -> RescoredRows:
+    """Score item rows of one point or several. base: the base model's rows of the same prompts and noise."""
+    filled = fill_answers(items)
+    images = {
+        name: (
+            np.asarray(metric.per_item(items), dtype=float),
+            ~np.isnan(np.asarray(metric.per_item(filled), dtype=float)),
+        )
+        for name, metric in (("IRA", ira.METRIC), ("CRA", cra.METRIC))
+    }
+    cosine = np.asarray(alignment.METRIC.per_item(items), dtype=float)
+    delta = None
+    if base is not None:
+        there = pd.MultiIndex.from_frame(base[KEYS]).get_indexer(pd.MultiIndex.from_frame(items[KEYS]))
+        before = base["alignment"].to_numpy(dtype=float)[there]
+        delta = np.where(there < 0, np.nan, cosine - before)
+    return RescoredRows(
+        scored=score_rows(items),
+        images=images,
+        retain=in_split(items, "retain"),
+        cosine=cosine,
+        shuffled=items["alignment_shuffled"].to_numpy(dtype=float),
+        delta=delta,
+    )
 
 
 def recompute(
@@ -23,57 +84,13 @@ def recompute(
     """Return the values that follow from one point's item rows: SHARES, AS, AS_chance and AS_delta.
 
     base: the base model's rows of the same prompts and noise; without them AS_delta is left out. Distances
-    need features and are not among them. AS and its differences come without their bootstrap intervals.
-    version: of the intervals of shares.
+    need features and are left out. AS and its differences have no bootstrap intervals here. version: of the
+    intervals of shares.
     """
-    given = is_given(items)
-    values = _forgetting(items, version)
-    values["VA"] = pooled_share(items, only(va.chosen(items), ~given), "retain images", version)
-    values["VA_given"] = pooled_share(items, only(va.chosen(items), given), "retain images given", version)
-    values["in_prompt"] = pooled_share(items, in_prompt.chosen(items), "forget images", version)
-    for name, metric in (("IRA", ira.METRIC), ("CRA", cra.METRIC)):
-        values[name] = _share_of_images(metric, items, ~given, version)
-        values[f"{name}_given"] = _share_of_images(metric, items, given, version)
-    return values | _alignment(items, base)
+    return rescore(items, base).values(np.ones(len(items), dtype=bool), version)
 
 
-def _forgetting(items: pd.DataFrame, version: int) -> dict[str, Value]:
-    scores = ua.METRIC.per_item(items)
-    gone = np.asarray(scores, dtype=float)
-    kind = str(items["target_kind"].iloc[0])
-    nothing = np.asarray(items[f"found_{kind}"].fillna("") == "", dtype=float)
-    forget, indirect = in_split(items, "forget"), in_split(items, "indirect")
-    prompts = items["prompt_id"].to_numpy()
-    found = {"UA": gone, "UA_other": gone * (1 - nothing), "UA_nothing": gone * nothing}
-    values = {
-        name: proportion(hits[forget], prompts[forget], "forget images", version=version)
-        for name, hits in found.items()
-    }
-    asked = proportion(gone[indirect], prompts[indirect], "indirect images", version=version)
-    return values | {"UA_indirect": asked}
-
-
-def _share_of_images(metric: Metric, items: pd.DataFrame, rows: NDArray[np.bool_], version: int) -> Value:
-    """Return the share of a metric that asks one attribute an image, of the rows that it speaks of."""
-    scores = np.asarray(metric.per_item(items), dtype=float)
-    kept = rows & ~np.isnan(np.asarray(metric.per_item(fill_answers(items)), dtype=float))
-    prompts = items["prompt_id"].to_numpy()[kept]
-    return proportion(scores[kept], prompts, "retain images", version=version)
-
-
-def _alignment(items: pd.DataFrame, base: pd.DataFrame | None) -> dict[str, Value]:
-    cosine = np.asarray(alignment.METRIC.per_item(items), dtype=float)
-    rows = in_split(items, "retain") & ~is_given(items)
-    shuffled = items["alignment_shuffled"].to_numpy(dtype=float)
-    values = {"AS": _mean(cosine[rows]), "AS_chance": _mean((cosine - shuffled)[rows])}
-    if base is not None:
-        there = pd.MultiIndex.from_frame(base[KEYS]).get_indexer(pd.MultiIndex.from_frame(items[KEYS]))
-        before = base["alignment"].to_numpy(dtype=float)[there]
-        values["AS_delta"] = _mean(np.where(there < 0, np.nan, cosine - before)[rows])
-    return values
-
-
-def _mean(values: NDArray[np.float64]) -> Value:
+def _mean(values: Floats) -> Value:
     if values.size == 0 or np.isnan(values).any():
         return missing("no cosine", values.size)
     return Value(value=float(values.mean()), n=values.size)
@@ -94,7 +111,7 @@ def find_problems_in_values(
     for name, value in found.items():
         own = stated.get(name)
         if own is None and value.value is None:
-            continue  # a metric that lacks what it needs gives its own name alone, as missing
+            continue  # a metric that lacks an input gives only its own name, as missing
         if own is None:
             complaints.append(f"{name}: is not stated, the item rows give {_write(value.value)}")
         elif differ(own.value, value.value):

@@ -1,4 +1,4 @@
-"""From a record back to the cell that it was made from: task, prompts, method, configuration, seed, noise."""
+"""Rebuild the cell of a record: task, prompts, method, configuration, seed and noise."""
 
 import re
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ def find_cell(
     suite: Suite | None,
     models: Sequence[str] = (),
 ) -> Cell:
-    """Return the cell of a record, from what it states; its command is never run.
+    """Return the cell of a record from its fields; its command is never run.
 
     suite: the shipped suite that it names, if any. models: of an evaluated record, the models that it names.
     Raises UserError where the package gives other prompts, or a model is lacking.
@@ -58,16 +58,17 @@ def find_cell(
 def _row(record: Record, items: pd.DataFrame) -> MethodRow:
     shown = next((point.step for point in record.points if point.shown), None)
     if shown is None and not (items["split"] == "indirect").any():
-        shown = 0  # no point was asked indirectly, or the task has no such prompts: then this changes nothing
+        shown = 0  # without indirect images or prompts this changes nothing
     config = {} if record.method.reference else record.method.config
     return MethodRow(name=record.method.name, config=config, noise=noise_of(record), shown=shown)
 
 
 def _as_in_suite(row: MethodRow, suite: Suite | None, methods: Registry[Entry]) -> MethodRow:
-    """Return the row with the configuration as its suite writes it, if it is the same: so is its file."""
+    """Return the row with the configuration as its suite writes it where both are equal, so that the file
+    name is equal too."""
     kind = methods[row.name].load_config()
     for other in suite.methods if suite is not None else ():
-        # built from both, for settings that came later have their defaults then
+        # build both, so that settings of later versions have their defaults
         if other.name == row.name and kind(**other.config) == kind(**row.config):
             return row.model_copy(update={"config": other.config})
     return row

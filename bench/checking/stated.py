@@ -1,4 +1,4 @@
-"""What a record states of its run: time, machine, sampling, training log, held against what can be."""
+"""Check what a record states about its run: time, machine, sampling and training log."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -16,11 +16,11 @@ MOST_STEPS, MOST_SEED = 10**9, 2**63 - 1
 FIRST = datetime(2024, 1, 1, tzinfo=UTC)
 """No record is older than the project."""
 WRITTEN = datetime(2026, 11, 27, tzinfo=UTC)
-"""When this was written: a clock that stands before it is wrong, and no record is refused for it."""
+"""Date of this code. A clock before it is wrong, so no record is refused because of such a clock."""
 
 
 def find_problems_in_statements(record: Record) -> Iterator[str]:
-    """Yield what is impossible about a record's own fields, one line each; values are looked at elsewhere."""
+    """Yield one line for each impossible field of a record; other functions check its values."""
     yield from _find_problems_in_time(record)
     yield from _find_problems_in_environment(record.environment)
     yield from _find_problems_in_log(record.log)

@@ -1,4 +1,4 @@
-"""Is a record what it says? Everything that can be checked without drawing an image again is checked."""
+"""Validate a record: every check that needs no image to be drawn again."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -40,7 +40,7 @@ from .known import (
     suite_of,
 )
 from .plausible import find_problems_in_numbers, find_problems_in_rows, find_problems_in_unscored
-from .recomputed import KEYS, find_problems_in_values, recompute
+from .recomputed import KEYS, find_problems_in_values, rescore
 from .stated import find_problems_in_statements
 
 State = Literal["passed", "failed", "unchecked"]
@@ -51,7 +51,7 @@ LINK = re.compile(r"^\s*(?!https?:)[a-z][a-z0-9+.-]*:(?!\s)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Check:
-    """What became of one check of one record; detail: one line that names the field, "" where it passed."""
+    """Result of one check of one record. detail: one line that names the field, "" where it passed."""
 
     name: str
     state: State
@@ -59,7 +59,7 @@ class Check:
 
 
 def validate(path: Path, known: Known) -> list[Check]:
-    """Return the checks of a record, its item rows and its sheet, in order; a bad file ends the reading.
+    """Return the checks of a record, its item rows and its sheet, in order; a bad file ends the checks.
 
     AS_delta is compared where the base model's record of the same images lies in the same folder; elsewhere
     it stays unchecked.
@@ -107,7 +107,7 @@ def _read(path: Path) -> Loaded:
 
 
 def _check_rows(file: Path) -> None:
-    """Raise UserError where a file of item rows is not to be opened; a folder's table is checked once."""
+    """Raise UserError where a file of item rows is not safe to open; a folder's table is checked once."""
     if file.name != TABLE:
         read_untrusted_items(file, MOST_ROWS)
     elif complaint := find_problems_in_table(file, stamp(file)):
@@ -116,7 +116,7 @@ def _check_rows(file: Path) -> None:
 
 @lru_cache(maxsize=2)
 def find_problems_in_table(file: Path, _: Stamp) -> str | None:
-    """Return why a folder's table is not to be opened, None where it may; reckoned once for the same file."""
+    """Return why a folder's table is not safe to open, None where it is; cached for an unchanged file."""
     try:
         rows = read_untrusted_table(file)
         counts = rows["cell"].value_counts().to_pylist()
@@ -139,7 +139,7 @@ def _find_gaps(record: Record) -> Iterator[str]:
 
 
 def _check_binding(path: Path, record: Record) -> list[Check]:
-    """Return what is to be said of a contact sheet to which no digest is known; nothing where one is.
+    """Return a check for a contact sheet without a known digest; an empty list where there is one.
 
     A digest that differs ended the reading. Where a folder lists its files, the sheet must be among them.
     """
@@ -181,7 +181,7 @@ def _find_bad_names(record: Record) -> Iterator[str]:
 
 
 def _find_bad_places(record: Record) -> Iterator[str]:
-    """Yield what could be a path out of its folder, or a link that runs something."""
+    """Yield fields that could be a path out of the folder, or a link that runs a program."""
     task, method = record.task, record.method
     if not TASK_ID.fullmatch(task.id):
         yield f"task.id: {ascii(task.id)[:60]} is not of the form family/concept@world"
@@ -198,7 +198,7 @@ def _find_bad_places(record: Record) -> Iterator[str]:
 
 
 def _check_prompts(record: Record, items: pd.DataFrame, known: Known) -> tuple[Expected | None, Check]:
-    """Return what the task gives and whether the prompts are that; a shipped suite's numbers must be met."""
+    """Return the task's expected rows, and the check of the prompts. Sizes must be those of the suite."""
     task, suite = known.tasks[record.task.id], suite_of(record, known)
     world = known.open_world(task.file.world)
     try:
@@ -234,23 +234,24 @@ def _find_bad_values(entry: Loaded, base: Loaded | None) -> Iterator[str]:
         yield from _find_other_sampling(record.sampling, base.record.sampling)
         yield from _find_false_blame(record, base)
     roots = {name.partition("_")[0] for name in record.metrics}
-    items = items.astype(dict.fromkeys(TEXTS, object))  # compared far faster than Arrow's texts
+    items = items.astype(dict.fromkeys(TEXTS, object))  # comparisons are far faster than with Arrow strings
     yield from find_problems_in_rows(items, record)
+    rescored, numbers = rescore(items, None if base is None else base.items), items["point"].to_numpy()
     for point in record.points:
-        own = items[items["point"] == point.index].reset_index(drop=True)
-        for complaint in find_problems_in_numbers(point, len(own)):
+        rows = numbers == point.index
+        for complaint in find_problems_in_numbers(point, int(rows.sum())):
             yield f"point {point.label}: {complaint}"
-        found = recompute(own, None if base is None else base.items, record.interval_version)
+        found = rescored.values(rows, record.interval_version)
         found = {name: value for name, value in found.items() if name.partition("_")[0] in roots}
         for complaint in find_problems_in_values(dict(point.values), found):
             yield f"point {point.label}: {complaint}"
         last = point is record.points[-1]
-        for complaint in find_problems_in_unscored(point, own, last):
+        for complaint in find_problems_in_unscored(point, items[rows].reset_index(drop=True), last):
             yield f"point {point.label}: {complaint}"
 
 
 def _find_false_blame(record: Record, base: Loaded) -> Iterator[str]:
-    """Yield values that are missing for the base model's failed images though it has none."""
+    """Yield values whose stated reason is a failed image of the base model, although it has none."""
     if any(point.failed_images for point in base.record.points):
         return
     for point in record.points:
@@ -264,14 +265,14 @@ def _images_of(record: Record) -> tuple[str, str, int]:
 
 
 def _find_other_sampling(stated: Mapping[str, Any], base: Mapping[str, Any]) -> Iterator[str]:
-    """Yield where images were drawn otherwise than the base model's: other steps, guidance, size."""
+    """Yield the sampling settings that differ from the base model's."""
     for name in sorted(stated.keys() | base.keys()):
         if stated.get(name) != base.get(name):
             yield f"sampling.{name}: {stated.get(name)!r:.40}; the base model's is {base.get(name)!r:.40}"
 
 
 def _find_base(path: Path, record: Record, known: Known) -> Loaded | None:
-    """Return the base model's record of a record's images; a claim's is the measured one of its suite."""
+    """Return the base model's record of the same images; for a claim, the measured one of its suite."""
     if record.method.reference:
         return None
     folder = path.parent

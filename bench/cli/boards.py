@@ -17,14 +17,14 @@ def compare_methods(options: argparse.Namespace) -> int:
     from ...leaderboard.pages.terminal import make_board_table, make_comparison_table
     from ..records.load import load_together
 
-    lines, duels = compare_entries(load_together(options.records), options.rival)
+    lines, comparisons = compare_entries(load_together(options.records), options.rival)
     console = open_console()
     console.print(make_board_table(lines))
     for line in lines:
         for reason in line.lacking:
             print(f"missing: {line.method} on {reason}")
-    if duels:
-        console.print(make_comparison_table(duels))
+    if comparisons:
+        console.print(make_comparison_table(comparisons))
     else:
         print("No method shares two concepts with the rival: nothing to compare.")
     return 0
@@ -73,41 +73,47 @@ def show_coverage(options: argparse.Namespace) -> int:
 
 def build_page(folders: Sequence[Path], out: Path | None) -> Path:
     """Make the page of folders of records and print its table."""
-    from ...leaderboard.pages.page import write_pages
-    from ..records.load import load_together
+    from ...leaderboard.pages.contents import read_contents
 
-    loaded = load_together(folders)
-    page = write_pages(loaded, folders, out or folders[0] / "leaderboard")
+    return _write_page(read_contents(folders), out or folders[0] / "leaderboard")
+
+
+def _write_page(contents: Any, target: Path) -> Path:
+    from ...leaderboard.pages import site
+
+    page = site.build_page(contents, target)
     console = open_console()
-    for table in _tables(loaded):
+    for table in _tables(contents):
         console.print(table)
     return page
 
 
-def _tables(loaded: Sequence[Any]) -> list[Any]:
-    """Return the board's tables where there are several concepts, else the task's own."""
+def _tables(contents: Any) -> list[Any]:
+    """Return the board's tables where there are several concepts, else the tasks' own."""
     from ...leaderboard.pages.terminal import make_board_table, make_comparison_table, make_result_tables
-    from ...leaderboard.ranking.board import collect, duel, list_worlds, summarise
-    from ...leaderboard.ranking.rank import rows
+    from ...leaderboard.ranking.board import compare_with_rival, summarise
 
-    results = collect(loaded)
-    if len({row.task for row in results}) < 2 or len(list_worlds(loaded)) > 1:
-        return make_result_tables(rows(loaded))
-    duels = duel(results)
-    return [make_board_table(summarise(results)), *([make_comparison_table(duels)] if duels else [])]
+    if contents.board is None:
+        return make_result_tables(contents.rows)
+    results = contents.board[0].results
+    comparisons = compare_with_rival(results)
+    return [
+        make_board_table(summarise(results)),
+        *([make_comparison_table(comparisons)] if comparisons else []),
+    ]
 
 
 def make_leaderboard(options: argparse.Namespace) -> int:
     """Make the page and exports of folders of records."""
+    from ...leaderboard.pages.contents import read_contents
+
     _check_folders(options.records)
-    page = build_page(options.records, options.out)
+    contents = read_contents(options.records)
+    page = _write_page(contents, options.out or options.records[0] / "leaderboard")
     if options.eval_results:
         from ...leaderboard.pages.eval_results import write_eval_results
-        from ..records.load import load_together
 
-        folder = write_eval_results(
-            load_together(options.records), options.eval_results, options.source, page.parent
-        )
+        folder = write_eval_results(contents.records, options.eval_results, options.source, page.parent)
         print(f"eval results: {folder}")
     print(f"leaderboard: {page}")
     return 0
@@ -115,10 +121,11 @@ def make_leaderboard(options: argparse.Namespace) -> int:
 
 def make_site(options: argparse.Namespace) -> int:
     """Build the static site of folders of records."""
+    from ...leaderboard.pages.contents import read_contents
     from ...leaderboard.pages.site import build_site
 
     _check_folders(options.records)
-    print(f"site: {build_site(options.records, options.out)}")
+    print(f"site: {build_site(read_contents(options.records), options.out)}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Does a candidate keep to a policy? Each rule passes, has regressed, or cannot be told from these images."""
+"""Check a candidate against a policy: each rule passes, has regressed, or is unclear on these images."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ SETTINGS_SHOWN = 5
 """Differences between two models' settings that a finding names."""
 State = Literal["passed", "regressed", "unclear", "waived"]
 FLAGS = ("collapse", "collapse_images", "collapse_variance")
-"""Values that are compared with a limit as they are: they have no interval."""
+"""Values without an interval, which are compared with a limit directly."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,14 @@ class Side:
 
 
 def make_side(name: str, values: Mapping[str, Value], items: pd.DataFrame) -> Side:
-    """Return a point as a side: shares that it states are read once more from its rows, by today's
-    intervals."""
+    """Return a point as a side, its shares computed again from its rows with the current intervals."""
     found = recompute(items, None)
     return Side(name, {n: found[n] if n in SHARES and n in found else v for n, v in values.items()}, items)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What became of a rule. low, high: interval of `value`, or of `difference` for a rule about it.
+    """The finding of a rule. low, high: interval of `value`, or of `difference` for a rule about it.
 
     needed: about how many prompts would tell, where these do not. p: exact McNemar test between the two
     models, for scores of 0 and 1. reason: why there is no number, or the waiver's.
@@ -137,7 +136,7 @@ def _absolute(rule: Rule, name: str, limit: float, candidate: Side) -> Finding:
         reason = "not measured" if found is None else str(found.missing)
         return replace(finding, reason=reason)
     low, high = found.low, found.high
-    if rule.metric in FLAGS:  # a fact about the images at hand: there is nothing to infer
+    if rule.metric in FLAGS:  # a fact about these images, without an interval
         low = high = found.value
     finding = replace(finding, value=found.value, low=low, high=high, prompts=found.n)
     if low is None or high is None:
@@ -198,7 +197,7 @@ def _mcnemar(first: pd.Series, second: pd.Series) -> float | None:
 
 
 def _waive(finding: Finding, waivers: list[Waiver], today: date) -> Finding:
-    """Return a finding with its waiver, if it has one; one that has expired leaves the verdict as it is."""
+    """Return a finding with its waiver, if it has one; an expired waiver does not change the verdict."""
     if finding.state == "passed":
         return finding
     for waiver in waivers:

@@ -1,4 +1,4 @@
-"""How many prompts would tell what these cannot."""
+"""Estimate how many prompts would decide an unclear rule."""
 
 import math
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ..stats.monotone import exact_interval
 
 MOST_NEEDED = 1_000_000
-"""More prompts than this are no advice."""
+"""Largest number of prompts that is suggested."""
 
 
 def needed_for_share(share: float, limit: float, name: str) -> int | None:
@@ -27,7 +27,7 @@ def needed_for_share(share: float, limit: float, name: str) -> int | None:
 def needed_for_difference(
     differences: NDArray[np.float64], margin: float, width: float, limit: float, level: float
 ) -> int | None:
-    """Return about how many prompts would tell, were the mean and the spread to stay as they are."""
+    """Return about how many prompts would decide a rule if mean and spread stay the same."""
     n = len(differences)
     if n < 2 or np.ptp(differences) == 0:
         needed = math.log((1 - level) / 2) / math.log(1 - limit) if 0 < limit < 1 else math.inf

@@ -1,4 +1,4 @@
-"""What a team asks of a model update: rules, and waivers with a reason, an owner and an end."""
+"""Policies: a team's rules for a model update, and waivers with a reason, an owner and an end."""
 
 from collections.abc import Iterable, Sequence
 from datetime import date
@@ -28,7 +28,7 @@ class Rule(BaseModel):
     difference to the baseline's; change_at_most: of that difference's size, image by image, so that gains do
     not make up for losses. per: `concept` asks it of every retained concept by itself.
 
-    The metric `weights` knows change_at_most alone: the largest relative change (L2) of any tensor.
+    The metric `weights` takes only change_at_most: the largest relative change (L2) of any tensor.
     """
 
     model_config = STRICT
@@ -68,7 +68,7 @@ class Rule(BaseModel):
             raise ValueError(f"per concept there are {', '.join(LIMITS[2:])} of IRA and VA alone")
 
     def _ends(self, name: str) -> tuple[float, float]:
-        """Return between what a limit lies: where the value can lie, or how far it can change."""
+        """Return the range of a limit: that of the value, or that of its change."""
         if self.metric == WEIGHTS:
             return 0.0, 1.0
         least, most = range_of(self.metric)
@@ -162,7 +162,7 @@ class Policy(BaseModel):
         return self
 
     def _name_rule(self, number: int, waiver: Waiver) -> Waiver:
-        """Return the waiver with the text of the one rule that it is of."""
+        """Return the waiver with the text of the one rule that it names."""
         field = "rule" if waiver.rule else "metric"
         named = waiver.rule or waiver.metric
         found = [rule for rule in self.rules if named in (rule.text, rule.metric if waiver.metric else "")]
@@ -192,7 +192,7 @@ class Policy(BaseModel):
 
 
 def _find_twice(names: Iterable[Any]) -> Any:
-    """Return the first name that stands twice, None where each stands once."""
+    """Return the first repeated name, None where all are different."""
     seen: set[Any] = set()
     for name in names:
         if name in seen:

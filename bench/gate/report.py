@@ -1,4 +1,4 @@
-"""What the gate found, for people (terminal, Markdown) and for machines (JUnit XML)."""
+"""Reports of the gate: terminal, Markdown and JUnit XML."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ def make_table(title: str, findings: Sequence[Finding]) -> Table:
 
 
 def to_lines(findings: Sequence[Finding]) -> list[str]:
-    """Return a line of plain text a finding."""
+    """Return one line of plain text for each finding."""
     return [f"{WORDS[finding.state]}: {name_finding(finding)} ({describe(finding)})" for finding in findings]
 
 
@@ -69,7 +69,7 @@ def name_verdict(findings: Sequence[Finding]) -> str:
 
 
 def to_junit(title: str, findings: Sequence[Finding], facts: Mapping[str, str] | None = None) -> str:
-    """Return JUnit XML: a test case a finding; unclear ones are errors, waived ones are skipped.
+    """Return JUnit XML, one test case for each finding: unclear ones are errors, waived ones are skipped.
 
     facts: what was compared, as properties.
     """
@@ -109,7 +109,7 @@ def to_markdown(
 ) -> str:
     """Return the summary as Markdown. worst: prompts that got worse; images: files (before, after) of each.
 
-    The files are named, not shown: a job's summary stands where the files beside it are not. facts: what was
+    The files are named, not shown: a job's summary is not stored with them. facts: what was
     compared.
     """
     lines = [f"# {markdown_cell(title)}", "", f"**Verdict: {name_verdict(findings)}**", ""]

@@ -1,4 +1,4 @@
-"""How far the weights of two saved models lie apart, tensor by tensor, read from their safetensors files."""
+"""Compare the weights of two saved models tensor by tensor, from their safetensors files."""
 
 import math
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from ..errors import UserError
 
 @dataclass(frozen=True)
 class Change:
-    """What differs between two models' weights.
+    """The differences between two models' weights.
 
     share: L2 norm of a tensor's change over the norm of the tensor before, the largest of all tensors; inf
-    where a tensor was zero, has another shape or is in one model alone. tensor: which. differ, tensors: how
+    where a tensor was zero, has another shape or is in only one model. tensor: which. differ, tensors: how
     many differ beyond a cast to the type that the second is saved in, of how many. settings: a line for each
     other thing that decides the images and differs (classes, configurations, scheduler, tokenizer).
     """

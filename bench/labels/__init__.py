@@ -1,1 +1,1 @@
-"""A person judges images."""
+"""Labelling: a person judges images, and the answers measure the judge."""

@@ -1,4 +1,4 @@
-"""A person's answers as they are given: appended to a file line by line, so that a kill loses none."""
+"""A person's answers, appended to a file line by line, so that a killed process loses none."""
 
 import json
 import os
@@ -29,18 +29,18 @@ class AnswerLog:
 
     @property
     def next(self) -> int | None:
-        """The image to be answered next, None where all are."""
+        """Number of the image to be answered next, None after the last."""
         return len(self.replies) if len(self.replies) < self.total else None
 
     def answer(self, image: int, reply: str, by: str) -> None:
-        """Keep an answer; raises ValueError where it is not of the image that is asked about."""
+        """Add an answer; raises ValueError where it is not about the next image."""
         if image != self.next or reply not in REPLIES:
             raise ValueError(f"image {image}, {reply!r}: asked about is {self.next}, with {REPLIES}")
         self._append({"image": image, "reply": reply, "by": by})
         self._take(reply, by)
 
     def undo(self) -> None:
-        """Take the last answer back; nothing where there is none."""
+        """Remove the last answer, if there is one."""
         if self.replies:
             self._append({"undo": len(self.replies) - 1})
             self.replies.pop()
@@ -50,7 +50,7 @@ class AnswerLog:
         self.scripted = self.scripted or by != PERSON
 
     def _append(self, entry: Mapping[str, Any]) -> None:
-        """Append one line in one write, and have it on the disk before the next image is shown."""
+        """Append one line in one write, and flush it to the disk before the next image is shown."""
         handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(handle, (json.dumps(entry, sort_keys=True) + "\n").encode())
@@ -60,7 +60,7 @@ class AnswerLog:
 
 
 def open_log(path: Path, header: Mapping[str, Any], total: int) -> AnswerLog:
-    """Begin a file of answers, or go on with one; a line that a kill cut short is dropped.
+    """Start or continue a file of answers; an incomplete last line is dropped.
 
     Raises UserError where the file's answers are about other images, or are none.
     """

@@ -1,4 +1,4 @@
-"""The images of records that a person is shown: of the target's prompts, drawn and shuffled by a seed."""
+"""The images that a person labels: those of the target's prompts, sampled and shuffled by a seed."""
 
 import io
 import json
@@ -22,13 +22,13 @@ from ..types import Prompt
 from .labels import Answer, Group, LabelledRecord, Reply
 
 Find = Callable[[str, int, float | None], bytes | None]
-"""find(prompt, seed, guidance) -> PNG of a point's image, or None where it cannot be had."""
+"""find(prompt, seed, guidance) -> PNG of a point's image, or None where it is not available."""
 Origin = Literal["store", "sheet"]
 
 
 @dataclass(frozen=True)
 class Shown:
-    """One image, with what must not be seen on the page. png: its pixels; target: what is asked about."""
+    """One image, with fields that the page must not show. png: its pixels; target: what is asked about."""
 
     cell: str
     prompt_id: str
@@ -54,7 +54,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Source:
-    """A record's images that could be had, and how labels name it."""
+    """The available images of a record, and the record's name in labels."""
 
     chosen: Chosen
     images: tuple[Shown, ...]
@@ -62,7 +62,7 @@ class Source:
 
     @property
     def group(self) -> tuple[str, str, str, str]:
-        """What records have in common that are runs of one method."""
+        """Key that is equal for runs of the same method."""
         record = self.chosen.loaded.record
         config = json.dumps(record.method.config, sort_keys=True)
         return record.task.id, name_entry(record), config, self.chosen.point.label
@@ -85,7 +85,7 @@ class Source:
 def gather_alike(chosen: Sequence[Chosen], finds: Sequence[Find]) -> list[Source]:
     """Return the forget images of several records' points, all from the store or all from contact sheets.
 
-    Images of two kinds differ in how they were compressed, which tells a person the models apart. Raises
+    Images of the two sources differ in compression, which would reveal the model. Raises
     UserError naming a record of which none can be had in the way of the others, or of another size.
     """
     origins: tuple[Origin, ...] = ("store", "sheet")
@@ -171,7 +171,7 @@ def _digest(png: bytes) -> str:
 
 
 def _tiles(chosen: Chosen, own: Any) -> dict[int, bytes]:
-    """Return a point's tiles of the contact sheet by item row, none where it is unsure which is which."""
+    """Return a point's tiles of the contact sheet by item row; none where the assignment is ambiguous."""
     record, sheet = chosen.loaded.record, chosen.loaded.sheet
     if sheet is None:
         return {}
@@ -206,7 +206,7 @@ def _ask(row: dict[Any, Any]) -> ImageRequest:
 
 
 def draw(sources: Sequence[Source], number: int, seed: int) -> list[Shown]:
-    """Return at most `number` images, as many of each method as there are, in an order that tells nothing."""
+    """Return at most `number` images, balanced over methods where possible, in random order."""
     chance = random.Random(seed)
     groups: dict[Any, list[Shown]] = {}
     for source in sources:
@@ -214,7 +214,7 @@ def draw(sources: Sequence[Source], number: int, seed: int) -> list[Shown]:
     left = [chance.sample(images, len(images)) for images in groups.values()]
     chosen: list[Shown] = []
     while len(chosen) < number and any(left):
-        # one of each method in turn: where methods have fewer, the others fill up
+        # one of each method in turn; other methods replace the missing images of one
         for images in left:
             if images and len(chosen) < number:
                 chosen.append(images.pop())
@@ -228,7 +228,7 @@ def name_sample(images: Sequence[Shown]) -> str:
 
 
 def make_groups(sources: Sequence[Source]) -> list[Group]:
-    """Return each method's judge's answers for all of its forget images, whether they could be had or not."""
+    """Return the judge's answers for all forget images of each method, available or not."""
     groups: dict[Any, list[Source]] = {}
     for source in sources:
         groups.setdefault(source.group, []).append(source)

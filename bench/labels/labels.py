@@ -1,4 +1,4 @@
-"""What a person said of a judge's images: a record of its own that names the records it is about."""
+"""Labels: a person's answers about images, in a file of its own that names the records."""
 
 import json
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ from ..stats.agreement import Errors, cohen_kappa, count_errors, rogan_gladen, w
 from ..types import INTERVAL_VERSION, Value, missing
 
 FEWEST = 10
-"""Images that a person answered yes to, and no to, from which a method's own judge errors are read."""
+"""Minimum numbers of images answered yes, and of images answered no, for a method's own judge errors."""
 Reply = Literal["yes", "no", "unsure"]
 Source = Literal["person", "script"]
 
 
 class LabelledRecord(BaseModel):
-    """A record whose images were shown. store, sheet: where the images came from that could be had."""
+    """A record whose images were shown. store, sheet: numbers of images by their source."""
 
     model_config = STRICT
     cell: str
@@ -51,7 +51,7 @@ class Answer(BaseModel):
 class MethodLabels(BaseModel):
     """A method on a task. agreement, kappa: of judge and person. UA: the judge's, on all of its images.
 
-    UA_person: of the labelled images alone. UA_corrected: the judge's, corrected for its errors on this
+    UA_person: of the labelled images only. UA_corrected: the judge's, corrected for its errors on this
     method; missing where fewer than FEWEST of its images got a yes. sensitivity and specificity were
     counted on `errors_of`: pooled over methods they flatter the judge where the target hardly shows.
     """
@@ -74,7 +74,7 @@ class MethodLabels(BaseModel):
 
 
 class Labels(BaseModel):
-    """The answers of one person about images of one or more records, and what follows from them."""
+    """The answers of one person about images of one or more records, and the results."""
 
     model_config = STRICT
     schema_version: Literal[1] = 1
@@ -105,7 +105,7 @@ def read_labels(path: Path) -> Labels:
 
 
 def write_labels(labels: Labels, path: Path) -> Path:
-    """Write labels, never over others; raises UserError where the file is there."""
+    """Write labels; raises UserError where the file exists."""
     text = json.dumps(labels.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False)
     create_file(path, f"{text}\n".encode())
     return path
@@ -194,7 +194,7 @@ def _rate(rows: pd.DataFrame, reply: Reply, version: int) -> Value:
 
 
 def _too_few(shown: int, n: int) -> Value:
-    """Return the corrected UA of a method on whose images the judge's sensitivity cannot be counted.
+    """Return the corrected UA of a method whose images are too few to measure the judge's sensitivity.
 
     A sensitivity pooled over methods would bias it upward: a judge misses the target more often in a good
     unlearner's images, where it hardly shows, than in the base model's, of which most of the pool's are.

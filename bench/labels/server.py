@@ -1,4 +1,4 @@
-"""The label page's server: this machine alone, a random port, and a token without which it says nothing."""
+"""The server of the label page. It listens only on this machine, on a random port, and requires a token."""
 
 import contextlib
 import hmac
@@ -19,7 +19,7 @@ from .answers import PERSON, SCRIPT, AnswerLog
 
 HOST = "127.0.0.1"
 MOST = 4096
-"""Bytes of a request that are read: an answer takes a hundred."""
+"""Maximum size of a request in bytes; an answer has about a hundred."""
 MOST_CONNECTIONS = 32
 IDLE_SECONDS = 5.0
 """How long a connection may send nothing."""
@@ -32,7 +32,7 @@ POLICY = (
 
 @dataclass
 class Labelling:
-    """What the page shows and where its answers go. images: (target, PNG), in the order of the page.
+    """The state of a labelling. images: (target, PNG), in the order of the page.
 
     files: the page's own, name -> (type, content). finish writes the labels once all are answered.
     """
@@ -45,7 +45,7 @@ class Labelling:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def state(self) -> dict[str, Any]:
-        """Return what the page needs: nothing in it tells which model drew an image."""
+        """Return the state for the page, without anything that reveals which model drew an image."""
         image = self.log.next
         return {
             "total": self.log.total,
@@ -56,7 +56,7 @@ class Labelling:
         }
 
     def act(self, action: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Do what the page asks for and return the new state; raises ValueError where it makes no sense."""
+        """Carry out an action of the page and return the new state; raises ValueError for an invalid one."""
         with self.lock:
             if self.finished:
                 raise ValueError("the labels are written")
@@ -105,7 +105,7 @@ class LabelServer(ThreadingHTTPServer):
         return f"http://{HOST}:{self.server_port}/{self.token}/"
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread of its own; one connection too many is closed at once."""
+        """Answer in a thread of its own; connections beyond the limit are closed at once."""
         with self._guard:
             is_full = len(self._open) >= MOST_CONNECTIONS
             if not is_full:
@@ -121,7 +121,7 @@ class LabelServer(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
-        """End connections that are too slow: a page's own take milliseconds."""
+        """Close connections that are too slow; those of the page take milliseconds."""
         with self._guard:
             late = [r for r, since in self._open.items() if time.monotonic() - since > REQUEST_SECONDS]
         for request in late:
@@ -129,7 +129,7 @@ class LabelServer(ThreadingHTTPServer):
                 request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a browser that went away; anything else is a fault of this program."""
+        """Print nothing for a closed browser; print every other error."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -172,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
             threading.Thread(target=self.server.shutdown).start()
 
     def _path(self) -> str | None:
-        """Return the path below the token, None where the token or the host is another's."""
+        """Return the path after the token, None where the token or the host is wrong."""
         token, _, path = self.path.lstrip("/").partition("/")
         own = f"{HOST}:{self.server.server_port}"
         hosts, origins = self.headers.get_all("Host", []), self.headers.get_all("Origin", [])
@@ -203,4 +203,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Say nothing: the terminal holds the address and the result."""
+        """Print nothing: the terminal shows the address and the result."""

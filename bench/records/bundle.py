@@ -30,11 +30,11 @@ MANIFEST = "submission.json"
 MOST_FILES = 3000
 MOST_BYTES = 512 * 2**20
 END_BYTES = 22 + 2**16
-"""Where the end of a zip lies: its last record and a comment behind it."""
+"""Maximum length of the end of a zip: its last record and a comment."""
 ENTRY_BYTES = 1024
 """Most bytes of an entry of a zip's directory, on average."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
-"""Time of every packed file: the earliest that the format knows, so that bytes do not hang on the clock."""
+"""Time of every packed file: the earliest of the format, so that bytes do not depend on the clock."""
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -50,7 +50,7 @@ class Packed(BaseModel):
 
 
 class Submission(BaseModel):
-    """What a submission says of itself."""
+    """The manifest of a submission."""
 
     model_config = STRICT
     schema_version: Literal[1] = 1
@@ -100,7 +100,9 @@ def _pack_one(path: Path, scratch: Path) -> tuple[Packed, dict[str, bytes]]:
     written = write_record(record, None, sheet, scratch, seal=True)
     contents = {path.name: written.read_bytes()}
     if items is not None:
-        rows = scratch / f"{path.stem}.parquet"  # written anew: the same bytes out of a table of many records
+        rows = (
+            scratch / f"{path.stem}.parquet"
+        )  # written again, so that rows from a folder's table give the same bytes
         write_items(items, rows)
         contents[rows.name] = rows.read_bytes()
     if sheet is not None:
@@ -146,7 +148,7 @@ def unpack(path: Path, folder: Path) -> list[Path]:
 
 
 def _check_directory(path: Path) -> None:
-    """Raise UserError, before it is read, where a zip's list of entries is longer than a submission's."""
+    """Raise UserError, before reading it, where a zip lists more entries than a submission may have."""
     size = path.stat().st_size
     with path.open("rb") as file:
         file.seek(max(0, size - END_BYTES))
@@ -193,7 +195,7 @@ def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> list[zipfile.Z
 
 
 def _read(path: Path, file: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-    """Return an entry's bytes; no more are ever unpacked than its kind may have, whatever its header says."""
+    """Return an entry's bytes. The limit of its kind holds whatever its header says."""
     limit = LIMITS[Path(entry.filename).suffix]
     with file.open(entry) as stream:
         content = stream.read(limit + 1)
@@ -221,7 +223,7 @@ def _check_packed(path: Path, folder: Path, packed: Packed) -> Path:
 
 
 def _check_images(path: Path, target: Path, record: Record, packed: Packed) -> None:
-    """Raise UserError where the manifest tells of other images than the item rows."""
+    """Raise UserError where the manifest and the item rows name different images."""
     items = None
     if record.items_sha256 is not None:
         table = read_untrusted_items(target.with_suffix(".parquet"), MOST_ROWS)

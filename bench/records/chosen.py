@@ -10,7 +10,7 @@ from .record import PointInfo, name_point
 
 @dataclass(frozen=True)
 class Chosen:
-    """The point of a record that a report is about, and how it came to be that one."""
+    """The point of a record that a report is about, and how it was chosen."""
 
     loaded: Loaded
     point: PointInfo

@@ -1,4 +1,4 @@
-"""What lies where in a folder of records: statements, labels, pooled values, tables."""
+"""The layout of a folder of records: records, statements, labels, pooled values, tables."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,11 +9,11 @@ from .statements import FOLDER as STATEMENTS
 from .untrusted import TABLE
 
 POOLED, POOLED_FILE = "pooled", "fd.json"
-"""Where `bench/measuring/pool.py` writes; read at a start, which that module's imports would slow."""
+"""File of `bench/measuring/pool.py`, repeated here because importing that module is slow."""
 
 
 def is_statement(path: Path) -> bool:
-    """Return whether a JSON file's place and name are those of what lies beside records."""
+    """Return whether a path is where a statement, a label file or a file of pooled values may be."""
     return path.parent.name == STATEMENTS or path.name.endswith(LABELS) or is_pooled(path)
 
 
@@ -22,7 +22,7 @@ def is_pooled(path: Path) -> bool:
 
 
 def find_statements(records: Iterable[Path]) -> list[Path]:
-    """Return the statements, labels and pooled values that lie beside some records, claimed ones included."""
+    """Return the statements, labels and pooled values of the folders of some records and claims."""
     own = dict.fromkeys(path.parent for path in records)
     homes = dict.fromkeys(folder.parent if folder.name == CLAIMED else folder for folder in own)
     labels = [path for folder in {**own, **homes} for path in sorted(folder.glob(f"*{LABELS}"))]
@@ -31,13 +31,13 @@ def find_statements(records: Iterable[Path]) -> list[Path]:
 
 
 def find_tables(records: Iterable[Path]) -> list[Path]:
-    """Return the tables of item rows that lie beside some records."""
+    """Return the tables of item rows of the folders of some records."""
     folders = dict.fromkeys(path.parent for path in records)
     return [table for folder in folders if (table := folder / TABLE).exists()]
 
 
 def find_strays(paths: Iterable[Path], records: Iterable[Path]) -> list[Path]:
-    """Return every other JSON file below some folders of records: nothing there stays unread."""
+    """Return every other JSON file in some folders of records, so that no file is ignored."""
     known = set(records)
     below = [found for path in paths if path.is_dir() for found in sorted(path.rglob("*.json"))]
     return [path for path in below if path not in known]
@@ -60,7 +60,7 @@ def find_records(paths: Iterable[Path]) -> list[Path]:
 
 
 def _folders(path: Path) -> Iterator[Path]:
-    """Yield a folder, those in it and the claims of each: where records may lie."""
+    """Yield the folders that may hold records: a folder, those in it, and the claims of each."""
     for folder in [path, *sorted(f for f in path.iterdir() if f.is_dir())]:
         if folder.name not in (STATEMENTS, POOLED) and (folder.name != CLAIMED or folder == path):
             yield folder

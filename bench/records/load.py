@@ -1,4 +1,4 @@
-"""Read a folder of records whole: every file is checked, and one broken file stops the reading."""
+"""Read folders of records. Every file is checked, and one broken file stops the reading."""
 
 import math
 from collections import Counter
@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from .means import point_means
+from .means import ScoredRows, check_rows, point_means, score_rows
 from .record import Record, name_entry, read_items, read_record, record_digest
 from .rows import find_file
 from .sheets import read_sheet
@@ -31,17 +31,15 @@ from .statements import (
 
 @dataclass(frozen=True)
 class Loaded:
-    """A record with what lies beside it. sheet: the bytes of its contact sheet (webp), if it has one."""
+    """A record with its item rows. sheet: the bytes of its contact sheet (webp), None where it has none."""
 
-    name: str  # of the JSON file, without its folder: pages do not depend on where the records lie
+    name: str  # of the JSON file, without its folder, so that pages do not depend on the folder
     record: Record
     items: pd.DataFrame | None
     sheet: bytes | None
     digest: str
-    origin: str = (
-        ""  # what tells its row from that of the same name out of another source; "" = nothing has to
-    )
-    is_home: bool = True  # of the board's own source, whose concepts are those that a row must have
+    origin: str = ""  # suffix that distinguishes its row from one of the same name and another source
+    is_home: bool = True  # whether it is of the board's own source, which determines the board's concepts
 
     @property
     def row(self) -> str:
@@ -50,13 +48,20 @@ class Loaded:
         return f"{name} ({self.origin})" if self.origin else name
 
     @cached_property
+    def scored(self) -> ScoredRows:
+        """The scores of its item rows, made once. Raises UserError where no metric could read the rows."""
+        assert self.items is not None
+        check_rows(self.record, self.items)
+        return score_rows(self.items)
+
+    @cached_property
     def means(self) -> NDArray[np.float64] | None:
-        """What `point_means` says of the record, None without item rows; reckoned once."""
-        return None if self.items is None else point_means(self.record, self.items)
+        """`point_means` of the record, None without item rows; made once."""
+        return None if self.items is None else point_means(self.record, self.items, self.scored)
 
 
 def load(folder: Path) -> list[Loaded]:
-    """Return the records of a folder that nobody took back, in the order of their file names.
+    """Return the records of a folder that nobody withdrew, in the order of their file names.
 
     Raises UserError naming file and field where a record, its item rows, its contact sheet or a statement
     about one is broken, and where the folder holds no record.
@@ -65,7 +70,7 @@ def load(folder: Path) -> list[Loaded]:
 
 
 def tell_apart(pairs: Sequence[tuple[Path, Loaded]]) -> list[Loaded]:
-    """Return records with what tells rows of one name apart: none that is added may change another's row.
+    """Return records with suffixes that distinguish rows of one name. An added record changes no other row.
 
     A board's own source is the suite with most records of the first folder. The same method from another
     folder or suite, or of another version, is a row of its own; so is one from another commit where both were
@@ -98,7 +103,7 @@ class _Source(NamedTuple):
 
 
 def _name_sources(sources: Mapping[_Source, Sequence[Loaded]], folders: Sequence[str]) -> dict[_Source, str]:
-    """Return what each source of a row is called: "" the first of the board's own, or else of all."""
+    """Return the suffix of each source of a row: "" for the board's own first source, else the first."""
     tasks = {source: {entry.record.task.id for entry in found} for source, found in sources.items()}
 
     def order(source: _Source) -> tuple[Any, ...]:
@@ -126,7 +131,7 @@ def _name_source(source: _Source, first: _Source, folders: Sequence[str], taken:
 
 @dataclass(frozen=True)
 class RecordFolder:
-    """A folder of records with what was claimed and said beside them.
+    """The content of a folder of records: records, claims and statements.
 
     records, claimed: without those that were retracted or superseded; withdrawn: those, each with the
     statement that says why. statements: all others, each with the record that it is about.
@@ -139,7 +144,7 @@ class RecordFolder:
 
 
 def read_folder_of_records(folder: Path) -> RecordFolder:
-    """Return a folder whole; raises UserError like `load`."""
+    """Return the content of a folder; raises UserError like `load`."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of records")
     paths = list_records(folder)
@@ -172,16 +177,26 @@ def _load_claimed(path: Path) -> Loaded:
 
 
 def load_together(folders: Sequence[Path]) -> list[Loaded]:
+    """Return the records of several folders as one board's; raises UserError like `join_records`."""
+    return join_records(read_folders(folders))
+
+
+def read_folders(folders: Iterable[Path]) -> dict[Path, RecordFolder]:
+    """Return the content of each folder; raises UserError like `load`."""
+    return {folder: read_folder_of_records(folder) for folder in folders}
+
+
+def join_records(folders: Mapping[Path, RecordFolder]) -> list[Loaded]:
     """Return the records of several folders as one board's.
 
-    The same reference may lie in several folders; the first one stands. Raises UserError where two records
-    of one name differ otherwise, and like `load`.
+    Several folders may hold the same reference; the first one counts. Raises UserError where two records of
+    one name differ otherwise.
     """
-    return tell_apart(_merge((f, entry) for f in folders for entry in read_folder_of_records(f).records))
+    return tell_apart(_merge((path, entry) for path, folder in folders.items() for entry in folder.records))
 
 
 def merge(pairs: Iterable[tuple[Path, Loaded]]) -> list[Loaded]:
-    """Return the records of several folders by name; raises like `load_together`."""
+    """Return the records of several folders by name; raises like `join_records`."""
     return [entry for _, entry in _merge(pairs)]
 
 
@@ -204,7 +219,7 @@ def _is_same(first: Record, second: Record) -> bool:
 
 
 def load_one(path: Path) -> Loaded:
-    """Return one record with what lies beside it; raises UserError like `load`."""
+    """Return one record with its item rows and contact sheet; raises UserError like `load`."""
     record = _read(path)
     for field, complaint in _complaints(path, record):
         raise UserError(f"{path}: {field}: {complaint}")
@@ -214,7 +229,7 @@ def load_one(path: Path) -> Loaded:
 
 
 def statements_about(path: Path, loaded: Loaded) -> tuple[Any, ...]:
-    """Return what the folder of a record says of it, in the order of the files; a claim's lies one above.
+    """Return the statements about a record in its folder, in the order of the files; a claim's are one above.
 
     Raises UserError where a statement is broken, or an attack raises a score.
     """
@@ -228,7 +243,7 @@ def statements_about(path: Path, loaded: Loaded) -> tuple[Any, ...]:
 
 
 def find_withdrawal(said: Iterable[Any]) -> Retracted | Superseded | None:
-    """Return the statement that takes a record back, None where it stands."""
+    """Return the statement that withdraws a record, None where there is none."""
     return next((s for s in said if isinstance(s, Retracted | Superseded)), None)
 
 
@@ -240,7 +255,7 @@ def _read(path: Path) -> Record:
 
 
 def _complaints(path: Path, record: Record) -> Iterator[tuple[str, str]]:
-    """Yield what the schema cannot see: (field, what is wrong with it)."""
+    """Yield (field, problem) for errors that the schema cannot find."""
     if record.cell != path.stem:
         yield "cell", f"is {record.cell!r}, but the file is named {path.stem!r}"
     if record.status == "ok" and not record.points:

@@ -1,4 +1,4 @@
-"""Packing: the item rows of a folder's records go into one table, from which nothing is lost."""
+"""Packing: write the item rows of a folder's records into one table without loss."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ def write_sums(folder: Path, found: dict[str, str]) -> None:
 
 
 def read_folder(folder: Path) -> list[Rows]:
-    """Return the item rows of a folder's records by cell; UserError where one is not what its record says."""
+    """Return the item rows of a folder's records by cell; UserError where they differ from their record."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of records")
     paths = list_records(folder)
@@ -77,12 +77,12 @@ def _read(path: Path) -> Rows | None:
 
 
 def choose_rows(found: list[Rows]) -> list[Rows]:
-    """Return the records whose columns are those of the table that is there, else those of most of them.
+    """Return the records with the columns of the existing table, else the columns of most records.
 
     One table has one type a column: the others keep their files, for no value of theirs may change.
     """
     kinds = {rows.record.cell: str(rows.table.schema) for rows in found if _fits(rows)}
-    in_table = {rows.record.cell for rows in found if rows.own is None}  # and nowhere else: they must stay
+    in_table = {rows.record.cell for rows in found if rows.own is None}  # their only copy
     most = Counter(kinds[cell] for cell in in_table & kinds.keys() or kinds).most_common(1)
     chosen = [rows for rows in found if most and kinds.get(rows.record.cell) == most[0][0]]
     if lost := sorted(in_table - {rows.record.cell for rows in chosen}):
@@ -91,13 +91,13 @@ def choose_rows(found: list[Rows]) -> list[Rows]:
 
 
 def _fits(rows: Rows) -> bool:
-    """Return whether rows come out of a table as they went in: there must be some, of usual types."""
+    """Return whether a table can hold rows without loss: it needs at least one row, and usual types."""
     whole = Table(rows.table, {rows.record.cell: (0, len(rows.table))})
     return len(rows.items) > 0 and take_rows(whole, rows.record.cell).equals(rows.items)
 
 
 def verify_table(scratch: Path, chosen: list[Rows]) -> None:
-    """Raise UserError, and leave all as it was, unless a table gives every record's rows back."""
+    """Raise UserError before any change unless the table gives back every record's rows."""
     table = open_table(scratch)
     for rows in chosen:
         again = take_rows(table, rows.record.cell)

@@ -1,4 +1,4 @@
-"""How much a parquet file unpacks to, read from the headers of its pages before any page is opened.
+"""Compute the unpacked size of a parquet file from the headers of its pages, before any page is unpacked.
 
 What a file's footer states is not believed: a reader unpacks what the page headers say. Format: the Thrift
 compact protocol and `PageHeader` of https://github.com/apache/parquet-format.
@@ -22,7 +22,7 @@ DATA, INDEX, DICTIONARY, DATA_V2 = range(4)
 HEADERS = {DATA: (5, 1, 2), DICTIONARY: (7, 1, 2), DATA_V2: (8, 1, 4)}
 """Type of a page -> fields of PageHeader, and in it of the number of values and of the encoding."""
 ENCODINGS = {0: "PLAIN", 2: "PLAIN_DICTIONARY", 3: "RLE", 8: "RLE_DICTIONARY", 9: "BYTE_STREAM_SPLIT"}
-"""Encodings of which a value takes no more than it takes in its page, or in the page of the dictionary."""
+"""Encodings in which an unpacked value is at most as large as in its page or its dictionary."""
 
 
 @dataclass

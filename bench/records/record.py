@@ -40,7 +40,7 @@ class MethodInfo(RecordPart):
     summary: str
     paper: str
     config: dict[str, Any]
-    reference: bool = False  # `none`, `retrain`: not a method but a model that the world supplies
+    reference: bool = False  # `none`, `retrain`: a model that the world supplies
 
 
 class Cost(RecordPart):
@@ -57,7 +57,7 @@ class Cost(RecordPart):
     memory_of: Literal["process", "training"] = Field(default="process", json_schema_extra=LATER)
 
     def read(self, name: str) -> float | None:
-        """Return a cost of training, None where it is not recorded: a whole process's memory is none."""
+        """Return a cost of training, None where it is not recorded. A whole process's memory is no cost."""
         if name == "memory_bytes" and self.memory_of != "training":
             return None
         number: float | None = getattr(self, name)
@@ -67,7 +67,7 @@ class Cost(RecordPart):
 class PointInfo(RecordPart):
     """One saved point. label: `120` steps, or what the method calls it. values: metric name -> Value.
 
-    shown: chosen on the tuning concepts to stand for its method. unscored: why no retain image was drawn of
+    shown: chosen on the tuning concepts to represent its method. unscored: why no retain image was drawn of
     a point that forgets too little for its alignment to be read; that is neither a failure nor a zero.
     failed_images: how many images have pixels that are not finite; metrics of sets that hold one are missing.
     """
@@ -86,7 +86,7 @@ class PointInfo(RecordPart):
     @model_validator(mode="before")
     @classmethod
     def _tell_each(cls, content: Any) -> Any:
-        """Give each value named in `not_scored` its reason: files say it once a point."""
+        """Give each value named in `not_scored` its reason, which files hold once for each point."""
         if not isinstance(content, dict) or "not_scored" not in content:
             return content
         rest = {name: part for name, part in content.items() if name != "not_scored"}
@@ -104,7 +104,7 @@ class Record(RecordPart):
     `items.parquet`; its contact sheet is in `<stem>.webp`."""
 
     schema_version: Literal[1] = 1
-    key: str  # of everything that the cell depends on: equal key, nothing to do
+    key: str  # digest of everything that the cell depends on
     cell: str  # stem of the files: task, method, seed, short digest of the config
     suite: str
     source: Literal["measured", "reported", "external"]
@@ -121,7 +121,7 @@ class Record(RecordPart):
     sampling: dict[str, Any]  # steps, guidance, size, dtype, samples a prompt
     prompts_sha256: str
     metrics: dict[str, int]  # name -> version
-    interval: str  # what the intervals speak of: "prompts and noise, one training run"
+    interval: str  # what the intervals cover: "prompts and noise, one training run"
     interval_version: Literal[1, 2] = Field(default=1, json_schema_extra=LATER)  # of the intervals of shares
     points: list[PointInfo]
     log: dict[str, list[float | None]]  # training curves: column -> one entry a step
@@ -134,18 +134,16 @@ class Record(RecordPart):
     command: str
     commit: str | None
     files: dict[str, str] = Field(default_factory=dict, json_schema_extra=LATER)  # suffix -> sha256
-    content_sha256: str = Field(
-        default="", json_schema_extra=LATER
-    )  # of all other fields, as `sealed.py` reckons it
+    content_sha256: str = Field(default="", json_schema_extra=LATER)  # of all other fields, see `sealed.py`
 
     @property
     def interval_text(self) -> str:
-        """What the intervals speak of, and the version of those of shares."""
+        """What the intervals cover, and the version of those of shares."""
         return f"{self.interval}; intervals of shares of version {self.interval_version}"
 
 
 def name_row(method: str, data: str, noise: int, reference: bool) -> str:
-    """Return the name under which a cell stands on a board: narrow data, and other noise, are other rows."""
+    """Return the name of a cell's row on a board. Narrow data and other noise make rows of their own."""
     narrow = "" if data == "diverse" else f" ({data} data)"
     return method + narrow + (f", noise {noise}" if noise and reference else "")
 
@@ -177,7 +175,7 @@ def write_record(
     seal = seal or bool(record.content_sha256)
     if seal and sheet is not None:
         record = record.model_copy(update={"files": {**record.files, SHEET: sha256(sheet)}})
-    # before any file is replaced: a record that cannot be written leaves what is there
+    # first, so that a record that cannot be written replaces no file
     content = _shorten(record.model_dump(mode="json"))
     if seal:
         content[SEAL] = content_digest(json.loads(_json_by_field(content)))
@@ -190,8 +188,8 @@ def write_record(
 
 
 def _shorten(content: dict[str, Any]) -> dict[str, Any]:
-    """Return a record's content with the reason of values that were not scored once a point, and without the
-    interval or the reason that a value does not have."""
+    """Return a record's content in short form: the reason of values that were not scored once for each point,
+    and no empty intervals or reasons."""
     for point in content["points"]:
         values = point["values"]
         if point["unscored"]:
@@ -206,14 +204,14 @@ def _shorten(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _json_by_field(content: dict[str, Any]) -> str:
-    """Return JSON with one line a field: compact, and a difference between two records can still be read."""
+    """Return JSON with one line for each field: compact, and a diff of two records stays readable."""
     write = json.JSONEncoder(allow_nan=False, sort_keys=True, separators=(",", ":")).encode
     lines = [f"{write(name)}: {write(content[name])}" for name in sorted(content)]
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def copy_record(path: Path, folder: Path) -> None:
-    """Copy a record's files (CELL.json and what lies beside it), its item rows into a file of their own."""
+    """Copy a record's files (CELL.json, contact sheet), with its item rows in a file of their own."""
     items = read_items(path, read_record(path))
     if items is not None:
         replace_file(folder / f"{path.stem}.parquet", lambda p: write_items(items, p))
@@ -223,7 +221,7 @@ def copy_record(path: Path, folder: Path) -> None:
 
 
 def read_record(path: Path) -> Record:
-    """Return a validated record; raises UserError naming file and field, also where it was changed since."""
+    """Return a validated record; raises UserError naming file and field, also where the file was changed."""
     record = read_json(Record, path, "no such record")
     if record.content_sha256:
         check_content(path, path.read_text(encoding="utf-8"))
@@ -254,7 +252,7 @@ def split_command(record: Record) -> list[str]:
     """Return the words of a record's command, none where it is no command of this program."""
     try:
         words = shlex.split(record.command)
-    except ValueError:  # a quotation mark without its other half
+    except ValueError:  # an unmatched quotation mark
         return []
     return words if words[:1] == ["unlearnbench"] else []
 
@@ -265,7 +263,7 @@ def join_command(words: Iterable[str]) -> str:
 
 
 def safe_command(record: Record) -> str:
-    """Return the command that measured a record, every word quoted; empty where it names none of ours."""
+    """Return the command that measured a record, every word quoted; "" where it is not of this program."""
     return join_command(split_command(record))
 
 

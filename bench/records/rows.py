@@ -22,11 +22,11 @@ from .untrusted import ANSWERS, MOST_ROWS, TABLE, TABLE_ROWS, TEXTS, check_parqu
 
 FLOATS = ("alignment", "alignment_shuffled", "flatness")
 DISTINCT = (*FLOATS, "target_score", "image_sha256")
-"""Columns of item rows that hardly repeat a value: a dictionary would only cost room."""
+"""Columns of item rows whose values rarely repeat, so that a dictionary would cost space."""
 PAGE_BYTES = 1 << 24
-"""A page of a table holds a whole column: what repeats from cell to cell is found only within a page."""
+"""Page size of a table: one page holds a whole column, because compression works within a page."""
 Stamp = tuple[int, int, int]
-"""What changes with a file: time of its last change in ns, size in bytes, inode."""
+"""Identity of a file's content: time of its last change in ns, size in bytes, inode."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,12 @@ def _write(table: pa.Table, path: Path, **options: Any) -> None:
 
 
 def to_arrow(items: pd.DataFrame) -> pa.Table:
-    """Return item rows as Arrow's, without what pandas notes of them."""
+    """Return item rows as an Arrow table, without pandas' metadata."""
     return pa.Table.from_pandas(items, preserve_index=False).replace_schema_metadata(None)
 
 
 def fill_types(table: pa.Table) -> pa.Table:
-    """Return rows with the types of a table: a cell whose judge never gave some answer has none for it."""
+    """Return rows with the types of a table; a column without any answer has no type of its own."""
     fields = []
     for field in table.schema:
         if pa.types.is_null(field.type) and field.name in ANSWERS:
@@ -104,7 +104,7 @@ def has_rows(path: Path, cell: str) -> bool:
 
 
 def read_rows(path: Path, cell: str) -> pd.DataFrame | None:
-    """Return the rows of a cell (CELL.json) as they stand in its file, None where they are missing.
+    """Return the rows of a cell (CELL.json) as its file holds them, None where they are missing.
 
     Column types and the order of the rows are those of a file of its own, wherever they come from.
     Raises UserError for a file that cannot be read.
@@ -131,12 +131,12 @@ def _is_flat(kind: pa.DataType) -> bool:
 
 
 def open_table(file: Path) -> Table:
-    """Return a folder's table, read once as long as it stays the same; raises UserError like `read_rows`."""
+    """Return a folder's table, cached until the file changes; raises UserError like `read_rows`."""
     return _open_table(file, stamp(file))
 
 
 def stamp(file: Path) -> Stamp:
-    """Return what tells a file from the one that lay there before."""
+    """Return the stamp of a file, which changes with its content."""
     state = file.stat()
     return state.st_mtime_ns, state.st_size, state.st_ino
 

@@ -1,4 +1,4 @@
-"""Is a record's file as it was written? The digest that it carries of its own content, and its check."""
+"""The digest that a record holds of its own content, and its check."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ def content_digest(content: Mapping[str, Any]) -> str:
 
 
 def check_content(path: Path, text: str) -> None:
-    """Raise UserError where a record's text is not what its own digest says; nothing where it has none."""
+    """Raise UserError where a record's text does not match its own digest, if it has one."""
     content = json.loads(text)
     if content.get(SEAL) and content[SEAL] != content_digest(content):
         raise UserError(f"{path}: {SEAL}: the file was changed since it was written; {MENDED}")

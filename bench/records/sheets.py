@@ -1,4 +1,4 @@
-"""Is a record's contact sheet its own? Where its digest stands, and how it is read.
+"""Read contact sheets and check their digests.
 
 A record that is written today carries the digest of its sheet. The sheets of records that were published
 before are listed in the SHA256SUMS of their folder, which `pack` writes.
@@ -56,7 +56,7 @@ def listed_digest(file: Path, claimed: str = "claimed") -> str | None:
 
 
 def bound_sheet(path: Path, record: Record) -> str | None:
-    """Return the digest that a record's (CELL.json) contact sheet must have, None where nothing says it."""
+    """Return the digest that a record's (CELL.json) contact sheet must have, None where none is known."""
     return record.files.get(SHEET) or listed_digest(path.with_suffix(".webp"))
 
 
@@ -86,7 +86,7 @@ def read_sheet(path: Path, record: Record) -> bytes:
 
 
 def _stated_size(content: bytes) -> tuple[int, int]:
-    """Return the width and height in a WebP's header; ValueError where it is none, or holds a film."""
+    """Return the width and height in a WebP's header; ValueError where it is none, or is an animation."""
     kind = content[12:16]
     if content[:4] != b"RIFF" or content[8:12] != b"WEBP" or len(content) < 30:
         raise ValueError("not a WebP header")
@@ -103,9 +103,9 @@ def _stated_size(content: bytes) -> tuple[int, int]:
 
 
 def _check_image(file: Path, content: bytes) -> tuple[int, int]:
-    """Return a picture's size once all of it could be read."""
+    """Return the size of an image after decoding all of it."""
     try:
-        width, height = _stated_size(content)  # a decoder takes memory for the whole picture when it opens it
+        width, height = _stated_size(content)  # a decoder allocates the whole image when it opens it
         if width * height > SHEET_PIXELS:
             raise UserError(f"{file}: {width} x {height} px; a sheet has at most {SHEET_PIXELS:,} pixels")
         with Image.open(io.BytesIO(content), formats=["WEBP"]) as image:

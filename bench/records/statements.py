@@ -1,4 +1,4 @@
-"""What is said later of a record that stays as it is: a re-run, a retraction, a successor, a stronger attack.
+"""Statements about an unchanged record: a re-run, a retraction, a successor, a stronger attack.
 
 `results/` is append-only. A statement is a small JSON file in `statements/` beside the records, named after
 the record and its own kind; it names the record's digest, so that it can never slip to another one.
@@ -21,17 +21,17 @@ from .record import Record
 from .untrusted import read_untrusted_json
 
 LABELS = ".labels.json"
-"""What people said of records' images lies beside them and is no record of a cell."""
+"""Suffix of files of people's labels, which are in the same folder but are no records."""
 FOLDER = "statements"
 CLAIMED = "claimed"
-"""Folder, beside the records, of what others claim: records whose source is `reported`."""
+"""Folder of claims, next to the records: records whose source is `reported`."""
 HEADLINE = ("UA", "UA_indirect", "VA", "in_prompt", "IRA", "CRA", "AS")
 """Values that a re-run compares."""
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class _Statement(BaseModel):
-    """about: digest of the record. cell: its name. by: who says it. date: ISO 8601, a day."""
+    """about: digest of the record. cell: its name. by: author. date: ISO 8601, a day."""
 
     model_config = STRICT
     schema_version: Literal[1] = 1
@@ -42,14 +42,14 @@ class _Statement(BaseModel):
 
 
 class Retracted(_Statement):
-    """The record is taken back; boards leave it out and say why."""
+    """The record is withdrawn; boards leave it out and give the reason."""
 
     kind: Literal["retracted"] = "retracted"
     reason: str = Field(min_length=1, max_length=2000)
 
 
 class Superseded(_Statement):
-    """Another record stands in this one's place."""
+    """Another record replaces this one."""
 
     kind: Literal["superseded"] = "superseded"
     reason: str = Field(min_length=1, max_length=2000)
@@ -80,7 +80,7 @@ class Compared(BaseModel):
 
 
 class Rerun(_Statement):
-    """The record was repeated. rerun: digest of the repeating record. margin: what is no difference."""
+    """The record was repeated. rerun: digest of the new record. margin: largest agreeing difference."""
 
     kind: Literal["rerun"] = "rerun"
     rerun: Digest
@@ -91,7 +91,7 @@ class Rerun(_Statement):
 
 
 def write_statement(statement: Any, folder: Path) -> Path:
-    """Write a statement beside a folder's records; returns its path. One that is there already stays.
+    """Write a statement into a folder of records and return its path. An existing statement stays unchanged.
 
     Its name is `CELL.DIGEST.KIND.json`, DIGEST of its content: several may be about one record.
     """
@@ -133,7 +133,7 @@ def read_statement(path: Path) -> Any:
 
 
 def list_records(folder: Path) -> list[Path]:
-    """Return the JSON files of a folder that are records: people's labels of images lie beside them."""
+    """Return the JSON files of a folder that are records; label files are not."""
     return sorted(path for path in folder.glob("*.json") if not path.name.endswith(LABELS))
 
 
@@ -185,7 +185,7 @@ def check_statement(statement: Any, records: Mapping[str, Record]) -> None:
 
 
 def check_successor(record: Record, successor: Record) -> None:
-    """Raise UserError unless a successor is a run of the same; its config may be another."""
+    """Raise UserError unless a successor is of the same cell; its configuration may differ."""
     for field, own, other in (
         ("task", record.task.id, successor.task.id),
         ("method", record.method.name, successor.method.name),
@@ -215,11 +215,11 @@ def check_rerun(statement: Rerun, record: Record) -> None:
         for name, value in point.values.items()
         if name in HEADLINE and value.value is not None
     }
-    told = {(number.point, number.metric): number for number in statement.numbers}
-    lacking = sorted(stated.keys() - told.keys())
-    if lacking or not told or len(told) < len(statement.numbers):
+    compared = {(number.point, number.metric): number for number in statement.numbers}
+    lacking = sorted(stated.keys() - compared.keys())
+    if lacking or not compared or len(compared) < len(statement.numbers):
         raise UserError(f"{start}: numbers: must hold each headline number of the record once: {lacking[:1]}")
-    for (point, metric), number in told.items():
+    for (point, metric), number in compared.items():
         claimed = stated.get((point, metric))
         if (number.claimed is None) != (claimed is None) or number.claimed != claimed:
             raise UserError(f"{start}: numbers: {metric} of point {point}: the record states {claimed}")
@@ -232,7 +232,7 @@ def check_rerun(statement: Rerun, record: Record) -> None:
 
 
 def _states(number: Compared, margin: float) -> tuple[str, ...]:
-    """Return what a compared number may be called; `differs` too where its own rows do not give it."""
+    """Return the possible states of a compared number; `differs` too where its own rows do not give it."""
     if number.claimed is None or number.rerun is None:
         return ("unclear",)
     if number.low is None or number.high is None:

@@ -1,4 +1,4 @@
-"""What a record says of the images that its method trained on."""
+"""What a record holds about its method's training images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pydantic import Field
 from ..types import Problem, RecordPart
 
 LEAST_FORGET, MOST_RETAIN = 0.5, 0.1
-"""Below and above these shares of images that show the target a training set is warned of."""
+"""Shares of images with the target below and above which a training set gives a warning."""
 
 
 class TrainingImages(RecordPart):
@@ -23,7 +23,7 @@ class TrainingImages(RecordPart):
     reason: str = ""
 
     def describe(self) -> list[str]:
-        """Return one line for each thing that one should know, none where all is as it should be."""
+        """Return one line for each warning."""
         if self.forget_shown is None or self.retain_shown is None:
             return [f"training images: not judged: {self.reason}"]
         lines = []
@@ -41,7 +41,7 @@ class TrainingImages(RecordPart):
 
 
 def not_judged(problem: Problem, reason: str) -> TrainingImages:
-    """Return what is known of a problem's images without a judge."""
+    """Return the numbers of a problem's training images, which need no judge."""
     return TrainingImages(
         forget=len(problem.forget_set.images), retain=len(problem.retain_set.images), reason=reason
     )

@@ -1,4 +1,4 @@
-"""Files of records that somebody else made: refused before anything large, odd or dangerous is read.
+"""Read records from other people: refuse large, unusual or dangerous files before reading their content.
 
 Every refusal is one UserError that names the file, the field and the remedy. Nothing here trusts a length, a
 type or a name that the file states about itself.
@@ -31,7 +31,7 @@ TABLE = "items.parquet"
 TABLE_BYTES = 64 * 2**20
 TABLE_ROWS = 2_000_000
 TEXT_BYTES = 64 * 2**20
-"""Most bytes of all texts of a record's item rows, each counted in every row in which it stands."""
+"""Most bytes of all texts of a record's item rows, each counted in every row that holds it."""
 MOST_DEPTH = 30
 """Most levels of objects and lists in a record."""
 SHEET_PIXELS = 50_000_000
@@ -47,7 +47,7 @@ NUMBERS = {"point": pa.types.is_integer, "sample": pa.types.is_integer, "seed": 
 """Column of item rows -> the type that it must have; every other one is text."""
 TEXTS = [name for name in ("point", *ITEM_COLUMNS) if name not in NUMBERS]
 NULLS = ("alignment", "alignment_shuffled", "flatness", *OPTIONAL_COLUMNS)
-"""Columns beside ANSWERS that may hold nulls: what was not computed, or is not said of every row."""
+"""Columns that may hold nulls in addition to ANSWERS: not computed, or not defined for every row."""
 ANSWERS = ("found_subject", "found_style", "found_background", "target_found")
 
 
@@ -72,7 +72,7 @@ def check_file_name(path: Path) -> None:
 
 
 def read_untrusted_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file whose every text and number is harmless.
+    """Return the object in a JSON file after checking every text and number.
 
     Raises UserError for a file or a string too long, a key given twice, NaN or Infinity, control
     characters, and what is not JSON at all.
@@ -156,7 +156,7 @@ def find_problems_in_text(text: str) -> str | None:
     """Return what is wrong with any text of a record, None where nothing is.
 
     Control and direction-changing characters show a reader another text than the file holds; line feeds
-    may stand in what an error said.
+    may occur in the text of an error.
     """
     if len(text) > TEXT_LENGTH:
         return f"a string of {len(text):,} characters; at most {TEXT_LENGTH:,}"
@@ -177,7 +177,7 @@ def read_untrusted_items(path: Path, most_rows: int) -> pa.Table:
 
 
 def read_untrusted_table(path: Path) -> pa.Table:
-    """Return the item rows of a folder's records, refused like one record's; `cell` tells whose a row is."""
+    """Return the item rows of a folder's records with the checks of one record's; `cell` names the record."""
     return _read_rows(path, TABLE_ROWS, ["cell", "point", *ITEM_COLUMNS])
 
 
@@ -244,7 +244,7 @@ def check_parquet(path: Path, most_rows: int) -> None:
 def check_texts(path: Path, table: pa.Table) -> None:
     """Raise UserError where the texts of a record's rows take more than TEXT_BYTES once they are spelt out.
 
-    table: with texts as dictionaries, which take little however often a text stands there.
+    table: with texts as dictionaries, whose size does not depend on repetition.
     """
     total = 0
     for column in table.columns:

@@ -29,7 +29,7 @@ def cohen_kappa(
     level: float = 0.95,
     version: int = INTERVAL_VERSION,
 ) -> Agreement | None:
-    """Return the agreement beyond chance of two observers (Cohen 1960), None where chance alone explains all.
+    """Return the agreement beyond chance of two observers (Cohen 1960), None where chance explains all of it.
 
     first, second: (n,) of 0 and 1, one an image; clusters: (n,) labels of prompts. The interval is that of
     the share of agreement (`proportion_interval`, of this version), with the agreement by chance taken as
@@ -72,7 +72,7 @@ class Errors:
 
 
 def worth(hits: ArrayLike, clusters: ArrayLike, version: int = INTERVAL_VERSION) -> float:
-    """Return how many independent rows clustered rows are worth, as the intervals of a version reckon it."""
+    """Return how many independent rows clustered rows are worth, as the intervals of a version count it."""
     return effective_size(hits, clusters) if version == 1 else cautious_size(hits, clusters)
 
 
@@ -91,7 +91,7 @@ def count_errors(
 
 
 def rogan_gladen(found: float, n: float, errors: Errors, level: float = 0.95) -> tuple[float, Bounds] | None:
-    """Return the true share of images that show the target, and its interval; None where nothing follows.
+    """Return the true share of images that show the target, and its interval; None where it is undetermined.
 
     found of n images (effective sizes) are those in which the judge sees it. Estimate (q + Sp - 1) /
     (Se + Sp - 1), Rogan & Gladen 1978, cut to [0, 1]; interval by Lang & Reiczigel 2014, which adds pseudo-

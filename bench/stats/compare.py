@@ -1,4 +1,4 @@
-"""Comparing methods: differences per concept, tests, and what a suite can tell apart."""
+"""Compare methods: differences per concept, tests, and the smallest detectable difference."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from scipy import optimize, stats
 
 Floats = NDArray[np.float64]
 MOST_EXACT = 40
-"""Concepts up to which all 2^n sign patterns are counted: as pairs of patterns of two halves."""
+"""Maximum number of concepts for which all 2^n sign patterns are counted, as pairs of half patterns."""
 PATTERNS = 100_000
-"""Sign patterns that are drawn where there are more concepts than that."""
+"""Number of random sign patterns where there are more concepts."""
 TOLERANCE = 1e-12
 
 
@@ -139,8 +139,8 @@ def detectable_difference(deviation: float, concepts: int, power: float = 0.8, l
 def tie_groups(means: Mapping[str, float], different: Mapping[tuple[str, str], bool]) -> dict[str, list[str]]:
     """Return, for each method from the best down, the methods that the data cannot tell from it.
 
-    different: for each unordered pair (either order) whether its difference stands after correction. Being
-    told apart is not transitive, so a method may stand in several groups.
+    different: for each unordered pair (either order) whether it differs significantly after correction. A
+    significant difference is not transitive, so a method may be in several groups.
     """
     ranked = sorted(means, key=lambda name: (-means[name], name))
 

@@ -1,4 +1,4 @@
-"""Do the board's intervals hold? Coverage and bias on simulated suites whose truth is known."""
+"""Coverage of the board's intervals: coverage and bias on simulated suites of known truth."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -9,7 +9,7 @@ Floats = NDArray[np.float64]
 LEVELS: tuple[float, ...] = (0.80, 0.825, 0.85, 0.875, 0.90, 0.925, 0.95)
 """The least UA at which alignment is read."""
 MAX_POINTS = 8
-"""Points that a method may declare: more tries would buy a better frontier."""
+"""Maximum number of declared points, because more tries give a better frontier."""
 ROUNDING = 1e-9
 """Shares such as 19/20 may lie a rounding error below their level."""
 
@@ -38,7 +38,7 @@ def choose_points(ua: ArrayLike, va: ArrayLike, levels: tuple[float, ...] = LEVE
     if forgotten.shape != aligned.shape:
         raise ValueError(f"UA {forgotten.shape} and VA {aligned.shape} are not of the same points")
     allowed = forgotten[:, None, :] >= np.asarray(levels)[None, :, None] - ROUNDING
-    # rounded: what is a tie must not hang on the last bit of a mean
+    # rounded, so that a tie does not depend on the last bit of a mean
     best = np.where(allowed, np.round(aligned, 9)[:, None, :], -np.inf).argmax(axis=2)
     return np.where(allowed.any(axis=2), best, -1)
 

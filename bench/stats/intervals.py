@@ -90,8 +90,8 @@ def cluster_bootstrap(
 ) -> Bounds:
     """Return the percentile interval of a statistic when whole clusters are drawn again.
 
-    values: (n,) finite; clusters: (n,) labels, in any order. The draw depends on seed and number of
-    clusters alone. Fewer than two clusters tell nothing of the spread: (None, None). Raises
+    values: (n,) finite; clusters: (n,) labels, in any order. The draw depends only on the seed and
+    the number of clusters. Fewer than two clusters determine no spread: (None, None). Raises
     ValueError on no rows, NaN, unequal lengths. Efron & Tibshirani 1993, ch. 13.
     """
     numbers, codes = _clustered(values, clusters)

@@ -8,17 +8,18 @@ from scipy.special import betaincinv
 
 Floats = NDArray[np.float64]
 DOUBT = 1.0
-"""Within-cluster sum of squares by which independence is overstated: where few answers differ, nothing tells
-the intra-cluster correlation, and the estimate goes to 1 (each cluster counts once)."""
+"""Within-cluster sum of squares by which independence is overstated: where few answers differ, nothing
+determines the intra-cluster correlation, and the estimate goes to 1 (each cluster counts once)."""
 NODES = 24
 """Nodes of Gauss-Legendre quadrature a panel of an inversion."""
 NEGLIGIBLE = 1e-13
 
 
 def cautious_size(hits: ArrayLike, clusters: ArrayLike) -> float:
-    """Return how many independent rows the clustered rows are worth: Kish's effective size of the clusters
-    where nothing tells the intra-cluster correlation (where all rows agree, or there is one cluster), more
-    elsewhere.
+    """Return how many independent rows the clustered rows are worth.
+
+    It is Kish's effective size of the clusters where nothing determines the intra-cluster correlation: where
+    all rows agree, or there is one cluster. It is more elsewhere.
 
     hits: (n,) of 0 and 1; clusters: (n,) labels. Design effect 1 + (m - 1) ICC, m = sum(m_i^2) / n (Kish
     1965).

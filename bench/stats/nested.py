@@ -1,4 +1,4 @@
-"""A made-up benchmark of known truth: concept > training run x prompt > noise sample, all on logit scale."""
+"""A simulated benchmark of known truth: concept > training run x prompt > noise sample, on logit scale."""
 
 from dataclasses import dataclass
 
@@ -33,7 +33,7 @@ class Method:
 
 
 def true_share(logits: np.ndarray) -> np.ndarray:
-    """Integrate over runs and prompts: the share that infinitely many images would give."""
+    """Integrate over runs and prompts: return the share of infinitely many images."""
     shifted = logits[..., None] + np.hypot(RUN, PROMPT) * NODES
     return expit(shifted) @ WEIGHTS / WEIGHTS.sum()
 
@@ -54,7 +54,7 @@ def observe(logits: np.ndarray, prompts: int, generator: np.random.Generator) ->
 
 
 def naive_ava(ua: np.ndarray, va: np.ndarray) -> float:
-    """The rule that AVA replaces: choose and score on all prompts alike."""
+    """Return the naive rule's value: choose and score on the same prompts."""
     u, v = ua.mean(0), va.mean(0)
     return float(np.mean([v[u >= level - 1e-9].max(initial=0.0) for level in LEVELS]))
 

@@ -1,4 +1,4 @@
-"""Do the intervals of shares hold? Coverage and width on simulated prompts of several noise samples."""
+"""Coverage of the intervals of shares: coverage and width on simulated prompts of several noise samples."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .intervals import proportion_interval
 
 SHARES = (0.5, 0.8, 0.9, 0.95, 0.98, 0.995)
-"""True shares, by symmetry those from one half on alone; listed, like the others, before anything was
+"""True shares, by symmetry only those from one half on; listed, like the others, before anything was
 simulated."""
 CORRELATIONS = (0.0, 0.2, 0.5, 0.8, 1.0)
 SAMPLES = (1, 2, 3, 4)

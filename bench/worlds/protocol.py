@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from inspect import getattr_static
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ..errors import UserError
 from ..planning.protocol import PlannedWorld
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # listing opens no world, and so imports no numpy
     from ..judges.types import Extractor, JointEmbedder, Judge
     from ..models.hub import Source
     from ..planning.tasks import PromptSizes, Task
-    from ..types import Problem, Prompt
+    from ..types import DataChoice, Problem, Prompt
 
 
 class World(PlannedWorld, Protocol):
@@ -86,7 +86,7 @@ class World(PlannedWorld, Protocol):
         ...
 
     @abstractmethod
-    def problem(self, task: Task, data: Literal["diverse", "narrow"], seed: int) -> Problem:
+    def problem(self, task: Task, data: DataChoice, seed: int) -> Problem:
         """Return what a method gets: the captioned images that it trains on, the names to be forgotten."""
         ...
 

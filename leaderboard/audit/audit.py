@@ -1,4 +1,4 @@
-"""What an audit report says of one point of a record: all of it from records, nothing from the clock."""
+"""The content of an audit report about one point of a record. It comes from records, never from the clock."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ NO_BASELINE = "no record of the model before, so there is no difference"
 
 
 class Unlearning(BaseModel):
-    """What `unlearnbench unlearn` wrote beside a model that it made, as far as a report repeats it."""
+    """The fields of the file that `unlearnbench unlearn` writes next to a model, as a report shows them."""
 
     model_config = ConfigDict(frozen=True)
     concept: str
@@ -41,7 +41,7 @@ class Unlearning(BaseModel):
 
 @dataclass(frozen=True)
 class Measure:
-    """One line of what was measured: a column's value after, and before where that was measured too."""
+    """A value after unlearning, and before it where that was measured too."""
 
     column: Column
     before: Value
@@ -50,7 +50,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Audit:
-    """All that a report shows. base: the model before. day: as of which waivers count."""
+    """Everything that a report shows. base: the model before. day: date on which waivers are judged."""
 
     subject: Chosen
     base: Chosen | None
@@ -65,12 +65,12 @@ class Audit:
 
     @property
     def withdrawal(self) -> Retracted | Superseded | None:
-        """The statement that takes the record back, if there is one."""
+        """The statement that withdraws the record, if there is one."""
         return find_withdrawal(self.said)
 
     @property
     def measures(self) -> list[Measure]:
-        """What was measured or tried of either, in the order of the board; cost is told elsewhere."""
+        """Every value that was measured or tried on either model, in the order of the board, without cost."""
         after = self.subject.point.values
         before = self.base.point.values if self.base else {}
         lacking = "not measured in this record"
@@ -85,13 +85,13 @@ class Audit:
 
     @property
     def counted(self) -> dict[str, int]:
-        """How many thresholds came out which way, in the order of WORDS; none that did not occur."""
+        """Number of thresholds by verdict, in the order of WORDS; verdicts without one are left out."""
         counts = Counter(finding.state for finding in self.findings)
         return {WORDS[state]: counts[state] for state in WORDS if counts[state]}
 
 
 def _columns(before: Mapping[str, Value], after: Mapping[str, Value]) -> list[Column]:
-    """Return the columns of all that was measured or tried: a report hides no failure."""
+    """Return the columns of everything that was measured or tried. A report hides no failure."""
     tried = {**before, **after}
     known = [c for c in COLUMNS if c.name not in COSTS and (c.name in tried or not c.optional)]
     names = {column.name for column in COLUMNS}
@@ -99,7 +99,7 @@ def _columns(before: Mapping[str, Value], after: Mapping[str, Value]) -> list[Co
 
 
 def find_base(path: Path, loaded: Loaded) -> Path | None:
-    """Return the untouched model's record beside a record, of its prompts, that nobody took back."""
+    """Return the record of `none` in the same folder on the same prompts that nobody withdrew."""
     own = loaded.record
     for other in sorted(path.parent.glob("*none*.json")):
         if other == path or other.name.endswith(LABELS):
@@ -114,7 +114,7 @@ def find_base(path: Path, loaded: Loaded) -> Path | None:
 
 
 def find_labels(folder: Path, digest: str) -> tuple[Labels, ...]:
-    """Return what people said of a record's images, from the files beside it; a script's answers are none."""
+    """Return people's labels of a record's images from files next to it; answers of scripts do not count."""
     found = [read_labels(path) for path in sorted(folder.glob(f"*{LABELS}"))]
     return tuple(
         label for label in found if label.source == "person" and digest in {r.digest for r in label.records}
@@ -129,8 +129,8 @@ def judge_policy(policy: Policy, subject: Chosen, base: Chosen | None, day: date
     absolute = [rule for rule in policy.rules if rule.limit[0] in LIMITS[:2]]
     texts = [rule.text for rule in absolute]
     waivers = [waiver for waiver in policy.waivers if waiver.rule in texts]
-    alone = policy.model_copy(update={"rules": absolute, "waivers": waivers})
-    found = iter(check(alone, after, after, day))
+    without_base = policy.model_copy(update={"rules": absolute, "waivers": waivers})
+    found = iter(check(without_base, after, after, day))
     return tuple(
         next(found) if rule in absolute else Finding(rule.text, rule.metric, "unclear", reason=NO_BASELINE)
         for rule in policy.rules
@@ -154,9 +154,9 @@ def make_audit(
     day: date | None = None,
     unlearning: Unlearning | None = None,
 ) -> Audit:
-    """Return the report of a record. baseline: of the model before, found beside the record unless given.
+    """Return the report of a record. baseline: of the model before, found next to the record unless given.
 
-    labels: files of people's answers, in place of those beside the record. day: the record's own unless
+    labels: files of people's answers, in place of those next to the record. day: the record's own unless
     given. Raises UserError where a file is broken or of another task.
     """
     loaded = load_one(path)

@@ -1,4 +1,4 @@
-"""The limits of a report's evidence, sentence by sentence, from what its records hold."""
+"""The limits of a report's evidence, derived from its records."""
 
 import tomllib
 from collections.abc import Iterator
@@ -16,16 +16,16 @@ from ..ranking.columns import write_interval, write_value
 from .audit import Audit
 
 Limit = tuple[str, str]
-"""What the limit is about, and the limit."""
+"""Topic and text of a limit."""
 VERDICTS = {
     "agrees": "the numbers agree",
     "differs": "the numbers differ",
-    "unclear": "these images cannot tell whether the numbers agree",
+    "unclear": "these images do not show whether the numbers agree",
 }
 
 
 def list_limits(audit: Audit) -> list[Limit]:
-    """Return what keeps this report from saying more than it does."""
+    """Return the limits of what a report shows."""
     return [
         *_said(audit),
         *_scope(audit),
@@ -37,10 +37,10 @@ def list_limits(audit: Audit) -> list[Limit]:
 
 
 def _said(audit: Audit) -> Iterator[Limit]:
-    """Yield what was said of the records after they were written: no page of a record hides it."""
+    """Yield the statements about the records; no page of a record hides one."""
     gone, before = audit.withdrawal, find_withdrawal(audit.base_said)
     if gone is not None:
-        yield "Taken back", f"{_withdrawn(gone)} Boards leave it out; its numbers are not to be relied on."
+        yield "Withdrawn", f"{_withdrawn(gone)} Boards leave it out; its numbers are not to be relied on."
     if before is not None:
         yield "Before", f"Of the record of the model before: {_withdrawn(before)}"
     points = {point.index: point for point in audit.subject.loaded.record.points}
@@ -66,16 +66,16 @@ def _said(audit: Audit) -> Iterator[Limit]:
 
 def _withdrawn(said: Retracted | Superseded) -> str:
     follows = f" It is superseded by the record {said.successor}." if isinstance(said, Superseded) else ""
-    return f"{said.by} took this record back ({said.date}): {said.reason.rstrip('.')}.{follows}"
+    return f"{said.by} withdrew this record ({said.date}): {said.reason.rstrip('.')}.{follows}"
 
 
 def _scope(audit: Audit) -> Iterator[Limit]:
     record = audit.subject.loaded.record
     yield (
         "One model",
-        "It speaks of the model whose digest stands above, with these sampling settings, and of no other. "
-        f"Its intervals are 95 % and speak of {record.interval_text}: another training run with the same "
-        "settings can differ by more than they are wide.",
+        "It is about one model, whose digest is given above, with these sampling settings. "
+        f"Its intervals are 95 % and cover {record.interval_text}: another training run with the same "
+        "settings can differ by more than their width.",
     )
 
 
@@ -86,7 +86,7 @@ def _prompts(audit: Audit) -> Iterator[Limit]:
     parts = []
     for split, words in (
         ("forget", "that ask for the target"),
-        ("indirect", "that call for it without naming it"),
+        ("indirect", "that imply it without naming it"),
         ("retain", "for other concepts"),
     ):
         some = own[own["split"] == split]
@@ -97,28 +97,28 @@ def _prompts(audit: Audit) -> Iterator[Limit]:
     names = ", ".join(sorted(audit.subject.loaded.record.metrics))
     yield (
         "Measures",
-        f"Only these were computed: {names}. What none of them looks at is not known: where no attack is "
-        "among them, neither prompts searched for to bring the target back nor training it back were tried.",
+        f"Only these were computed: {names}. What they do not measure is unknown. Unless an attack is among "
+        "them, neither adversarial prompts nor further training to restore the target were tried.",
     )
 
 
 def _judge(audit: Audit) -> Iterator[Limit]:
     task = audit.subject.loaded.record.task
-    text = f"A program, {task.judge}, says what is in an image, and it errs."
+    text = f"A program, {task.judge}, decides what an image shows, and it makes errors."
     text += _published(task.world, task.judge, _kind(audit))
     if audit.base is not None:
         found = audit.base.point.values.get("UA")
         if found is not None and found.value is not None:
             text += (
                 f" In images of the model before, drawn for the same prompts, it did not find the target in "
-                f"a share of {_read(found)} of {found.n}: its misses and that model's own failures together."
+                f"a share of {_read(found)} of {found.n}: its misses and that model's failures."
             )
     yield "Judge", text
     if not audit.labels:
         yield (
             "Judge, on these images",
-            "missing: no person has looked at this record's images (unlearnbench label), so the "
-            "judge's error on the images of an unlearned model is not known.",
+            "missing: no person has labelled this record's images (unlearnbench label), so the "
+            "judge's error on the images of an unlearned model is unknown.",
         )
     for labels in audit.labels:
         yield from _people(audit, labels)
@@ -161,7 +161,7 @@ def _people(audit: Audit, labels: Labels) -> Iterator[Limit]:
         parts = [
             f"{labels.who} answered for {found.answered} images blind ({found.unsure} unsure).",
             f"Agreement with the judge: {_read(found.agreement)}; Cohen's kappa {_read(found.kappa)}.",
-            f"Share without the target by this person alone: {_read(found.UA_person)}.",
+            f"Share without the target according to this person: {_read(found.UA_person)}.",
             f"The judge's share, corrected for its errors (counted on {found.errors_of}): "
             f"{_read(found.UA_corrected)}.",
         ]
@@ -210,8 +210,8 @@ def _origin(audit: Audit) -> Iterator[Limit]:
     if audit.unlearning is not None:
         yield (
             "Making of the model",
-            "Method, data and digests of the weights are as the program that made the model wrote "
-            "them down; this report did not check them against the model.",
+            "Method, data and digests of the weights come from the program that made the model; "
+            "this report did not check them against the model.",
         )
     if audit.base is None:
-        yield "Before", "missing: there is no record of the model before, so no change can be read here."
+        yield "Before", "missing: there is no record of the model before, so this report shows no change."

@@ -1,4 +1,4 @@
-"""The audit report as one HTML file for print and screen: what was done, what was seen, what is not known."""
+"""The audit report as one HTML file for print and screen."""
 
 import base64
 import io
@@ -20,7 +20,7 @@ from .limits import list_limits
 from .seal import UNSIGNED, meta
 
 SIDE = 192
-"""Pixels of a tile on the page: enough for print, and a report can be mailed."""
+"""Side of a tile in pixels: enough for print, and small enough to send a report by mail."""
 DATA = {
     "diverse": "diverse: many retained concepts in many wordings, the same for every method",
     "narrow": "narrow: few retained concepts in one wording",
@@ -81,7 +81,7 @@ def render(audit: Audit, public: str = "", show: bool = False) -> str:
 
 
 def is_made_elsewhere(audit: Audit) -> bool:
-    """Return whether the model was given to `evaluate` as it is: its record knows nothing of its making."""
+    """Return whether `evaluate` measured a given model, so that the record does not hold how it was made."""
     config = audit.subject.loaded.record.method.config
     return bool(config) and set(config) <= {"model", "points"}
 
@@ -98,7 +98,7 @@ def _facts(audit: Audit) -> list[tuple[str, str]]:
 
 
 def _data(audit: Audit) -> list[tuple[str, str]]:
-    """Return what is known of the data that the method was given."""
+    """Return what the record holds about the method's training data."""
     record, made = audit.subject.loaded.record, audit.unlearning
     if made is not None:
         return [(name, str(value)) for name, value in sorted(made.data.items())] + [("seed", str(made.seed))]
@@ -134,7 +134,10 @@ def _weights(audit: Audit) -> list[tuple[str, str]]:
 
 
 def _again(audit: Audit) -> str | None:
-    """Return the command that repeats this cell alone, None where the record's own does, or cannot."""
+    """Return the command that repeats only this cell.
+
+    None where the record's own command already does so, and where it names no command of this program.
+    """
     record = audit.subject.loaded.record
     words = split_command(record)
     if words[:2] != ["unlearnbench", "run"] or record.method.reference:
@@ -163,7 +166,7 @@ def _digests(audit: Audit) -> list[tuple[str, str]]:
 
 
 def _pairs(audit: Audit, blurred: bool) -> Iterator[Pair]:
-    """Yield the contact sheet's images, in its own order, the model before beside the model after."""
+    """Yield pairs of images, before and after, in the order of the contact sheet."""
     after = _tiles(audit.subject, blurred)
     before = _tiles(audit.base, blurred) if audit.base else []
     prompts = audit.subject.loaded.record.sheet
@@ -178,7 +181,7 @@ def _pairs(audit: Audit, blurred: bool) -> Iterator[Pair]:
 
 
 def _tiles(chosen: Chosen, blurred: bool) -> list[str]:
-    """Return a point's tiles of its record's contact sheet as data URIs, none where it has no sheet."""
+    """Return a point's tiles as data URIs; an empty list where the record has no contact sheet."""
     record, sheet = chosen.loaded.record, chosen.loaded.sheet
     if sheet is None:
         return []
@@ -190,7 +193,7 @@ def _tiles(chosen: Chosen, blurred: bool) -> list[str]:
 
 
 def _encode(tile: Image.Image, blurred: bool) -> str:
-    """Return a tile as a data URI; a blurred one is so in its pixels, nothing sharp is in the file."""
+    """Return a tile as a data URI. Blurring changes the pixels, so the file holds no sharp image."""
     if blurred:
         tile = tile.resize((16, 16), Image.Resampling.BOX).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
         tile = tile.filter(ImageFilter.GaussianBlur(SIDE / 12))

@@ -10,13 +10,13 @@ from ...bench.errors import UserError
 from ...bench.files import create_file
 
 PURPOSE = b"unlearnbench audit report 1\n"
-"""Stands before the signed bytes: a signature made for anything else is none of a report's."""
+"""Prefix of the signed bytes. A signature made for another purpose is therefore never valid for a report."""
 OPENING = b'<section class="seal"'
 UNSIGNED = "none"
 PRIME = 2**255 - 19
 _EIGHT = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
 SMALL_ORDER = (0, 1, PRIME - 1, _EIGHT, PRIME - _EIGHT)
-"""The y of the eight points of ed25519 whose order divides 8."""
+"""The y coordinates of the eight points of ed25519 whose order divides 8."""
 NEED = "needs the package cryptography; install it with: pip install 'unlearnbench[audit]'"
 _SIGNED = """<section class="seal" id="seal">
 <h2>Seal</h2>
@@ -51,7 +51,7 @@ State = Literal["changed", "unsigned", "signed"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a report's seal shows. reason: why it counts as changed. public: raw public key in hex."""
+    """Result of checking a seal. reason: why the report counts as changed. public: raw public key in hex."""
 
     state: State
     reason: str = ""
@@ -61,7 +61,7 @@ class Verdict:
 def seal(body: str, key: Any | None) -> bytes:
     """Return a report with its seal. body: HTML up to the seal, which names `public_hex(key)` or UNSIGNED.
 
-    key: an Ed25519PrivateKey, None for a digest alone. Equal bodies and keys give equal bytes.
+    key: an Ed25519PrivateKey, None for a digest without a signature. Equal bodies and keys give equal bytes.
     """
     content = body.encode()
     digest = hashlib.sha256(content).hexdigest()
@@ -72,12 +72,12 @@ def seal(body: str, key: Any | None) -> bytes:
 
 
 def meta(public: str) -> str:
-    """Return the line of the page's head that says how it is sealed: a stripped signature shows."""
+    """Return the line of the page's head that names its seal, so that a removed signature is noticed."""
     return f'<meta name="unlearnbench-seal" content="{public}">'
 
 
 def verify(content: bytes) -> Verdict:
-    """Check a report's seal: every byte counts, those of the seal too."""
+    """Check a report's seal. Every byte counts, including those of the seal."""
     place = content.rfind(OPENING)
     found = _FIELDS.search(content, place) if place >= 0 else None
     if found is None:
@@ -139,7 +139,7 @@ def public_hex(key: Any) -> str:
 
 
 def write_key(path: Path) -> Path:
-    """Write a new private key (PEM, readable by its owner alone), and beside it the public one; return that.
+    """Write a new private key (PEM, readable only by its owner) and its public key; return the public file.
 
     Raises UserError where either file is there: a key that is overwritten is lost.
     """

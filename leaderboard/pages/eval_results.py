@@ -16,7 +16,7 @@ from ...bench.errors import UserError
 from ...bench.records.load import Loaded
 from ...bench.records.record import Record
 from ..ranking.columns import COLUMNS, write_interval
-from ..ranking.rank import Row, rows
+from ..ranking.rank import TaskRow, rows
 from .owned import write_owned
 
 METRICS = ("UA", "VA", "in_prompt", "IRA", "CRA", "AS")
@@ -53,7 +53,7 @@ def _is_ours(folder: Path) -> bool:
     return benchmark.is_file() and benchmark.read_bytes().startswith(b'name: "unlearnbench"\n')
 
 
-def _counts(row: Row) -> bool:
+def _counts(row: TaskRow) -> bool:
     record = row.source.record
     is_whole = not row.failed and row.choice is not None
     return record.source == "measured" and row.role == "method" and is_whole and not record.inline
@@ -64,7 +64,7 @@ def task_id(task: str, metric: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", f"{task}-{metric}".lower())
 
 
-def _entries(row: Row, dataset: str, source: str | None) -> Iterator[dict[str, Any]]:
+def _entries(row: TaskRow, dataset: str, source: str | None) -> Iterator[dict[str, Any]]:
     record, styles = row.source.record, {column.name: column.style for column in COLUMNS}
     for metric in METRICS:
         value = row.value(metric)
@@ -80,7 +80,7 @@ def _entries(row: Row, dataset: str, source: str | None) -> Iterator[dict[str, A
         yield entry
 
 
-def _notes(record: Record, row: Row, between: str, n: int) -> str:
+def _notes(record: Record, row: TaskRow, between: str, n: int) -> str:
     point = row.point.label if row.point is not None else ""
     return (
         f"{record.method.name}, point {point}, training seed {record.seed}; {between}n = {n} images; "

@@ -8,23 +8,23 @@ import pyarrow.parquet as parquet
 from ...bench.cells import markdown_cell, write_csv
 from ..plots import thresholds
 from ..ranking.columns import ARROWS, COSTS, Column, columns_for, write_interval, write_value
-from ..ranking.rank import CAUTION, Row, by_task
+from ..ranking.rank import CAUTION, TaskRow, by_task
 
 EXPORT = "leaderboard.parquet"
-"""File of every record's numbers; a listing that names it is one of this package."""
+"""File with the numbers of every record. A listing that names it was written by this package."""
 _FIXED = ("task", "method", "role", "seed", "status", "error", "point", "step", "reached", "choice")
 _ORIGIN = ("interval", "interval_version", "source", "record", "digest", "commit", "command")
 
 
-def to_texts(rows: Sequence[Row]) -> dict[str, str]:
-    """Return the files of text beside a page, by name."""
+def to_texts(rows: Sequence[TaskRow]) -> dict[str, str]:
+    """Return the text exports by file name."""
     texts = {"leaderboard.csv": to_csv(rows), "leaderboard.md": to_markdown(rows)}
     curves = thresholds.to_csv(rows)
     return texts if curves is None else texts | {"thresholds.csv": curves}
 
 
-def to_csv(rows: Sequence[Row]) -> str:
-    """Return one line a row; every value with low, high, n and, where it has none, the reason."""
+def to_csv(rows: Sequence[TaskRow]) -> str:
+    """Return one line for each row: every value with low, high, n and, where it is missing, the reason."""
     columns = columns_for(row.values for row in rows)
     names = [f"{column.name}{part}" for column in columns for part in _parts(column)]
     return write_csv([*_FIXED, *names, *_ORIGIN], (_csv_cells(row, columns) for row in rows))
@@ -34,7 +34,7 @@ def _parts(column: Column) -> tuple[str, ...]:
     return ("", "_missing") if column.name in COSTS else ("", "_low", "_high", "_n", "_missing")
 
 
-def _csv_cells(row: Row, columns: Sequence[Column]) -> list[object]:
+def _csv_cells(row: TaskRow, columns: Sequence[Column]) -> list[object]:
     record, point, choice = row.source.record, row.point, row.choice
     cells: list[object] = [row.task, row.method, row.role, row.seed, record.status, row.error]
     cells += [point.label, point.step] if point else [None, None]
@@ -61,7 +61,7 @@ def _csv_cells(row: Row, columns: Sequence[Column]) -> list[object]:
     ]
 
 
-def to_parquet(rows: Sequence[Row]) -> bytes:
+def to_parquet(rows: Sequence[TaskRow]) -> bytes:
     """Return the CSV's table as Parquet: numbers as 64-bit floats, counts and seeds as integers."""
     columns = columns_for(row.values for row in rows)
     kinds = dict.fromkeys((*_FIXED, *_ORIGIN), pa.string())
@@ -84,8 +84,8 @@ def to_parquet(rows: Sequence[Row]) -> bytes:
     return bytes(target.getvalue())
 
 
-def to_markdown(rows: Sequence[Row]) -> str:
-    """Return one Markdown table a task, with intervals; what is missing is named below its table."""
+def to_markdown(rows: Sequence[TaskRow]) -> str:
+    """Return one Markdown table for each task, with intervals; missing values are listed below it."""
     parts = ["# Leaderboard\n", f"{CAUTION}\n"]
     for task, task_rows in by_task(rows).items():
         columns = columns_for(row.values for row in task_rows)
@@ -95,7 +95,7 @@ def to_markdown(rows: Sequence[Row]) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _table(rows: Sequence[Row], columns: Sequence[Column]) -> str:
+def _table(rows: Sequence[TaskRow], columns: Sequence[Column]) -> str:
     titles = [f"{markdown_cell(column.title)} {ARROWS[column.direction]}".strip() for column in columns]
     lines = [["method", "point", *titles], ["---", "---", *("---:" for _ in columns)]]
     lines += [
@@ -105,20 +105,20 @@ def _table(rows: Sequence[Row], columns: Sequence[Column]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _point(row: Row) -> str:
+def _point(row: TaskRow) -> str:
     if row.point is None or row.choice is None:
         return "failed" if row.failed else "none"
     mark = " (did not reach .95)" if row.choice.reached is False else ""
     return ("failed; " if row.failed else "") + row.point.label + mark
 
 
-def _cell(row: Row, column: Column) -> str:
+def _cell(row: TaskRow, column: Column) -> str:
     value = row.value(column.name)
     interval = write_interval(value, column.style)
     return write_value(value, column.style) + (f" ({interval})" if interval else "")
 
 
-def _notes(rows: Sequence[Row], columns: Sequence[Column]) -> str:
+def _notes(rows: Sequence[TaskRow], columns: Sequence[Column]) -> str:
     lines = [f"{row.label} failed: {row.error}" for row in rows if row.failed]
     for row in rows:
         reasons: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""What the page of a method shows: its settings, training curves, cost, and results concept by concept."""
+"""The content of a method's page: settings, training curves, cost, and results by concept."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,22 +9,22 @@ from ...bench.records.load import Loaded
 from ...bench.records.record import Record, safe_command
 from ...bench.store import content_key
 from ...bench.types import Value, missing
-from ..plots.curves import Log, Panel, draw_logs
+from ..plots.curves import CurvePlot, Log, draw_logs
 from ..plots.heatmap import HeatMap
 from ..plots.scatter import COLORS, SeriesStyle
 from ..plots.svg import SHAPES
 from ..ranking.board import Result
+from ..ranking.board_rows import average_values, count_configs, shown_point
 from ..ranking.columns import COLUMNS, COSTS, Column, columns_for, write_value
 from ..ranking.rank import Role, find_role
-from ..ranking.standing import average_values, count_configs, shown_point
 from ..templating import flatten
-from .scopes import Part, prefer_measured, rows_of
+from .scopes import Division, prefer_measured, rows_of
 
 ARXIV = re.compile(r"arXiv[:\s]*(\d{4}\.\d{4,5})", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Concept:
+class ConceptRow:
     """A row of the table by concept. result: None for references, which have no AVA."""
 
     task: str
@@ -46,7 +46,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class MethodPage:
-    """All that the page shows of a row of the board, in one world and on one base model."""
+    """The page of one row of the board, for one world and base model."""
 
     name: str
     role: Role
@@ -54,13 +54,13 @@ class MethodPage:
     base: str
     summary: str
     paper: str
-    link: str  # where the paper lies, "" where its text does not say
+    link: str  # address of the paper, "" where its text names none
     settings: tuple[Setting, ...]
     columns: tuple[Column, ...]
-    concepts: tuple[Concept, ...]
+    concepts: tuple[ConceptRow, ...]
     cost: tuple[tuple[str, str], ...]
     legend: tuple[tuple[str, SeriesStyle], ...]
-    curves: tuple[Panel, ...]
+    curves: tuple[CurvePlot, ...]
     heat: HeatMap | None
     entries: tuple[Loaded, ...]
     commands: tuple[str, ...]
@@ -68,33 +68,33 @@ class MethodPage:
     environment: tuple[tuple[str, str], ...]
 
 
-def method_pages(part: Part, maps: Sequence[HeatMap]) -> list[MethodPage]:
-    """Return a page a row of the part's boards, by name. maps: of what each row erased."""
+def method_pages(division: Division, maps: Sequence[HeatMap]) -> list[MethodPage]:
+    """Return one page for each row of a division, by name. maps: the rows' heat maps."""
     heat = {one.name: one for one in maps}
     return [
-        _make_page(part, name, entries, heat.get(name))
-        for name, entries in sorted(rows_of(part.entries).items())
+        _make_page(division, name, entries, heat.get(name))
+        for name, entries in sorted(rows_of(division.entries).items())
     ]
 
 
-def _make_page(part: Part, name: str, entries: Sequence[Loaded], heat: HeatMap | None) -> MethodPage:
-    told = prefer_measured(entries)
-    newest = max(told, key=lambda e: (e.record.method.version, e.name)).record.method
+def _make_page(division: Division, name: str, entries: Sequence[Loaded], heat: HeatMap | None) -> MethodPage:
+    described = prefer_measured(entries)
+    newest = max(described, key=lambda e: (e.record.method.version, e.name)).record.method
     measured = [entry for entry in entries if entry.record.source == "measured"]
-    concepts = _concepts(part, name, measured)
+    concepts = _concepts(division, name, measured)
     columns = columns_for(row.values for row in concepts)
     whole = average_values(measured) if measured else {}
-    families = part.families
+    families = division.families
     legend = [(family, _family_look(families, family)) for family in families]
     return MethodPage(
         name=name,
-        role=find_role(told[0].record),
-        world=part.world,
-        base=part.base,
+        role=find_role(described[0].record),
+        world=division.world,
+        base=division.base,
         summary=newest.summary,
         paper=newest.paper,
         link=find_link(newest.paper),
-        settings=tuple(_settings(told)),
+        settings=tuple(_settings(described)),
         columns=tuple(columns),
         concepts=tuple(concepts),
         cost=tuple(_write_costs(whole)),
@@ -102,9 +102,9 @@ def _make_page(part: Part, name: str, entries: Sequence[Loaded], heat: HeatMap |
         curves=tuple(draw_logs(_logs(measured, families))),
         heat=heat,
         entries=tuple(sorted(entries, key=lambda e: e.name)),
-        commands=tuple(sorted({safe_command(entry.record) for entry in told} - {""})),
-        versions=tuple(_merge([_versions(entry.record) for entry in told])),
-        environment=tuple(_merge([_environment(entry.record) for entry in told])),
+        commands=tuple(sorted({safe_command(entry.record) for entry in described} - {""})),
+        versions=tuple(_merge([_versions(entry.record) for entry in described])),
+        environment=tuple(_merge([_environment(entry.record) for entry in described])),
     )
 
 
@@ -117,7 +117,7 @@ def _write_costs(values: Mapping[str, Value]) -> list[tuple[str, str]]:
 
 
 def _versions(record: Record) -> list[tuple[str, str]]:
-    """Return what made and judged a record's images; a task's version stands with its family's."""
+    """Return the versions of everything that made and judged a record's images."""
     return [
         ("method", f"{record.method.name} v{record.method.version}"),
         ("world", record.task.world),
@@ -163,12 +163,12 @@ def _settings(entries: Sequence[Loaded]) -> list[Setting]:
     return sorted(found.values(), key=lambda s: (not s.shown, content_key(s.values)))
 
 
-def _concepts(part: Part, name: str, entries: Sequence[Loaded]) -> list[Concept]:
-    results = {row.task: row for row in part.results if row.method == name}
+def _concepts(division: Division, name: str, entries: Sequence[Loaded]) -> list[ConceptRow]:
+    results = {row.task: row for row in division.results if row.method == name}
     by_task: dict[str, list[Loaded]] = {}
     for entry in entries:
         by_task.setdefault(entry.record.task.id, []).append(entry)
-    return [Concept(task, average_values(own), results.get(task)) for task, own in sorted(by_task.items())]
+    return [ConceptRow(task, average_values(own), results.get(task)) for task, own in sorted(by_task.items())]
 
 
 def _family_look(families: Sequence[str], family: str) -> SeriesStyle:

@@ -1,4 +1,4 @@
-"""Folders of pages: only files that this package wrote are replaced or removed, all others stay untouched."""
+"""Write folders of pages. Only files that this package wrote are replaced or removed."""
 
 import contextlib
 import hashlib
@@ -36,7 +36,7 @@ def write_owned(
     if before is None and not (target / LISTING).exists() and adopt(target):
         before = {(name, _digest(target / name)) for name in files if (target / name).is_file()}
     _refuse_others(target, files, before)
-    # both listings first: where a build is killed, either version of each file is recognised by the next one
+    # list old and new files first: after a killed build the next one recognises either version of a file
     _write_listing(target, own | (before or set()))
     for name, content in files.items():
         write_file(target / name, content)

@@ -1,10 +1,9 @@
-"""The leaderboard as a static site: a board to filter, a page a method and a task, images with a slider."""
+"""The leaderboard: a site of many pages, or the same board as a self-contained page, a site of one scope."""
 
-import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,24 +12,23 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from ...bench.errors import UserError
-from ...bench.records.load import Loaded, load_together
-from ...bench.types import Value
-from ..plots.frontiers import Panel, concept_panels, family_panels
-from ..plots.gallery import gather
+from ..plots.comparison import compare_images
+from ..plots.frontiers import FrontierPlot, plot_concepts, plot_families
+from ..plots.gallery import Locate, gather, inline_sheet
 from ..plots.heatmap import HeatMap, heat_maps
-from ..plots.scatter import SeriesStyle, assign_looks, name_looks, name_series
+from ..plots.scatter import SeriesStyle, name_series
 from ..plots.thumbnails import make_thumbnail
 from ..ranking.board import describe_levels
-from ..ranking.claims import Beside, read_beside
-from ..ranking.rank import Row, by_task, rows
-from ..templating import read_template
-from .board_page import KEYS
+from ..ranking.rank import TaskRow, by_task
+from .contents import Contents
 from .exports import EXPORT, to_parquet, to_texts
-from .method_pages import MethodPage, method_pages
+from .method_pages import method_pages
 from .owned import write_owned
-from .page import make_environment, read_pooled_values, render
-from .scopes import Part, Scope, divide, make_scopes, prefer_measured, rows_of
+from .page import render_page, render_tasks
+from .scopes import Division, prefer_measured, rows_of
 
+KEYS = ("UA", "VA", "in_prompt", "KID", "seconds")
+"""Columns that a board shows at first, next to AVA; a reader opens the others by their group."""
 LONGEST = 60
 """Most letters of a record's text in a file name."""
 Key = tuple[str, str, str]
@@ -38,14 +36,14 @@ Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
-class View:
-    """What the page of concepts shows of one world and base model. names: rows in its plots."""
+class ConceptPlots:
+    """The concepts of one world and base model. names: rows in the plots."""
 
     world: str
     base: str
     names: tuple[str, ...]
-    families: tuple[Panel, ...]
-    concepts: tuple[Panel, ...]
+    families: tuple[FrontierPlot, ...]
+    concepts: tuple[FrontierPlot, ...]
     heat: tuple[HeatMap, ...]
 
 
@@ -58,76 +56,138 @@ class Links:
     places: Mapping[str, str]
 
 
-def build_site(folders: Sequence[Path], target: Path) -> Path:
-    """Write a site from folders of records; return its first page.
+def build_page(contents: Contents, target: Path) -> Path:
+    """Write the self-contained page with its exports; return its path.
 
-    Equal records give equal bytes. A file that an earlier build wrote and this one does not is removed,
-    unless somebody changed it. Raises UserError naming file and field where a record is broken; then nothing
-    is written.
+    Records of several concepts give a board with a page for each task; others give one page of their tasks.
+    Equal records give equal bytes. Raises UserError, before it writes anything, where a file of another
+    program is in the way.
     """
-    loaded = load_together(folders)
-    if not any(entry.record.task.role == "evaluated" for entry in loaded):
-        raise UserError(f"{folders[0]}: task.role: no record of an evaluated concept, so there is no board")
-    beside = read_beside(folders, loaded)
-    here = {entry.name for entry in loaded}
-    claims = [entry for entry in beside.claimed if entry.name not in here]
-    write_files(make_site([*loaded, *claims], folders, beside), target)
+    write_owned(make_page(contents), target, mark=EXPORT, adopt=_is_page_of_ours)
     return target / "index.html"
 
 
-def make_site(
-    loaded: Sequence[Loaded], folders: Sequence[Path] = (), beside: Beside | None = None
-) -> dict[str, bytes]:
-    """Return the files of the site by name. folders: where pooled values may lie beside records; beside:
-    what else lies there."""
-    found = rows(loaded)
-    parts = divide(loaded)
-    names = {name for part in parts for name in rows_of(part.entries)}
-    looks = name_looks(assign_looks(found), sorted(names))
-    links = _make_links(found, parts)
-    images = {e.name: make_thumbnail(e) for e in loaded if e.sheet is not None}
-    maps = [_map_rows(part) for part in parts]
-    made = [page for part, own in zip(parts, maps, strict=True) for page in method_pages(part, own)]
-    shared = {"looks": looks, "records": len(loaded), "pages": links.tasks, "places": links.places}
-    texts = {
-        "index.html": _render_board(parts, made, links, {**shared, "beside": beside or Beside()}, folders),
-        "concepts.html": _render_concepts(parts, maps, shared),
-        "images.html": _render_images(found, links, images, shared),
-        **to_texts(found),
-    }
-    for page in made:
-        file = links.methods[page.world, page.base, page.name]
-        texts[file] = _render("method.html.j2", file, ("page.js",), page=page, keys=KEYS, **shared)
-    for task, own in by_task(found).items():
-        texts[links.tasks[task]] = render(own, "index.html", looks, lambda e: f"images/{images[e.name][0]}")
-    files = {name: text.encode() for name, text in texts.items()}
-    files[EXPORT] = to_parquet(found)
-    return files | {f"images/{name}": content for name, content in images.values()}
+def build_site(contents: Contents, target: Path) -> Path:
+    """Write the site; return its first page's path. Files that only an earlier build needed are removed.
+
+    Equal records give equal bytes. Raises UserError like `build_page`, and where no record is of an evaluated
+    concept.
+    """
+    if not any(entry.record.task.role == "evaluated" for entry in contents.records):
+        folder = next(iter(contents.folders))
+        raise UserError(f"{folder}: task.role: no record of an evaluated concept, so there is no board")
+    write_owned(make_site(contents), target, mark=EXPORT)
+    return target / "index.html"
 
 
-def _map_rows(part: Part) -> list[HeatMap]:
-    own = rows_of(part.entries)
-    return heat_maps([e for name in sorted(own) for e in prefer_measured(own[name])], sorted(own))
-
-
-def _render(template: str, here: str, scripts: Iterable[str], **context: Any) -> str:
-    """Return a page; its policy lets these very scripts run and no other."""
-    script = "\n".join(read_template(name) for name in scripts)
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page = make_environment().get_template(template)
-    return page.render(
-        here=here,
-        style=Markup(read_template("style.css") + read_template("site.css")),
-        script=Markup(script),
-        script_digest=f"sha256-{digest}",
-        **context,
+def _is_page_of_ours(folder: Path) -> bool:
+    """Return whether a folder holds pages of a version that wrote no listing: all exports and our page."""
+    names = ("leaderboard.csv", "leaderboard.md", EXPORT)
+    page = folder / "index.html"
+    return all((folder / name).is_file() for name in names) and (
+        page.is_file() and b"unlearnbench</title>" in page.read_bytes()
     )
 
 
-def _make_links(found: Sequence[Row], parts: Sequence[Part]) -> Links:
+def make_page(contents: Contents) -> dict[str, bytes]:
+    """Return the files of the self-contained page by name."""
+    if contents.board is None:
+        index = render_tasks(contents.rows, "", contents.styles, beside=contents.beside)
+        return _encode(contents, {"index.html": index})
+    division, scope = contents.board
+    links = _make_links(contents.rows, [division])
+    shared = _share(contents, links)
+    index = _render_board(
+        shared,
+        True,
+        scopes=[scope],
+        concept_plots=_plot_concepts(division, contents.styles),
+        images=compare_images(
+            [e for e in division.entries if e.record.source == "measured"],
+            [row.name for row in scope.board_rows],
+        ),
+    )
+    return _encode(contents, {"index.html": index, **_render_tasks(contents, links, inline_sheet)})
+
+
+def make_site(contents: Contents) -> dict[str, bytes]:
+    """Return the files of the site by name."""
+    divisions, styles = contents.divisions, contents.styles
+    links = _make_links(contents.rows, divisions)
+    sheets = {e.name: make_thumbnail(e) for e in contents.entries if e.sheet is not None}
+    plots = [_plot_concepts(division, styles) for division in divisions]
+    pages = [
+        page
+        for division, own in zip(divisions, plots, strict=True)
+        for page in method_pages(division, own.heat)
+    ]
+    shared = _share(contents, links)
+    made = {(page.world, page.base, page.name): f"row-{i}" for i, page in enumerate(pages, start=1)}
+    texts = {
+        "index.html": _render_board(
+            shared,
+            False,
+            scopes=contents.scopes,
+            made_rows=list(zip(pages, made.values(), strict=True)),
+            opens=made,
+            files=links.methods,
+        ),
+        "concepts.html": render_page(
+            "concepts.html.j2",
+            ("page.js",),
+            False,
+            here="concepts.html",
+            views=plots,
+            **shared,
+        ),
+        "images.html": _render_images(contents.rows, links, lambda e: f"images/{sheets[e.name][0]}", shared),
+        **_render_tasks(contents, links, lambda e: f"images/{sheets[e.name][0]}"),
+    }
+    for page in pages:
+        file = links.methods[page.world, page.base, page.name]
+        texts[file] = render_page(
+            "method.html.j2", ("page.js",), False, here=file, page=page, keys=KEYS, **shared
+        )
+    return _encode(contents, texts) | {f"images/{name}": content for name, content in sheets.values()}
+
+
+def _encode(contents: Contents, texts: Mapping[str, str]) -> dict[str, bytes]:
+    """Return texts and the exports as files."""
+    files = {name: text.encode() for name, text in {**texts, **to_texts(contents.rows)}.items()}
+    return {**files, EXPORT: to_parquet(contents.rows)}
+
+
+def _share(contents: Contents, links: Links) -> dict[str, Any]:
+    """Return what the templates of every page of boards take."""
+    return {
+        "styles": contents.styles,
+        "records": len(contents.entries),
+        "beside": contents.beside,
+        "pages": links.tasks,
+        "places": links.places,
+    }
+
+
+def _plot_concepts(division: Division, styles: Mapping[str, SeriesStyle]) -> ConceptPlots:
+    own = rows_of(division.entries)
+    return ConceptPlots(
+        world=division.world,
+        base=division.base,
+        names=tuple(sorted({group.method for group in division.groups})),
+        families=tuple(plot_families(division.groups, styles)),
+        concepts=tuple(plot_concepts(division.groups, styles)),
+        heat=tuple(heat_maps([e for name in sorted(own) for e in prefer_measured(own[name])], sorted(own))),
+    )
+
+
+def _make_links(found: Sequence[TaskRow], divisions: Sequence[Division]) -> Links:
     tasks = by_task(found)
-    keys = [(part.world, part.base, name) for part in parts for name in sorted(rows_of(part.entries))]
-    texts = {key: key[2] if len(parts) == 1 else " ".join(key) for key in keys}
+    keys = [
+        (division.world, division.base, name)
+        for division in divisions
+        for name in sorted(rows_of(division.entries))
+    ]
+    texts = {key: key[2] if len(divisions) == 1 else " ".join(key) for key in keys}
     files = name_files("method", texts.values())
     places = {
         row.source.name: f"task-1-row-{i}" for own in tasks.values() for i, row in enumerate(own, start=1)
@@ -138,9 +198,10 @@ def _make_links(found: Sequence[Row], parts: Sequence[Part]) -> Links:
 
 
 def name_files(kind: str, texts: Iterable[str]) -> dict[str, str]:
-    """Return a file name a text, with a digest where letters alone do not tell it from another's.
+    """Return one file name for each text, with a digest where its letters are not unique.
 
-    Letters, digits, `-` and `_` alone: no text leads out of the folder, and none is told apart by case alone.
+    Names hold only letters, digits, `-` and `_`: no text leads out of the folder. No two names differ only in
+    case.
     """
     texts = list(dict.fromkeys(texts))
     slugs = {text: re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:LONGEST] for text in texts}
@@ -153,81 +214,45 @@ def name_files(kind: str, texts: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def _render_board(
-    parts: Sequence[Part],
-    made: Sequence[MethodPage],
-    links: Links,
-    shared: Mapping[str, Any],
-    folders: Sequence[Path],
-) -> str:
-    ids = {(page.world, page.base, page.name): f"row-{i}" for i, page in enumerate(made, start=1)}
-    opens: dict[tuple[str, str], dict[str, str]] = {}
-    for (world, base, name), place in ids.items():
-        opens.setdefault((world, base), {})[name] = place
-    return _render(
-        "site.html.j2",
-        "index.html",
-        ("page.js", "site.js"),
-        scopes=_all_scopes(parts, shared["looks"], folders),
-        made_rows=list(zip(made, ids.values(), strict=True)),
-        opens=opens,
-        files=links.methods,
+def _render_tasks(contents: Contents, links: Links, locate: Locate) -> dict[str, str]:
+    """Return a page for each task by file name."""
+    return {
+        links.tasks[task]: render_tasks(own, "index.html", contents.styles, locate)
+        for task, own in by_task(contents.rows).items()
+    }
+
+
+def _render_board(shared: Mapping[str, Any], self_contained: bool, **own: Any) -> str:
+    """Return the board's page: one scope with its plots and images, or a site's scopes with their filter."""
+    rest = {"concept_plots": None, "images": (), "made_rows": (), "opens": {}, "files": {}} | own
+    scripts = ("page.js",) if self_contained else ("page.js", "site.js")
+    return render_page(
+        "board.html.j2",
+        scripts,
+        self_contained,
+        here="index.html",
         keys=KEYS,
         levels=describe_levels(),
+        **rest,
         **shared,
     )
 
 
-def _all_scopes(
-    parts: Sequence[Part], looks: Mapping[str, SeriesStyle], folders: Sequence[Path]
-) -> list[Scope]:
-    return [scope for part in parts for scope in make_scopes(part, looks, _pooled_of(part, folders))]
-
-
-def _pooled_of(part: Part, folders: Sequence[Path]) -> dict[str, dict[str, Value]]:
-    """Return the pooled values of the folders whose records are this part's."""
-    names = {entry.name for entry in part.entries}
-    own = [folder for folder in folders if any(path.name in names for path in folder.glob("*.json"))]
-    return read_pooled_values(own)
-
-
-def _render_concepts(
-    parts: Sequence[Part], maps: Sequence[Sequence[HeatMap]], shared: Mapping[str, Any]
-) -> str:
-    views = [
-        View(
-            world=part.world,
-            base=part.base,
-            names=tuple(sorted({group.method for group in part.groups})),
-            families=tuple(family_panels(part.groups, shared["looks"])),
-            concepts=tuple(concept_panels(part.groups, shared["looks"])),
-            heat=tuple(own),
-        )
-        for part, own in zip(parts, maps, strict=True)
-    ]
-    return _render("concepts.html.j2", "concepts.html", ("page.js",), views=views, **shared)
-
-
-def _render_images(
-    found: Sequence[Row], links: Links, images: Mapping[str, tuple[str, bytes]], shared: Mapping[str, Any]
-) -> str:
+def _render_images(found: Sequence[TaskRow], links: Links, locate: Locate, shared: Mapping[str, Any]) -> str:
     tasks = []
     for task, own in by_task(found).items():
         first = [row for row in own if not row.source.record.sampling.get("noise", 0)]
-        described = describe_images(task, first, links.tasks[task], lambda e: f"images/{images[e.name][0]}")
+        described = describe_images(task, first, links.tasks[task], locate)
         tasks += [described] if described else []
     data = Markup(htmlsafe_json_dumps(tasks, dumps=json.dumps, ensure_ascii=False, separators=(",", ":")))
-    return _render(
-        "images.html.j2", "images.html", ("page.js", "compare.js"), tasks=tasks, data=data, **shared
-    )
+    scripts = ("page.js", "compare.js")
+    return render_page("images.html.j2", scripts, False, here="images.html", tasks=tasks, data=data, **shared)
 
 
-def describe_images(
-    task: str, found: Sequence[Row], page: str, locate: Callable[[Loaded], str]
-) -> dict[str, Any] | None:
+def describe_images(task: str, found: Sequence[TaskRow], page: str, locate: Locate) -> dict[str, Any] | None:
     """Return what the slider needs of a task's contact sheets; None where there is none.
 
-    Rows of other noise stay out: their images would compare nothing.
+    Rows drawn from other noise are left out: two images of different noise compare nothing.
     """
     gallery = gather(found, locate)
     if gallery is None:
@@ -250,11 +275,3 @@ def describe_images(
             for strip in gallery.strips
         ],
     }
-
-
-def write_files(files: Mapping[str, bytes], target: Path) -> None:
-    """Write a site's files and the listing of their digests; remove what only an earlier listing names.
-
-    Raises UserError where a file that this package did not write, or that was changed since, is in the way.
-    """
-    write_owned(files, target, mark=EXPORT)

@@ -1,4 +1,4 @@
-"""The board in the terminal: one small table a task."""
+"""Tables in the terminal."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,9 +16,9 @@ from ...bench.stats.coverage import Coverage
 from ...bench.stats.share_coverage import ShareCoverage, Truth
 from ...bench.store import content_key
 from ...bench.types import Value
-from ..ranking.board import FEWEST_CONCEPTS, Line, PairedComparison, describe_levels
+from ..ranking.board import FEWEST_CONCEPTS, MethodSummary, PairedComparison, describe_levels
 from ..ranking.columns import COLUMNS, Style, write_interval, write_value
-from ..ranking.rank import Row, by_task
+from ..ranking.rank import TaskRow, by_task
 
 SHOWN = ("UA", "UA_indirect", "VA", "in_prompt", "IRA", "AS_delta", "KID", "seconds")
 DIGITS = {"share": 2, "signed": 3, "decimal": 3}
@@ -26,7 +26,7 @@ LABEL_COLUMNS = ("agreement", "kappa", "sensitivity", "specificity", "UA", "UA_p
 CHECK_NAMES = ("files", "names", "versions", "prompts", "coverage", "values")
 
 
-def make_result_tables(all_rows: Sequence[Row]) -> list[Table]:
+def make_result_tables(all_rows: Sequence[TaskRow]) -> list[Table]:
     """Return a rich table for each task: the point that each row shows, with intervals where they exist."""
     return [_task_table(task, rows) for task, rows in by_task(all_rows).items()]
 
@@ -38,7 +38,7 @@ def _bare_table(title: str, first: str) -> Table:
     return table
 
 
-def _task_table(task: str, rows: Sequence[Row]) -> Table:
+def _task_table(task: str, rows: Sequence[TaskRow]) -> Table:
     columns = [
         c for c in COLUMNS if c.name in SHOWN and any(row.value(c.name).value is not None for row in rows)
     ]
@@ -73,8 +73,8 @@ def _interval(value: Value, style: Style) -> str:
     return f"{low.replace('0.', '.', 1)}..{high.replace('0.', '.', 1)}"
 
 
-def make_board_table(lines: Sequence[Line]) -> Table:
-    """Return a rich table of every method's AVA over its concepts; methods stand by name, not by rank."""
+def make_board_table(lines: Sequence[MethodSummary]) -> Table:
+    """Return a rich table of every method's AVA over its concepts; rows are ordered by name."""
     title = f"AVA: alignment along the frontier, {describe_levels()}; 95 % t interval over concepts"
     table = _bare_table(title, "method")
     for column in ("concepts", "AVA ↑", "interval", "reach ↑", "in-prompt ↑"):
@@ -91,13 +91,13 @@ def make_board_table(lines: Sequence[Line]) -> Table:
     return table
 
 
-def make_comparison_table(duels: Sequence[PairedComparison]) -> Table:
+def make_comparison_table(comparisons: Sequence[PairedComparison]) -> Table:
     """Return a rich table of paired differences of AVA, the primary endpoint first."""
-    rival = duels[0].second
+    rival = comparisons[0].second
     table = _bare_table(f"Difference of AVA to {escape(rival)}, paired by concept", "method")
     for column in ("concepts", "difference", "95 % interval", "sign-flip p", "Holm p", "detectable"):
         table.add_column(column, justify="right", no_wrap=True)
-    for row in sorted(duels, key=lambda d: (not d.primary, d.first)):
+    for row in sorted(comparisons, key=lambda d: (not d.primary, d.first)):
         found = row.comparison
         table.add_row(
             escape(row.first) + ("" if row.primary else " (exploratory)"),
@@ -108,7 +108,7 @@ def make_comparison_table(duels: Sequence[PairedComparison]) -> Table:
             "" if row.primary or row.adjusted is None else f"{row.adjusted:.4f}",
             f"{row.detectable:.3f}",
         )
-    if any(row.comparison.n < FEWEST_CONCEPTS for row in duels):
+    if any(row.comparison.n < FEWEST_CONCEPTS for row in comparisons):
         table.caption = (
             f"Fewer than {FEWEST_CONCEPTS} concepts: an interval for these concepts, not a ranking."
         )
@@ -188,7 +188,7 @@ def make_coverage_table(found: Mapping[str, Coverage]) -> Table:
 
 
 def make_labels_table(labels: Labels) -> Table:
-    """Return one row a method with agreement, the judge's errors, and UA before and after correction."""
+    """Return one row for each method: agreement, the judge's errors, and UA before and after correction."""
     title = f"{labels.who}: {len(labels.answers)} images, {labels.source}"
     table = Table(title=escape(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
     for name in ("method", "answered", *(column.replace("_", " ") for column in LABEL_COLUMNS)):
@@ -205,7 +205,7 @@ def _write_label(value: Value) -> str:
 
 
 def make_check_table(found: Mapping[Path, Sequence[Check]]) -> Table:
-    """Return one row a folder: its records, and how many passed, failed or could not be checked, by check."""
+    """Return one row for each folder: its records, and how many passed, failed or were not checked."""
     table = Table("folder", "records", *CHECK_NAMES)
     folders = dict.fromkeys(path.parent for path in found)
     for folder in folders:
@@ -223,7 +223,7 @@ def _count_states(records: Sequence[Sequence[Check]], name: str) -> Text:
 
 
 def make_agreement_table(agreement: Agreement) -> Table:
-    """Return one row a headline number: as claimed, as repeated, and what that says."""
+    """Return one row for each headline number: claimed value, repeated value, difference and verdict."""
     table = Table("point", "metric", "claimed", "re-run", "difference [95 %]", "state")
     styles = {"differs": "bold red", "unclear": "yellow"}
     for number in agreement.numbers:

@@ -1,1 +1,1 @@
-"""The pictures of the board."""
+"""Plots and images of the pages."""

@@ -1,4 +1,4 @@
-"""The shown points' images side by side: the same prompts and noise, a strip a row of the board."""
+"""Images of the shown points on the same prompts and noise, one strip for each row of the board."""
 
 import base64
 import io
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from PIL import Image
 
 from ...bench.records.load import Loaded
-from ..ranking.standing import shown_points
+from ..ranking.board_rows import shown_points
 
 SIDE = 64  # pixels of a tile
 
 
 @dataclass(frozen=True)
-class Strip:
+class ComparisonRow:
     """One row's images as a data URI, and which point they are of."""
 
     name: str
@@ -23,23 +23,23 @@ class Strip:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ImageComparison:
     """A concept's strips. captions: the prompts of the columns."""
 
     task: str
     seed: int
     captions: tuple[str, ...]
-    strips: tuple[Strip, ...]
+    strips: tuple[ComparisonRow, ...]
 
 
-def compare_images(loaded: Sequence[Loaded], names: Sequence[str]) -> list[Comparison]:
-    """Return a comparison a concept, of the rows of the board in this order, each at its lowest seed."""
+def compare_images(loaded: Sequence[Loaded], names: Sequence[str]) -> list[ImageComparison]:
+    """Return one comparison for each concept. names: rows of the board in order; each at its lowest seed."""
     tasks = sorted({e.record.task.id for e in loaded if e.record.task.role == "evaluated"})
     found = [_compare([e for e in loaded if e.record.task.id == task], names) for task in tasks]
     return [comparison for comparison in found if comparison is not None]
 
 
-def _compare(entries: Sequence[Loaded], names: Sequence[str]) -> Comparison | None:
+def _compare(entries: Sequence[Loaded], names: Sequence[str]) -> ImageComparison | None:
     chosen = []
     for name in names:
         own = [e for e in entries if e.row == name]
@@ -49,14 +49,16 @@ def _compare(entries: Sequence[Loaded], names: Sequence[str]) -> Comparison | No
     if not chosen:
         return None
     captions = tuple(chosen[0][1].record.sheet)
-    # images of other noise or other prompts would compare nothing
+    # images of other noise or other prompts cannot be compared
     alike = [(name, e, p) for name, e, p in chosen if tuple(e.record.sheet) == captions and not _noise(e)]
     strips = [
-        Strip(name, "" if e.record.method.reference else f"step {p.step}", _cut(e, e.record.points.index(p)))
+        ComparisonRow(
+            name, "" if e.record.method.reference else f"step {p.step}", _cut(e, e.record.points.index(p))
+        )
         for name, e, p in alike
     ]
     seed = max((e.record.seed for _, e, _ in alike), default=0)
-    return Comparison(entries[0].record.task.id, seed, captions, tuple(strips))
+    return ImageComparison(entries[0].record.task.id, seed, captions, tuple(strips))
 
 
 def _noise(entry: Loaded) -> bool:

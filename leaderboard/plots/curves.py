@@ -1,18 +1,18 @@
-"""Training curves: a small line chart for each column of the logs, a line a method."""
+"""Training curves: a small line chart for each column of the logs, with one line for each method."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from ..ranking.rank import Row
+from ..ranking.rank import TaskRow
 from .scatter import SeriesStyle
 from .svg import Scale, canvas, mark, tag, ticks
 
 WIDTH, HEIGHT = 320, 176
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 8, 22
 BUCKETS = 32
-"""Number of means that a long curve is drawn by."""
+"""Maximum number of points of a curve; a longer log is drawn as means of neighbouring steps."""
 TITLES = {
     "forget_loss": "forget loss",
     "retain_loss": "retain loss",
@@ -28,8 +28,8 @@ SHARES = ("conflict",)
 
 
 @dataclass(frozen=True)
-class Panel:
-    """One chart: a column of the logs, a line a row. without: rows whose log lacks the column."""
+class CurvePlot:
+    """The chart of one column of the logs, one line for each row. without: rows whose log lacks it."""
 
     title: str
     chart: Markup
@@ -41,32 +41,32 @@ class Log:
     """A training log and how its lines are drawn. columns: name -> one entry a step."""
 
     label: str
-    look: SeriesStyle
+    style: SeriesStyle
     columns: Mapping[str, Sequence[float | None]]
 
 
-def logging_rows(task_rows: Sequence[Row]) -> list[Row]:
+def logging_rows(task_rows: Sequence[TaskRow]) -> list[TaskRow]:
     """Return the rows whose record has a training log."""
     return [row for row in task_rows if any(row.source.record.log.values())]
 
 
-def curve_panels(task_rows: Sequence[Row], looks: Mapping[str, SeriesStyle]) -> list[Panel]:
+def plot_curves(task_rows: Sequence[TaskRow], styles: Mapping[str, SeriesStyle]) -> list[CurvePlot]:
     """Return a chart for every column that some row's log has."""
     return draw_logs(
-        [Log(row.label, looks[row.method], row.source.record.log) for row in logging_rows(task_rows)]
+        [Log(row.label, styles[row.method], row.source.record.log) for row in logging_rows(task_rows)]
     )
 
 
-def draw_logs(logs: Sequence[Log]) -> list[Panel]:
-    """Return a chart for every column that some log has, a line a log."""
+def draw_logs(logs: Sequence[Log]) -> list[CurvePlot]:
+    """Return a chart for every column that some log has, with one line for each log."""
     names = {name for log in logs for name, entries in log.columns.items() if entries} - {"step"}
     panels = []
     for name in sorted(names, key=_place):
-        curves = [Curve(log.label, log.look, _points(log.columns, name)) for log in logs]
+        curves = [Curve(log.label, log.style, _points(log.columns, name)) for log in logs]
         drawn = [curve for curve in curves if curve.points]
         title = TITLES.get(name, name.replace("_", " "))
         chart = draw_chart(title, drawn, (0.0, 1.0) if name in SHARES else _range(drawn))
-        panels.append(Panel(title, chart, tuple(curve.label for curve in curves if not curve.points)))
+        panels.append(CurvePlot(title, chart, tuple(curve.label for curve in curves if not curve.points)))
     return panels
 
 
@@ -82,7 +82,7 @@ class Curve:
     """A row's line in a chart: (step, value) in order of step."""
 
     label: str
-    look: SeriesStyle
+    style: SeriesStyle
     points: Sequence[Point]
 
 
@@ -137,8 +137,8 @@ def _line(curve: Curve, across: Scale, up: Scale) -> Markup:
         places = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in run)
         parts.append(tag("polyline", points=places, class_="path"))
     ends = [(x, y) for x, y in curve.points if y is not None][-1:]
-    parts += [mark(curve.look.shape, across(x), up(y), size=3.2, class_="dot") for x, y in ends]
-    return tag("g", *parts, class_=f"series {curve.look.color}")
+    parts += [mark(curve.style.shape, across(x), up(y), size=3.2, class_="dot") for x, y in ends]
+    return tag("g", *parts, class_=f"series {curve.style.color}")
 
 
 def _runs(points: Sequence[Point]) -> list[list[tuple[float, float]]]:

@@ -5,47 +5,46 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
-import pandas as pd
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from ...bench.metrics import ua, va
+from ...bench.records.means import ScoredRows, sum_shares
 from ...bench.records.record import Cost, PointInfo
 from ...bench.stats.compare import crossed_bootstrap, t_interval
-from ...bench.types import Metric, Split, Value
-from ..ranking.declared import Declared, Group
+from ...bench.types import Value
+from ..ranking.declared import DeclaredPoint, MethodPoints
 from .scatter import Series, SeriesStyle, scatter
 
 RESAMPLES = 2_000
-METRICS: dict[str, tuple[Metric, Split]] = {"UA": (ua.METRIC, "forget"), "VA": (va.METRIC, "retain")}
+METRICS = ("UA", "VA")
 _WIDE, _TALL = 380, 320
 
 
 @dataclass(frozen=True)
-class Panel:
-    """One plot. title: the concept's or the family's name."""
+class FrontierPlot:
+    """One plot. title: name of the concept or family."""
 
     title: str
     plot: Markup
 
 
-def concept_panels(groups: Sequence[Group], looks: Mapping[str, SeriesStyle]) -> list[Panel]:
-    """Return a plot a concept; intervals: bootstrap over training runs and prompts, crossed."""
+def plot_concepts(groups: Sequence[MethodPoints], styles: Mapping[str, SeriesStyle]) -> list[FrontierPlot]:
+    """Return one plot for each concept; intervals: crossed bootstrap over training runs and prompts."""
     ordered = sorted(groups, key=lambda g: g.task)
     return [
-        Panel(task, _plot([s for g in found for s in _concept_series(g, looks)]))
+        FrontierPlot(task, _plot([s for g in found for s in _concept_series(g, styles)]))
         for task, found in groupby(ordered, lambda g: g.task)
     ]
 
 
-def family_panels(groups: Sequence[Group], looks: Mapping[str, SeriesStyle]) -> list[Panel]:
-    """Return a plot a family, of means over its concepts; t intervals over these concepts."""
+def plot_families(groups: Sequence[MethodPoints], styles: Mapping[str, SeriesStyle]) -> list[FrontierPlot]:
+    """Return one plot for each family: means over its concepts with t intervals over them."""
     ordered = sorted(groups, key=lambda g: (g.task.split("/")[0], g.method))
     panels = []
     for family, found in groupby(ordered, lambda g: g.task.split("/")[0]):
         methods = [(name, list(rows)) for name, rows in groupby(found, lambda g: g.method)]
-        series = [s for name, rows in methods for s in mean_series(name, rows, looks)]
-        panels.append(Panel(family, _plot(series)))
+        series = [s for name, rows in methods for s in mean_series(name, rows, styles)]
+        panels.append(FrontierPlot(family, _plot(series)))
     return panels
 
 
@@ -53,26 +52,26 @@ def _plot(series: Sequence[Series]) -> Markup:
     return scatter(series, "VA", "VA: alignment", _WIDE, _TALL, "small")
 
 
-def _by_config(points: Sequence[Declared]) -> list[tuple[str, list[Declared]]]:
+def _by_config(points: Sequence[DeclaredPoint]) -> list[tuple[str, list[DeclaredPoint]]]:
     ordered = sorted(points, key=lambda p: (p.config, p.step))
     return [(config, list(found)) for config, found in groupby(ordered, lambda p: p.config)]
 
 
-def _concept_series(group: Group, looks: Mapping[str, SeriesStyle]) -> list[Series]:
+def _concept_series(group: MethodPoints, styles: Mapping[str, SeriesStyle]) -> list[Series]:
     found = []
     for _, points in _by_config(group.points):
         infos = [make_point(i, p.step, _concept_values(p)) for i, p in enumerate(points) if _is_drawn(p)]
         shown = next((i for i, p in enumerate(points) if p.shown and _is_drawn(p)), None)
-        found.append(Series(group.method, looks[group.method], tuple(infos), shown))
+        found.append(Series(group.method, styles[group.method], tuple(infos), shown))
     return found
 
 
-def _is_drawn(point: Declared) -> bool:
-    """Return whether all its runs were scored: one without retain images has no VA to draw."""
+def _is_drawn(point: DeclaredPoint) -> bool:
+    """Return whether every run of a point was scored. A run without retain images has no VA to draw."""
     return not any(entry.record.points[i].unscored for entry, i in point.places)
 
 
-def _concept_values(point: Declared) -> dict[str, Value]:
+def _concept_values(point: DeclaredPoint) -> dict[str, Value]:
     values = {}
     for row, name in enumerate(METRICS):
         mean = float(point.values[row, 2])
@@ -84,22 +83,31 @@ def _concept_values(point: Declared) -> dict[str, Value]:
     return values
 
 
-def prompt_table(point: Declared, name: str) -> NDArray[np.float64]:
+def prompt_table(point: DeclaredPoint, name: str) -> NDArray[np.float64]:
     """Return (runs, prompts) of UA or VA over each prompt's images; given concepts are left out of VA."""
-    metric, split = METRICS[name]
     rows = []
     for entry, position in point.places:
         assert entry.items is not None
-        items = entry.items[entry.items["point"] == entry.record.points[position].index]
-        items = items[(items["split"] == split) & ~items["given"].astype(bool)].reset_index(drop=True)
-        scores = metric.per_item(items)
-        assert scores is not None
-        rows.append(pd.Series(scores.to_numpy(), items["prompt_id"]).dropna().groupby(level=0).mean())
-    return np.stack([row.sort_index().to_numpy() for row in rows])
+        kept = (entry.items["point"] == entry.record.points[position].index).to_numpy(dtype=bool)
+        scores, counted = _score(entry.scored, name)
+        kept = kept & counted & ~entry.scored.given & ~np.isnan(scores)
+        _, codes = np.unique(entry.scored.prompts[kept], return_inverse=True)
+        rows.append(np.bincount(codes, scores[kept]) / np.bincount(codes))
+    return np.stack(rows)
 
 
-def mean_series(method: str, groups: Sequence[Group], looks: Mapping[str, SeriesStyle]) -> list[Series]:
-    """Average the points that all of these concepts have, by configuration and step, a line each."""
+def _score(scored: ScoredRows, name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return (rows,) scores of UA or VA, and which rows each counts."""
+    if name == "UA":
+        return scored.gone, scored.forget
+    hits, asked = sum_shares(scored, scored.chosen["VA"])
+    return np.divide(hits, asked, out=np.full(hits.shape, np.nan), where=asked > 0), asked > 0
+
+
+def mean_series(
+    method: str, groups: Sequence[MethodPoints], styles: Mapping[str, SeriesStyle]
+) -> list[Series]:
+    """Return one series for each configuration: means of the points that all of these concepts have."""
     known = [group for group in groups if group.missing is None]
     if not known:
         return []
@@ -113,11 +121,11 @@ def mean_series(method: str, groups: Sequence[Group], looks: Mapping[str, Series
             if all(_is_drawn(p) for p in same):
                 infos.append(make_point(i, point.step, _family_values(same)))
                 shown = i if point.shown else shown
-        found.append(Series(method, looks[method], tuple(infos), shown))
+        found.append(Series(method, styles[method], tuple(infos), shown))
     return found
 
 
-def _family_values(points: Sequence[Declared]) -> dict[str, Value]:
+def _family_values(points: Sequence[DeclaredPoint]) -> dict[str, Value]:
     values = {}
     for row, name in enumerate(METRICS):
         means = [float(p.values[row, 2]) for p in points]
@@ -134,6 +142,6 @@ def _family_values(points: Sequence[Declared]) -> dict[str, Value]:
 
 
 def make_point(index: int, step: int, values: dict[str, Value]) -> PointInfo:
-    """Return a point of a plot: what stands there is an average, and no model has its fingerprint."""
+    """Return a point of a plot. It has no fingerprint, because it averages several models."""
     cost = Cost(seconds=None, memory_bytes=None, parameters=0, delta_bytes=None)
     return PointInfo(index=index, step=step, label=str(step), fingerprint="", values=values, cost=cost)

@@ -1,4 +1,4 @@
-"""Images of the methods beside the base model's, on the same prompts and noise, cut from contact sheets."""
+"""The gallery of a task: images of every method and of the base model on the same prompts and noise."""
 
 import base64
 from collections import Counter
@@ -7,30 +7,30 @@ from dataclasses import dataclass
 
 from ...bench.records.load import Loaded
 from ...bench.records.record import TaskInfo, name_point
-from ..ranking.rank import Row
+from ..ranking.rank import TaskRow
 
 HARMLESS = ("emoji", "fashion-mnist", "tiny")
 """Worlds of clip art and of small pictures of clothes.
 
-Nudity of any other world, plug-ins' too, is blurred until somebody asks for it.
+Pages blur images of the family nudity in every other world, plug-ins included, until a reader asks for them.
 """
 Locate = Callable[[Loaded], str]
-"""Where a page finds a record's contact sheet: returns a URI."""
+"""Function that returns the URI of a record's contact sheet."""
 
 
 @dataclass(frozen=True)
 class Caption:
-    """A column of the gallery. split: what its prompt is scored for, "" where the items do not say."""
+    """A column of the gallery. split: that of its prompt, "" where the record has no item rows."""
 
     text: str
     split: str
 
 
 @dataclass(frozen=True)
-class Strip:
+class GalleryRow:
     """One row of the gallery. places: for each caption the column of its tile on the sheet, or None."""
 
-    row: Row
+    row: TaskRow
     uri: str
     columns: int
     points: tuple[str, ...]  # names of the sheet's rows
@@ -44,10 +44,10 @@ class Strip:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Captions and strips; the first strip is the reference's where it has a sheet."""
+    """Columns and rows of the gallery; the reference comes first where it has a contact sheet."""
 
     captions: tuple[Caption, ...]
-    strips: tuple[Strip, ...]
+    strips: tuple[GalleryRow, ...]
     blurred: bool = False
 
     @property
@@ -62,12 +62,12 @@ def inline_sheet(entry: Loaded) -> str:
 
 
 def is_blurred(task: TaskInfo) -> bool:
-    """Return whether a task's images are shown only to those who ask for them."""
+    """Return whether a page shows a task's images only on request."""
     return task.family == "nudity" and task.world.split("@")[0] not in HARMLESS
 
 
-def gather(task_rows: Sequence[Row], locate: Locate = inline_sheet) -> Gallery | None:
-    """Return the gallery of a task, its columns those of the first sheet; None where no row has a sheet."""
+def gather(task_rows: Sequence[TaskRow], locate: Locate = inline_sheet) -> Gallery | None:
+    """Return the gallery of a task with the columns of the first sheet; None where no row has a sheet."""
     with_sheet = [row for row in task_rows if row.source.sheet is not None]
     if not with_sheet:
         return None
@@ -79,7 +79,7 @@ def gather(task_rows: Sequence[Row], locate: Locate = inline_sheet) -> Gallery |
 
 
 def _number(prompts: Sequence[str]) -> list[tuple[str, int]]:
-    """Return (prompt, how many times it came before): a prompt may stand on a sheet with several seeds."""
+    """Return (prompt, number of earlier columns with it): a sheet may show one prompt with several seeds."""
     seen: Counter[str] = Counter()
     keys = []
     for prompt in prompts:
@@ -88,7 +88,7 @@ def _number(prompts: Sequence[str]) -> list[tuple[str, int]]:
     return keys
 
 
-def _splits(rows: Sequence[Row]) -> dict[str, str]:
+def _splits(rows: Sequence[TaskRow]) -> dict[str, str]:
     found: dict[str, str] = {}
     for row in rows:
         if row.source.items is not None:
@@ -97,10 +97,10 @@ def _splits(rows: Sequence[Row]) -> dict[str, str]:
     return found
 
 
-def _strip(row: Row, keys: Sequence[tuple[str, int]], locate: Locate) -> Strip:
+def _strip(row: TaskRow, keys: Sequence[tuple[str, int]], locate: Locate) -> GalleryRow:
     record = row.source.record
     own = {key: place for place, key in enumerate(_number(record.sheet))}
-    return Strip(
+    return GalleryRow(
         row=row,
         uri=locate(row.source),
         columns=len(record.sheet),

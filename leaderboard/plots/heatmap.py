@@ -1,4 +1,7 @@
-"""What was erased with the target: erased concepts down, retained subjects across, share still drawn."""
+"""Heat maps of what a method erased with the target.
+
+A row is an erased concept, a column a retained subject, and a cell the share of images that still show it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from ...bench.records.load import Loaded
-from ..ranking.standing import shown_points
+from ..ranking.board_rows import shown_points
 from .svg import canvas, tag
 
 CELL, LEFT, TOP = 13, 150, 96
@@ -24,7 +27,7 @@ class HeatMap:
 
 
 def heat_maps(loaded: Sequence[Loaded], names: Sequence[str]) -> list[HeatMap]:
-    """Return the maps of these rows of the board, all with the same columns; rows without images: none."""
+    """Return the maps of these rows of the board with equal columns; rows without images have none."""
     tables = {name: erased_by_retained([e for e in loaded if e.row == name]) for name in names}
     tables = {name: table for name, table in tables.items() if not table.empty}
     subjects = sorted({subject for table in tables.values() for subject in table.columns})
@@ -39,13 +42,13 @@ def heat_maps(loaded: Sequence[Loaded], names: Sequence[str]) -> list[HeatMap]:
 
 
 def _mean(right: pd.Series) -> float:
-    return float(right.mean(skipna=False))  # a share of the rest would hide what failed
+    return float(right.mean(skipna=False))  # NaN where an answer failed
 
 
 def erased_by_retained(entries: Sequence[Loaded]) -> pd.DataFrame:
     """Return (tasks, subjects) shares of retain images that show the asked subject, at the shown points.
 
-    Over seeds and prompts, of concepts never given to the method; NaN where a task never asks for a subject.
+    Over seeds and prompts of concepts not given to the method; NaN where a task never asks for a subject.
     """
     parts = []
     for entry, point in shown_points(entries):
@@ -54,7 +57,7 @@ def erased_by_retained(entries: Sequence[Loaded]) -> pd.DataFrame:
         rows = entry.items[(entry.items["point"] == point.index) & (entry.items["split"] == "retain")]
         rows = rows[~rows["given"].astype(bool) & (rows["asked_subject"] != "")]
         right = (rows["found_subject"].fillna("") == rows["asked_subject"]).astype(float)
-        right[rows["found_subject"].isna()] = float("nan")  # the judge failed: neither drawn nor lost
+        right[rows["found_subject"].isna()] = float("nan")  # the judge failed
         parts.append(
             pd.DataFrame({"task": entry.record.task.id, "subject": rows["asked_subject"], "right": right})
         )

@@ -1,4 +1,4 @@
-"""The plot of forgetting against alignment: a line a method, joined in order of step."""
+"""The plot of forgetting against alignment: one line for each method, its points in order of step."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ from markupsafe import Markup
 from ...bench.records.record import PointInfo
 from ...bench.types import Value
 from ..ranking.columns import write_interval, write_number
-from ..ranking.rank import THRESHOLD, Row
+from ..ranking.rank import THRESHOLD, TaskRow
 from .svg import SHAPES, Scale, canvas, mark, tag, ticks
 
 LEFT, RIGHT, TOP, BOTTOM = 46, 16, 16, 44
@@ -23,34 +23,39 @@ class SeriesStyle:
 
     color: str
     shape: str
-    joined: bool = True  # its points are a path; those of a reference are not
+    joined: bool = True  # whether a line joins its points; references have none
 
 
-def assign_looks(rows: Sequence[Row]) -> dict[str, SeriesStyle]:
-    """Return a look a method; references and the noise floor are grey, so that colour means a method."""
+def assign_styles(rows: Sequence[TaskRow]) -> dict[str, SeriesStyle]:
+    """Return a style for each method. References and the noise floor are grey: a colour marks a method."""
     roles = {row.method: row.role for row in rows}
-    looks = {name: SeriesStyle("ref", "circle", joined=False) for name in roles if roles[name] == "reference"}
-    looks.update({name: SeriesStyle("floor", "cross") for name in roles if roles[name] == "noise floor"})
+    styles = {
+        name: SeriesStyle("ref", "circle", joined=False) for name in roles if roles[name] == "reference"
+    }
+    styles.update({name: SeriesStyle("floor", "cross") for name in roles if roles[name] == "noise floor"})
     for i, name in enumerate(sorted(name for name in roles if roles[name] == "method")):
-        looks[name] = SeriesStyle(f"k{i % COLORS}", SHAPES[i % len(SHAPES)])
-    return looks
+        styles[name] = SeriesStyle(f"k{i % COLORS}", SHAPES[i % len(SHAPES)])
+    return styles
 
 
-def name_looks(looks: Mapping[str, SeriesStyle], names: Iterable[str]) -> dict[str, SeriesStyle]:
-    """Return looks for a board's rows too: the method's own, a free colour where data set two rows apart."""
-    found, used = dict(looks), sum(look.color.startswith("k") for look in looks.values())
-    for name in sorted(set(names) - set(looks)):
+def name_styles(styles: Mapping[str, SeriesStyle], names: Iterable[str]) -> dict[str, SeriesStyle]:
+    """Return styles of the rows of a board too.
+
+    A row has its method's style. A row of the same method on other data has a colour of its own.
+    """
+    found, used = dict(styles), sum(style.color.startswith("k") for style in styles.values())
+    for name in sorted(set(names) - set(styles)):
         method = re.split(r", noise | \(", name)[0]
-        own = looks[method]
+        own = styles[method]
         if own.joined and name != method:
             own, used = SeriesStyle(f"k{used % COLORS}", SHAPES[used % len(SHAPES)]), used + 1
         found[name] = own
     return found
 
 
-def swatch(look: SeriesStyle) -> Markup:
-    """Return a method's mark alone, for tables and legends."""
-    return canvas(14, 14, "", [mark(look.shape, 7, 7, class_="dot")], class_=f"swatch {look.color}")
+def swatch(style: SeriesStyle) -> Markup:
+    """Return a method's mark for tables and legends."""
+    return canvas(14, 14, "", [mark(style.shape, 7, 7, class_="dot")], class_=f"swatch {style.color}")
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class Series:
     """One row's points in order of step. shown: index of the point that the table shows."""
 
     label: str
-    look: SeriesStyle
+    style: SeriesStyle
     points: tuple[PointInfo, ...]
     shown: int | None
 
@@ -82,14 +87,14 @@ class Dot:
         return round(_number(self.x.value), 6), round(_number(self.y.value), 6)
 
 
-def make_series(row: Row, look: SeriesStyle) -> Series:
+def make_series(row: TaskRow, style: SeriesStyle) -> Series:
     """Return the points of a row in order of step."""
     ordered = sorted(row.source.record.points, key=lambda p: (p.step, p.index))
-    return Series(row.label, look, tuple(ordered), row.point.index if row.point else None)
+    return Series(row.label, style, tuple(ordered), row.point.index if row.point else None)
 
 
 def name_series(label: str) -> str:
-    """Return a row's name in plots and among images: there `none` is what it is, the base model."""
+    """Return a row's name in plots and galleries, where `none` is called the base model."""
     return re.sub(r"^none(?= · |$)", "base model", label)
 
 
@@ -120,7 +125,7 @@ def scatter(
     """Return UA (x) against a share (y), intervals behind the points; "" where nothing can be drawn.
 
     front: labels of the series whose points may be on the Pareto front; that is then drawn, and every mark
-    carries what a script needs to draw the front of some of the series alone.
+    carries the data from which a script draws the front of some of the series.
     """
     found = [dot for series in all_series for dot in dots(series, "UA", y)]
     if not found:
@@ -144,7 +149,7 @@ def scatter(
 
 
 def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the points that no other is better than in one way and at least equal to in the other.
+    """Return the points that no other point beats in one coordinate and equals or beats in the other.
 
     Higher is better both ways; in order of the first coordinate, equal points once.
     """
@@ -157,7 +162,7 @@ def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, flo
 
 
 def write_steps(places: Sequence[tuple[float, float]], left: float, bottom: float) -> str:
-    """Return the outline of what a front reaches, as an SVG's points: no model lies between two of them."""
+    """Return the outline of a front as SVG points: a step line, because no model lies between two points."""
     corners: list[tuple[float, float]] = []
     x = left
     for right, y in places:
@@ -195,7 +200,7 @@ def _interval(dot: Dot, across: Scale, up: Scale) -> Markup:
         bars.append(tag("line", x1=across(dot.x.low), x2=across(dot.x.high), y1=y, y2=y))
     if dot.y.low is not None and dot.y.high is not None:
         bars.append(tag("line", x1=x, x2=x, y1=up(dot.y.low), y2=up(dot.y.high)))
-    return tag("g", *bars, class_=f"interval {dot.series.look.color}", data_series=dot.series.label)
+    return tag("g", *bars, class_=f"interval {dot.series.style.color}", data_series=dot.series.label)
 
 
 def _line(line: Sequence[Dot], across: Scale, up: Scale, ranked: bool) -> Markup:
@@ -204,18 +209,18 @@ def _line(line: Sequence[Dot], across: Scale, up: Scale, ranked: bool) -> Markup
     series = line[0].series
     places = [(across(_number(d.x.value)), up(_number(d.y.value))) for d in line]
     parts = []
-    if series.look.joined and len(line) > 1:
+    if series.style.joined and len(line) > 1:
         parts.append(tag("polyline", points=" ".join(f"{x:.2f},{y:.2f}" for x, y in places), class_="path"))
     for dot, (x, y) in zip(line, places, strict=True):
-        if dot.shown and series.look.joined:
+        if dot.shown and series.style.joined:
             parts.append(tag("circle", cx=x, cy=y, r=9, class_="ring"))
         linked: dict[str, object] = {}
         if ranked:
             ua, other = dot.place
             linked = {"data_ua": repr(ua), "data_y": repr(other), "data_at": f"{x:.2f},{y:.2f}"}
         title = tag("title", _describe(dot))
-        parts.append(tag("g", title, mark(series.look.shape, x, y, class_="dot"), **linked))
-    return tag("g", *parts, class_=f"series {series.look.color}", data_series=series.label)
+        parts.append(tag("g", title, mark(series.style.shape, x, y, class_="dot"), **linked))
+    return tag("g", *parts, class_=f"series {series.style.color}", data_series=series.label)
 
 
 def _describe(dot: Dot) -> str:
@@ -228,20 +233,20 @@ def _describe(dot: Dot) -> str:
 
 
 def _labels(found: Sequence[Dot], across: Scale, up: Scale) -> list[Markup]:
-    """Name the points by step where there is room: a label that would cover another mark is left out."""
+    """Label the points by step. A label that would cover another mark is left out."""
     places = [(across(_number(d.x.value)), up(_number(d.y.value))) for d in found]
     taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in places]
     parts = []
-    # References first, then the points that the table shows: where room is short, they are named.
-    order = sorted(range(len(found)), key=lambda i: (found[i].series.look.joined, not found[i].shown, i))
+    # References and shown points come first, so that they keep their labels where room is short.
+    order = sorted(range(len(found)), key=lambda i: (found[i].series.style.joined, not found[i].shown, i))
     for i in order:
         dot, (x, y) = found[i], places[i]
-        text = dot.point.label if dot.series.look.joined else name_series(dot.series.label)
+        text = dot.point.label if dot.series.style.joined else name_series(dot.series.label)
         room = _find_room(x, y, len(text) * LETTER, taken, across, up)
         if room:
             box, anchor, at = room
             taken.append(box)
-            parts.append(tag("text", text, x=at, y=box[3] - 3, class_=f"label {dot.series.look.color}",
+            parts.append(tag("text", text, x=at, y=box[3] - 3, class_=f"label {dot.series.style.color}",
                              text_anchor=anchor, data_series=dot.series.label))  # fmt: skip
     return parts
 
@@ -252,7 +257,7 @@ Box = tuple[float, float, float, float]
 def _find_room(
     x: float, y: float, width: float, taken: Sequence[Box], across: Scale, up: Scale
 ) -> tuple[Box, str, float] | None:
-    """Return the first free box beside a point, with the text's anchor and its x; None where all are taken.
+    """Return the first free box next to a point, with the text's anchor and its x; None where all are taken.
 
     Corners come first: along the axes run the intervals.
     """

@@ -21,7 +21,7 @@ def tag(name: str, *children: str, **attributes: object) -> Markup:
 
 
 def canvas(width: int, height: int, label: str, children: Iterable[str], class_: str = "plot") -> Markup:
-    """Return an <svg> that scales with its container and says what it shows; without a label: decoration."""
+    """Return an <svg> that scales with its container. label: its text for screen readers, "" = decoration."""
     name: dict[str, object] = {"role": "img", "aria_label": label} if label else {"aria_hidden": "true"}
     size = {"viewBox": f"0 0 {width} {height}", "width": width, "height": height}
     return tag("svg", *children, class_=class_, **size, **name)

@@ -1,4 +1,7 @@
-"""UA over a judge's thresholds: papers count nudity at many, so a number at one of them is not comparable."""
+"""UA as a function of the judge's threshold.
+
+Papers count nudity at different thresholds, and numbers of different thresholds cannot be compared.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,61 +13,61 @@ from ...bench.cells import write_csv
 from ...bench.metrics.shares import proportion
 from ...bench.metrics.ua import is_flagged, threshold_curve
 from ...bench.types import Value
-from ..ranking.rank import Row
+from ..ranking.rank import TaskRow
 from .curves import Curve, draw_chart
 from .scatter import SeriesStyle
 
 MARKS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Thresholds of the table. At 0 every detection counts, however unsure."""
-GRID = np.arange(101) / 100  # the very numbers that `.57` and the like are, as linspace's are not
+GRID = np.arange(101) / 100  # exactly the floats of .57 and the like; those of linspace differ
 """Thresholds of the chart and of the file."""
 
 
 @dataclass(frozen=True)
-class Line:
+class ThresholdLine:
     """A row of the table. cells: by threshold of MARKS, images flagged (None: the judge failed) and UA."""
 
     label: str
-    look: SeriesStyle
+    style: SeriesStyle
     images: int
     cells: tuple[tuple[int | None, Value], ...]
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What a task's section shows. chart: UA against the threshold, a line a row."""
+    """The thresholds section of a task's page. chart: UA against the threshold, one line for each row."""
 
     chart: Markup
     marks: tuple[float, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[ThresholdLine, ...]
 
 
 @dataclass(frozen=True)
 class _Scores:
     """The judge's scores (n,) of a row's forget images at its shown point, and their prompts."""
 
-    row: Row
+    row: TaskRow
     scores: np.ndarray
     prompts: np.ndarray
 
     @property
     def whole(self) -> bool:
-        """Whether the judge answered for every image: a share of some of them would flatter."""
+        """Whether the judge answered for every image. A share of some images would be too high."""
         return len(self.scores) > 0 and not np.isnan(self.scores).any()
 
 
-def make_thresholds(task_rows: Sequence[Row], looks: Mapping[str, SeriesStyle]) -> Thresholds | None:
-    """Return the curves of a task's rows at their shown points, None where its judge gives no scores."""
+def make_thresholds(task_rows: Sequence[TaskRow], styles: Mapping[str, SeriesStyle]) -> Thresholds | None:
+    """Return the curves of a task's rows at their shown points; None where the judge gives no scores."""
     found = _find(task_rows)
     if not found:
         return None
-    curves = [Curve(s.row.label, looks[s.row.method], _points(s)) for s in found if s.whole]
-    lines = tuple(Line(s.row.label, looks[s.row.method], len(s.scores), _cells(s)) for s in found)
+    curves = [Curve(s.row.label, styles[s.row.method], _points(s)) for s in found if s.whole]
+    lines = tuple(ThresholdLine(s.row.label, styles[s.row.method], len(s.scores), _cells(s)) for s in found)
     return Thresholds(draw_chart("UA", curves, (0.0, 1.0), "the judge's threshold"), MARKS, lines)
 
 
-def to_csv(rows: Sequence[Row]) -> str | None:
-    """Return threshold, images and images flagged of every row's shown point; None where none has scores."""
+def to_csv(rows: Sequence[TaskRow]) -> str | None:
+    """Return CSV with the images and flagged images of each shown point by threshold; None without scores."""
     found = [s for s in _find(rows) if s.whole]
     if not found:
         return None
@@ -80,7 +83,7 @@ def to_csv(rows: Sequence[Row]) -> str | None:
     return write_csv(header, lines)
 
 
-def _find(rows: Sequence[Row]) -> list[_Scores]:
+def _find(rows: Sequence[TaskRow]) -> list[_Scores]:
     found = []
     for row in rows:
         items = row.source.items

@@ -1,4 +1,4 @@
-"""Contact sheets as files of a site: never larger than a tile of 128 px a prompt and point."""
+"""Contact sheets as files of a site, with tiles of at most 128 px."""
 
 import hashlib
 import io
@@ -8,11 +8,11 @@ from PIL import Image
 from ...bench.records.load import Loaded
 
 SIDE = 128
-"""Most pixels along a tile: a site's size is bounded by the number of its records, not by their images."""
+"""Maximum side of a tile in pixels. It bounds the size of a site by the number of its records."""
 
 
 def make_thumbnail(entry: Loaded) -> tuple[str, bytes]:
-    """Return (file name, WebP) of a record's contact sheet; the name is that of the content."""
+    """Return (file name, WebP) of a record's contact sheet; the name is a digest of the content."""
     assert entry.sheet is not None
     content = _shrink(entry.sheet, len(entry.record.sheet), len(entry.record.points))
     return f"{hashlib.sha256(content).hexdigest()[:20]}.webp", content

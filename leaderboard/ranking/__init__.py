@@ -1,1 +1,1 @@
-"""The numbers of the board."""
+"""Ranking: points, AVA, comparisons, and the rows and columns of tables."""

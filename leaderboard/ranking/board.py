@@ -1,4 +1,4 @@
-"""Methods over concepts: each one's AVA from its item rows, and paired comparisons with a rival."""
+"""AVA of every method over concepts, from item rows, and paired comparisons with a rival."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,14 +10,14 @@ from ...bench.errors import UserError
 from ...bench.records.load import Loaded
 from ...bench.stats.compare import Comparison, compare, detectable_difference, holm, t_interval
 from ...bench.stats.frontier import LEVELS, Frontier, measure_frontier
-from .declared import Group, read_groups
+from .declared import MethodPoints, read_method_points
 
 FEWEST_CONCEPTS = 6
-"""With fewer concepts no sign-flip test can reach .05: 2^(1-5) = .0625. Such a board ranks nothing."""
+"""Minimum number of concepts of a ranking. With five, the least p of a sign-flip test is 2^(1-5) = .0625."""
 UNKNOWN = "not recorded"
-"""The base model of a task without a record of `none`, where other tasks do not tell it either."""
+"""Base model of a task without a record of `none`, where the other tasks do not determine it."""
 PRIMARY, RIVAL = "balanced", "gradient_sum"
-"""The one comparison stated beforehand; every other is exploratory."""
+"""The comparison that was stated beforehand; every other one is exploratory."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Result:
     points: int
     frontier: Frontier | None
     missing: str | None = None
-    is_home: bool = True  # of the board's own source
+    is_home: bool = True  # whether it comes from the board's own source
     is_control: bool = False
 
 
 @dataclass(frozen=True)
-class Line:
+class MethodSummary:
     """A method over its concepts. low, high: 95 % t interval over concepts, None with fewer than two."""
 
     method: str
@@ -50,8 +50,8 @@ class Line:
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """first - second over the concepts that both have. adjusted: Holm's p over the duels of ranked methods
-    but the primary; None for a control, or a row that lacks a concept, on which no test is spent.
+    """first - second over the concepts that both have. adjusted: Holm's p over the comparisons of
+    ranked methods except the primary one; None for controls and for rows that lack a concept.
     """
 
     first: str
@@ -63,8 +63,10 @@ class PairedComparison:
 
 
 def list_worlds(loaded: Iterable[Loaded]) -> list[str]:
-    """Return the worlds of the evaluated concepts, with their base model where it is not the same for all: an
-    AVA over two of either would be of nothing."""
+    """Return the worlds of the evaluated concepts, with the base model where a world has several.
+
+    An AVA over two worlds or two base models would have no meaning.
+    """
     counted = [entry for entry in loaded if entry.record.task.role == "evaluated"]
     bases = find_bases(counted)
     places = {(entry.record.task.world, bases[entry.record.task.id]) for entry in counted}
@@ -73,11 +75,11 @@ def list_worlds(loaded: Iterable[Loaded]) -> list[str]:
 
 
 def find_bases(entries: Iterable[Loaded]) -> dict[str, str]:
-    """Return the base model's short fingerprint by task: that of what drew the images of `none`.
+    """Return the short fingerprint of the base model by task: of the model that drew the images of `none`.
 
-    A task without that record takes its world's, where all other tasks agree. What a claim calls the base
-    model is not looked at. Raises UserError where a task's records of `none` are of two models: which of
-    them a method was run on is not told.
+    A task without a record of `none` takes the base model on which all other tasks of its world agree. Claims
+    do not count. Raises UserError where a task has records of `none` of two models: no record says which of
+    them its method was run on.
     """
     found: dict[str, str] = {}
     worlds = {}
@@ -94,20 +96,20 @@ def find_bases(entries: Iterable[Loaded]) -> dict[str, str]:
     known: dict[str, set[str]] = {}
     for task, base in found.items():
         known.setdefault(worlds[task], set()).add(base)
-    alone = {world: next(iter(bases)) for world, bases in known.items() if len(bases) == 1}
-    return {task: found.get(task, alone.get(world, UNKNOWN)) for task, world in worlds.items()}
+    only = {world: next(iter(bases)) for world, bases in known.items() if len(bases) == 1}
+    return {task: found.get(task, only.get(world, UNKNOWN)) for task, world in worlds.items()}
 
 
 def collect(loaded: Iterable[Loaded]) -> list[Result]:
     """Return every method's result on every evaluated concept, by method and task.
 
     A method's points are all its saved steps under all its configurations, each averaged over seeds.
-    References, tuning concepts and reported numbers stay out.
+    References, tuning concepts and reported numbers are left out.
     """
-    return [measure(group) for group in read_groups(loaded)]
+    return [measure(group) for group in read_method_points(loaded)]
 
 
-def measure(group: Group) -> Result:
+def measure(group: MethodPoints) -> Result:
     """Return the frontier of a group's points; a point without a value makes it missing."""
     result = Result(
         group.method,
@@ -131,13 +133,13 @@ def measure(group: Group) -> Result:
 
 
 def find_tasks(results: Iterable[Result]) -> frozenset[str]:
-    """Return the concepts of a board: those of its own source, for what is added asks nobody for another."""
+    """Return the concepts of a board: those of its own source. Added records add no concept."""
     rows = list(results)
     return frozenset(row.task for row in rows if row.is_home) or frozenset(row.task for row in rows)
 
 
 def find_ranked(results: Iterable[Result]) -> frozenset[str]:
-    """Return the methods that a board ranks: measured on its concepts and no others, and no controls."""
+    """Return the methods that a board ranks: measured on exactly its concepts, and no controls."""
     rows = list(results)
     tasks = find_tasks(rows)
     found: dict[str, set[str]] = {}
@@ -147,20 +149,20 @@ def find_ranked(results: Iterable[Result]) -> frozenset[str]:
     return frozenset(method for method, own in found.items() if own == tasks)
 
 
-def summarise(results: Sequence[Result]) -> list[Line]:
-    """Return a line for each method, by name: nothing here is ranked."""
-    return [_line(method, list(rows)) for method, rows in groupby(results, lambda r: r.method)]
+def summarise(results: Sequence[Result]) -> list[MethodSummary]:
+    """Return a summary of each method, in the order of their names."""
+    return [_summarise(method, list(rows)) for method, rows in groupby(results, lambda r: r.method)]
 
 
-def _line(method: str, rows: list[Result]) -> Line:
+def _summarise(method: str, rows: list[Result]) -> MethodSummary:
     found = [row.frontier for row in rows if row.frontier is not None]
     lacking = tuple(f"{row.task}: {row.missing}" for row in rows if row.frontier is None)
     if not found:
-        return Line(method, 0, lacking, float("nan"), None, None, float("nan"), None)
+        return MethodSummary(method, 0, lacking, float("nan"), None, None, float("nan"), None)
     values = [frontier.ava for frontier in found]
     low, high = t_interval(values) if len(values) > 1 else (None, None)
     other = [frontier.in_prompt for frontier in found if frontier.in_prompt is not None]
-    return Line(
+    return MethodSummary(
         method,
         len(found),
         lacking,
@@ -172,7 +174,9 @@ def _line(method: str, rows: list[Result]) -> Line:
     )
 
 
-def duel(results: Sequence[Result], rival: str = RIVAL, primary: str = PRIMARY) -> list[PairedComparison]:
+def compare_with_rival(
+    results: Sequence[Result], rival: str = RIVAL, primary: str = PRIMARY
+) -> list[PairedComparison]:
     """Compare every method with a rival on the concepts that both have; `primary` was stated beforehand.
 
     Nothing where the rival has no value.

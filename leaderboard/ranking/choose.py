@@ -11,7 +11,7 @@ from ...bench.planning.choice import Candidate, Choice, ChosenRow, MethodChoice
 from ...bench.records.load import Loaded
 from ...bench.store import content_key
 from .board import measure
-from .declared import Declared, Group, read_groups
+from .declared import DeclaredPoint, MethodPoints, read_method_points
 from .rank import THRESHOLD
 
 PLACEBO = "placebo"
@@ -25,7 +25,7 @@ def choose(loaded: Sequence[Loaded], rows: Mapping[str, int]) -> Choice:
     shown points. Raises UserError where methods had unequally many
     candidates or saved points, or where a concept is missing: the search would not be equal.
     """
-    groups = read_groups(loaded, role="tuning")
+    groups = read_method_points(loaded, role="tuning")
     methods = {name: [g for g in groups if g.method == name] for name in rows}
     _check(methods)
     configs = {content_key(e.record.method.config): e.record.method.config for e in loaded}
@@ -38,7 +38,7 @@ def choose(loaded: Sequence[Loaded], rows: Mapping[str, int]) -> Choice:
     )
 
 
-def _check(methods: Mapping[str, list[Group]]) -> None:
+def _check(methods: Mapping[str, list[MethodPoints]]) -> None:
     tasks = {name: tuple(group.task for group in groups) for name, groups in methods.items()}
     for name, groups in methods.items():
         if not groups:
@@ -54,11 +54,11 @@ def _check(methods: Mapping[str, list[Group]]) -> None:
         raise UserError("choose: the methods differ in concepts, candidates or points: the search is unequal")
 
 
-def _configs(group: Group) -> tuple[str, ...]:
+def _configs(group: MethodPoints) -> tuple[str, ...]:
     return tuple(sorted({point.config for point in group.points}))
 
 
-def _choose(groups: list[Group], count: int, configs: Configs) -> MethodChoice:
+def _choose(groups: list[MethodPoints], count: int, configs: Configs) -> MethodChoice:
     known = _configs(groups[0])
     candidates = [_candidate(groups, key, configs) for key in known]
     best, ava = max(
@@ -72,18 +72,18 @@ def _choose(groups: list[Group], count: int, configs: Configs) -> MethodChoice:
     return MethodChoice(rows=rows, ava=round(ava, 6), reached=reached, candidates=candidates)
 
 
-def _only(group: Group, chosen: Iterable[str]) -> tuple[Declared, ...]:
+def _only(group: MethodPoints, chosen: Iterable[str]) -> tuple[DeclaredPoint, ...]:
     return tuple(point for point in group.points if point.config in set(chosen))
 
 
-def _tuning_ava(groups: list[Group], chosen: Iterable[str]) -> float | None:
-    kept = [Group(g.method, g.task, g.seeds, _only(g, chosen)) for g in groups]
+def _tuning_ava(groups: list[MethodPoints], chosen: Iterable[str]) -> float | None:
+    kept = [MethodPoints(g.method, g.task, g.seeds, _only(g, chosen)) for g in groups]
     found = [measure(group).frontier for group in kept]
     values = [frontier.ava for frontier in found if frontier is not None]
     return float(np.mean(values)) if len(values) == len(groups) else None
 
 
-def _candidate(groups: list[Group], key: str, configs: Configs) -> Candidate:
+def _candidate(groups: list[MethodPoints], key: str, configs: Configs) -> Candidate:
     ava = _tuning_ava(groups, [key])
     best = max(ua for _, _, ua, _ in _means(groups, [key]))
     return Candidate(
@@ -91,15 +91,15 @@ def _candidate(groups: list[Group], key: str, configs: Configs) -> Candidate:
     )
 
 
-def _means(groups: list[Group], chosen: Iterable[str]) -> list[tuple[str, int, float, float]]:
+def _means(groups: list[MethodPoints], chosen: Iterable[str]) -> list[tuple[str, int, float, float]]:
     """Return (config, step, UA, VA) of each point, averaged over the concepts."""
     places = [(point.config, point.step) for point in _only(groups[0], chosen)]
     by_place = [{(p.config, p.step): p.values[:2, 2] for p in group.points} for group in groups]
     return [(c, s, *np.mean([found[c, s] for found in by_place], axis=0)) for c, s in places]
 
 
-def _shown(groups: list[Group], chosen: Iterable[str]) -> tuple[str, int, bool]:
-    """Return the point that a board shows: of mean UA >= .95 the highest VA, else the highest UA."""
+def _shown(groups: list[MethodPoints], chosen: Iterable[str]) -> tuple[str, int, bool]:
+    """Return the point that a board shows: the highest VA among mean UA >= .95, else the highest UA."""
     points = _means(groups, chosen)
     reaching = [point for point in points if point[2] >= THRESHOLD - 1e-9]
     if reaching:
@@ -110,7 +110,7 @@ def _shown(groups: list[Group], chosen: Iterable[str]) -> tuple[str, int, bool]:
 
 
 def _placebo(loaded: Sequence[Loaded], found: Mapping[str, MethodChoice]) -> MethodChoice:
-    """Return the placebo whose update is as long as those of the shown points are in the median."""
+    """Return the placebo whose update has the median length of the shown points' updates."""
     shown = {
         (method, content_key(row.config), row.shown)
         for method, choice in found.items()

@@ -1,17 +1,17 @@
-"""What stands beside the measured numbers: claims nobody repeated, stronger attacks, what was taken back."""
+"""Claims and statements: reported numbers, repeated records, stronger attacks, withdrawn records."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...bench.records.load import Loaded, RecordFolder, merge, read_folder_of_records
+from ...bench.records.load import Loaded, RecordFolder, merge
 from ...bench.records.record import name_entry
-from ...bench.records.statements import CLAIMED, FOLDER, Attacked, Rerun, Superseded
-from .board import Line, measure, summarise
-from .declared import read_groups
+from ...bench.records.statements import Attacked, Rerun, Superseded
+from .board import MethodSummary, measure, summarise
+from .declared import read_method_points
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Withdrawn:
 
 @dataclass(frozen=True)
 class Attack:
-    """A stronger attack on one point: its UA beside the record's own."""
+    """A stronger attack on one point. ua: under the attack; before: the record's own."""
 
     row: str
     task: str
@@ -44,12 +44,12 @@ class Attack:
     ua: float
     images: int
     before: float | None
-    counted: bool  # whether the record stands on a board: measured, of an evaluated concept, not taken back
+    counted: bool  # whether a board holds the record: measured, of an evaluated concept, not withdrawn
 
 
 @dataclass(frozen=True)
 class Repeated:
-    """A record that was repeated, and what came of it."""
+    """A record that was run again, with the verdict."""
 
     row: str
     task: str
@@ -63,7 +63,7 @@ class Repeated:
 
 @dataclass(frozen=True)
 class Beside:
-    """All that folders of records hold beside their measured records."""
+    """Everything that folders hold apart from measured records."""
 
     claimed: tuple[Loaded, ...] = ()
     withdrawn: tuple[Withdrawn, ...] = ()
@@ -71,15 +71,15 @@ class Beside:
     repeated: tuple[Repeated, ...] = ()
 
     @property
-    def lines(self) -> dict[str, Line]:
-        """AVA as others claim it, by row: a column of its own, never ranked."""
-        groups = read_groups(self.claimed, source="reported")
+    def summaries(self) -> dict[str, MethodSummary]:
+        """Claimed AVA by row: a column of its own, never ranked."""
+        groups = read_method_points(self.claimed, source="reported")
         return {line.method: line for line in summarise([measure(group) for group in groups])}
 
     def under_attack(self, tasks: Collection[str] | None = None) -> dict[str, tuple[float, int]]:
         """Return (UA under the strongest attacks, concepts attacked) by row: mean of each concept's lowest.
 
-        tasks: those of the board that shows it, None = all. What is not on a board has no part in it.
+        tasks: those of the board that shows it, None = all. Attacks on records of no board do not count.
         """
         lowest: dict[str, dict[str, float]] = {}
         for attack in self.attacks:
@@ -89,31 +89,28 @@ class Beside:
         return {row: (float(np.mean(list(own.values()))), len(own)) for row, own in lowest.items()}
 
 
-def read_beside(folders: Sequence[Path], loaded: Sequence[Loaded] = ()) -> Beside:
-    """Return what folders hold beside the records that were loaded from them, in a fixed order.
+def read_beside(folders: Mapping[Path, RecordFolder], loaded: Sequence[Loaded] = ()) -> Beside:
+    """Return the claims and statements of folders, in a fixed order. loaded: the folders' records.
 
-    Raises UserError where two folders hold different claims of one name, and like `load`.
+    Raises UserError where two folders hold different claims of one name.
     """
-    shelves = {
-        f: read_folder_of_records(f) for f in folders if (f / CLAIMED).is_dir() or (f / FOLDER).is_dir()
-    }
-    claimed = merge((folder, entry) for folder, shelf in shelves.items() for entry in shelf.claimed)
+    claimed = merge((path, entry) for path, folder in folders.items() for entry in folder.claimed)
     claimed += [entry for entry in loaded if entry.record.source == "reported"]
-    said = [pair for shelf in shelves.values() for pair in shelf.statements]
-    gone = {entry.digest for shelf in shelves.values() for entry, _ in shelf.withdrawn}
+    stated = [pair for folder in folders.values() for pair in folder.statements]
+    gone = {entry.digest for folder in folders.values() for entry, _ in folder.withdrawn}
     return Beside(
         claimed=tuple(sorted(claimed, key=lambda entry: (entry.name, entry.digest))),
-        withdrawn=_withdrawn(list(shelves.values())),
-        attacks=tuple(_attack(entry, s, gone) for entry, s in said if isinstance(s, Attacked)),
-        repeated=tuple(_repeated(entry, s) for entry, s in said if isinstance(s, Rerun)),
+        withdrawn=_withdrawn(list(folders.values())),
+        attacks=tuple(_attack(entry, s, gone) for entry, s in stated if isinstance(s, Attacked)),
+        repeated=tuple(_repeated(entry, s) for entry, s in stated if isinstance(s, Rerun)),
     )
 
 
-def _withdrawn(shelves: Sequence[RecordFolder]) -> tuple[Withdrawn, ...]:
+def _withdrawn(folders: Sequence[RecordFolder]) -> tuple[Withdrawn, ...]:
     names = {
-        entry.digest: entry.record.cell for shelf in shelves for entry in (*shelf.records, *shelf.claimed)
+        entry.digest: entry.record.cell for folder in folders for entry in (*folder.records, *folder.claimed)
     }
-    names |= {entry.digest: entry.record.cell for shelf in shelves for entry, _ in shelf.withdrawn}
+    names |= {entry.digest: entry.record.cell for folder in folders for entry, _ in folder.withdrawn}
     return tuple(
         Withdrawn(
             **_where(entry),
@@ -124,8 +121,8 @@ def _withdrawn(shelves: Sequence[RecordFolder]) -> tuple[Withdrawn, ...]:
             date=statement.date,
             successor=names.get(statement.successor) if isinstance(statement, Superseded) else None,
         )
-        for shelf in shelves
-        for entry, statement in shelf.withdrawn
+        for folder in folders
+        for entry, statement in folder.withdrawn
     )
 
 
@@ -134,7 +131,7 @@ def _where(entry: Loaded) -> dict[str, Any]:
 
 
 def _attack(entry: Loaded, statement: Attacked, gone: Collection[str]) -> Attack:
-    """Return an attack as pages show it. gone: digests of the records that were taken back."""
+    """Return an attack as pages show it. gone: digests of the withdrawn records."""
     point = next(p for p in entry.record.points if p.index == statement.point)
     own = point.values.get("UA")
     return Attack(

@@ -12,7 +12,7 @@ ARROWS = {"up": "↑", "down": "↓", "": ""}
 
 @dataclass(frozen=True)
 class Column:
-    """One column. key: shown at first sight; the others on demand. half: scored on half B of the prompts."""
+    """One column. key: shown at first; a reader opens the others. half: scored on half B of the prompts."""
 
     name: str
     title: str
@@ -104,7 +104,7 @@ HALVED = tuple(column.name for column in COLUMNS if column.half)
 
 
 def columns_for(rows: Iterable[Mapping[str, Value]]) -> list[Column]:
-    """Return the columns of a board of these rows of values; metrics unknown to this page come last but cost.
+    """Return the columns for these rows of values; unknown metrics come after the known ones, before cost.
 
     An optional column is there only where some row measured it.
     """
@@ -118,7 +118,7 @@ def columns_for(rows: Iterable[Mapping[str, Value]]) -> list[Column]:
 
 
 def left_out(rows: Iterable[Mapping[str, Value]], shown: Sequence[Column]) -> list[tuple[str, str]]:
-    """Return (title, reason) of optional columns that no row measured though some row tried."""
+    """Return (title, reason) of optional columns that some row tried to measure and none did."""
     names = {column.name for column in shown}
     absent = {column.name: column.title for column in COLUMNS if column.name not in names and column.key}
     reasons = {name: str(value.missing) for row in rows for name, value in row.items() if name in absent}
@@ -126,7 +126,7 @@ def left_out(rows: Iterable[Mapping[str, Value]], shown: Sequence[Column]) -> li
 
 
 def _further(name: str) -> Column:
-    text = "A metric that this page knows by name alone; its documentation says which way is better."
+    text = "A metric that this page does not know; its documentation says which way is better."
     return Column(name, name.replace("_", " "), _FURTHER, text, direction="", style="decimal")
 
 

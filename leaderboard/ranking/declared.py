@@ -18,7 +18,7 @@ Means = Mapping[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
-class Declared:
+class DeclaredPoint:
     """One point. values: (3, 3): UA, VA, in-prompt alignment by half A, half B, all; NaN = missing.
 
     config: digest of the configuration. A point that no level of UA lets AVA read may lack retain images:
@@ -30,45 +30,47 @@ class Declared:
     values: NDArray[np.float64]
     shown: bool
     places: tuple[tuple[Loaded, int], ...] = field(default=(), repr=False, compare=False)
-    """The records that it was averaged from, with the position of the point in each."""
+    """The records that were averaged, with the position of the point in each."""
 
     @property
     def halves(self) -> NDArray[np.float64]:
-        """(3, 2): the values on the halves alone."""
+        """(3, 2): the values on the two halves."""
         return self.values[:, :2]
 
 
 @dataclass(frozen=True)
-class Group:
-    """All points of a method on a concept, cheapest first, or why there are none to compare."""
+class MethodPoints:
+    """All points of a method on a concept, cheapest first. missing: the reason why there are none."""
 
     method: str
     task: str
     seeds: tuple[int, ...]
-    points: tuple[Declared, ...]
+    points: tuple[DeclaredPoint, ...]
     missing: str | None = None
-    is_home: bool = True  # of the board's own source
+    is_home: bool = True  # whether it comes from the board's own source
     is_control: bool = False
 
 
 CONTROLS = ("finetune", "placebo")
-"""Methods that are there to forget nothing: their AVA is 0 by construction, and no test is spent on it."""
+"""Controls: methods that forget nothing. Their AVA is 0 by construction, and no test includes them."""
 
 
-def read_groups(loaded: Iterable[Loaded], role: str = "evaluated", source: str = "measured") -> list[Group]:
+def read_method_points(
+    loaded: Iterable[Loaded], role: str = "evaluated", source: str = "measured"
+) -> list[MethodPoints]:
     """Return every method's points on every concept of a role, by method and task.
 
-    An inline record stands without rank, and its concepts are not the board's: nobody can repeat it.
-    References, concepts of the other role and records of another source stay out. Raises UserError where two
-    measured records have one method, task, configuration and seed: neither may stand in the other's place.
-    Two claims of the kind make the concept missing, for no claim may stop a board.
+    An inline record is not ranked, and its concepts are not the board's: nobody can repeat it.
+    References, concepts of the other role and records of another source are left out. Raises UserError where
+    two measured records have the same method, task, configuration and seed. Two such claims make the concept
+    missing instead: a claim must not stop a board.
     """
     counted = [entry for entry in loaded if _counts(entry.record, role, source)]
     counted.sort(key=_key)
     return [_read_marked(*key, list(entries)) for key, entries in groupby(counted, _key)]
 
 
-def _read_marked(method: str, task: str, entries: list[Loaded]) -> Group:
+def _read_marked(method: str, task: str, entries: list[Loaded]) -> MethodPoints:
     record = entries[0].record
     group = _read_group(method, task, entries)
     is_home = entries[0].is_home and not record.inline
@@ -83,32 +85,32 @@ def _key(entry: Loaded) -> tuple[str, str]:
     return entry.row, entry.record.task.id
 
 
-def _read_group(method: str, task: str, entries: list[Loaded]) -> Group:
+def _read_group(method: str, task: str, entries: list[Loaded]) -> MethodPoints:
     seeds = tuple(sorted({entry.record.seed for entry in entries}))
     if twice := _find_twice(entries):
-        return Group(method, task, seeds, (), twice)
+        return MethodPoints(method, task, seeds, (), twice)
     runs: dict[tuple[int, str], dict[int, tuple[Loaded, int]]] = {}
     means: dict[str, NDArray[np.float64]] = {}
     for entry in entries:
         if entry.record.status == "failed" or entry.means is None:
             reason = f"seed {entry.record.seed} failed: {entry.record.error or 'no item rows'}"
-            return Group(method, task, seeds, (), reason)
+            return MethodPoints(method, task, seeds, (), reason)
         means[entry.name] = entry.means
         for position, point in enumerate(entry.record.points):
             place = runs.setdefault((point.step, write_config(entry.record)), {})
             place[entry.record.seed] = (entry, position)
     uneven = [step for (step, _), found in runs.items() if tuple(sorted(found)) != seeds]
     if uneven:
-        return Group(
+        return MethodPoints(
             method, task, seeds, (), f"step {uneven[0]} lacks a seed of {', '.join(map(str, seeds))}"
         )
-    # in the order of their cost: ties go to fewer steps, then to the configuration whose text comes first
+    # cheapest first: ties go to fewer steps, then to the configuration whose text comes first
     points = [_average(step, list(found.values()), means) for (step, _), found in sorted(runs.items())]
-    return Group(method, task, seeds, tuple(points))
+    return MethodPoints(method, task, seeds, tuple(points))
 
 
 def _find_twice(entries: Sequence[Loaded]) -> str | None:
-    """Return what stands twice in one place, or None; raises UserError where two records were measured."""
+    """Return which record or step occurs twice, or None; raises UserError for measured records."""
     first: dict[tuple[str, int], Loaded] = {}
     for entry in entries:
         record = entry.record
@@ -129,10 +131,10 @@ def write_config(record: Record) -> str:
     return json.dumps(record.method.config, sort_keys=True)
 
 
-def _average(step: int, places: Sequence[tuple[Loaded, int]], means: Means) -> Declared:
+def _average(step: int, places: Sequence[tuple[Loaded, int]], means: Means) -> DeclaredPoint:
     values = np.mean([means[entry.name][position] for entry, position in places], axis=0)
     infos = [entry.record.points[position] for entry, position in places]
     if any(info.unscored for info in infos) and (values[0, :2] < LEVELS[0] - ROUNDING).all():
         values[1] = np.nan_to_num(values[1], nan=0.0)
     config = content_key(places[0][0].record.method.config)
-    return Declared(config, step, values, any(info.shown for info in infos), tuple(places))
+    return DeclaredPoint(config, step, values, any(info.shown for info in infos), tuple(places))

@@ -1,4 +1,4 @@
-"""Rows of the board: one a record, showing one of its points, chosen on half A and scored on half B."""
+"""Rows of a task's table: one for each record. Half A of the prompts chooses its point, half B scores it."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,41 +6,38 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 
-from ...bench.errors import UserError
-from ...bench.metrics import in_prompt, ua, va
 from ...bench.metrics.collapse import is_collapsed
 from ...bench.records.load import Loaded
 from ...bench.records.record import PointInfo, Record
-from ...bench.types import Metric, Value, View, missing
+from ...bench.types import Value, missing
 from .columns import COSTS, HALVED
 
 THRESHOLD = 0.95
 """UA that a point must reach on half A to be shown for its alignment."""
 CAUTION = (
-    "One task and one training run tell how these very models behave on these prompts. They cannot tell how "
-    "a method fares on another concept or after another training run, and such a run can move a row by more "
-    "than its intervals are wide: two rows whose intervals do not touch may change places. So rows are not "
-    "ranked, and nothing is averaged across tasks."
+    "One task and one training run show how these models behave on these prompts. They do not show how a "
+    "method behaves on another concept or after another training run. Another run can move a row by more "
+    "than the width of its intervals, so two rows whose intervals do not overlap may change places. "
+    "Therefore rows are not ranked, and nothing is averaged across tasks."
 )
-"""What a board can and cannot say; it stands on the page and in the Markdown."""
+"""What a task's table can and cannot say, for the page and the Markdown."""
 Role = Literal["reference", "noise floor", "method"]
 _ORDER: tuple[Role, ...] = ("reference", "noise floor", "method")
 
 
 @dataclass(frozen=True)
-class Choice:
+class ShownPoint:
     """The point that a row shows. position: in `record.points`. reached: None where nothing was to reach."""
 
     position: int
     reached: bool | None
     reason: str
-    halved: bool  # whether UA, VA and in-prompt alignment are those of half B alone
+    halved: bool  # whether UA, VA and in-prompt alignment are measured on half B only
 
 
 @dataclass(frozen=True)
-class Row:
+class TaskRow:
     """One row of a task's table. values: what the row shows, by metric and cost name."""
 
     task: str
@@ -51,7 +48,7 @@ class Row:
     siblings: int  # rows of this method on this task, this one included
     failed: bool
     error: str | None
-    choice: Choice | None  # None where the record has no point
+    choice: ShownPoint | None  # None where the record has no point
     values: Mapping[str, Value]
     source: Loaded
 
@@ -71,10 +68,10 @@ class Row:
         return self.values.get(name) or missing(lacking)
 
 
-def rows(loaded: Sequence[Loaded]) -> list[Row]:
+def rows(loaded: Sequence[Loaded]) -> list[TaskRow]:
     """Return a row for every record: by task, then reference, noise floor, methods by name, failures last.
 
-    The order says nothing about which is better, and no number of a row depends on another row.
+    The order is no ranking. No number of a row depends on another row.
     """
     labels = _label(loaded)
     counts = Counter((entry.record.task.id, entry.record.method.name) for entry in loaded)
@@ -82,15 +79,15 @@ def rows(loaded: Sequence[Loaded]) -> list[Row]:
     return sorted(made, key=_order)
 
 
-def _order(row: Row) -> tuple[str, bool, int, str, int, int, str]:
+def _order(row: TaskRow) -> tuple[str, bool, int, str, int, int, str]:
     noise = _noise(row.source.record)
     return (row.task, row.failed, _ORDER.index(row.role), row.method, row.seed, noise, row.source.name)
 
 
-def _make_row(entry: Loaded, labels: Mapping[str, str], counts: Mapping[tuple[str, str], int]) -> Row:
+def _make_row(entry: Loaded, labels: Mapping[str, str], counts: Mapping[tuple[str, str], int]) -> TaskRow:
     record = entry.record
     choice = choose(entry) if record.points else None
-    return Row(
+    return TaskRow(
         task=record.task.id,
         method=record.method.name,
         label=labels[entry.name],
@@ -100,7 +97,7 @@ def _make_row(entry: Loaded, labels: Mapping[str, str], counts: Mapping[tuple[st
         failed=record.status == "failed",
         error=(record.error or "no reason recorded") if record.status == "failed" else None,
         choice=choice,
-        values=_values(record, entry.items, choice) if choice else {},
+        values=_values(entry, choice) if choice else {},
         source=entry,
     )
 
@@ -113,13 +110,13 @@ def find_role(record: Record) -> Role:
 
 
 def _noise(record: Record) -> int:
-    """Return the seed of the evaluation noise: a reference may stand twice, drawn from other noise."""
+    """Return the seed of the evaluation noise; a task may have a reference drawn from two noises."""
     noise = record.sampling.get("noise", 0)
     return noise if isinstance(noise, int) else 0
 
 
 def _label(loaded: Sequence[Loaded]) -> dict[str, str]:
-    """Return labels by file name: the method's, and as much of seed, noise and digest as tells rows apart."""
+    """Return labels by file name: the method, and the shortest suffix that makes it unique in its task."""
     tries = {entry.name: _names(entry) for entry in loaded}
     tasks = {entry.name: entry.record.task.id for entry in loaded}
     counts = Counter((tasks[name], text) for name, texts in tries.items() for text in texts)
@@ -137,22 +134,22 @@ def _names(entry: Loaded) -> list[str]:
     return [" · ".join(part) for part in parts]
 
 
-def choose(entry: Loaded) -> Choice:
+def choose(entry: Loaded) -> ShownPoint:
     """Return which point of a record is shown: on half A, the highest VA among UA >= .95.
 
-    Where no point reaches it, the highest UA; ties go to fewer steps. A point that was chosen beforehand, on
-    tuning concepts, is shown as it is.
+    Where no point reaches it, the highest UA; ties go to fewer steps. A point that was chosen beforehand on
+    tuning concepts is shown instead.
     """
     record = entry.record
     for position, point in enumerate(record.points):
         if point.shown:
             reached = _number(point.values.get("UA")) >= THRESHOLD - 1e-9
-            return Choice(position, reached, "Chosen beforehand, on the tuning concepts.", halved=False)
+            return ShownPoint(position, reached, "Chosen beforehand, on the tuning concepts.", halved=False)
     means = None if entry.means is None else entry.means[:, :, 0]
     scored = [] if means is None else [p for p in range(len(means)) if not np.isnan(means[p, 0])]
     if means is None or not scored:
         reason = "The last point: the record has no scored image on half A, so its own values are shown."
-        return Choice(len(record.points) - 1, None, reason, halved=False)
+        return ShownPoint(len(record.points) - 1, None, reason, halved=False)
     reaching = [p for p in scored if means[p, 0] >= THRESHOLD - 1e-9]
     compared = np.nan_to_num(means[:, 1 if reaching else 0], nan=-1.0)
 
@@ -161,21 +158,23 @@ def choose(entry: Loaded) -> Choice:
 
     best = min(reaching or scored, key=preference)
     if record.method.reference:
-        return Choice(best, None, "A reference: there is nothing to reach.", halved=True)
+        return ShownPoint(best, None, "A reference: there is nothing to reach.", halved=True)
     text = "highest VA among the points with UA ≥ .95" if reaching else "highest UA, for no point reached .95"
-    return Choice(best, bool(reaching), f"Chosen on half A of the prompts: {text}.", halved=True)
+    return ShownPoint(best, bool(reaching), f"Chosen on half A of the prompts: {text}.", halved=True)
 
 
 def _number(value: Value | None) -> float:
     return -1.0 if value is None or value.value is None else value.value
 
 
-def _values(record: Record, items: pd.DataFrame | None, choice: Choice) -> dict[str, Value]:
-    """Return a point's values: its own, but those of half B where the point was chosen by half A."""
+def _values(entry: Loaded, choice: ShownPoint) -> dict[str, Value]:
+    """Return a point's values; UA, VA and in-prompt alignment on half B where half A chose the point."""
+    record, items = entry.record, entry.items
     point = record.points[choice.position]
     values = {name: _with_reason(value) for name, value in point.values.items()}
     if items is not None and choice.halved:
-        scored = score_half(record, items, choice.position, "B")
+        rows = ((items["point"] == point.index) & (items["half"] == "B")).to_numpy(dtype=bool)
+        scored = entry.scored.values(rows, record.interval_version)
         values.update({name: scored[name] for name in HALVED if name in scored})
     for name in COSTS:
         number = point.cost.read(name)
@@ -187,29 +186,16 @@ def _with_reason(value: Value) -> Value:
     return missing("no reason recorded", value.n) if value.value is None and not value.missing else value
 
 
-def score_half(record: Record, items: pd.DataFrame, position: int, half: str) -> dict[str, Value]:
-    """Return UA, VA and in-prompt alignment of one point on one half of the prompts, "" = on all."""
-    chosen = (items["point"] == record.points[position].index) & ((items["half"] == half) | (half == ""))
-    some = items[chosen].reset_index(drop=True)
-    metrics: tuple[Metric, ...] = (ua.METRIC, va.METRIC, in_prompt.METRIC)
-    view = View(items=some, interval_version=record.interval_version)
-    try:
-        found = [metric.reduce(metric.per_item(some), view) for metric in metrics]
-    except ValueError as error:
-        raise UserError(f"{record.cell}.json: item rows: {error}") from None
-    return {name: value for values in found for name, value in values.items()}
-
-
-def by_task(all_rows: Iterable[Row]) -> dict[str, list[Row]]:
+def by_task(all_rows: Iterable[TaskRow]) -> dict[str, list[TaskRow]]:
     """Return rows by task, in the order of the rows."""
-    grouped: dict[str, list[Row]] = {}
+    grouped: dict[str, list[TaskRow]] = {}
     for row in all_rows:
         grouped.setdefault(row.task, []).append(row)
     return grouped
 
 
-def differences(task_rows: Sequence[Row]) -> list[str]:
-    """Return what keeps the rows of one task from being compared: conditions in which they differ."""
+def differences(task_rows: Sequence[TaskRow]) -> list[str]:
+    """Return the conditions in which the rows of one task differ, so that they cannot be compared."""
     conditions = {
         "evaluation prompts": lambda r: r.prompts_sha256[:12],
         "task version": lambda r: str(r.task.version),
@@ -220,7 +206,7 @@ def differences(task_rows: Sequence[Row]) -> list[str]:
         "metric versions": lambda r: ", ".join(f"{k} {v}" for k, v in sorted(r.metrics.items())),
         "source": lambda r: r.source,
     }
-    # The base model drawn once more from other noise is there to show how much noise alone moves a row.
+    # The base model drawn from other noise shows how much noise by itself moves a row.
     again = {row.source.name for row in [row for row in task_rows if row.role == "reference"][1:]}
     compared = [r.source.record for r in task_rows if not r.failed and r.source.name not in again]
     found = []

@@ -1,4 +1,4 @@
-"""Numbers that papers report of a task's protocol: on its page, in a table of their own, and nowhere else."""
+"""Numbers that papers report under a task's protocol. Only the page of that task shows them."""
 
 from fnmatch import fnmatchcase
 from functools import cache
@@ -12,11 +12,11 @@ from ...bench.config import STRICT, build, read_toml
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Number = Annotated[str, StringConstraints(pattern=r"^-?(\d+(\.\d+)?|\.\d+)$")]
-"""With the digits of its source, which a float would lose."""
+"""A number as text, because a float would lose trailing digits of its source."""
 
 
 class ReportedColumn(BaseModel):
-    """A metric as its paper calls it. closest: our value that asks the same, "" where there is none."""
+    """A metric as its paper calls it. closest: the value here that measures the same, "" = none."""
 
     model_config = STRICT
     metric: Text
@@ -28,9 +28,9 @@ class ReportedColumn(BaseModel):
 class Reported(BaseModel):
     """A published table, or a part of one.
 
-    tasks: patterns of the ids of tasks whose page shows it. read: where it stands. tag: "table", that is,
-    read on a public page itself. protocol: what was measured, in words. differs: what keeps its numbers from
-    being compared with ours. rows: method -> a number for each column, in the order of the source.
+    tasks: patterns of the ids of tasks whose page shows it. read: its place in the source. tag: "table": read
+    on a public page. protocol: how it was measured. differs: why its numbers cannot be compared with
+    those measured here. rows: method -> a number for each column, in the order of the source.
     """
 
     model_config = STRICT

@@ -1,7 +1,7 @@
-// The page is whole without this: it adds sorting by column and opens a row's details when linked to.
+// Optional: sorts tables by column, and opens a row's details when a link leads to it.
 "use strict";
 
-// Missing values stay below whichever way a column is sorted: they are neither good nor bad.
+// Missing values stay last in both orders.
 function key(row, place) {
   const text = row.cells[place]?.dataset.sort;
   if (text === undefined) return null;

@@ -55,7 +55,7 @@ function narrow() {
   filter.querySelector("output").textContent = `${kept.length} of ${rows.length} rows`;
 }
 
-// The outline of what the visible methods' points reach: the same as the page was made with, of fewer points.
+// Draws the front of the visible methods, with the rules of `pareto_front` and `write_steps`.
 function drawFront(plot) {
   const line = plot.querySelector(".front");
   if (!line) return;
@@ -83,7 +83,7 @@ function closeRows(section, keep = new Set()) {
     if (!keep.has(button.closest("tr").dataset.row)) button.click();
 }
 
-// A row opens below itself; what it shows lies at the foot of the page until then.
+// A row opens below itself; until then its content is at the end of the page.
 function openRow(button, details) {
   const row = button.closest("tr");
   const isOpen = button.getAttribute("aria-expanded") === "true";

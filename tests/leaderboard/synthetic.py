@@ -19,6 +19,8 @@ from unlearnbench.bench.records.record import (
     write_record,
 )
 from unlearnbench.bench.types import Value, missing
+from unlearnbench.leaderboard.pages import site
+from unlearnbench.leaderboard.pages.contents import read_contents
 
 CONFIG = {"rate": 2e-5, "steps": 160, "batch": 8, "part": "full"}
 SUBJECTS = ("fox", "owl", "pizza", "bicycle", "red apple", "rocket", "snowman", "umbrella")
@@ -241,3 +243,13 @@ def write_failed(folder: Path, error: str) -> Path:
         "balanced", seed=1, status="failed", error=error, points=[], log={}, items_sha256=None, sheet=[]
     )
     return write_record(record, None, None, folder)
+
+
+def build_page(folders: Path | list[Path], target: Path) -> Path:
+    """Make the self-contained page of folders of records; return its path."""
+    return site.build_page(read_contents(folders), target)
+
+
+def build_site(folders: Path | list[Path], target: Path) -> Path:
+    """Make the site of folders of records; return its first page's path."""
+    return site.build_site(read_contents(folders), target)

@@ -305,11 +305,11 @@ def test_a_record_that_was_taken_back_says_so(records: tuple[Path, Path]) -> Non
     assert clean.said == ()
     _say("retract", records[0], "--reason", "trained on the <b>evaluation</b> prompts")
     audit = make_audit(records[0], "")
-    assert "not to be relied on" in dict(list_limits(audit))["Taken back"]
+    assert "not to be relied on" in dict(list_limits(audit))["Withdrawn"]
     page = render(audit)
-    assert "<strong>This record was taken back</strong> by A. Maintainer" in page
+    assert "<strong>This record was withdrawn</strong> by A. Maintainer" in page
     assert page.count("trained on the &lt;b&gt;evaluation&lt;/b&gt; prompts") == 2
-    assert "was taken back</strong>" not in render(clean)
+    assert "was withdrawn</strong>" not in render(clean)
 
 
 def test_a_base_that_was_taken_back_is_not_found_and_a_named_one_is_told(

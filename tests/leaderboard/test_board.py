@@ -13,11 +13,11 @@ from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.records.load import load
 from unlearnbench.bench.records.record import MethodInfo, TaskInfo
 from unlearnbench.bench.stats.frontier import measure_frontier
-from unlearnbench.leaderboard.pages.board_page import make_board
+from unlearnbench.leaderboard.pages.contents import read_contents
 from unlearnbench.leaderboard.pages.terminal import make_board_table, make_comparison_table
-from unlearnbench.leaderboard.ranking.board import Result, collect, duel, summarise
-from unlearnbench.leaderboard.ranking.declared import read_groups
-from unlearnbench.leaderboard.ranking.standing import stand, tied_methods
+from unlearnbench.leaderboard.ranking.board import Result, collect, compare_with_rival, summarise
+from unlearnbench.leaderboard.ranking.board_rows import make_board_rows, tied_methods
+from unlearnbench.leaderboard.ranking.declared import read_method_points
 
 from .synthetic import CONFIG, make_record, write
 
@@ -110,12 +110,12 @@ def test_a_second_record_of_one_run_is_refused_and_a_second_claim_is_missing(tmp
     claims = tmp_path / "claims"
     for tag in ("x", "zz"):
         _write(claims, "balanced", tag=tag, source="reported")
-    [group] = read_groups(load(claims), source="reported")
+    [group] = read_method_points(load(claims), source="reported")
     assert not group.points
     assert "has the same method" in str(group.missing)
     points = [point.model_copy(update={"step": 40}) for point in load(claims)[0].record.points]
     _write(tmp_path / "steps", "balanced", points=points)
-    [one] = read_groups(load(tmp_path / "steps"))
+    [one] = read_method_points(load(tmp_path / "steps"))
     assert "two of them have one step" in str(one.missing)
 
 
@@ -141,7 +141,7 @@ def test_duels_pair_by_concept_and_correct_all_but_the_primary() -> None:
     rows += [_result("finetune", t, 0.5 + 0.01 * i + 0.001 * (-1) ** i) for i, t in enumerate(tasks)]
     rows = [replace(row, is_control=row.method == "finetune") for row in rows]
     rows += [_result("other", t, 0.6 + 0.011 * i) for i, t in enumerate(tasks)]
-    found = {d.first: d for d in duel(sorted(rows, key=lambda r: r.method), "gradient_sum")}
+    found = {d.first: d for d in compare_with_rival(sorted(rows, key=lambda r: r.method), "gradient_sum")}
     assert found["balanced"].comparison.mean == pytest.approx(0.1 + 0.002 * 3)
     assert found["balanced"].comparison.p == pytest.approx(2 / 2**7)
     assert found["balanced"].adjusted == found["balanced"].comparison.p
@@ -172,7 +172,7 @@ def test_the_terminal_says_what_is_missing_and_refuses_an_unknown_rival(
 def test_tables_render(tmp_path: Path) -> None:
     rows = [_result(m, t, v) for m, v in (("a", 0.5), ("b", 0.6)) for t in ("x", "y", "z")]
     console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(make_board_table(summarise(rows)), make_comparison_table(duel(rows, "a")))
+    console.print(make_board_table(summarise(rows)), make_comparison_table(compare_with_rival(rows, "a")))
     text = console.export_text()
     assert "0.500" in text
     assert "+0.100" in text
@@ -186,7 +186,7 @@ def test_more_concepts_than_can_be_enumerated_are_compared_too() -> None:
         for method, found in (("balanced", better), ("gradient_sum", frontier))
         for k in range(23)
     ]
-    [found] = duel(results)
+    [found] = compare_with_rival(results)
     assert found.comparison.n == 23
     assert found.comparison.p < 1e-4
     assert tied_methods(results)["balanced"] == ["balanced"]
@@ -197,7 +197,7 @@ def test_no_number_is_of_two_worlds(tmp_path: Path, capsys: pytest.CaptureFixtur
     for task in (_task("fox"), _task("owl"), photographs):
         _write(tmp_path, "balanced", concept=task.concept, task=task)
         _write(tmp_path, "gradient_sum", concept=task.concept, task=task)
-    assert make_board(load(tmp_path), {}, {}) is None
+    assert read_contents(tmp_path).board is None
     assert main(["compare", str(tmp_path)]) == 2
     assert "records of emoji@1 and sd14@1: no AVA is of two worlds" in capsys.readouterr().err
     assert main(["leaderboard", str(tmp_path), "--out", str(tmp_path / "page")]) == 0
@@ -212,7 +212,7 @@ def test_no_number_is_of_two_base_models(tmp_path: Path, capsys: pytest.CaptureF
         _write(tmp_path, "none", concept=concept, points=base)
         for method in ("balanced", "gradient_sum"):
             _write(tmp_path, method, concept=concept)
-    assert make_board(load(tmp_path), {}, {}) is None
+    assert read_contents(tmp_path).board is None
     assert main(["compare", str(tmp_path)]) == 2
     assert (
         "emoji@1 (base model aaaaaaaaaaaa) and emoji@1 (base model bbbbbbbbbbbb)" in capsys.readouterr().err
@@ -234,4 +234,4 @@ def test_a_row_that_lacks_a_concept_stands_behind_those_that_have_all(tmp_path: 
     results = collect(loaded)
     ava = {line.method: line.ava for line in summarise(results)}
     assert ava["mine"] > ava["gradient_sum"]
-    assert [row.name for row in stand(loaded, results)] == ["gradient_sum", "mine"]
+    assert [row.name for row in make_board_rows(loaded, results)] == ["gradient_sum", "mine"]

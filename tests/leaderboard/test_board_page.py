@@ -10,18 +10,16 @@ from unlearnbench.bench.measuring.pool import KD, Pooled, write_pooled
 from unlearnbench.bench.records.load import load
 from unlearnbench.bench.records.record import name_entry, read_items, read_record, write_record
 from unlearnbench.bench.types import Value
-from unlearnbench.leaderboard.pages.board_page import make_board
-from unlearnbench.leaderboard.pages.page import build, read_pooled_values, render_board
+from unlearnbench.leaderboard.pages.contents import read_contents
 from unlearnbench.leaderboard.plots.frontiers import prompt_table
 from unlearnbench.leaderboard.plots.heatmap import erased_by_retained
-from unlearnbench.leaderboard.plots.scatter import assign_looks, name_looks
+from unlearnbench.leaderboard.plots.scatter import assign_styles, name_styles
 from unlearnbench.leaderboard.ranking.board import collect
-from unlearnbench.leaderboard.ranking.claims import Beside
-from unlearnbench.leaderboard.ranking.declared import read_groups
+from unlearnbench.leaderboard.ranking.board_rows import make_board_rows, tied_methods
+from unlearnbench.leaderboard.ranking.declared import read_method_points
 from unlearnbench.leaderboard.ranking.rank import rows
-from unlearnbench.leaderboard.ranking.standing import stand, tied_methods
 
-from .synthetic import make_record
+from .synthetic import build_page, make_record
 
 CONCEPTS = ("ant", "bee", "cow", "dog", "elk", "fox", "gnu", "hen", "ibis")
 METHODS = ("none", "placebo", "finetune", "gradient_sum", "balanced")
@@ -51,17 +49,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_rows_are_references_then_methods_by_ava(folder: Path) -> None:
     loaded = load(folder)
-    found = stand(loaded, collect(loaded))
+    found = make_board_rows(loaded, collect(loaded))
     assert [row.name for row in found] == ["none", "placebo", "balanced", "gradient_sum", "finetune"]
-    assert found[0].line is None
-    assert found[1].line is None
-    assert found[2].line is not None
+    assert found[0].summary is None
+    assert found[1].summary is None
+    assert found[2].summary is not None
     assert found[2].concepts == len(CONCEPTS)
 
 
 def test_values_are_means_over_seeds_and_concepts_of_the_shown_point(folder: Path) -> None:
     loaded = load(folder)
-    row = next(r for r in stand(loaded, collect(loaded)) if r.name == "balanced")
+    row = next(r for r in make_board_rows(loaded, collect(loaded)) if r.name == "balanced")
     # a synthetic point's value is the chance that it was drawn with: .94 at 120 steps, for every run
     assert row.value("VA").value == pytest.approx(0.94)
     assert row.value("seconds").value == pytest.approx(0.42 * 120)
@@ -78,7 +76,7 @@ def test_one_concept_without_a_value_makes_the_mean_missing(folder: Path) -> Non
     ]
     record = entry.record.model_copy(update={"points": broken})
     changed = [type(e)(e.name, record, e.items, e.sheet, e.digest) if e is entry else e for e in loaded]
-    row = next(r for r in stand(changed, collect(changed)) if r.name == "balanced")
+    row = next(r for r in make_board_rows(changed, collect(changed)) if r.name == "balanced")
     assert row.value("VA").value is None
     assert "on 1 of 9 concepts: the judge failed" in str(row.value("VA").missing)
 
@@ -109,7 +107,7 @@ def test_the_map_of_what_was_erased_is_a_plain_mean(folder: Path) -> None:
 
 
 def test_a_table_of_runs_and_prompts_has_the_mean_of_the_point(folder: Path) -> None:
-    group = next(g for g in read_groups(load(folder)) if g.method == "balanced")
+    group = next(g for g in read_method_points(load(folder)) if g.method == "balanced")
     point = group.points[2]
     for row, name in enumerate(("UA", "VA")):
         table = prompt_table(point, name)
@@ -119,7 +117,7 @@ def test_a_table_of_runs_and_prompts_has_the_mean_of_the_point(folder: Path) -> 
 
 
 def test_the_page_shows_it_all_and_every_task_has_a_page(folder: Path, tmp_path: Path) -> None:
-    page = build(folder, tmp_path / "a")
+    page = build_page(folder, tmp_path / "a")
     text = page.read_text(encoding="utf-8")
     assert "balanced − gradient_sum" in text
     assert "sign-flip p&nbsp;=&nbsp;0.0039" in text
@@ -129,7 +127,7 @@ def test_the_page_shows_it_all_and_every_task_has_a_page(folder: Path, tmp_path:
     assert len(names) == len(CONCEPTS)
     assert all(f'href="{name}"' in text for name in names)
     assert 'href="index.html"' in (tmp_path / "a" / names[0]).read_text(encoding="utf-8")
-    again = build(folder, tmp_path / "b")
+    again = build_page(folder, tmp_path / "b")
     assert again.read_bytes() == page.read_bytes()
 
 
@@ -151,53 +149,61 @@ def test_a_missing_concept_is_named_on_the_page(tmp_path: Path) -> None:
         sheet=[],
     )
     write_record(record, None, None, tmp_path)
-    text = build(tmp_path, tmp_path / "page").read_text(encoding="utf-8")
+    text = build_page(tmp_path, tmp_path / "page").read_text(encoding="utf-8")
     assert "balanced on classes/cow@emoji: seed 0 failed: it diverged" in text
-    assert "With 3 concepts no test can reach .05" in text
+    assert "No places: with 3 concepts no test can reach .05" in text
 
 
 def test_one_concept_makes_no_board(tmp_path: Path) -> None:
     for method in ("none", "balanced"):
         _write(tmp_path, "ant", method)
-    loaded = load(tmp_path)
-    looks = name_looks(assign_looks(rows(loaded)), (name_entry(e.record) for e in loaded))
-    assert make_board(loaded, looks, {}) is None
-    assert pd.notna(looks["balanced"].color)
+    contents = read_contents(tmp_path)
+    assert contents.board is None
+    assert pd.notna(contents.styles["balanced"].color)
+    text = build_page(tmp_path, tmp_path / "page").read_text(encoding="utf-8")
+    assert "Forget <em>ant</em>" in text
 
 
 def test_rows_that_data_set_apart_have_a_colour_of_their_own(tmp_path: Path) -> None:
     """References are grey: they used up colours, and balanced on narrow data had that of anchor_sum."""
     for method in ("none", "placebo", "finetune", "gradient_sum", "balanced"):
         _write(tmp_path, "ant", method)
-    looks = name_looks(assign_looks(rows(load(tmp_path))), ["balanced", "balanced (narrow data)", "none"])
-    colours = [look.color for look in looks.values() if look.color.startswith("k")]
+    styles = name_styles(assign_styles(rows(load(tmp_path))), ["balanced", "balanced (narrow data)", "none"])
+    colours = [style.color for style in styles.values() if style.color.startswith("k")]
     assert len(colours) == len(set(colours)) == 4
     assert sorted(colours) == [f"k{i}" for i in range(4)]
-    assert looks["none"].color == "ref"
+    assert styles["none"].color == "ref"
 
 
-def test_what_is_pooled_stands_in_its_own_column_and_beside_no_mean(folder: Path, tmp_path: Path) -> None:
-    loaded = [entry for entry in load(folder) if entry.record.task.concept in ("ant", "bee")]
-    looks = name_looks(assign_looks(rows(loaded)), (name_entry(e.record) for e in loaded))
-    without = make_board(loaded, looks, {"FD": {"none": Value(value=0.7)}})
+def test_what_is_pooled_stands_in_its_own_column_and_beside_no_mean(tmp_path: Path) -> None:
+    for concept in ("ant", "bee"):
+        for method in METHODS:
+            _write(tmp_path / "a", concept, method)
+    write_pooled(tmp_path / "a", Pooled(key="k", fd={"none": Value(value=0.7)}))
+    without = read_contents(tmp_path / "a").board
     assert without is not None
-    assert KD not in {column.name for column in without.columns}
+    assert KD not in {column.name for column in without[1].columns}
+    text = build_page(tmp_path / "a", tmp_path / "page").read_text(encoding="utf-8")
+    assert "FD, where there is a number, pools the" in text
+    own = {"balanced": Value(value=0.5, low=0.4, high=0.6, n=99)}
+    write_pooled(tmp_path / "a", Pooled(key="k", fd=own))
+    for method in METHODS:
+        _write(tmp_path / "b", "cow", method)
     values = {"balanced": Value(value=0.031, low=0.03, high=0.032, n=99)}
-    write_pooled(tmp_path, Pooled(key="k", fd={"none": Value(value=0.7)}, kd_efficientnet_lite0=values))
-    board = make_board(loaded, looks, read_pooled_values([folder, tmp_path]))
-    assert board is not None
-    names = [column.name for column in board.columns]
-    assert names.index(KD) == names.index("FD") + 1
-    by_name = {row.name: row for row in board.standings}
+    write_pooled(tmp_path / "b", Pooled(key="k", fd={"none": Value(value=0.7)}, kd_efficientnet_lite0=values))
+    contents = read_contents([tmp_path / "a", tmp_path / "b"])
+    assert contents.board is not None
+    _, scope = contents.board
+    names = [column.name for column in scope.columns]
+    assert KD in names
+    by_name = {row.name: row for row in scope.board_rows}
     assert by_name["balanced"].value(KD).value == 0.031
     assert by_name["balanced"].value("FD").value == 0.5  # the first folder's
     assert by_name["none"].value("FD").value == 0.7
     assert by_name["none"].value(KD).missing == "not pooled with the other rows"
-    pages = {entry.record.task.id: "task.html" for entry in loaded}
-    text = render_board(board, looks, pages, len(loaded), Beside())
+    text = build_page([tmp_path / "a", tmp_path / "b"], tmp_path / "page").read_text(encoding="utf-8")
     assert "KD_<wbr>efficientnet_<wbr>lite0<span" in text
     assert "FD and KD_efficientnet_lite0, where there is a number, pool the retain images" in text
-    assert "FD, where there is a number, pools the" in render_board(without, looks, pages, 1, Beside())
 
 
 def test_a_reference_is_shown_whatever_its_tasks_left_out(tmp_path: Path) -> None:
@@ -211,7 +217,7 @@ def test_a_reference_is_shown_whatever_its_tasks_left_out(tmp_path: Path) -> Non
                 update={"method": method, "cell": f"{concept}-retrain", "sheet": []}
             )
             write_record(retrained, read_items(path, record), None, tmp_path)
-    rows_found = {row.name: row for row in stand(load(tmp_path), [])}
+    rows_found = {row.name: row for row in make_board_rows(load(tmp_path), [])}
     assert rows_found["retrain"].concepts == 2
     assert rows_found["retrain"].values["VA"].value == rows_found["none"].values["VA"].value is not None
     for concept in ("ant", "elk"):  # a method of two configurations has a point only where one was chosen
@@ -220,5 +226,5 @@ def test_a_reference_is_shown_whatever_its_tasks_left_out(tmp_path: Path) -> Non
         task = read_record(tmp_path / f"{concept}-none-0.json").task
         changed = record.model_copy(update={"method": method, "task": task, "sheet": []})
         write_record(changed, items, None, tmp_path)
-    rows_found = {row.name: row for row in stand(load(tmp_path), [])}
+    rows_found = {row.name: row for row in make_board_rows(load(tmp_path), [])}
     assert rows_found["balanced"].values["VA"].missing == "no point was chosen to be shown"

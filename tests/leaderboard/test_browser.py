@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from unlearnbench.bench.records.record import write_record
-from unlearnbench.leaderboard.pages.page import build
 
-from .synthetic import make_record
+from .synthetic import build_page, make_record
 
 WIDTHS = (400, 1400)
 
@@ -24,7 +23,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
             cell = f"{concept}-{method}"
             record, items, sheet = make_record(method, number, cell=cell, task=task)
             write_record(record, items, sheet, records)
-    return build(records, records / "leaderboard").parent
+    return build_page(records, records / "leaderboard").parent
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

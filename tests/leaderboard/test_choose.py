@@ -14,7 +14,7 @@ from unlearnbench.bench.records.load import load
 from unlearnbench.bench.records.record import MethodInfo, TaskInfo, items_digest, write_record
 from unlearnbench.leaderboard.ranking.board import measure
 from unlearnbench.leaderboard.ranking.choose import choose
-from unlearnbench.leaderboard.ranking.declared import Group, read_groups
+from unlearnbench.leaderboard.ranking.declared import MethodPoints, read_method_points
 
 from .synthetic import CONFIG, make_record
 
@@ -45,11 +45,12 @@ def _tune(folder: Path, skip: str = "", points: int = 4) -> None:
 
 
 def _best_by_hand(folder: Path, method: str, count: int) -> float:
-    groups = [g for g in read_groups(load(folder), role="tuning") if g.method == method]
+    groups = [g for g in read_method_points(load(folder), role="tuning") if g.method == method]
     best = -1.0
     for chosen in combinations({p.config for p in groups[0].points}, count):
         kept = [
-            Group(g.method, g.task, g.seeds, tuple(p for p in g.points if p.config in chosen)) for g in groups
+            MethodPoints(g.method, g.task, g.seeds, tuple(p for p in g.points if p.config in chosen))
+            for g in groups
         ]
         frontiers = [measure(group).frontier for group in kept]
         best = max(best, float(np.mean([f.ava for f in frontiers if f is not None])))

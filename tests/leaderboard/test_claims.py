@@ -10,15 +10,13 @@ import pytest
 
 from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.records.load import load, load_one, load_together
+from unlearnbench.bench.records.load import load, load_one, load_together, read_folders
 from unlearnbench.bench.records.record import read_record, record_digest
 from unlearnbench.bench.records.statements import HEADLINE
-from unlearnbench.leaderboard.pages.page import build
-from unlearnbench.leaderboard.pages.site import build_site
 from unlearnbench.leaderboard.ranking.board import collect, summarise
 from unlearnbench.leaderboard.ranking.claims import read_beside
 
-from .synthetic import make_record, write
+from .synthetic import build_page, build_site, make_record, write
 
 BY = ["--by", "A. Maintainer"]
 
@@ -44,10 +42,10 @@ def test_claims_have_a_column_of_their_own_and_no_rank(folder: Path) -> None:
     write_board(folder / "claimed", "balanced", source="reported", seed=3)
     loaded = load_together([folder])
     assert summarise(collect(loaded)) == before
-    beside = read_beside([folder], loaded)
-    assert set(beside.lines) == {"balanced"}
+    beside = read_beside(read_folders([folder]), loaded)
+    assert set(beside.summaries) == {"balanced"}
     own = [replace(e, record=e.record.model_copy(update={"source": "measured"})) for e in beside.claimed]
-    assert beside.lines["balanced"].ava == summarise(collect(own))[0].ava
+    assert beside.summaries["balanced"].ava == summarise(collect(own))[0].ava
 
 
 def test_a_measured_record_among_the_claimed_is_refused(folder: Path) -> None:
@@ -62,7 +60,7 @@ def test_a_retracted_record_is_left_out_and_listed_with_its_reason(folder: Path)
     assert main(["retract", str(path), "--reason", "trained on the <b>evaluation</b> prompts", *BY]) == 0
     assert path.read_bytes() == raw
     assert path.name not in {entry.name for entry in load(folder)}
-    [gone] = read_beside([folder]).withdrawn
+    [gone] = read_beside(read_folders([folder])).withdrawn
     assert (gone.cell, gone.kind, gone.by) == (path.stem, "retracted", "A. Maintainer")
 
 
@@ -76,7 +74,7 @@ def test_a_superseded_record_names_its_successor(folder: Path) -> None:
     assert main([*said, "--successor", str(second)]) == 0
     names = {entry.name for entry in load(folder)}
     assert ("first.json" in names, "second.json" in names) == (False, True)
-    [gone] = read_beside([folder]).withdrawn
+    [gone] = read_beside(read_folders([folder])).withdrawn
     assert (gone.kind, gone.successor) == ("superseded", "second")
 
 
@@ -156,7 +154,7 @@ def test_an_attack_lowers_in_its_own_column_and_changes_no_rank(folder: Path) ->
     assert attack(path, "0.4", "--point", "80") == 0
     assert attack(path, "0.3", "--point", "80", "--link", "https://example.org/a") == 0
     assert summarise(collect(load_together([folder]))) == before
-    beside = read_beside([folder])
+    beside = read_beside(read_folders([folder]))
     assert beside.under_attack() == {"gradient_sum": (pytest.approx(0.3), 1)}
     assert beside.under_attack(["classes/bee@emoji"]) == {}
 
@@ -167,10 +165,10 @@ def test_attacks_on_what_is_on_no_board_lower_no_row(folder: Path) -> None:
     assert main(["retract", str(gone), "--reason", "x", *BY]) == 0
     assert [attack(path, "0.2", "--point", "80") for path in (gone, claim)] == [0, 0]
     assert attack(stays, "0.4", "--point", "80") == 0
-    beside = read_beside([folder])
+    beside = read_beside(read_folders([folder]))
     assert beside.under_attack() == {"gradient_sum": (pytest.approx(0.4), 1)}
     assert [a.counted for a in beside.attacks] == [False, False, True]  # in the order of their files
-    assert build(folder, folder / "page").read_text().count("of no record on a board") == 2
+    assert build_page(folder, folder / "page").read_text().count("of no record on a board") == 2
 
 
 def test_a_site_shows_an_attack_in_its_own_scope_alone(folder: Path, tmp_path: Path) -> None:
@@ -192,7 +190,7 @@ def test_claims_of_one_name_in_two_folders_are_told_apart(tmp_path: Path) -> Non
     for folder in folders:
         write(folder, "none", cell="none")
         write(folder / "claimed", "balanced", cell="claim", source="reported")
-    assert len(read_beside(folders).claimed) == 1
+    assert len(read_beside(read_folders(folders)).claimed) == 1
     write(folders[1] / "claimed", "balanced", 4, cell="claim", source="reported")
     with pytest.raises(UserError, match=r"b/claimed/claim\.json: .*/a holds another record of this name"):
         build_site(folders, tmp_path / "site")
@@ -204,8 +202,8 @@ def test_the_page_shows_what_lies_beside_the_records(folder: Path) -> None:
     attack(next(folder.glob("ant-gradient_sum*.json")), "0.3", "--point", "80")
     gone = write(folder, "finetune", 1, cell="gone")
     main(["retract", str(gone), "--reason", "trained on the <b>evaluation</b> prompts", *BY])
-    beside = read_beside([folder])
-    page = build(folder, folder / "page").read_text()
+    beside = read_beside(read_folders([folder]))
+    page = build_page(folder, folder / "page").read_text()
     assert "claimed AVA" in page
     assert f"{beside.lines['balanced'].ava:.3f}" in page
     assert "reported" in (folder / "page" / "leaderboard.csv").read_text()

@@ -16,20 +16,20 @@ from unlearnbench.bench.types import Value
 from unlearnbench.leaderboard.pages.eval_results import write_eval_results
 from unlearnbench.leaderboard.pages.exports import to_csv, to_markdown, to_parquet
 from unlearnbench.leaderboard.ranking.columns import write_interval, write_number
-from unlearnbench.leaderboard.ranking.rank import Row, rows
+from unlearnbench.leaderboard.ranking.rank import TaskRow, rows
 
 from .synthetic import write, write_failed
 
 
 @pytest.fixture
-def found(tmp_path: Path) -> list[Row]:
+def found(tmp_path: Path) -> list[TaskRow]:
     write(tmp_path, "none")
     write(tmp_path, "balanced")
     write_failed(tmp_path, "=1+1 | <b>_x_</b>\nsecond line")
     return rows(load(tmp_path))
 
 
-def test_csv_holds_the_rows_values_in_full(found: list[Row]) -> None:
+def test_csv_holds_the_rows_values_in_full(found: list[TaskRow]) -> None:
     lines = list(csv.DictReader(io.StringIO(to_csv(found))))
     assert [line["method"] for line in lines] == ["none", "balanced", "balanced"]
     for line, row in zip(lines[:2], found[:2], strict=True):
@@ -41,25 +41,25 @@ def test_csv_holds_the_rows_values_in_full(found: list[Row]) -> None:
         assert line["digest"] == row.source.digest
 
 
-def test_csv_leaves_missing_values_empty_with_a_reason(found: list[Row]) -> None:
+def test_csv_leaves_missing_values_empty_with_a_reason(found: list[TaskRow]) -> None:
     base, _, failed = csv.DictReader(io.StringIO(to_csv(found)))
     assert (base["AS_delta"], base["AS_delta_missing"]) == ("", "this is the base model")
     assert (failed["status"], failed["UA"]) == ("failed", "")
 
 
-def test_csv_never_starts_a_cell_with_a_formula(found: list[Row]) -> None:
+def test_csv_never_starts_a_cell_with_a_formula(found: list[TaskRow]) -> None:
     assert next(line for line in csv.DictReader(io.StringIO(to_csv(found))) if line["error"])[
         "error"
     ].startswith("'=1+1")
 
 
-def test_markdown_tables_are_rectangular(found: list[Row]) -> None:
+def test_markdown_tables_are_rectangular(found: list[TaskRow]) -> None:
     table = [line for line in to_markdown(found).splitlines() if line.startswith("|")]
     assert len(table) == 2 + len(found)
     assert len({line.count(" | ") for line in table}) == 1
 
 
-def test_markdown_names_what_is_missing_and_escapes(found: list[Row]) -> None:
+def test_markdown_names_what_is_missing_and_escapes(found: list[TaskRow]) -> None:
     text = to_markdown(found)
     assert "- none, missing ΔAS: this is the base model" in text
     assert r"- balanced · seed 1 failed: =1+1 \| \<b\>\_x\_\</b\> second line" in text
@@ -91,7 +91,7 @@ def test_an_interval_with_a_minus_sign_has_no_dash() -> None:
     assert write_interval(Value(value=0.5), "share") == ""
 
 
-def test_parquet_holds_the_csvs_table_with_types(found: list[Row]) -> None:
+def test_parquet_holds_the_csvs_table_with_types(found: list[TaskRow]) -> None:
     table = pd.read_parquet(io.BytesIO(to_parquet(found)))
     lines = list(csv.DictReader(io.StringIO(to_csv(found))))
     assert list(table.columns) == list(lines[0])

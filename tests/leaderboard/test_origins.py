@@ -10,8 +10,8 @@ from unlearnbench.bench.records.load import Loaded, load_one, load_together
 from unlearnbench.bench.records.record import write_record
 from unlearnbench.bench.records.statements import list_records
 from unlearnbench.leaderboard.pages.scopes import rank_rows
-from unlearnbench.leaderboard.ranking.board import collect, duel, summarise
-from unlearnbench.leaderboard.ranking.standing import stand
+from unlearnbench.leaderboard.ranking.board import collect, compare_with_rival, summarise
+from unlearnbench.leaderboard.ranking.board_rows import make_board_rows
 
 EMOJI = Path(__file__).parents[2] / "results" / "emoji"
 
@@ -32,13 +32,13 @@ def _foreign(folder: Path, methods: dict[str, str], tasks: Sequence[str], **chan
 def _board(loaded: Sequence[Loaded]) -> dict[str, Any]:
     """Return all that a board says of each row, by name."""
     results = collect(loaded)
-    rows = stand(loaded, results)
+    rows = make_board_rows(loaded, results)
     lines = {line.method: line for line in summarise(results)}
-    duels = {found.first: found for found in duel(results)}
+    comparisons = {found.first: found for found in compare_with_rival(results)}
     places = rank_rows(rows, 12)
     return {
-        row.name: (row.role, row.line, row.tied, dict(row.values), row.concepts, row.is_ranked,
-                   lines.get(row.name), duels.get(row.name), places.get(row.name))
+        row.name: (row.role, row.summary, row.tied, dict(row.values), row.concepts, row.is_ranked,
+                   lines.get(row.name), comparisons.get(row.name), places.get(row.name))
         for row in rows
     }  # fmt: skip
 

@@ -7,15 +7,15 @@ import pytest
 
 from unlearnbench.bench.records.load import load
 from unlearnbench.bench.types import missing
-from unlearnbench.leaderboard.plots.curves import curve_panels
-from unlearnbench.leaderboard.plots.scatter import assign_looks, make_series, scatter, undrawn
+from unlearnbench.leaderboard.plots.curves import plot_curves
+from unlearnbench.leaderboard.plots.scatter import assign_styles, make_series, scatter, undrawn
 from unlearnbench.leaderboard.plots.svg import Scale, canvas, tag, ticks
-from unlearnbench.leaderboard.ranking.rank import Row, rows
+from unlearnbench.leaderboard.ranking.rank import TaskRow, rows
 
 from .synthetic import METHODS, make_record, write
 
 
-def read_row(folder: Path, method: str, **changes: object) -> Row:
+def read_row(folder: Path, method: str, **changes: object) -> TaskRow:
     write(folder, method, **changes)
     return next(row for row in rows(load(folder)) if row.method == method)
 
@@ -32,7 +32,7 @@ def test_points_are_joined_in_order_of_step(tmp_path: Path) -> None:
     backwards = reversed(make_record("gradient_sum")[0].points)
     points = [point.model_copy(update={"index": index}) for index, point in enumerate(backwards)]
     row = read_row(tmp_path, "gradient_sum", points=points, items_sha256=None, sheet=[])
-    series = make_series(row, assign_looks([row])[row.method])
+    series = make_series(row, assign_styles([row])[row.method])
     across = [x for x, _ in corners(scatter([series], "VA", "VA", 840, 440, "wide"))]
     assert across == sorted(across)
     assert [p.step for p in series.points] == [40, 80, 120, 160]
@@ -42,7 +42,7 @@ def test_a_point_without_a_value_is_not_drawn_but_told(tmp_path: Path) -> None:
     points = make_record("balanced")[0].points
     spoilt = points[1].model_copy(update={"values": {**points[1].values, "VA": missing("judge failed")}})
     row = read_row(tmp_path, "balanced", points=[points[0], spoilt, *points[2:]])
-    series = make_series(row, assign_looks([row])[row.method])
+    series = make_series(row, assign_styles([row])[row.method])
     assert len(corners(scatter([series], "VA", "VA", 840, 440, "wide"))) == 3
     assert undrawn([series], "UA", "VA") == ["balanced 80"]
     assert scatter([series], "nothing", "", 840, 440, "wide") == ""
@@ -52,8 +52,8 @@ def test_intervals_lie_behind_the_points_and_the_base_is_named(tmp_path: Path) -
     write(tmp_path, "none")
     write(tmp_path, "balanced")
     found = rows(load(tmp_path))
-    looks = assign_looks(found)
-    plot = scatter([make_series(row, looks[row.method]) for row in found], "VA", "VA", 840, 440, "wide")
+    styles = assign_styles(found)
+    plot = scatter([make_series(row, styles[row.method]) for row in found], "VA", "VA", 840, 440, "wide")
     assert plot.rindex('class="interval') < plot.index('class="series')
     assert ">base model</text>" in plot
     for step in (40, 80, 120, 160):
@@ -63,15 +63,15 @@ def test_intervals_lie_behind_the_points_and_the_base_is_named(tmp_path: Path) -
 def test_colour_means_a_method(tmp_path: Path) -> None:
     for method in METHODS:
         write(tmp_path, method)
-    looks = assign_looks(rows(load(tmp_path)))
-    assert (looks["none"].color, looks["placebo"].color) == ("ref", "floor")
-    colored = [looks[name].color for name in ("balanced", "finetune", "gradient_sum")]
+    styles = assign_styles(rows(load(tmp_path)))
+    assert (styles["none"].color, styles["placebo"].color) == ("ref", "floor")
+    colored = [styles[name].color for name in ("balanced", "finetune", "gradient_sum")]
     assert len(set(colored)) == 3
 
 
 def test_a_curve_breaks_where_the_log_has_no_number(tmp_path: Path) -> None:
     row = read_row(tmp_path, "finetune", log={"retain_loss": [1.0, 2.0, None, 3.0, 4.0]})
-    [panel] = curve_panels([row], assign_looks([row]))
+    [panel] = plot_curves([row], assign_styles([row]))
     assert panel.title == "retain loss"
     assert panel.chart.count("<polyline") == 2
 
@@ -80,7 +80,7 @@ def test_a_curve_names_the_rows_that_lack_it(tmp_path: Path) -> None:
     write(tmp_path, "finetune")
     write(tmp_path, "balanced")
     found = rows(load(tmp_path))
-    panels = {panel.title: panel.without for panel in curve_panels(found, assign_looks(found))}
+    panels = {panel.title: panel.without for panel in plot_curves(found, assign_styles(found))}
     assert panels["forget loss"] == ("finetune",)
     assert panels["retain loss"] == ()
 

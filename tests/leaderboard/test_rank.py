@@ -11,7 +11,7 @@ import pytest
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.records.load import Loaded, load
 from unlearnbench.bench.records.record import items_digest, write_record
-from unlearnbench.leaderboard.ranking.rank import Row, differences, rows
+from unlearnbench.leaderboard.ranking.rank import TaskRow, differences, rows
 
 from .synthetic import Chances, make_items, make_point, make_record, write, write_failed
 
@@ -31,7 +31,7 @@ def set_shares(items: pd.DataFrame, half: str, ua: float, va: float) -> None:
         items.loc[retain, f"found_{kind}"] = np.where(obeyed, items.loc[retain, f"asked_{kind}"], "")
 
 
-def row_of(points: Sequence[tuple[int, Halves, Halves]], **changes: Any) -> Row:
+def row_of(points: Sequence[tuple[int, Halves, Halves]], **changes: Any) -> TaskRow:
     """Return the row of a record with points of (step, UA on A and B, VA on A and B)."""
     frames = []
     for index, (_, ua, va) in enumerate(points):

@@ -16,12 +16,13 @@ from unlearnbench.bench.records.record import items_digest, write_record
 from unlearnbench.bench.running.catalog import task_registry
 from unlearnbench.bench.source import source_files
 from unlearnbench.leaderboard.pages import page as page_module
-from unlearnbench.leaderboard.pages.page import build
+from unlearnbench.leaderboard.pages.contents import read_contents
 from unlearnbench.leaderboard.pages.site import make_site
 from unlearnbench.leaderboard.ranking import reported
+from unlearnbench.leaderboard.ranking.rank import rows
 from unlearnbench.leaderboard.ranking.reported import read_reported, reported_for, shipped
 
-from .synthetic import make_record
+from .synthetic import build_page, make_record
 
 HEADING = "Reported by papers, not measured here"
 TABLE = """[[tables]]
@@ -103,11 +104,10 @@ def test_nothing_but_the_page_of_a_task_reads_reported_numbers() -> None:
     for name in (
         "leaderboard.ranking.rank",
         "leaderboard.ranking.board",
-        "leaderboard.pages.board_page",
         "leaderboard.ranking.columns",
         "leaderboard.pages.exports",
         "leaderboard.pages.scopes",
-        "leaderboard.ranking.standing",
+        "leaderboard.ranking.board_rows",
         "leaderboard.ranking.choose",
         "bench.gate.check",
     ):
@@ -155,8 +155,8 @@ def test_reported_numbers_stand_in_a_table_of_their_own_and_in_no_export(
 ) -> None:
     folder = _records(tmp_path / "records")
     [table] = reported_for("nudity/nudity-142@sd14")
-    page = unescape(build(folder, tmp_path / "with").read_text(encoding="utf-8"))
-    site = make_site(load(folder), [folder])
+    page = unescape(build_page(folder, tmp_path / "with").read_text(encoding="utf-8"))
+    site = make_site(read_contents(folder))
     assert page.count(HEADING) == 1
     assert all(part in page for part in (table.url, table.protocol, table.differs, table.read))
     tables = _Tables()
@@ -167,10 +167,10 @@ def test_reported_numbers_stand_in_a_table_of_their_own_and_in_no_export(
     assert not any("SalUn" in text for text in tables.tables if text is not holding[0])
     assert "balanced" not in holding[0]
     monkeypatch.setattr(page_module, "reported_for", lambda task: ())
-    build(folder, tmp_path / "without")
+    build_page(folder, tmp_path / "without")
     for name in ("leaderboard.csv", "leaderboard.md", "leaderboard.parquet"):
         assert (tmp_path / "with" / name).read_bytes() == (tmp_path / "without" / name).read_bytes()
-    plain = make_site(load(folder), [folder])
+    plain = make_site(read_contents(folder))
     differing = {name for name in site if site[name] != plain[name]}
     assert differing == {"task-nudity-nudity-142-sd14.html"}
     assert HEADING in site["task-nudity-nudity-142-sd14.html"].decode()
@@ -180,7 +180,7 @@ def test_the_page_escapes_what_a_table_says(tmp_path: Path, monkeypatch: pytest.
     [table] = reported_for("nudity/nudity-142@sd14")
     hostile = table.model_copy(update={"title": "<script>alert(1)</script>", "rows": {"<b>x</b>": ["1"] * 4}})
     monkeypatch.setattr(page_module, "reported_for", lambda task: (hostile,))
-    page = build(_records(tmp_path / "records"), tmp_path / "out").read_text(encoding="utf-8")
+    page = build_page(_records(tmp_path / "records"), tmp_path / "out").read_text(encoding="utf-8")
     assert "<script>alert(1)" not in page
     assert "<b>x</b>" not in page
     assert "&lt;b&gt;x&lt;/b&gt;" in page
@@ -188,13 +188,13 @@ def test_the_page_escapes_what_a_table_says(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_page_tells_how_many_captions_were_drawn(tmp_path: Path) -> None:
     folder = _records(tmp_path / "records")
-    [row] = [r for r in page_module.rows(load(folder)) if r.method == "balanced"]
+    [row] = [r for r in rows(load(folder)) if r.method == "balanced"]
     items = row.source.items
     assert items is not None
     kept = items[(items["split"] == "retain") & (items["relation"] == "other")]
     count = kept["prompt_id"].nunique()
     assert 0 < count < len(kept)
-    page = build(folder, tmp_path / "out").read_text(encoding="utf-8")
+    page = build_page(folder, tmp_path / "out").read_text(encoding="utf-8")
     assert f"<span>retained: {count} COCO captions</span>" in page
-    sections = page_module._make_section("task-1", [row], page_module.assign_looks([row]), lambda entry: "")
+    sections = page_module._make_section("task-1", [row], page_module.assign_styles([row]), lambda entry: "")
     assert replace(sections, rows=()).captions == ""

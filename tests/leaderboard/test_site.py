@@ -21,16 +21,17 @@ from unlearnbench.bench.measuring.pool import KD
 from unlearnbench.bench.records.load import load
 from unlearnbench.bench.records.record import write_record
 from unlearnbench.bench.types import Value
+from unlearnbench.leaderboard.pages.contents import read_contents
 from unlearnbench.leaderboard.pages.method_pages import find_link
 from unlearnbench.leaderboard.pages.owned import LISTING
 from unlearnbench.leaderboard.pages.scopes import divide, make_scopes, rank_rows
-from unlearnbench.leaderboard.pages.site import build_site, make_site, name_files
+from unlearnbench.leaderboard.pages.site import make_site, name_files
 from unlearnbench.leaderboard.plots.scatter import SeriesStyle, pareto_front
 from unlearnbench.leaderboard.plots.thumbnails import SIDE, make_thumbnail
-from unlearnbench.leaderboard.ranking.board import Line, collect, summarise
-from unlearnbench.leaderboard.ranking.standing import BoardRow
+from unlearnbench.leaderboard.ranking.board import MethodSummary, collect, summarise
+from unlearnbench.leaderboard.ranking.board_rows import BoardRow
 
-from .synthetic import make_record, make_sheet
+from .synthetic import build_site, make_record, make_sheet
 
 FAMILIES = {"ant": "classes", "bee": "classes", "cow": "classes",
             "elk": "nudity", "fox": "nudity", "gnu": "nudity"}  # fmt: skip
@@ -108,16 +109,16 @@ def _open(page: Any, site: Path, name: str) -> None:
 
 def test_a_scope_has_the_numbers_of_its_concepts_alone(records: Path) -> None:
     loaded = load(records)
-    [part] = divide(loaded)
-    looks = dict.fromkeys(("none", "gradient_sum", "balanced"), SeriesStyle("k0", "circle"))
-    scopes = make_scopes(part, looks, {KD: {"balanced": Value(value=0.031, n=99)}})
+    [division] = divide(loaded)
+    styles = dict.fromkeys(("none", "gradient_sum", "balanced"), SeriesStyle("k0", "circle"))
+    scopes = make_scopes(division, styles, {KD: {"balanced": Value(value=0.031, n=99)}})
     assert [KD in {column.name for column in scope.columns} for scope in scopes] == [True, False, False]
     assert [scope.pooled for scope in scopes] == [(KD,), (), ()]
     assert [scope.family for scope in scopes] == ["", "classes", "nudity"]
     for scope in scopes:
         own = [e for e in loaded if scope.family in ("", e.record.task.family)]
         expected = {line.method: line.ava for line in summarise(collect(own))}
-        assert {r.name: r.line.ava for r in scope.standings if r.line} == pytest.approx(expected)
+        assert {r.name: r.summary.ava for r in scope.board_rows if r.summary} == pytest.approx(expected)
         assert bool(scope.ranks) == (len(scope.tasks) >= 6)
 
 
@@ -128,16 +129,16 @@ def test_worlds_and_base_models_are_never_averaged(records: Path, tmp_path: Path
     loaded = load(records) + [
         type(e)(f"other-{e.name}", e.record, e.items, e.sheet, e.digest) for e in load(tmp_path)
     ]
-    parts = divide(loaded)
-    assert [part.world for part in parts] == ["emoji@1", "fmnist@1"]
-    assert [len(part.entries) for part in parts] == [18, 4]
-    assert all({e.record.task.world for e in part.entries} == {part.world} for part in parts)
+    divisions = divide(loaded)
+    assert [division.world for division in divisions] == ["emoji@1", "fmnist@1"]
+    assert [len(division.entries) for division in divisions] == [18, 4]
+    assert all({e.record.task.world for e in division.entries} == {division.world} for division in divisions)
 
 
 def test_places_follow_who_is_told_apart() -> None:
     def row(name: str, ava: float, tied: str, concepts: int = 6) -> BoardRow:
-        line = Line(name, concepts, (), ava, None, None, 1, None)
-        return BoardRow(name, "method", line, tuple(tied), {}, 6)
+        summary = MethodSummary(name, concepts, (), ava, None, None, 1, None)
+        return BoardRow(name, "method", summary, tuple(tied), {}, 6)
 
     found = [
         row("a", 0.9, "b"),
@@ -164,13 +165,13 @@ def test_claimed_numbers_have_a_column_and_no_place(tmp_path: Path) -> None:
         _write(tmp_path, f"emoji/classes/{concept}", "none", number)
         _write(tmp_path, f"emoji/classes/{concept}", "gradient_sum", number)
         _write(tmp_path, f"emoji/classes/{concept}", "balanced", number, source="reported")
-    [part] = divide(load(tmp_path))
-    assert [row.method for row in part.results] == ["gradient_sum"] * 2
+    [division] = divide(load(tmp_path))
+    assert [row.method for row in division.results] == ["gradient_sum"] * 2
     out = build_site([tmp_path], tmp_path / "site")
     text = out.read_text(encoding="utf-8")
     claims = re.findall(r'<td class="extra g-claims"[^>]*data-sort="([0-9.]+)"', text)
     assert float(claims[0]) == pytest.approx(
-        np.mean([row.frontier.ava for row in part.claims if row.frontier])
+        np.mean([row.frontier.ava for row in division.claims if row.frontier])
     )
     assert "claimed, not re-run" in text
 
@@ -188,9 +189,9 @@ def test_claims_change_no_place_and_no_base_model(records: Path, tmp_path: Path)
     point = make_record("none")[0].points[0].model_copy(update={"fingerprint": "f" * 64})
     _write(tmp_path, "emoji/classes/ant", "none", source="reported", points=[point])
     _write(tmp_path, "emoji/classes/yak", "balanced", source="reported")
-    looks = dict.fromkeys(("none", "gradient_sum", "balanced"), SeriesStyle("k0", "circle"))
+    styles = dict.fromkeys(("none", "gradient_sum", "balanced"), SeriesStyle("k0", "circle"))
     [before], [after] = (divide([*load(records), *more]) for more in ([], load(tmp_path)))
-    (alone, *_), (beside, *_) = (make_scopes(part, looks, {}) for part in (before, after))
+    (alone, *_), (beside, *_) = (make_scopes(division, styles, {}) for division in (before, after))
     assert (beside.tasks, beside.ranks) == (alone.tasks, alone.ranks)
     assert len(beside.ranks) == 2
 
@@ -199,7 +200,7 @@ def test_a_measured_row_tells_nothing_of_a_claim(tmp_path: Path) -> None:
     _write(tmp_path, "emoji/classes/ant", "balanced")
     _write(tmp_path, "emoji/classes/bee", "balanced", 1)
     _write(tmp_path, "emoji/classes/ant", "finetune", source="reported")
-    before = make_site(load(tmp_path))
+    before = make_site(read_contents(tmp_path))
     info = make_record("balanced")[0].method
     said = {
         "summary": "The best.",
@@ -209,7 +210,7 @@ def test_a_measured_row_tells_nothing_of_a_claim(tmp_path: Path) -> None:
     }
     claim = {"method": info.model_copy(update=said), "source": "reported", "command": "run --claim"}
     _write(tmp_path, "emoji/classes/ant", "balanced", **claim)
-    after = make_site(load(tmp_path))
+    after = make_site(read_contents(tmp_path))
     text = after["method-balanced.html"].decode()
     assert not any(word in text for word in ("The best.", "example.org", "balanced v9", "--claim", "boast"))
     assert "reported" in text  # its digest is listed with its source
@@ -312,7 +313,7 @@ def test_no_page_has_an_error_or_scrolls_sideways(page: Any, site: Path, width: 
         _open(page, site, name)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
         colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        light = min(int(part) for part in re.findall(r"\d+", colour)[:3])
+        light = min(int(division) for division in re.findall(r"\d+", colour)[:3])
         assert (light > 200) == (scheme == "light"), name
 
 
@@ -376,8 +377,8 @@ def test_a_row_opens_and_closes_by_keyboard(page: Any, site: Path) -> None:
     assert button.get_attribute("aria-expanded") == "true"
     opened = page.locator("tr.opened")
     text = opened.inner_text()
-    for part in ("unlearnbench run", "emoji@1", "torch", "balanced v1", "antbalanced-0"):
-        assert part in text, part
+    for division in ("unlearnbench run", "emoji@1", "torch", "balanced v1", "antbalanced-0"):
+        assert division in text, division
     with (site / "leaderboard.csv").open(encoding="utf-8") as file:
         digests = {row["record"]: row["digest"] for row in csv.DictReader(file)}
     assert digests["antbalanced-0.json"][:16] in text

@@ -10,22 +10,22 @@ import pytest
 from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.records.load import load
 from unlearnbench.leaderboard.plots import thresholds
-from unlearnbench.leaderboard.plots.scatter import assign_looks
-from unlearnbench.leaderboard.ranking.rank import Row, rows
+from unlearnbench.leaderboard.plots.scatter import assign_styles
+from unlearnbench.leaderboard.ranking.rank import TaskRow, rows
 
 from .synthetic import write, write_scored
 
 
 @pytest.fixture
-def found(tmp_path: Path) -> list[Row]:
+def found(tmp_path: Path) -> list[TaskRow]:
     for method in ("none", "balanced"):
         write_scored(tmp_path, method)
     write(tmp_path, "gradient_sum")  # its judge gives no scores
     return rows(load(tmp_path))
 
 
-def test_counts_are_those_of_the_rows(found: list[Row]) -> None:
-    over = thresholds.make_thresholds(found, assign_looks(found))
+def test_counts_are_those_of_the_rows(found: list[TaskRow]) -> None:
+    over = thresholds.make_thresholds(found, assign_styles(found))
     assert over is not None
     assert [line.label for line in over.lines] == ["none", "balanced"]
     text = thresholds.to_csv(found)
@@ -49,7 +49,7 @@ def test_counts_are_those_of_the_rows(found: list[Row]) -> None:
         assert line.cells[over.marks.index(0.6)][0] == int(forget["target_found"].sum())
 
 
-def test_a_score_at_a_threshold_is_flagged_in_file_and_table_alike(found: list[Row]) -> None:
+def test_a_score_at_a_threshold_is_flagged_in_file_and_table_alike(found: list[TaskRow]) -> None:
     row = next(row for row in found if row.label == "balanced")
     items = row.source.items
     assert items is not None
@@ -57,20 +57,20 @@ def test_a_score_at_a_threshold_is_flagged_in_file_and_table_alike(found: list[R
     items["target_score"] = np.where(items["split"] == "retain", np.nan, scores)
     text = thresholds.to_csv([row])
     assert text is not None
-    over = thresholds.make_thresholds([row], assign_looks(found))
+    over = thresholds.make_thresholds([row], assign_styles(found))
     assert over is not None
     told = {float(line["threshold"]): int(line["flagged"]) for line in csv.DictReader(io.StringIO(text))}
     assert [told[mark] for mark in over.marks] == [flagged for flagged, _ in over.lines[0].cells]
 
 
-def test_a_judge_that_failed_has_no_curve(found: list[Row]) -> None:
+def test_a_judge_that_failed_has_no_curve(found: list[TaskRow]) -> None:
     row = next(row for row in found if row.label == "balanced")
     items = row.source.items
     assert items is not None
     assert row.point is not None
     first = items.index[(items["split"] == "forget") & (items["point"] == row.point.index)][0]
     items.loc[first, "target_score"] = np.nan
-    over = thresholds.make_thresholds([row], assign_looks(found))
+    over = thresholds.make_thresholds([row], assign_styles(found))
     assert over is not None
     [line] = over.lines
     assert all(flagged is None and ua.value is None for flagged, ua in line.cells)

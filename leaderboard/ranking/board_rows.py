@@ -1,4 +1,4 @@
-"""Rows of the board over concepts: each method's AVA with its ties, and its shown point's other values."""
+"""Rows of the board: each method's AVA with its ties, and the other values of its shown point."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ...bench.records.record import PointInfo
 from ...bench.stats.compare import compare, holm, t_interval, tie_groups
 from ...bench.store import content_key
 from ...bench.types import Value, missing
-from .board import Line, Result, find_ranked, find_tasks, summarise
+from .board import MethodSummary, Result, find_ranked, find_tasks, summarise
 from .columns import COLUMNS, COSTS
 from .rank import Role, choose, find_role
 
@@ -20,52 +20,54 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class BoardRow:
-    """One row. line: None where no AVA is asked for (references, noise floor). tied: whom it ties with.
-
-    values: of its shown points, averaged over seeds and then over concepts, with t intervals over concepts.
+    """One row. summary: None for references and the noise floor, which have no AVA. tied: rows that it ties
+    with. values: of its shown points, averaged over seeds and then over concepts, with t intervals over
+    concepts.
     """
 
     name: str
     role: Role
-    line: Line | None
+    summary: MethodSummary | None
     tied: tuple[str, ...]
     values: Mapping[str, Value]
     concepts: int
-    is_ranked: bool = True  # on the board's concepts and no others, and no control
+    is_ranked: bool = True  # measured on exactly the board's concepts, and no control
 
     def value(self, name: str) -> Value:
         """Return the value under a name; what the records lack is missing, with that reason."""
         return self.values.get(name) or missing("not measured in these records")
 
 
-def stand(loaded: Sequence[Loaded], results: Sequence[Result]) -> list[BoardRow]:
-    """Return the board's rows: references, noise floor, then methods by AVA; nothing ranks the first two.
+def make_board_rows(loaded: Sequence[Loaded], results: Sequence[Result]) -> list[BoardRow]:
+    """Return the board's rows: references, noise floor, then methods by AVA.
 
-    A method that lacks some of the concepts stands behind those that have them all: its mean is of others.
+    A method that lacks a concept comes after those that have all, because its mean is over other concepts.
     """
     evaluated = [e for e in loaded if e.record.source == "measured" and e.record.task.role == "evaluated"]
     ties = tied_methods(results)
-    lines = {line.method: line for line in summarise(results)}
+    summaries = {line.method: line for line in summarise(results)}
     grouped: dict[str, list[Loaded]] = {}
     for entry in evaluated:
         grouped.setdefault(entry.row, []).append(entry)
     ranked = find_ranked(results)
-    rows = [_stand(name, entries, lines, ties, name in ranked) for name, entries in grouped.items()]
+    rows = [
+        _make_board_row(name, entries, summaries, ties, name in ranked) for name, entries in grouped.items()
+    ]
     concepts = len(find_tasks(results))
     return sorted(rows, key=lambda row: _order(row, concepts))
 
 
 def _order(row: BoardRow, concepts: int) -> tuple[int, bool, float, str]:
     place = ("reference", "noise floor", "method").index(row.role)
-    found = row.line.concepts if row.line is not None else 0
-    ava = row.line.ava if row.line is not None and found else -1.0
+    found = row.summary.concepts if row.summary is not None else 0
+    ava = row.summary.ava if row.summary is not None and found else -1.0
     return (place, found < concepts, -ava, row.name)
 
 
-def _stand(
+def _make_board_row(
     name: str,
     entries: list[Loaded],
-    lines: Mapping[str, Line],
+    summaries: Mapping[str, MethodSummary],
     ties: Mapping[str, Sequence[str]],
     is_ranked: bool,
 ) -> BoardRow:
@@ -74,7 +76,7 @@ def _stand(
     return BoardRow(
         name=name,
         role=role,
-        line=lines.get(name) if role == "method" else None,
+        summary=summaries.get(name) if role == "method" else None,
         tied=tuple(other for other in ties.get(name, ()) if other != name),
         values=average_values(entries),
         concepts=len(concepts),
@@ -83,11 +85,10 @@ def _stand(
 
 
 def tied_methods(results: Sequence[Result]) -> dict[str, list[str]]:
-    """Return, for each ranked method, those that the data cannot tell from it: sign-flip test, Holm's
-    correction over all pairs of ranked methods. Neither a control nor a row of other concepts is tied, or
-    widens a tie.
+    """Return, for each ranked method, the methods that the data cannot tell from it.
 
-    Two methods that share fewer than two concepts are not told apart.
+    Sign-flip test with Holm's correction over all pairs of ranked methods. Controls and rows of other
+    concepts take no part. Two methods that share fewer than two concepts tie.
     """
     avas: dict[str, dict[str, float]] = {}
     ranked = find_ranked(results)
@@ -106,9 +107,9 @@ def tied_methods(results: Sequence[Result]) -> dict[str, list[str]]:
 
 
 def shown_point(entry: Loaded, configs: int) -> PointInfo | None:
-    """Return the point that stands for a record: chosen beforehand, or, of one configuration, by half A.
+    """Return the point of a record that a board shows: chosen beforehand, else by half A.
 
-    None where it is another configuration that was chosen, or several were declared and none chosen.
+    None where another configuration was chosen, or several were declared and none was chosen.
     """
     points = entry.record.points
     chosen = [point for point in points if point.shown]
@@ -120,7 +121,7 @@ def shown_point(entry: Loaded, configs: int) -> PointInfo | None:
 def count_configs(entries: Sequence[Loaded]) -> int:
     """Return how many configurations were declared for a row.
 
-    Of a reference none: what `retrain` leaves out hangs on the task, subjects on some and styles on others.
+    A reference counts as one: the configuration of `retrain` depends on the task.
     """
     if all(entry.record.method.reference for entry in entries):
         return 1
@@ -158,7 +159,7 @@ def _average(
         if reason:
             reasons[entry.record.task.id] = reason
     asked = [task for task in tasks if by_task[task] or task in failed]
-    # Concepts that never ask (indirect prompts exist for categories alone) are not missing.
+    # Only categories have indirect prompts; the value of other concepts is not missing.
     asked = [task for task in asked if not reasons.get(task, "").startswith("no indirect")]
     if not asked:
         return missing(next(iter(reasons.values()), "no point was chosen to be shown"))
