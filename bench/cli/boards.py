@@ -62,22 +62,37 @@ def choose_configurations(options: argparse.Namespace) -> int:
 
 
 def show_coverage(options: argparse.Namespace) -> int:
-    """Simulate suites of known truth and print how often the intervals hold it."""
+    """Simulate boards of known truth and print what holds: the number's candidates, intervals and tests."""
     from rich.console import Console
 
-    from ...leaderboard.pages.terminal import make_coverage_table, make_share_table
+    from ...leaderboard.pages.terminal import (
+        make_candidates_table,
+        make_extremes_table,
+        make_held_tables,
+        make_share_table,
+    )
     from ..progress import show_progress
-    from ..stats.coverage import TRUTHS, measure_all
+    from ..stats import coverage
     from ..stats.share_coverage import list_truths, measure_shares
 
-    if options.suites < 1:
-        raise UserError(f"--suites {options.suites}: must be at least 1")
-    names = list(TRUTHS)
-    with show_progress("simulated", len(names)) as advance:
-        found = measure_all(options.suites, lambda name: advance(names.index(name), name))
-    console = Console()
-    console.print(make_coverage_table(found))
-    console.print(make_share_table(measure_shares(list_truths(), options.suites)))
+    if options.suites < 2:
+        raise UserError(f"--suites {options.suites}: must be at least 2")
+    console, board = Console(), coverage.Board()
+    held: dict[coverage.Board, coverage.Held] = {}
+    with show_progress("simulated", len(coverage.PAIRS) + len(coverage.GRID)) as advance:
+        for done, (name, pair) in enumerate(coverage.PAIRS.items()):
+            advance(done, name)
+            judged = coverage.judge_candidates(pair, board, options.suites)
+            judged["VA at equal UA"] = coverage.judge_equal_ua(pair, board, options.suites)
+            console.print(make_candidates_table(f"{name}: {board.concepts} concepts", judged))
+        for done, place in enumerate(coverage.GRID):
+            advance(len(coverage.PAIRS) + done, f"{place.concepts} concepts")
+            held[place] = coverage.hold(place, options.suites)
+    console.print(make_extremes_table(coverage.value_extremes(board, options.suites)))
+    for table in [*make_held_tables(held), make_share_table(measure_shares(list_truths(), options.suites))]:
+        console.print(table)
+    error = (0.95 * 0.05 / options.suites) ** 0.5
+    print(f"{options.suites} suites each: a coverage of .95 and a size of .05 are sure to ±{error:.3f}")
     return 0
 
 
@@ -165,6 +180,8 @@ def add_boards(commands: Any) -> None:
     choose.add_argument("--suite", default="emoji", help="suite whose tuned methods are chosen")
     choose.add_argument("--out", type=Path, help="file to write (default: the suite's own)")
     choose.set_defaults(run=choose_configurations)
-    coverage = commands.add_parser("coverage", help="simulate whether the board's intervals hold")
-    coverage.add_argument("--suites", type=int, default=300, help="suites simulated for each truth")
+    coverage = commands.add_parser(
+        "coverage", help="simulate whether the board's number, intervals and tests hold"
+    )
+    coverage.add_argument("--suites", type=int, default=300, help="suites simulated for each truth (300)")
     coverage.set_defaults(run=show_coverage)
