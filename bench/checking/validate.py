@@ -233,6 +233,7 @@ def _find_bad_values(entry: Loaded, base: Loaded | None) -> Iterator[str]:
     if base is not None:
         yield from _find_other_sampling(record.sampling, base.record.sampling)
         yield from _find_false_blame(record, base)
+    roots = {name.partition("_")[0] for name in record.metrics}
     items = items.astype(dict.fromkeys(TEXTS, object))  # compared far faster than Arrow's texts
     yield from find_problems_in_rows(items, record)
     for point in record.points:
@@ -240,8 +241,7 @@ def _find_bad_values(entry: Loaded, base: Loaded | None) -> Iterator[str]:
         for complaint in find_problems_in_numbers(point, len(own)):
             yield f"point {point.label}: {complaint}"
         found = recompute(own, None if base is None else base.items, record.interval_version)
-        measured = set(record.metrics)
-        found = {name: value for name, value in found.items() if name.partition("_")[0] in _roots(measured)}
+        found = {name: value for name, value in found.items() if name.partition("_")[0] in roots}
         for complaint in find_problems_in_values(dict(point.values), found):
             yield f"point {point.label}: {complaint}"
         last = point is record.points[-1]
@@ -257,11 +257,6 @@ def _find_false_blame(record: Record, base: Loaded) -> Iterator[str]:
         for name, value in point.values.items():
             if str(value.missing).startswith(BASE_FAILED):
                 yield f"point {point.label}: {name}: {value.missing}, but no image of the base model failed"
-
-
-def _roots(metrics: set[str]) -> set[str]:
-    """Return what names of measured values begin with: `in_prompt` is a name of its own."""
-    return {name.partition("_")[0] for name in metrics}
 
 
 def _images_of(record: Record) -> tuple[str, str, int]:
