@@ -26,6 +26,8 @@ def compare_methods(options: argparse.Namespace) -> int:
     methods = sorted({row.method for row in results})
     if options.rival not in methods:
         raise UserError(f"--rival {options.rival}: no records of it; methods: {', '.join(methods) or 'none'}")
+    if options.by == "H":
+        return _compare_by_h(loaded, options.rival)
     console = open_console()
     lines = summarise(results)
     console.print(make_board_table(lines))
@@ -37,6 +39,25 @@ def compare_methods(options: argparse.Namespace) -> int:
         console.print(make_comparison_table(duels))
     else:
         print("No method shares two concepts with the rival: nothing to compare.")
+    return 0
+
+
+def _compare_by_h(loaded: Sequence[Any], rival: str) -> int:
+    from ...leaderboard.pages.headline_tables import make_h_comparison_table, make_h_table
+    from ...leaderboard.ranking.headline import collect_h, compare_h, find_complete, summarise_h
+
+    results = collect_h(loaded)
+    lines, complete = summarise_h(results), find_complete(results)
+    console = open_console()
+    console.print(make_h_table(lines, complete))
+    for line in lines:
+        for reason in line.lacking:
+            print(f"missing: {line.method} on {reason}")
+    compared = compare_h(results, [(name, rival) for name in sorted(complete)])
+    if compared:
+        console.print(make_h_comparison_table(compared))
+    else:
+        print(f"No method is compared with {rival}: both must have H on all of the board's concepts.")
     return 0
 
 
@@ -65,12 +86,8 @@ def show_coverage(options: argparse.Namespace) -> int:
     """Simulate boards of known truth and print what holds: the number's candidates, intervals and tests."""
     from rich.console import Console
 
-    from ...leaderboard.pages.terminal import (
-        make_candidates_table,
-        make_extremes_table,
-        make_held_tables,
-        make_share_table,
-    )
+    from ...leaderboard.pages.simulated import make_candidates_table, make_extremes_table, make_held_tables
+    from ...leaderboard.pages.terminal import make_share_table
     from ..progress import show_progress
     from ..stats import coverage
     from ..stats.share_coverage import list_truths, measure_shares
@@ -171,9 +188,12 @@ def add_boards(commands: Any) -> None:
     site.add_argument("records", type=Path, nargs="+", metavar="RESULTS", help="folders of records")
     site.add_argument("--out", type=Path, required=True, help="folder of the site")
     site.set_defaults(run=make_site)
-    compare = commands.add_parser("compare", help="compare methods over concepts: AVA and paired differences")
+    compare = commands.add_parser(
+        "compare", help="compare methods over concepts: AVA or H, and paired differences"
+    )
     compare.add_argument("records", type=Path, nargs="+", help="folders of records")
     compare.add_argument("--rival", default="gradient_sum", help="method that the others are compared with")
+    compare.add_argument("--by", choices=("AVA", "H"), default="AVA", help="the number compared (AVA)")
     compare.set_defaults(run=compare_methods)
     choose = commands.add_parser("choose", help="choose configurations on records of tuning concepts")
     choose.add_argument("records", type=Path, help="folder of the tuning suite's records")

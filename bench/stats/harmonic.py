@@ -69,3 +69,22 @@ def measure_harmonic(ua: ArrayLike, alignment: ArrayLike, in_prompt: ArrayLike |
     read = [float(read_across(part, chosen).mean()) for part in parts]
     other = read[2] if len(read) == 3 else None
     return Harmonic(float(read_across(found, chosen).mean()), read[0], read[1], other, chosen)
+
+
+def relative_alignment(
+    cosine: ArrayLike, shuffled: ArrayLike, base_cosine: ArrayLike, base_shuffled: ArrayLike
+) -> float:
+    """Return the alignment above chance relative to the base model's, cut to [0, 1]: for H where no judge
+    verifies what retain prompts ask for.
+
+    cosine, shuffled: (images,) cosines of images with their own prompts and with shuffled ones; the same of
+    the base model on the same prompts. Raises ValueError where one is missing, or the
+    base is not above chance.
+    """
+    columns = [np.asarray(x, dtype=float) for x in (cosine, shuffled, base_cosine, base_shuffled)]
+    if any(column.size == 0 or not np.isfinite(column).all() for column in columns):
+        raise ValueError("an alignment score of a retain image is missing")
+    own, chance, base, base_chance = (float(column.mean()) for column in columns)
+    if base <= base_chance:
+        raise ValueError("the base model's alignment score is not above chance")
+    return min(1.0, max(0.0, (own - chance) / (base - base_chance)))

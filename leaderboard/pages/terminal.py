@@ -12,7 +12,6 @@ from ...bench.checking.agreement import Agreement
 from ...bench.checking.validate import Check
 from ...bench.labels.labels import Labels
 from ...bench.planning.choice import Choice
-from ...bench.stats.coverage import Board, Held, Judged
 from ...bench.stats.share_coverage import ShareCoverage, Truth
 from ...bench.store import content_key
 from ...bench.types import Value
@@ -31,7 +30,7 @@ def make_result_tables(all_rows: Sequence[Row]) -> list[Table]:
     return [_task_table(task, rows) for task, rows in by_task(all_rows).items()]
 
 
-def _bare_table(title: str, first: str) -> Table:
+def bare_table(title: str, first: str) -> Table:
     """Return an empty table without lines; `first` heads its column of names."""
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     table.add_column(first, no_wrap=True)
@@ -42,7 +41,7 @@ def _task_table(task: str, rows: Sequence[Row]) -> Table:
     columns = [
         c for c in COLUMNS if c.name in SHOWN and any(row.value(c.name).value is not None for row in rows)
     ]
-    table = _bare_table(escape(task), "method")
+    table = bare_table(escape(task), "method")
     table.add_column("step", justify="right")
     for column in columns:
         arrow = {"up": " ↑", "down": " ↓"}.get(column.direction, "")
@@ -76,7 +75,7 @@ def _interval(value: Value, style: Style) -> str:
 def make_board_table(lines: Sequence[Line]) -> Table:
     """Return a rich table of every method's AVA over its concepts; methods stand by name, not by rank."""
     title = f"AVA: alignment along the frontier, {describe_levels()}; 95 % t interval over concepts"
-    table = _bare_table(title, "method")
+    table = bare_table(title, "method")
     for column in ("concepts", "AVA ↑", "interval", "reach ↑", "in-prompt ↑"):
         table.add_column(column, justify="right", no_wrap=True)
     for line in lines:
@@ -94,7 +93,7 @@ def make_board_table(lines: Sequence[Line]) -> Table:
 def make_comparison_table(duels: Sequence[PairedComparison]) -> Table:
     """Return a rich table of paired differences of AVA, the primary endpoint first."""
     rival = duels[0].second
-    table = _bare_table(f"Difference of AVA to {escape(rival)}, paired by concept", "method")
+    table = bare_table(f"Difference of AVA to {escape(rival)}, paired by concept", "method")
     for column in ("concepts", "difference", "95 % interval", "sign-flip p", "Holm p", "detectable"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in sorted(duels, key=lambda d: (not d.primary, d.first)):
@@ -117,7 +116,7 @@ def make_comparison_table(duels: Sequence[PairedComparison]) -> Table:
 
 def make_choice_table(choice: Choice) -> Table:
     """Return a rich table of every candidate's AVA on the tuning concepts, the chosen ones marked."""
-    table = _bare_table(f"Candidates on the {len(choice.concepts)} tuning concepts", "method")
+    table = bare_table(f"Candidates on the {len(choice.concepts)} tuning concepts", "method")
     table.add_column("configuration")
     for column in ("AVA ↑", "highest UA ↑", "chosen", "point shown"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -147,7 +146,7 @@ def _varied(configs: Sequence[Mapping[str, Any]]) -> list[str]:
 def make_share_table(found: Mapping[Truth, tuple[ShareCoverage, ShareCoverage]]) -> Table:
     """Return a rich table of the coverage of the intervals of shares, by samples a prompt and correlation."""
     title = "95 % intervals of a share over prompts: coverage (least) and width, on simulated images"
-    table = _bare_table(title, "samples a prompt")
+    table = bare_table(title, "samples a prompt")
     for column in ("correlation", "version 2", "width", "version 1", "width", "truths"):
         table.add_column(column, justify="right")
     for samples, correlation in sorted({(t.samples, t.correlation) for t in found}):
@@ -164,59 +163,6 @@ def _cells_of(found: Sequence[ShareCoverage]) -> tuple[str, str]:
     mean = sum(row.coverage for row in found) / len(found)
     least, width = min(row.coverage for row in found), sum(row.width for row in found) / len(found)
     return f"{mean:.3f} ({least:.3f})", f"{width:.3f}"
-
-
-def make_candidates_table(title: str, found: Mapping[str, Judged]) -> Table:
-    """Return a rich table of how the candidates for the board's number do on a pair of methods."""
-    table = _bare_table(f"Candidates, {title}", "number")
-    columns = ("truth", "regret", "bias", "coverage", "gap", "power", "wrong sign")
-    for column in columns:
-        table.add_column(column, justify="right")
-    for name, row in found.items():
-        signed = [f"{x:+.3f}" for x in (row.regret, row.bias)]
-        rest = (f"{row.gap:+.3f}", f"{row.power:.2f}", f"{row.wrong:.2f}")
-        table.add_row(name, f"{row.truth:.3f}", *signed, f"{row.coverage:.3f}", *rest)
-    return table
-
-
-def make_extremes_table(found: Mapping[str, Mapping[str, float]]) -> Table:
-    """Return a rich table of what the candidates give to methods that do nothing, too much or garbage."""
-    table = _bare_table("Candidates: what a method gets that ...", "number")
-    for column in next(iter(found.values())):
-        table.add_column(column, justify="right")
-    for name, row in found.items():
-        table.add_row(name, *(f"{value:.3f}" for value in row.values()))
-    return table
-
-
-def make_held_tables(found: Mapping[Board, Held]) -> list[Table]:
-    """Return rich tables over the grid: coverage of intervals of means and differences, sizes of tests."""
-    texts = {
-        "means": "95 % intervals of a method's H over concepts: coverage, the lower of two methods",
-        "differences": "95 % intervals of a paired difference of H: coverage",
-        "sizes": "Tests at 5 %, methods equal in the mean though one alone loses concepts: size",
-    }
-    return [_make_held_table(text, {board: getattr(held, name) for board, held in found.items()})
-            for name, text in texts.items()]  # fmt: skip
-
-
-def _make_held_table(title: str, found: Mapping[Board, Mapping[str, float]]) -> Table:
-    table = _bare_table(title, "lost")
-    names = list(next(iter(found.values())))
-    for column in ("concepts", "families", *names):
-        table.add_column(column, justify="right")
-    for board, values in found.items():
-        place = (
-            f"{board.lost:.2f} {board.depth}",
-            str(board.concepts),
-            "equal" if board.equal else "unequal",
-        )
-        table.add_row(*place, *(f"{values[name]:.3f}" for name in names))
-    for text, reduce in (("least", min), ("most", max)):
-        ends = [reduce(values[name] for values in found.values() if values[name] == values[name])
-                for name in names]  # fmt: skip
-        table.add_row(text, "", "", *(f"{value:.3f}" for value in ends), style="bold")
-    return table
 
 
 def make_labels_table(labels: Labels) -> Table:
