@@ -17,7 +17,10 @@ def compare_methods(options: argparse.Namespace) -> int:
     from ...leaderboard.pages.terminal import make_board_table, make_comparison_table
     from ..records.load import load_together
 
-    lines, comparisons = compare_entries(load_together(options.records), options.rival)
+    loaded = load_together(options.records)
+    lines, comparisons = compare_entries(loaded, options.rival)
+    if options.by == "H":
+        return _compare_by_h(loaded, options.rival)
     console = open_console()
     console.print(make_board_table(lines))
     for line in lines:
@@ -27,6 +30,25 @@ def compare_methods(options: argparse.Namespace) -> int:
         console.print(make_comparison_table(comparisons))
     else:
         print("No method shares two concepts with the rival: nothing to compare.")
+    return 0
+
+
+def _compare_by_h(loaded: Sequence[Any], rival: str) -> int:
+    from ...leaderboard.pages.headline_tables import make_h_comparison_table, make_h_table
+    from ...leaderboard.ranking.headline import collect_h, compare_h, find_complete, summarise_h
+
+    results = collect_h(loaded)
+    lines, complete = summarise_h(results), find_complete(results)
+    console = open_console()
+    console.print(make_h_table(lines, complete))
+    for line in lines:
+        for reason in line.lacking:
+            print(f"missing: {line.method} on {reason}")
+    compared = compare_h(results, [(name, rival) for name in sorted(complete)])
+    if compared:
+        console.print(make_h_comparison_table(compared))
+    else:
+        print(f"No method is compared with {rival}: both must have H on all of the board's concepts.")
     return 0
 
 
@@ -52,22 +74,33 @@ def choose_configurations(options: argparse.Namespace) -> int:
 
 
 def show_coverage(options: argparse.Namespace) -> int:
-    """Simulate suites of known truth and print how often the intervals hold it."""
+    """Simulate boards of known truth and print what holds: the number's candidates, intervals and tests."""
     from rich.console import Console
 
-    from ...leaderboard.pages.terminal import make_coverage_table, make_share_table
+    from ...leaderboard.pages.simulated import make_candidates_table, make_extremes_table, make_held_tables
+    from ...leaderboard.pages.terminal import make_share_table
     from ..progress import show_progress
-    from ..stats.coverage import TRUTHS, measure_all
+    from ..stats import coverage
     from ..stats.share_coverage import list_truths, measure_shares
 
-    if options.suites < 1:
-        raise UserError(f"--suites {options.suites}: must be at least 1")
-    names = list(TRUTHS)
-    with show_progress("simulated", len(names)) as advance:
-        found = measure_all(options.suites, lambda name: advance(names.index(name), name))
-    console = Console()
-    console.print(make_coverage_table(found))
-    console.print(make_share_table(measure_shares(list_truths(), options.suites)))
+    if options.suites < 2:
+        raise UserError(f"--suites {options.suites}: must be at least 2")
+    console, board = Console(), coverage.Board()
+    held: dict[coverage.Board, coverage.Held] = {}
+    with show_progress("simulated", len(coverage.PAIRS) + len(coverage.GRID)) as advance:
+        for done, (name, pair) in enumerate(coverage.PAIRS.items()):
+            advance(done, name)
+            judged = coverage.judge_candidates(pair, board, options.suites)
+            judged["VA at equal UA"] = coverage.judge_equal_ua(pair, board, options.suites)
+            console.print(make_candidates_table(f"{name}: {board.concepts} concepts", judged))
+        for done, place in enumerate(coverage.GRID):
+            advance(len(coverage.PAIRS) + done, f"{place.concepts} concepts")
+            held[place] = coverage.hold(place, options.suites)
+    console.print(make_extremes_table(coverage.value_extremes(board, options.suites)))
+    for table in [*make_held_tables(held), make_share_table(measure_shares(list_truths(), options.suites))]:
+        console.print(table)
+    error = (0.95 * 0.05 / options.suites) ** 0.5
+    print(f"{options.suites} suites each: a coverage of .95 and a size of .05 are sure to ±{error:.3f}")
     return 0
 
 
@@ -153,15 +186,20 @@ def add_boards(commands: Any) -> None:
     site.add_argument("records", type=Path, nargs="+", metavar="RESULTS", help="folders of records")
     site.add_argument("--out", type=Path, required=True, help="folder of the site")
     site.set_defaults(run=make_site)
-    compare = commands.add_parser("compare", help="compare methods over concepts: AVA and paired differences")
+    compare = commands.add_parser(
+        "compare", help="compare methods over concepts: AVA or H, and paired differences"
+    )
     compare.add_argument("records", type=Path, nargs="+", help="folders of records")
     compare.add_argument("--rival", default="gradient_sum", help="method that the others are compared with")
+    compare.add_argument("--by", choices=("AVA", "H"), default="AVA", help="the number compared (AVA)")
     compare.set_defaults(run=compare_methods)
     choose = commands.add_parser("choose", help="choose configurations on records of tuning concepts")
     choose.add_argument("records", type=Path, help="folder of the tuning suite's records")
     choose.add_argument("--suite", default="emoji", help="suite whose tuned methods are chosen")
     choose.add_argument("--out", type=Path, help="file to write (default: the suite's own)")
     choose.set_defaults(run=choose_configurations)
-    coverage = commands.add_parser("coverage", help="simulate whether the board's intervals hold")
-    coverage.add_argument("--suites", type=int, default=300, help="suites simulated for each truth")
+    coverage = commands.add_parser(
+        "coverage", help="simulate whether the board's number, intervals and tests hold"
+    )
+    coverage.add_argument("--suites", type=int, default=300, help="suites simulated for each truth (300)")
     coverage.set_defaults(run=show_coverage)

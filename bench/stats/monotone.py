@@ -106,7 +106,9 @@ def _count(hits: ArrayLike, clusters: ArrayLike) -> tuple[Floats, Floats]:
     return np.bincount(codes, values).astype(float), np.bincount(codes).astype(float)
 
 
-def mean_interval(values: ArrayLike, least: float, most: float, level: float = 0.95) -> tuple[float, float]:
+def mean_interval(
+    values: ArrayLike, least: float, most: float, level: float = 0.95, weight: float = 1.0
+) -> tuple[float, float]:
     """Return an interval of the mean of independent values that lie between `least` and `most`.
 
     values: (n,). Gaffke's bounds (Gaffke 2005; Learned-Miller & Thomas 2019, arXiv 1905.06208): the quantile
@@ -114,17 +116,21 @@ def mean_interval(values: ArrayLike, least: float, most: float, level: float = 0
     upper end). For values of 0 and 1 they are Clopper & Pearson's. They assume no normality, keep a width
     where all values are equal, and a value that rises lowers neither end. Raises ValueError on values out of
     range.
+
+    weight: of the one more value. Below 1 nothing proves the coverage (`unlearnbench coverage` simulates it).
     """
     numbers = np.asarray(values, dtype=float)
     if numbers.ndim != 1 or numbers.size == 0 or not ((least <= numbers) & (numbers <= most)).all():
         raise ValueError(f"one finite value or more between {least} and {most}, got {numbers}")
     tail = (1 - level) / 2
-    return _quantile(numbers, least, tail), -_quantile(-numbers, -most, tail)
+    return _quantile(numbers, least, tail, weight), -_quantile(-numbers, -most, tail, weight)
 
 
-def _quantile(numbers: Floats, least: float, tail: float) -> float:
-    """Return the quantile of the Dirichlet(1, ..., 1) mean of the values and `least`."""
-    points, counts = np.unique(np.append(numbers, least), return_counts=True)
+def _quantile(numbers: Floats, least: float, tail: float, weight: float) -> float:
+    """Return the quantile of the Dirichlet(1, ..., 1, weight) mean of the values and `least`."""
+    points, sizes = np.unique(np.append(numbers, least), return_counts=True)
+    counts = sizes.astype(float)
+    counts[0] -= 1 - weight  # `least` is the first
     if len(points) == 1:
         return float(points[0])
     if len(points) == 2:  # a beta variable
@@ -133,7 +139,7 @@ def _quantile(numbers: Floats, least: float, tail: float) -> float:
     span = float(points[-1] - points[0])
 
     def excess(part: float) -> float:
-        return _below((points - points[0]) / span - part, counts.astype(float)) - tail
+        return _below((points - points[0]) / span - part, counts) - tail
 
     return float(points[0] + span * brentq(excess, 1e-9, 1 - 1e-9, xtol=1e-10))
 

@@ -12,7 +12,6 @@ from ...bench.checking.agreement import Agreement
 from ...bench.checking.validate import Check
 from ...bench.labels.labels import Labels
 from ...bench.planning.choice import Choice
-from ...bench.stats.coverage import Coverage
 from ...bench.stats.share_coverage import ShareCoverage, Truth
 from ...bench.store import content_key
 from ...bench.types import Value
@@ -31,7 +30,7 @@ def make_result_tables(all_rows: Sequence[TaskRow]) -> list[Table]:
     return [_task_table(task, rows) for task, rows in by_task(all_rows).items()]
 
 
-def _bare_table(title: str, first: str) -> Table:
+def bare_table(title: str, first: str) -> Table:
     """Return an empty table without lines; `first` heads its column of names."""
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     table.add_column(first, no_wrap=True)
@@ -42,7 +41,7 @@ def _task_table(task: str, rows: Sequence[TaskRow]) -> Table:
     columns = [
         c for c in COLUMNS if c.name in SHOWN and any(row.value(c.name).value is not None for row in rows)
     ]
-    table = _bare_table(escape(task), "method")
+    table = bare_table(escape(task), "method")
     table.add_column("step", justify="right")
     for column in columns:
         arrow = {"up": " ↑", "down": " ↓"}.get(column.direction, "")
@@ -76,7 +75,7 @@ def _interval(value: Value, style: Style) -> str:
 def make_board_table(lines: Sequence[MethodSummary]) -> Table:
     """Return a rich table of every method's AVA over its concepts; rows are ordered by name."""
     title = f"AVA: alignment along the frontier, {describe_levels()}; 95 % t interval over concepts"
-    table = _bare_table(title, "method")
+    table = bare_table(title, "method")
     for column in ("concepts", "AVA ↑", "interval", "reach ↑", "in-prompt ↑"):
         table.add_column(column, justify="right", no_wrap=True)
     for line in lines:
@@ -94,7 +93,7 @@ def make_board_table(lines: Sequence[MethodSummary]) -> Table:
 def make_comparison_table(comparisons: Sequence[PairedComparison]) -> Table:
     """Return a rich table of paired differences of AVA, the primary endpoint first."""
     rival = comparisons[0].second
-    table = _bare_table(f"Difference of AVA to {escape(rival)}, paired by concept", "method")
+    table = bare_table(f"Difference of AVA to {escape(rival)}, paired by concept", "method")
     for column in ("concepts", "difference", "95 % interval", "sign-flip p", "Holm p", "detectable"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in sorted(comparisons, key=lambda d: (not d.primary, d.first)):
@@ -117,7 +116,7 @@ def make_comparison_table(comparisons: Sequence[PairedComparison]) -> Table:
 
 def make_choice_table(choice: Choice) -> Table:
     """Return a rich table of every candidate's AVA on the tuning concepts, the chosen ones marked."""
-    table = _bare_table(f"Candidates on the {len(choice.concepts)} tuning concepts", "method")
+    table = bare_table(f"Candidates on the {len(choice.concepts)} tuning concepts", "method")
     table.add_column("configuration")
     for column in ("AVA ↑", "highest UA ↑", "chosen", "point shown"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -147,7 +146,7 @@ def _varied(configs: Sequence[Mapping[str, Any]]) -> list[str]:
 def make_share_table(found: Mapping[Truth, tuple[ShareCoverage, ShareCoverage]]) -> Table:
     """Return a rich table of the coverage of the intervals of shares, by samples a prompt and correlation."""
     title = "95 % intervals of a share over prompts: coverage (least) and width, on simulated images"
-    table = _bare_table(title, "samples a prompt")
+    table = bare_table(title, "samples a prompt")
     for column in ("correlation", "version 2", "width", "version 1", "width", "truths"):
         table.add_column(column, justify="right")
     for samples, correlation in sorted({(t.samples, t.correlation) for t in found}):
@@ -164,27 +163,6 @@ def _cells_of(found: Sequence[ShareCoverage]) -> tuple[str, str]:
     mean = sum(row.coverage for row in found) / len(found)
     least, width = min(row.coverage for row in found), sum(row.width for row in found) / len(found)
     return f"{mean:.3f} ({least:.3f})", f"{width:.3f}"
-
-
-def make_coverage_table(found: Mapping[str, Coverage]) -> Table:
-    """Return a rich table of the simulated coverage of the 95 % intervals, truth by truth."""
-    table = _bare_table(
-        "95 % t intervals of a difference of AVA over 12 concepts, on simulated suites", "truth"
-    )
-    for column in ("difference", "coverage", "bias of AVA", "naive bias", "suites"):
-        table.add_column(column, justify="right")
-    for name, row in found.items():
-        table.add_row(
-            name,
-            f"{row.truth:+.3f}",
-            f"{row.coverage:.3f}",
-            f"{row.bias:+.4f}",
-            f"{row.naive:+.4f}",
-            str(row.suites),
-        )
-    mean = sum(row.coverage for row in found.values()) / len(found)
-    table.add_row("mean", "", f"{mean:.3f}", "", "", "", style="bold")
-    return table
 
 
 def make_labels_table(labels: Labels) -> Table:

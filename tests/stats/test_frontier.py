@@ -1,11 +1,9 @@
-"""AVA by hand, and on a simulated benchmark whose truth is known."""
+"""AVA by hand; `test_coverage.py` has it on simulated boards whose truth is known."""
 
 import numpy as np
 import pytest
 
-from unlearnbench.bench.stats.coverage import EDGE, TRUTHS, Coverage, measure_all
-from unlearnbench.bench.stats.frontier import LEVELS, choose_points, measure_frontier
-from unlearnbench.bench.stats.nested import Method, observed_ava, true_ava
+from unlearnbench.bench.stats.frontier import choose_points, measure_frontier
 
 
 def test_a_frontier_by_hand() -> None:
@@ -42,40 +40,3 @@ def test_no_point_is_chosen_by_the_half_that_scores_it() -> None:
     # Half A's luck at point 1 must not be paid out on half A.
     frontier = measure_frontier([[1, 1], [1, 1]], [[0.5, 0.9], [0.5, 0.1]])
     assert frontier.ava == pytest.approx((0.1 + 0.5) / 2)
-
-
-@pytest.fixture(scope="module")
-def simulated() -> dict[str, Coverage]:
-    return measure_all(suites=150)
-
-
-def test_the_interval_over_concepts_covers_the_truth(simulated: dict[str, Coverage]) -> None:
-    assert simulated.keys() == TRUTHS.keys()
-    coverage = {name: row.coverage for name, row in simulated.items()}
-    assert 0.93 <= np.mean(list(coverage.values())) <= 0.97, coverage
-    assert min(coverage.values()) >= 0.90, coverage
-
-
-def test_ava_is_nearly_unbiased(simulated: dict[str, Coverage]) -> None:
-    biases = {name: row.bias for name, row in simulated.items()}
-    assert max(map(abs, biases.values())) < 0.02, biases
-
-
-def test_choosing_and_scoring_on_the_same_prompts_pays_luck() -> None:
-    """Eight points of one truth: the naive rule shows the luckiest, AVA the truth."""
-    flat = Method((4.0,) * 8, (1.0,) * 8, spread=0.0)
-    generator = np.random.default_rng(3)
-    concepts = flat.draw_concepts(600, generator)
-    truth = true_ava(concepts).mean()
-    ava, naive = observed_ava(concepts, generator)
-    assert abs(ava.mean() - truth) < 0.01
-    assert naive.mean() - truth > 0.02
-
-
-def test_a_method_at_the_edge_of_a_level_is_flattered() -> None:
-    """A known limit: UA .94 in truth passes .95 by luck, and eight equal points try it eight times."""
-    generator = np.random.default_rng(5)
-    truth = true_ava(EDGE.draw_concepts(1_500, generator)).mean()
-    seen, _ = observed_ava(EDGE.draw_concepts(1_200, generator), generator)
-    assert 0.02 < seen.mean() - truth < 0.10
-    assert len(LEVELS) == 7
