@@ -31,6 +31,19 @@ def make_extremes_table(found: Mapping[str, Mapping[str, float]]) -> Table:
     return table
 
 
+def make_power_table(found: Mapping[Board, Mapping[float, tuple[float, float, float]]]) -> Table:
+    """Return a rich table of the power of the paired test of H, and of test and guard together."""
+    table = bare_table(
+        "Restricted step against plain sum: how often a true difference of H is found", "concepts"
+    )
+    for column in ("runs", "difference", "test", "test and guard"):
+        table.add_column(column, justify="right")
+    for board, rows in found.items():
+        for gap, test, both in rows.values():
+            table.add_row(str(board.concepts), str(board.runs), f"{gap:+.3f}", f"{test:.2f}", f"{both:.2f}")
+    return table
+
+
 def make_held_tables(found: Mapping[Board, Held]) -> list[Table]:
     """Return rich tables over the grid: coverage of intervals of means and differences, sizes of tests."""
     texts = {

@@ -114,3 +114,13 @@ def test_intervals_on_one_board() -> None:
     assert held.differences["MOVER, half Gaffke"] >= 0.9
     assert held.sizes["MOVER, half Gaffke"] <= 0.05
     assert set(coverage.TESTS) < held.sizes.keys()
+
+
+def test_the_guard_costs_power_and_never_adds_any() -> None:
+    found = coverage.measure_power(Board(24), 60, aligned=(0.0, 0.45))
+    (low, some, fewer), (high, most, many) = found.values()
+    assert low < high
+    assert fewer <= some
+    assert many <= most
+    assert most > 0.9
+    assert many > some
