@@ -23,12 +23,12 @@ class GateResult:
 
     @property
     def passed(self) -> bool:
-        """Whether every rule passed or is waived; a rule that these images cannot tell has not passed."""
+        """Whether every rule passed or is waived; a rule that these images do not decide has not passed."""
         return self.verdict == 0
 
     @property
     def verdict(self) -> int:
-        """0: every rule passed or is waived; 1: one has regressed; 2: one cannot be told."""
+        """0: every rule passed or is waived; 1: one has regressed; 2: these images do not decide one."""
         from .bench.gate.check import verdict
 
         return verdict(list(self.findings))

@@ -1,4 +1,4 @@
-"""Methods that are functions of the running process: what they are made of, as far as it can be told."""
+"""Methods that are functions of the running process: what they depend on, as far as it is known."""
 
 import dis
 import hashlib
@@ -55,7 +55,7 @@ PLAIN = (bool, int, float, complex, str, bytes, types.NoneType, types.EllipsisTy
 
 
 class OpaqueError(Exception):
-    """What a function depends on cannot be told."""
+    """What a function depends on is not known."""
 
 
 class Settings(BaseModel):
@@ -74,7 +74,7 @@ class InlineEntry(Entry):
 
     @property
     def inline(self) -> str:
-        """Digest of the function; another one every time where what it depends on cannot be told."""
+        """Digest of the function; a new one every time where it is not known what it depends on."""
         return self.digest
 
     def load(self) -> Any:
@@ -169,9 +169,10 @@ def digest_function(function: Any) -> str | None:
     """Return the sha256 over all that a function does: its source and code, the values that it closes over,
     the defaults, the globals that it names, and the same of every function and class among them.
 
-    None where that cannot be told: no source, a value that is no number, text, list of such, array or
+    None where that is not known: no source, a value that is no number, text, list of such, array or
     function, a module of no installed distribution, or a function that reads files or runs text
-    (`UNSEEN`)."""
+    (`UNSEEN`).
+    """
     digest = hashlib.sha256()
     try:
         for part in (*_walk(function, set()), *_walk(_settings_of(function), set())):

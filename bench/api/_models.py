@@ -42,7 +42,7 @@ def evaluate(
     cell_timeout: float | None = None,
     world: WorldSettings = DEFAULT_WORLD,
 ) -> MeasuredRecord:
-    """Score a model on a task, beside the base model, and return its record.
+    """Score a model and the base model on a task, and return the model's record.
 
     generator: a diffusers folder or hub id, a LoRA, a diffusers pipeline, a function `generate(prompts,
     seeds) -> images`, or a list of these: points of one frontier, such as checkpoints. A pipeline is saved

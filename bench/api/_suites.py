@@ -49,14 +49,13 @@ def run(
     """Run a suite, or a part of it, and return its records. What is there already is not measured again.
 
     suite: a name, a TOML file, or a Suite. tasks: only these (`classes/cat-face`, `classes@draw:123`),
-    whether or not the suite names them. methods: only these beside the suite's references: names,
-    `method(...)` with settings, or functions `unlearn(pipeline, problem, config, save)`. A function's record
-    is marked `inline`: it is never ranked and never published, and its training is stored only as far as
-    everything that the function depends on can be told. skip: methods or references to leave out. seeds: of
-    training. sizes: numbers of prompts, such as `{"forget": 8}`. out: folder of the records; None:
-    runs/SUITE. device: cpu, cuda or mps; None: the best there is. threads: of the CPU; None: all cores.
-    store: folder of the cache. cell_timeout: seconds that a cell may take. world: where the parts of a real
-    model lie.
+    whether or not the suite names them. methods: only these and the suite's references: names, `method(...)`
+    with settings, or functions `unlearn(pipeline, problem, config, save)`. A function's record is marked
+    `inline`: it is never ranked and never published, and its training is reused only where all that the
+    function depends on is known. skip: methods or references to leave out. seeds: of training. sizes: numbers
+    of prompts, such as `{"forget": 8}`. out: folder of the records; None: runs/SUITE. device: cpu, cuda or
+    mps; None: the best there is. threads: of the CPU; None: all cores. store: folder of the cache.
+    cell_timeout: seconds that a cell may take. world: where the parts of a real model lie.
 
     A cell that fails is named in `failed` of what is returned, and the others go on. Raises UserError, before
     anything is drawn, for a name, setting or number that does not fit.

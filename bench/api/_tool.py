@@ -32,8 +32,9 @@ class Unlearned:
     """What `unlearn` made. folder: the model, which plain diffusers opens, or a LoRA; with its prompts and a
     card.
 
-    task: the task that measures it, "" where none asks for the concept. base: the model that it is measured
-    beside, "" where that is an embedded world's own. command: measures it."""
+    task: the task that measures it, "" where none asks for the concept. base: the base model that it is
+    compared with, "" for an embedded world's own. command: measures it.
+    """
 
     folder: Path
     task: str
@@ -70,7 +71,7 @@ def unlearn(
     the concept's place, "a painting". forget_prompts, retain_prompts: in place of templates: texts, or a file
     of one a line. images: of each set from templates. lora: train and save a LoRA of this rank. preset,
     settings: of the method. sampling_steps, image_size (pixels), guidance: of the images that the model draws
-    to train on; None: its own. say: is told what one should know. Raises UserError, before anything is drawn,
+    to train on; None: its own. say: receives messages. Raises UserError, before anything is drawn,
     where something does not fit.
 
     >>> made = unlearnbench.unlearn("emoji", "cat face", "balanced", out="no-cats")
@@ -129,7 +130,7 @@ def look_at(name: str, problem: Problem) -> TrainingImages:
 def place(order: Any) -> Any:
     """Return the order with the task that measures it; for a world's own model, as that world is made for.
 
-    An embedded world's text encoder knows the words of its own captions alone; where none are given, the
+    An embedded world's text encoder knows only the words of its own captions; where none are given, the
     prompts are those, of the task that asks for the concept.
     """
     world = find_world(order.model)
@@ -183,7 +184,7 @@ def find_world(model: str) -> Any | None:
 
 
 def _guess_world(model: str) -> str:
-    """Return the world of real models whose pipelines are of a model's class; "" where it cannot be told."""
+    """Return the world of real models whose pipelines are of a model's class; "" where that is not known."""
     folder = locate(model)
     try:
         index = read_config(folder / INDEX) if folder else {}
