@@ -49,7 +49,7 @@ class OpaqueError(Exception):
 
 def digest_values(*values: Any) -> str | None:
     """Return the sha256 over values, and over all that functions among them do: their source and code, the
-    values that it closes over, the defaults, the globals that it names, and the same of every function and
+    values that they close over, the defaults, the globals that they name, and the same of every function and
     class among them.
 
     None where that is not known: no source, a value that is no number, text, list of such, array or
