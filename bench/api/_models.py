@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ._results import MeasuredRecord, Records
-from ._suites import gather
+from ._suites import gather, make_session
 from .bench.config import build
 from .bench.errors import UserError
 from .bench.names import check_name, file_part
@@ -57,14 +57,7 @@ def evaluate(
     >>> record = unlearnbench.evaluate("my-model/", "classes/cat-face@emoji", name="mine")
     >>> record.points[0].values["UA"].value
     """
-    session = Session(
-        device=device,
-        threads=threads,
-        store=None if store is None else Path(store),
-        cell_timeout=cell_timeout,
-        command=f"unlearnbench.evaluate(..., {task!r})",
-        world=world,
-    )
+    session = make_session(f"evaluate(..., {task!r})", None, world, device, threads, store, cell_timeout)
     found = evaluate_models(
         generator, task, session, Path(out), name=name, seed=seed, like=like, policy=policy, sizes=sizes
     )

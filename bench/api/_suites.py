@@ -62,7 +62,6 @@ def run(
 
     >>> records = unlearnbench.run("demo", tasks="classes/cat-face", methods=["balanced"])
     """
-    called = _program or Program()
     plan = plan_run(
         suite,
         tasks=tasks,
@@ -71,19 +70,33 @@ def run(
         seeds=seeds,
         sizes=sizes,
         world_folder=world.world_folder,
-        part=called.part,
+        part=_program.part if _program else None,
     )
-    session = Session(
+    session = make_session(f"run({plan.suite.name!r})", _program, world, device, threads, store, cell_timeout)
+    return run_plan(plan, Path(out) if out else Path("runs") / plan.suite.name, session)
+
+
+def make_session(
+    call: str,
+    program: Program | None,
+    world: WorldSettings,
+    device: str | None,
+    threads: int | None,
+    store: str | Path | None,
+    cell_timeout: float | None,
+) -> Session:
+    """Return the session of a call. call: what records name as their command where no command line called."""
+    called = program or Program()
+    return Session(
         device=device,
         threads=threads,
         jobs=called.jobs,
         store=None if store is None else Path(store),
         cell_timeout=cell_timeout,
-        command=called.command if _program else f"unlearnbench.run({plan.suite.name!r})",
+        command=called.command if program else f"unlearnbench.{call}",
         world=world,
         program=called,
     )
-    return run_plan(plan, Path(out) if out else Path("runs") / plan.suite.name, session)
 
 
 def plan_run(

@@ -77,38 +77,35 @@ def unlearn(
     >>> made = unlearnbench.unlearn("emoji", "cat face", "balanced", out="no-cats")
     >>> unlearnbench.evaluate(made.folder, made.task, name="no-cats")
     """
-    from .bench.unlearning.tool import UnlearnRequest, unlearn_model
+    from .bench.unlearning.tool import UnlearnRequest
 
-    if kind not in KINDS:
-        raise UserError(f"--kind {kind}: choose one of {', '.join(KINDS)}")
     check_new_folder(Path(out))
     check_counts(images=images, sampling_steps=sampling_steps, image_size=image_size, lora=lora)
-    config = ({"preset": preset} if preset else {}) | dict(settings or {})
-    if lora is not None:
-        config |= {"part": "lora", "rank": lora}
+    drawn: dict[str, Any] = {"steps": sampling_steps, "guidance": guidance, "image_size": image_size}
+    words: dict[str, Any] = {"forget": _read(forget_prompts), "retain": _read(retain_prompts)}
+    wanted: dict[str, Any] = {"kind": kind, "anchor": anchor, "config": _configure(preset, settings, lora)}
     request = UnlearnRequest(
-        model=str(model),
-        concept=concept,
-        method=method,
-        kind=kind,
-        anchor=anchor,
-        forget=_read(forget_prompts),
-        retain=_read(retain_prompts),
-        images=images,
-        config=config,
-        steps=sampling_steps,
-        guidance=guidance,
-        image_size=image_size,
-        seed=seed,
+        str(model), concept, method, images=images, seed=seed, **wanted, **words, **drawn
     )
     set_threads(threads)
-    chosen = choose_device(device)
-    request = place(request)
-    look = partial(look_at, request.task) if request.task else None
-    folder = unlearn_model(request, Path(out), chosen, say, look)
-    return Unlearned(
-        folder, request.task, request.base, write_command(str(folder), request.base, request.task)
-    )
+    return _unlearn(request, Path(out), choose_device(device), say)
+
+
+def _configure(preset: str | None, settings: Mapping[str, Any] | None, lora: int | None) -> dict[str, Any]:
+    part = {} if lora is None else {"part": "lora", "rank": lora}
+    return ({"preset": preset} if preset else {}) | dict(settings or {}) | part
+
+
+def _unlearn(request: Any, out: Path, device: str, say: Callable[[str], None]) -> Unlearned:
+    from .bench.unlearning.tool import unlearn_model
+
+    if request.kind not in KINDS:
+        raise UserError(f"--kind {request.kind}: choose one of {', '.join(KINDS)}")
+    placed = place(request)
+    look = partial(look_at, placed.task) if placed.task else None
+    folder = unlearn_model(placed, out, device, say, look)
+    command = write_command(str(folder), placed.base, placed.task)
+    return Unlearned(folder, placed.task, placed.base, command)
 
 
 def _read(prompts: Sequence[str] | Path) -> tuple[str, ...]:
