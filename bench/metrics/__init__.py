@@ -20,10 +20,10 @@ BUILT_IN = "unlearnbench"
 
 
 def compute(names: Iterable[str], view: View, registry: Registry[Entry] | None = None) -> dict[str, Value]:
-    """Return the values of the named metrics on a view, in order; a metric gives one or several.
+    """Return name -> value of the named metrics on a view, in order; a metric gives one value or several.
 
-    A metric whose `needs` the view lacks, that raises, or that breaks its contract gives its own name alone
-    as missing, with the reason: it spoils no other. Raises UserError on an unknown name.
+    A metric is missing, with the reason, where the view lacks what its REGISTER `needs`, where it raises, and
+    where it breaks its contract; the others are not affected. Raises UserError for an unknown name.
     """
     known = builtin_registry("metrics", __name__) if registry is None else registry
     entries = [known[name] for name in names]
@@ -37,7 +37,7 @@ def compute(names: Iterable[str], view: View, registry: Registry[Entry] | None =
 
 
 def _compute_one(entry: Entry, view: View, taken: set[str]) -> dict[str, Value]:
-    """Return a metric's values; taken: names of values that are others'."""
+    """Return a metric's values. taken: names of the values of other metrics."""
     try:
         reason = lacking(entry, view)
         if reason:
@@ -70,9 +70,9 @@ def _read_only(array: np.ndarray) -> np.ndarray:
 
 
 def lacking(entry: Entry, view: View) -> str | None:
-    """Return why a view does not hold what a metric needs, or None where it does.
+    """Return why a view lacks what a metric needs, or None where it has everything.
 
-    Needs: `items`, `alignment`, `features:world`, `features:<extractor>`. ValueError on another.
+    Needs: `items`, `alignment`, `features:world`, `features:<extractor>`; ValueError for any other.
     """
     from .features import WORLD, reason_without, world_extractor
     from .rows import describe_failed
