@@ -42,7 +42,7 @@ class Scored:
 
     @property
     def failed(self) -> int:
-        """Return the number of images whose pixels are not finite."""
+        """Number of images whose pixels are not finite."""
         return sum(image is None for image in self.images)
 
     def tiles(self, image_requests: Sequence[ImageRequest]) -> list[np.ndarray | None]:

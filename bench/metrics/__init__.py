@@ -22,8 +22,9 @@ BUILT_IN = "unlearnbench"
 def compute(names: Iterable[str], view: View, registry: Registry[Entry] | None = None) -> dict[str, Value]:
     """Return name -> value of the named metrics on a view, in order; a metric gives one value or several.
 
-    A metric is missing, with the reason, where the view lacks what its REGISTER `needs`, where it raises, and
-    where it breaks its contract; the others are not affected. Raises UserError for an unknown name.
+    Where the view lacks what a metric's REGISTER `needs`, where the metric raises or breaks its contract,
+    only the value of its own name is given: missing, with the reason. The other metrics are not affected.
+    Raises UserError for an unknown name.
     """
     known = builtin_registry("metrics", __name__) if registry is None else registry
     entries = [known[name] for name in names]

@@ -66,7 +66,7 @@ class Sums:
 
     @property
     def mean(self) -> float:
-        """Return the mean of the entries off the diagonal."""
+        """Mean of the entries off the diagonal."""
         n = int(self.sizes.sum())
         return float(self.rows.sum() / (n * (n - 1)))
 
