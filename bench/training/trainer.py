@@ -1,4 +1,4 @@
-"""Training of an unlearning method: trained part, data order, optimiser, checkpoints, diagnostics."""
+"""Training of an unlearning method: trained part, order of the data, optimiser, checkpoints, diagnostics."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal
@@ -25,16 +25,16 @@ def _drop_infinity(value: float | None) -> float | None:
 
 
 Bound = Annotated[float | None, Field(gt=0, allow_inf_nan=True), AfterValidator(_drop_infinity)]
-"""A positive bound or none. TOML has no null: `inf` stands for none there, None for both from here on."""
+"""A positive bound or none. TOML has no null: there `inf` stands for none; after validation None does."""
 
 
 class PointsConfig(BaseModel):
-    """What every method has: the trained part and the steps at which the model is saved.
+    """Settings of every method: the trained part, and the steps at which the model is saved.
 
     part: `full`, `xattn` (cross-attention), `noxattn` (all but cross-attention; ESD, Gandikota et al. 2023,
     whose code also leaves out the time embedding and the output layer) or `lora` (adapters on every
-    attention, merged into the weights of a saved point). checkpoints: rising, the last one
-    equal to `steps`, which is also what they are when left out.
+    attention, merged into the weights of a saved point). checkpoints: rising steps, the last one equal to
+    `steps`; default: only `steps`.
     """
 
     model_config = STRICT
@@ -54,12 +54,12 @@ class PointsConfig(BaseModel):
 class TrainingConfig(PointsConfig):
     """Settings of a method that trains by gradients.
 
-    rate: constant learning rate. batch: images of each set a step. caption_drop: share of captions left out,
-    as in the base model's training. clip_norm: bound of the update direction's L2 norm (`inf` = none).
-    weight_decay: decoupled for `adamw` alone. diagnostics: log more than the step's number. rank: of the
-    adapters of part `lora`. micro_batch: images that go through the denoiser at once (left out: the whole
-    batch); where the device's memory does not hold them, half as many, by itself. gradient_checkpointing:
-    less memory for more time.
+    rate: constant learning rate. batch: images of each set in a step. caption_drop: share of captions
+    dropped, as in the base model's training. clip_norm: bound of the update direction's L2 norm (`inf` =
+    none). weight_decay: decoupled only for `adamw`. diagnostics: log more than the step's number. rank: of
+    the adapters of part `lora`. micro_batch: images that go through the denoiser at once (default: the whole
+    batch); it is halved automatically where the device's memory is too small. gradient_checkpointing: less
+    memory for more time.
     """
 
     rank: int = Field(default=8, ge=1)
@@ -74,16 +74,16 @@ class TrainingConfig(PointsConfig):
     diagnostics: bool = True
 
     def retain_draws(self) -> tuple[int | None, float]:
-        """Return the retain set's batch (None = every image once) and the share of its captions left out."""
+        """Return the retain set's batch (None = every image once) and the share of its captions dropped."""
         return self.batch, self.caption_drop
 
 
 class ForgetConfig(TrainingConfig):
     """Settings of a method with a forget and a retain gradient.
 
-    lam: λ, the weight of the retain gradient. retain_batch: images of the retain set a step (left out:
-    `batch`; "all": each of them once). retain_caption_drop: share of the retain set's captions left out (left
-    out: `caption_drop`, which is otherwise the forget set's).
+    lam: λ, the weight of the retain gradient. retain_batch: images of the retain set in a step (default:
+    `batch`; "all": each of them once). retain_caption_drop: share of the retain set's captions dropped
+    (default: `caption_drop`, which else holds only for the forget set).
     """
 
     lam: float = Field(default=1.0, ge=0, allow_inf_nan=False)
@@ -106,8 +106,8 @@ class ForgetConfig(TrainingConfig):
 class AscentConfig(ForgetConfig):
     """Settings of a method whose forget objective is truncated gradient ascent.
 
-    truncation: bound of the forget loss in units of the loss at hand (`inf` = none; a v- or epsilon-loss of 1
-    is predicting zero), or of the squared error of x0. truncation_mode: what it bounds
+    truncation: bound of the forget loss in units of that loss (`inf` = none; a v- or epsilon-loss of 1 means
+    that zero is predicted), or of the squared error of x0. truncation_mode: the quantity that it bounds
     (`objectives.truncated_ascent`; `element-x0`: `objectives.ascent`).
     """
 
@@ -116,11 +116,11 @@ class AscentConfig(ForgetConfig):
 
 
 CROSS_ATTENTION = ("attn2", ".add_q_proj", ".add_k_proj", ".add_v_proj", ".to_add_out")
-"""In diffusers' names: a UNet's cross-attention; in a joint-attention transformer what projects the text."""
+"""In diffusers' names: a UNet's cross-attention; the projections of the text in joint attention."""
 
 
 def select_part(module: nn.Module, part: Part) -> list[nn.Parameter]:
-    """Return the parameters of a part that is there already; `lora` is not, and a UserError."""
+    """Return the parameters of a part that exists already; UserError for `lora`, which does not."""
     if part == "lora":
         raise UserError("part: 'lora' is for methods that train by gradients")
 
@@ -158,9 +158,9 @@ def build_optimiser(config: TrainingConfig, parameters: list[nn.Parameter]) -> O
 class Trainer:
     """Optimiser steps on a pipeline's denoiser, with a log, checkpoints and a divergence check.
 
-    A subclass defines `take_step`, which calls `differentiate` and `descend`. parameters change in place.
-    config: a `TrainingConfig`, or one with its fields of the optimiser, the batch and the steps. log: equally
-    long columns, one entry a step.
+    A subclass defines `take_step`, which calls `differentiate` and `descend`. Parameters change in place.
+    config: a `TrainingConfig`, or a config with its fields for optimiser, batch and steps. log: equally long
+    columns, one entry for each step.
     """
 
     def __init__(self, pipeline: Any, config: Any) -> None:
@@ -171,7 +171,7 @@ class Trainer:
         self.log: dict[str, list[float]] = {}
 
     def open(self, parameters: list[nn.Parameter]) -> None:
-        """Set what is trained. Frozen copies of the denoiser are to be made before."""
+        """Set the trained parameters. Make frozen copies of the denoiser before this call."""
         self.parameters = parameters
         for parameter in parameters:
             parameter.requires_grad_(True)
@@ -194,7 +194,7 @@ class Trainer:
             self.log.setdefault(name, []).append(entry)
 
     def differentiate(self, objective: Objective, batch: Batch) -> tuple[Tensor, Gradients]:
-        """Return loss and gradient of a batch, in parts that the device's memory holds."""
+        """Return loss and gradient of a batch, in parts that fit into the device's memory."""
         while True:
             try:
                 return differentiate(objective, batch, self.micro, self.parameters)
@@ -223,7 +223,7 @@ class Trainer:
             raise FloatingPointError(f"training diverged: not finite after step {len(self.log['step'])}")
 
     def run(self, save: SavePoint) -> None:
-        """Take all steps and save at the checkpoints; the denoiser is frozen again afterwards."""
+        """Take all steps and save at the checkpoints; afterwards the denoiser is frozen again."""
         try:
             for number in range(1, self.config.steps + 1):
                 self.step()
@@ -240,9 +240,9 @@ class Trainer:
 class Training(Trainer):
     """A method's training on a forget and a retain set, one step at a time.
 
-    forget: makes the forget objective of the denoiser; None = the retain loss alone. combine: from both
-    gradients to the direction of descent. Training streams are forked from `problem.generator`: methods with
-    the same seed see the same batches.
+    forget: makes the forget objective of the denoiser; None = only the retain loss. combine: from both
+    gradients to the direction of descent. Training streams are forked from `problem.generator`, so methods
+    with the same seed see the same batches.
     """
 
     def __init__(
@@ -287,7 +287,7 @@ class Training(Trainer):
         return draws()
 
     def take_step(self) -> dict[str, float]:
-        """Take one step: a backward pass a set, their combination, clipping, the optimiser."""
+        """Take one step: a backward pass for each set, their combination, clipping, the optimiser."""
         gradients: dict[str, Gradients] = {}
         losses: dict[str, Tensor] = {}
         for name, objective in self.objectives.items():
