@@ -1,4 +1,4 @@
-"""`leaderboard`, `site`, `compare`, `choose` and `coverage`: options, and what they do."""
+"""`leaderboard`, `site`, `compare`, `choose` and `coverage`: their options and actions."""
 
 import argparse
 from collections.abc import Sequence
@@ -74,7 +74,7 @@ def choose_configurations(options: argparse.Namespace) -> int:
 
 
 def show_coverage(options: argparse.Namespace) -> int:
-    """Simulate boards of known truth and print what holds: the number's candidates, intervals and tests."""
+    """Simulate boards of known truth and print how the number's candidates, intervals and tests perform."""
     from rich.console import Console
 
     from ...leaderboard.pages import simulated
@@ -173,7 +173,7 @@ def _check_folders(folders: Sequence[Path]) -> None:
 
 
 def add_boards(commands: Any) -> None:
-    """What is made of records that are there."""
+    """Add the commands that work on existing records."""
     leaderboard = commands.add_parser("leaderboard", help="make the page and its exports from records")
     leaderboard.add_argument(
         "records", type=Path, nargs="*", default=[Path("runs/demo")], help="folders of records (runs/demo)"

@@ -1,4 +1,4 @@
-"""`run` and `evaluate`: options, and what they do."""
+"""`run` and `evaluate`: their options and actions."""
 
 import argparse
 import sys
@@ -32,7 +32,7 @@ def run_suite(options: argparse.Namespace) -> int:
         world=read_world(options),
         _program=read_program(options),
     )
-    if options.part:  # the process that started this one makes the page
+    if options.part:  # the parent process makes the page
         return FAILED if found.failed else 0
     if options.publish:
         publish(found)
@@ -40,7 +40,7 @@ def run_suite(options: argparse.Namespace) -> int:
 
 
 def _read_choice(options: argparse.Namespace) -> dict[str, Any]:
-    """Return what of a suite is asked for, as `run` and the plan take it."""
+    """Return the part of a suite that is asked for, as keyword arguments of `run`."""
     if options.config and not options.method:
         raise UserError("--config: name the methods that it is for with --method")
     methods = [method(name, options.config) for name in options.method or ()]
@@ -65,7 +65,7 @@ def _show_plan(options: argparse.Namespace) -> int:
 
 
 def finish(found: "Records") -> int:
-    """Make the page, print the table and what happened; return the exit status."""
+    """Make the page, print the table and a summary; return the exit status."""
     from .boards import build_page
 
     page = build_page([found.folder], None)
@@ -80,7 +80,7 @@ def finish(found: "Records") -> int:
 
 
 def publish(found: "Records") -> None:
-    """Copy measured records into results/ of the checkout; never overwrites one that differs."""
+    """Copy measured records into results/ of the checkout; never overwrites a different one."""
     from ..records.record import copy_record, refuse_inline
 
     root = Path(__file__).resolve().parents[2]
@@ -153,7 +153,7 @@ def add_evaluate(commands: Any) -> None:
 
 
 def evaluate_models(options: argparse.Namespace) -> int:
-    """Score models as they are: one point each, all of them one row of the board."""
+    """Score models as they are: one point for each, all in one row of the board."""
     from ..._models import evaluate_models as score
 
     found = score(
