@@ -1,6 +1,6 @@
-"""The objective of `anchor_sum` and the retain loss by the restricted gradient; not concept ablation.
+"""`anchor_sum`'s objective and the retain loss, by the restricted gradient; this is not concept ablation.
 
-What `balanced` says about Adam holds here too.
+The note of `balanced` on Adam applies here, too.
 """
 
 from typing import Any

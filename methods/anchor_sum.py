@@ -23,7 +23,7 @@ REGISTER = {
 
 
 class Config(ForgetConfig):
-    """The settings of `bench.training.ForgetConfig`; the objective is bounded, so nothing is truncated."""
+    """The settings of `bench.training.ForgetConfig`; the objective is bounded below, so nothing is cut."""
 
 
 def unlearn(pipeline: Any, problem: Problem, config: Config, save: SavePoint) -> None:

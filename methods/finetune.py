@@ -1,4 +1,4 @@
-"""Naive fine-tuning: go on training on the retain set, and hope that the concept fades."""
+"""Naive fine-tuning: training continues on only the retain set, in the hope that the concept fades."""
 
 from typing import Any
 
@@ -21,5 +21,5 @@ class Config(TrainingConfig):
 
 
 def unlearn(pipeline: Any, problem: Problem, config: Config, save: SavePoint) -> None:
-    """Minimise the denoising loss of the retain set, in place; the forget set is not looked at."""
+    """Minimise the denoising loss of the retain set, in place; the forget set is not used."""
     Training(pipeline, problem, config).run(save)

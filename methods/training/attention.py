@@ -1,4 +1,4 @@
-"""Cross-attention maps of a UNet: how much each place of an image reads each token of the prompt."""
+"""Cross-attention maps of a UNet: how strongly each place of an image reads each token of the prompt."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +29,7 @@ class AttentionMaps:
 
 @contextmanager
 def keep_maps(module: Any) -> Iterator[AttentionMaps]:
-    """Yield what collects the cross-attention maps of a UNet; its own processors are back afterwards."""
+    """Yield a collector of a UNet's cross-attention maps; afterwards its own processors are restored."""
     before = dict(module.attn_processors)
     maps = AttentionMaps()
     module.set_attn_processor({n: maps if "attn2" in n else p for n, p in before.items()})
