@@ -129,11 +129,12 @@ class ModelHolder:
     @cached_property
     def own(self) -> Applied | None:
         """The sampling-time method of the model's folder."""
-        return read_applied(find(self.model))
+        found = read_applied(find(self.model))
+        return None if found is None else replace(found, drop=self.close)
 
     def close(self) -> None:
         """Give the pipeline's memory back; it is opened anew, and its weights are read anew, when needed."""
-        for name in ("pipeline", "weights"):
+        for name in ("pipeline", "weights", "own"):
             self.__dict__.pop(name, None)
         self._base.clear()
         self.current, self._applied = "", None
@@ -180,8 +181,10 @@ class ModelHolder:
             else:
                 found = read_delta(payload, denoiser_name(self.pipeline))
                 self._set(found.weights)
-                said, tensors = found.applied, found.tensors
-                self._applied = None if said is None else find_applied(said, tensors, "a saved point")
+                self._applied = None
+                if found.applied is not None:
+                    applied = find_applied(found.applied, found.tensors, "a saved point")
+                    self._applied = replace(applied, drop=self.close)
             self.current = delta
         return Generator(self.pipeline, self.sampling, weights, delta, self._applied or self.own)
 
@@ -308,6 +311,7 @@ def train_points(
     """
     if holder.own is not None:
         raise UserError(f"{holder.model}: {holder.own.entry.name} acts on it already; train its base model")
+    entry.load_apply()  # one that does not load is told before hours of training
     unlearn, pipeline = entry.load(), holder.open()
     saver = PointSaver(pipeline, holder, store, entry, config)
     watch = Watch(pipeline, entry.name, saver.components, acts=bool(entry.apply))

@@ -89,6 +89,7 @@ def unlearn_model(
     entry = builtin_registry("methods", "unlearnbench.methods")[order.method]
     source = f"method {order.method}"
     config = build(entry.load_config(), apply_preset(order.config, entry.presets, source), source)
+    entry.load_apply()
     check_new_folder(out)
     wording = _word(order)
     if "anchor" in entry.needs and not wording.anchored:

@@ -25,7 +25,10 @@ METHODS = {
     "a-version": (REGISTER.replace("}", ', "version": "2"}'), "version: must be int"),
     "needs": (REGISTER.replace("}", ', "needs": 5}'), "needs: must be a list of names"),
     "a-path": (REGISTER.replace("}", ', "name": "../x"}'), "name: '../x'"),
-    "trains-more": (REGISTER.replace("}", ', "trains": ["denoiser", "text_encoder"]}'), "denoiser alone"),
+    "trains-more": (REGISTER.replace("}", ', "trains": ["denoiser", "vae"]}'), "trains: vae: a point holds"),
+    "trains-twice": (REGISTER.replace("}", ', "trains": ["denoiser", "denoiser"]}'), "a name stands twice"),
+    "trains-none": (REGISTER.replace("}", ', "trains": []}'), "names no network, and there is no `apply`"),
+    "an-apply": (REGISTER.replace("}", ', "apply": ["apply"]}'), "apply: must be str"),
     "bytes": ("\ud800".encode("utf-8", "surrogatepass").decode("latin-1"), "does not load"),
     "balanced": (REGISTER, "has a 'balanced' of its own"),
 }

@@ -18,6 +18,29 @@ class Config(BaseModel):
 {body}
 '''
 NUDGE = 'next(iter(pipeline.unet.parameters())).mul_(1.01)\nsave(1, {"step": [1]})'
+ACTS = '''"""A method that acts while images are drawn: {name}."""
+from contextlib import contextmanager
+import torch
+from pydantic import BaseModel, ConfigDict
+
+REGISTER = {{
+    "summary": "{name}", "function": "unlearn", "config": "Config",
+    "apply": "apply", "trains": [], "needs": [],
+}}
+
+
+class Config(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def unlearn(pipeline, problem, config, save):
+    save(1, {{"step": [1]}})
+
+
+@contextmanager
+def apply(pipeline, tensors, config):
+{body}
+'''
 REFUSED = {
     "textenc": ("for p in pipeline.text_encoder.parameters(): p.zero_()\n" + NUDGE, "text_encoder"),
     "vae": ("for p in pipeline.vae.parameters(): p.mul_(0.5)\n" + NUDGE, "vae"),
@@ -98,6 +121,29 @@ REFUSED = {
     "bad-log": ("save(1, {'loss': ['high']})", "save: log: must be columns"),
 }
 """Name -> (body, part of what the failed record says)."""
+ACTING = {
+    "apply-fine": (
+        "handle = pipeline.unet.register_forward_hook(lambda m, a, o: tuple(0.9 * x for x in o))\n"
+        "yield\nhandle.remove()",
+        "",
+    ),
+    "apply-hook": (
+        "pipeline.unet.register_forward_hook(lambda m, a, o: tuple(0.5 * x for x in o))\nyield",
+        "unet (hooks",
+    ),
+    "apply-scale": (
+        "for m in pipeline.unet.modules():\n    if hasattr(m, 'heads'): m.scale = 0.0\nyield",
+        "the attribute scale",
+    ),
+    "apply-weight": ("yield\nwith torch.no_grad(): next(pipeline.vae.parameters()).zero_()", "the weights"),
+    "apply-raises": (
+        "for m in pipeline.unet.modules():\n    if hasattr(m, 'heads'): m.scale = 0.0\n"
+        "raise ValueError('boom')\nyield",
+        "ValueError: boom",
+    ),
+    "apply-patch": ("torch.nn.functional.silu = torch.nn.functional.relu\nyield", "functional.silu"),
+}
+"""Methods that act while images are drawn: name -> (body of `apply`, part of what the failed record says)."""
 HARMLESS = {
     "grads": "unet = pipeline.unet.requires_grad_(True)\n"
     "size = unet.config.sample_size\n"
@@ -134,8 +180,10 @@ def write_plugin(folder: Path) -> Path:
         decorate = "" if name == "grads" else "@torch.no_grad()\n"
         text = HEAD.format(name=name, decorate=decorate, body=indent(body))
         (package / f"{module(name)}.py").write_text(text)
+    for name, (body, _) in ACTING.items():
+        (package / f"{module(name)}.py").write_text(ACTS.format(name=name, body=indent(body)))
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: badmethods\nVersion: 0.1\n")
-    entries = "\n".join(f"{name} = badmethods.{module(name)}" for name in bodies)
+    entries = "\n".join(f"{name} = badmethods.{module(name)}" for name in (*bodies, *ACTING))
     (info / "entry_points.txt").write_text(f"[unlearnbench.methods]\n{entries}\n")
     return folder
 

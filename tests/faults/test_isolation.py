@@ -19,7 +19,7 @@ from unlearnbench.bench.records.record import read_record, record_digest
 from unlearnbench.bench.running.catalog import registry, task_registry
 from unlearnbench.bench.running.runner import Outcome, Runner
 
-from .bad_methods import HARMLESS, REFUSED, write_plugin
+from .bad_methods import ACTING, HARMLESS, REFUSED, write_plugin
 
 SIZES = PromptSizes(forget=2, forget_samples=2, retain_same=2, retain_other=2, retain_given=2, indirect=0)
 TASKS = ("classes/cat-face@tiny", "styles/line@tiny")
@@ -36,7 +36,9 @@ GOOD: list[tuple[str, str, dict[str, Any]]] = [
     ("gradient_sum", TASKS[1], SMALL),
     ("none", TASKS[1], {}),
 ]
-BAD = [*REFUSED, *HARMLESS]
+BAD = [*REFUSED, *HARMLESS, *ACTING]
+TOLD = {name: told for name, (_, told) in (REFUSED | ACTING).items() if told}
+"""Method -> part of what its failed record says; the others are measured."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -136,8 +138,8 @@ def test_no_method_changes_another_cell(
     wrong = []
     for outcome in outcomes:
         record, name = read_record(outcome.path), outcome.cell.row.name
-        told, state = REFUSED[name][1] if name in REFUSED else "None", str(record.error)
-        if outcome.state != ("failed" if name in REFUSED else "measured") or told not in state:
+        told, state = TOLD.get(name, "None"), str(record.error)
+        if outcome.state != ("failed" if name in TOLD else "measured") or told not in state:
             wrong.append((name, outcome.state, state))
     assert not wrong
     found = _digests(outcomes)

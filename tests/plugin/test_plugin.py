@@ -25,7 +25,8 @@ def plugin_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _run(plugin_path: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(plugin_path)}
+    search = [str(plugin_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(search)}
     command = [sys.executable, "-m", "unlearnbench.bench.cli", *arguments]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 

@@ -7,7 +7,7 @@ from typing import Any
 from ...errors import UserError, is_own
 from .patches import Patches
 from .process import keep_process
-from .state import find_changes, read_state
+from .state import State, find_changes, read_state
 from .time_limit import TimeIsUp, shielded
 
 
@@ -15,13 +15,21 @@ class Watch:
     """Knows what a pipeline and the libraries were before a method ran. fault: what was found first.
 
     trains: components whose weights the method changes. acts: it may leave hooks and processors in place
-    until it ends. remedy: what one does about a change that is refused.
+    until it ends. before: what the pipeline is known to be set to; None = it is read. remedy: what one does
+    about a change that is refused.
     """
 
-    def __init__(self, pipeline: Any, method: str, trains: Sequence[str] = (), acts: bool = False) -> None:
+    def __init__(
+        self,
+        pipeline: Any,
+        method: str,
+        trains: Sequence[str] = (),
+        acts: bool = False,
+        before: State | None = None,
+    ) -> None:
         self.pipeline, self.method, self.trains, self.acts = pipeline, method, tuple(trains), acts
         self.patches = Patches(pipeline)
-        self.before = read_state(pipeline, self.trains)
+        self.before = read_state(pipeline, self.trains) if before is None else before
         self.fault: Exception | None = None
         self.remedy = (
             "which it does not declare (REGISTER: trains): a point of it holds the weights of "

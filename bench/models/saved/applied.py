@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ...registry import Entry, builtin_registry
 from ...source import source_digest
 from ..digests import tensors_digest
 from ..isolation.guard import Watch, guarded
+from ..isolation.state import State
 from ..layout import APPLY, APPLY_KEY, INDEX, read_config
 from ..whole import read_names
 from .steering import steered
@@ -40,13 +41,16 @@ def describe_applied(entry: Entry, config: Any) -> dict[str, Any] | None:
 class Applied:
     """A method, its settings and the tensors that it kept, ready to act on a pipeline.
 
-    digest: of all that decides how it acts, the source of its module included.
+    digest: of all that decides how it acts, the source of its module included. drop: gives up a pipeline on
+    which something failed, because nobody knows what is left on it. known: what pipelines are set to, by id.
     """
 
     entry: Entry
     config: Any
     tensors: Mapping[str, Tensor]
     digest: str
+    drop: Callable[[], None] = lambda: None
+    known: dict[int, State] = field(default_factory=dict)
 
     @contextmanager
     def entered(self, pipeline: Any) -> Iterator[None]:
@@ -61,10 +65,15 @@ class Applied:
     @contextmanager
     def acting(self, pipeline: Any) -> Iterator[None]:
         """Let the method act inside; raises UserError where it leaves the pipeline other than it was."""
-        watch = Watch(pipeline, self.entry.name)
+        watch = Watch(pipeline, self.entry.name, before=self.known.get(id(pipeline)))
         watch.remedy = "apply must put back all that it changes when its context ends"
-        with guarded(watch, seed=0), self.entered(pipeline):
-            yield
+        try:
+            with guarded(watch, seed=0), self.entered(pipeline):
+                yield
+        except BaseException:
+            self.drop()
+            raise
+        self.known[id(pipeline)] = watch.before
 
 
 def find_applied(said: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str) -> Applied:
