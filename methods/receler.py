@@ -64,12 +64,14 @@ class Config(EsdConfig):
     factor of the erasers' outputs when images are drawn."""
 
     part: Literal["full"] = "full"
+    steps: int = Field(default=40, ge=1)
+    batch: int = Field(default=4, ge=1)
     prompts: Literal["name", "training"] = "name"
     rank: int = Field(default=128, ge=1)
     localising: float = Field(default=0.1, ge=0, allow_inf_nan=False)
     mask_threshold: float = Field(default=0.1, ge=0, le=1)
     mask_shrink: int = Field(default=2, ge=1)
-    attack_steps: int = Field(default=10, ge=0)
+    attack_steps: int = Field(default=5, ge=0)
     soft_tokens: int = Field(default=16, ge=1)
     attack_rate: float = Field(default=0.1, gt=0, allow_inf_nan=False)
     attack_decay: float = Field(default=0.1, ge=0, allow_inf_nan=False)
