@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from unlearnbench.bench.records.load import load
-from unlearnbench.leaderboard.ranking.board import collect, duel, summarise
+from unlearnbench.leaderboard.ranking.board import collect, compare_with_rival, summarise
 
 from .recompute import board
 
@@ -46,7 +46,7 @@ def check(folder: Path) -> None:
         numbers = [math.nan if number is None else number for number in stated]  # missing
         names = ["AVA", "low", "high", "reach", "in_prompt"]
         assert row[names].to_list() == pytest.approx(numbers, abs=1e-6, nan_ok=True)
-    for entry in duel(results, "gradient_sum"):
+    for entry in compare_with_rival(results, "gradient_sum"):
         row, found = ours.loc[entry.first], entry.comparison
         stated = (found.mean, found.low, found.high, found.p)
         names = ["difference", "difference_low", "difference_high", "p"]
