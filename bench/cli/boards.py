@@ -91,7 +91,7 @@ def show_coverage(options: argparse.Namespace) -> int:
         for done, (name, pair) in enumerate(coverage.PAIRS.items()):
             advance(done, name)
             judged = coverage.judge_candidates(pair, board, options.suites)
-            judged["VA at equal UA"] = coverage.judge_equal_ua(pair, board, options.suites)
+            judged["VA at equal UA (truth: its reach)"] = coverage.judge_equal_ua(pair, board, options.suites)
             console.print(simulated.make_candidates_table(f"{name}: {board.concepts} concepts", judged))
         for done, place in enumerate(coverage.GRID):
             advance(len(coverage.PAIRS) + done, f"{place.concepts} concepts")
