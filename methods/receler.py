@@ -31,7 +31,7 @@ from ..bench.training.families import check_supported
 from ..bench.training.objectives import Batch, Denoiser
 from ..bench.training.trainer import fork
 from ..bench.types import Problem, SavePoint
-from .fmn import keep_maps
+from .training.attention import keep_maps
 from .training.esd import EsdConfig, EsdTrainer
 from .training.sampling import Beside, hooked, saving
 from .training.tokens import concept_prompts, encode_tokens
