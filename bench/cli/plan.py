@@ -125,13 +125,13 @@ def _entry_table(kind: str, entries: Registry[Entry]) -> "Table":
 
 
 def _method_table(entries: Registry[Entry]) -> "Table":
-    table = _empty_table("methods", "", "changes", "needs", "pipelines", "presets", "paper")
-    table.columns[0].no_wrap, table.columns[0].min_width = False, 30
+    table = _empty_table("methods", "", "changes", "needs", "pipelines", "presets")
+    table.columns[0].no_wrap = False
     for entry in entries.values():
         changes = [*entry.trains, *(["drawing"] if entry.apply else [])]
         sets = (changes, entry.needs, entry.pipelines or ["all"], entry.presets)
-        cells = (", ".join(values) for values in sets)
-        table.add_row(f"{entry.name}\n  {entry.summary}", *cells, _short(entry.paper))
+        about = f"{entry.name}\n  {entry.summary}" + (f" ({_short(entry.paper)})" if entry.paper else "")
+        table.add_row(about, *(", ".join(values) for values in sets))
     return table
 
 
