@@ -11,6 +11,7 @@ import pytest
 
 from unlearnbench.bench.records.load import load
 from unlearnbench.leaderboard.ranking.board import collect, compare_with_rival, summarise
+from unlearnbench.leaderboard.ranking.headline import collect_h, summarise_h
 
 from .recompute import board
 
@@ -35,8 +36,11 @@ def test_published_boards_are_recomputed(folder: Path) -> None:
 
 
 def check(folder: Path) -> None:
-    results = collect(load(folder))
+    loaded = load(folder)
+    results = collect(loaded)
     ours = board(folder)
+    for line in summarise_h(collect_h(loaded)):
+        assert ours.loc[line.method, "H"] == pytest.approx(line.h, abs=1e-6, nan_ok=True)
     lines = {line.method: line for line in summarise(results)}
     assert set(ours.index) == set(lines)
     for method, line in lines.items():
