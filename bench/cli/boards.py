@@ -34,8 +34,8 @@ def compare_methods(options: argparse.Namespace) -> int:
 
 
 def _compare_by_h(loaded: Sequence[Any], rival: str) -> int:
-    from ...leaderboard.pages.headline_tables import make_h_comparison_table, make_h_table
-    from ...leaderboard.ranking.headline import collect_h, compare_h, find_complete, summarise_h
+    from ...leaderboard.pages.h_tables import make_h_comparison_table, make_h_table
+    from ...leaderboard.ranking.h_score import collect_h, compare_h, find_complete, summarise_h
 
     results = collect_h(loaded)
     lines, complete = summarise_h(results), find_complete(results)

@@ -11,7 +11,7 @@ import pytest
 
 from unlearnbench.bench.records.load import load
 from unlearnbench.leaderboard.ranking.board import collect, compare_with_rival, summarise
-from unlearnbench.leaderboard.ranking.headline import collect_h, summarise_h
+from unlearnbench.leaderboard.ranking.h_score import collect_h, summarise_h
 
 from .recompute import board
 
