@@ -60,7 +60,7 @@ def read_method_points(
 ) -> list[MethodPoints]:
     """Return every method's points on every concept of a role, by method and task.
 
-    Inline records are returned but marked: they are not ranked and add no concept, for nobody can repeat them.
+    Inline records are returned but marked: not ranked, and they add no concept: nobody can repeat them.
     Left out are references, concepts of another role than `role` and records of another source than
     `source`. Raises UserError where
     two measured records have the same method, task, configuration and seed. Two such claims make the concept
