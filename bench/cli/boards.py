@@ -34,8 +34,8 @@ def compare_methods(options: argparse.Namespace) -> int:
 
 
 def _compare_by_h(loaded: Sequence[Any], rival: str) -> int:
-    from ...leaderboard.pages.headline_tables import make_h_comparison_table, make_h_table
-    from ...leaderboard.ranking.headline import collect_h, compare_h, find_complete, summarise_h
+    from ...leaderboard.pages.h_tables import make_h_comparison_table, make_h_table
+    from ...leaderboard.ranking.h_score import collect_h, compare_h, find_complete, summarise_h
 
     results = collect_h(loaded)
     lines, complete = summarise_h(results), find_complete(results)
@@ -91,7 +91,7 @@ def show_coverage(options: argparse.Namespace) -> int:
         for done, (name, pair) in enumerate(coverage.PAIRS.items()):
             advance(done, name)
             judged = coverage.judge_candidates(pair, board, options.suites)
-            judged["VA at equal UA"] = coverage.judge_equal_ua(pair, board, options.suites)
+            judged["VA at equal UA (truth: its reach)"] = coverage.judge_equal_ua(pair, board, options.suites)
             console.print(simulated.make_candidates_table(f"{name}: {board.concepts} concepts", judged))
         for done, place in enumerate(coverage.GRID):
             advance(len(coverage.PAIRS) + done, f"{place.concepts} concepts")

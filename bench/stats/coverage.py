@@ -59,7 +59,7 @@ GRID = tuple(
     Board(concepts, lost, depth, equal)
     for depth, concepts, lost, equal in product(DEPTHS, (8, 12, 24, 40), (0.03, 0.10, 0.33), (True, False))
 )
-"""Listed before anything was simulated."""
+"""`unlearnbench coverage` prints every one of them."""
 SLOW = replace(RESTRICTED, ua=(-2.3, -0.9, 0.5, 1.3, 1.6))
 """The restricted step under a budget that stops it on the way, as on the published board."""
 PAIRS: Mapping[str, tuple[Profile, Profile]] = {

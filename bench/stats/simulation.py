@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 Floats = NDArray[np.float64]
-PARTS = ("UA", "VA", "in_prompt")
 PROMPTS = (12, 36, 12)
 """Prompts of one half that ask for each part."""
 ANSWERS = (2, 3, 4)

@@ -1,6 +1,7 @@
 """What `unlearnbench coverage` prints of simulated boards."""
 
 from collections.abc import Mapping
+from math import isnan
 
 from rich.table import Table
 
@@ -68,7 +69,7 @@ def _make_held_table(title: str, found: Mapping[Board, Mapping[str, float]]) -> 
         )
         table.add_row(*place, *(f"{values[name]:.3f}" for name in names))
     for text, reduce in (("least", min), ("most", max)):
-        ends = [reduce(values[name] for values in found.values() if values[name] == values[name])
-                for name in names]  # fmt: skip
-        table.add_row(text, "", "", *(f"{value:.3f}" for value in ends), style="bold")
+        columns = ([values[name] for values in found.values() if not isnan(values[name])] for name in names)
+        ends = (f"{reduce(column):.3f}" if column else "nan" for column in columns)
+        table.add_row(text, "", "", *ends, style="bold")
     return table

@@ -20,8 +20,8 @@ from unlearnbench.leaderboard.pages.contents import read_contents
 from unlearnbench.leaderboard.pages.site import make_site
 from unlearnbench.leaderboard.plots.scatter import assign_styles
 from unlearnbench.leaderboard.ranking import reported
-from unlearnbench.leaderboard.ranking.rank import rows
 from unlearnbench.leaderboard.ranking.reported import read_reported, reported_for, shipped
+from unlearnbench.leaderboard.ranking.task_rows import rows
 
 from .synthetic import build_page, make_record
 
@@ -103,7 +103,7 @@ def test_nothing_but_the_page_of_a_task_reads_reported_numbers() -> None:
     assert readers == ["page"]
     assert reported.__name__ in source_files(page_module.__name__)
     for name in (
-        "leaderboard.ranking.rank",
+        "leaderboard.ranking.task_rows",
         "leaderboard.ranking.board",
         "leaderboard.ranking.columns",
         "leaderboard.pages.exports",

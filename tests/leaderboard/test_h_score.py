@@ -13,7 +13,7 @@ from unlearnbench.bench.records.load import Loaded
 from unlearnbench.bench.records.record import TaskInfo
 from unlearnbench.bench.stats.compare import compare, holm
 from unlearnbench.bench.stats.harmonic import measure_harmonic
-from unlearnbench.leaderboard.ranking.headline import (
+from unlearnbench.leaderboard.ranking.h_score import (
     UNSCORED,
     HResult,
     collect_h,

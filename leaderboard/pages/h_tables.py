@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from ..ranking.headline import HComparison, HLine
+from ..ranking.h_score import HComparison, HLine
 from .terminal import bare_table
 
 
