@@ -1,4 +1,4 @@
-"""Registries of tasks, methods, metrics, judges and worlds: frozen entries, read without importing modules.
+"""Registries of tasks, methods, metrics, judges and worlds: frozen entries, read without importing them.
 
 Each registered module has a literal `REGISTER = {...}`, or a list of such tables. It is read from the source
 text, so listing imports no torch. Built-ins are found by file name, third parties by entry points
@@ -35,7 +35,7 @@ TRAINABLE = ("denoiser", "text_encoder", "text_encoder_2", "text_encoder_3")
 TRAINED = ("denoiser",)
 """The networks that a method changes where it does not say `trains`."""
 IMAGES = ("forget_set", "retain_set")
-"""Needs of a method that are images; a method that does not say `needs` has all of them."""
+"""Needs of a method that are images, and what one that does not say `needs` is given."""
 NAMES = ("needs", "trains", "pipelines")
 """Fields of an Entry that hold names."""
 
@@ -47,7 +47,7 @@ class Entry:
     trains: networks whose weights a method changes, of TRAINABLE; () = none. apply: the context manager of a
     method that acts while a point is drawn (`bench/models/saved/applied.py`). pipelines: families of
     pipelines that a method works on (`bench/training/families.py`), () = all. presets: settings of a method
-    by the name with which a suite or the command line asks for them.
+    by the name under which a suite or the command line asks for them.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Options, exit status and console that several subcommands share."""
+"""What several subcommands share: options, the exit status and the console."""
 
 import argparse
 import sys

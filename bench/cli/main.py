@@ -23,7 +23,7 @@ from .unlearn import add_unlearn
 from .worlds import add_pretrain, show_quality
 
 RESUMED = ("run", "evaluate", "check", "rerun", "pretrain", "label", "pack")
-"""Commands that keep their finished work: called again, they continue."""
+"""Commands that keep what they did: called again they go on."""
 
 
 class ShowVersion(argparse.Action):

@@ -75,7 +75,7 @@ def check_task(options: argparse.Namespace) -> int:
 
 
 def show_list(options: argparse.Namespace) -> int:
-    """Print all registered names, kind by kind; imports no torch."""
+    """Print what there is, kind by kind; imports no torch."""
     kinds = ("tasks", "methods", "metrics", "judges", "worlds", "suites")
     if options.kind and options.kind not in kinds:
         raise UserError(f"nothing named {options.kind!r} to list; kinds: {', '.join(kinds)}")

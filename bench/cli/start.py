@@ -1,4 +1,4 @@
-"""Start and end of a command: SIGTERM cleans up as SIGINT does; `check` has its own status for mistakes."""
+"""How a command begins and ends: SIGTERM tidies up as SIGINT does, and `check` has a status for mistakes."""
 
 import argparse
 import contextlib
@@ -15,7 +15,7 @@ NOT_JUDGED = 3
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM was received: clean up as after SIGINT."""
+    """SIGTERM came: what is under way is tidied up as after SIGINT."""
 
 
 def listen() -> None:
@@ -31,10 +31,8 @@ def listen() -> None:
 def read_or_exit(
     read: Callable[[Sequence[str] | None], argparse.Namespace], arguments: Sequence[str] | None
 ) -> argparse.Namespace:
-    """Return the options that `read` parses.
-
-    A mistake in the options of a JUDGING command ends the process with one line and status 3.
-    """
+    """Return the options that `read` parses; a mistake in those of JUDGING ends the process with one line and
+    status 3."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] not in [[name] for name in JUDGING]:
         return read(arguments)

@@ -1,4 +1,4 @@
-"""`rerun`, `retract` and `attack`: their options and actions. Each appends a statement about a record."""
+"""`rerun`, `retract` and `attack`: options, and what they do. Each appends a statement about a record."""
 
 import argparse
 import re
@@ -156,7 +156,7 @@ def _repeat(claimed: Any, options: argparse.Namespace) -> Any:
 
 
 def _device(record: Any) -> str | None:
-    """Return the device that a record names; anybody may have written the record, so it is checked."""
+    """Return the device that a record says it was made on: anybody may have written it."""
     device = record.environment.get("device")
     if device is not None and not (isinstance(device, str) and DEVICE.fullmatch(device)):
         raise UserError(f"{record.cell}.json: environment.device: {device!a:.40} is none; give --device")
