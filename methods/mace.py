@@ -194,7 +194,7 @@ class Adapter:
 
     @contextmanager
     def attached(self, layers: dict[str, nn.Linear]) -> Iterator[None]:
-        """Let the layers add the LoRA's output to theirs while the context is open."""
+        """Add the LoRA's output to that of the layers while the context is open."""
         handles = [layer.register_forward_hook(self._adder(name)) for name, layer in layers.items()]
         try:
             yield
@@ -348,7 +348,7 @@ class MaceTrainer(Trainer):
         return fused
 
     def run(self, save: SavePoint) -> None:
-        """Take all steps, and save the fusion at each checkpoint; it is what the denoiser has afterwards."""
+        """Take all steps, and save the fusion at each checkpoint; the denoiser ends with the last fusion."""
 
         def save_fused(
             step: int, log: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None
@@ -363,7 +363,7 @@ class MaceTrainer(Trainer):
 
 
 def suppress(denoiser: Denoiser, maps: AttentionMaps) -> Objective:
-    """Return the masked attention to the concept as an objective; `maps` collects what it runs through."""
+    """Return the masked attention to the concept as an objective; `maps` collects the attention maps."""
 
     def objective(batch: Batch) -> tuple[Tensor, Tensor]:
         maps.maps.clear()
