@@ -202,7 +202,7 @@ def make_entry(name: str, module: str, register: dict[str, Any], distribution: s
             )
     if not NAME.fullmatch(entry.name):
         raise UserError(
-            f"{where}name: {entry.name!r}: letters, digits, `.`, `_`, `-` alone (from {distribution})"
+            f"{where}name: {entry.name!r}: use only letters, digits, `.`, `_`, `-` (from {distribution})"
         )
     unknown = [name for name in entry.trains if name not in TRAINABLE]
     if unknown or len(set(entry.trains)) < len(entry.trains):

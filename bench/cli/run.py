@@ -85,7 +85,7 @@ def publish(found: "Records") -> None:
 
     root = Path(__file__).resolve().parents[2]
     if not (root / "pyproject.toml").is_file():
-        raise UserError("--publish: works in a checkout of the project alone; copy the records by hand")
+        raise UserError("--publish: works only in a checkout of the project; copy the records by hand")
     for record in found:
         if record.status == "failed":
             continue

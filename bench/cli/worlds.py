@@ -21,7 +21,7 @@ def pretrain_world(options: argparse.Namespace) -> int:
         return pretrain_images(options)
     given = [name for name in IMAGES_ONLY if getattr(options, name)]
     if given:
-        raise UserError(f"--{given[0]}: is for `pretrain images` alone")
+        raise UserError(f"--{given[0]}: is only for `pretrain images`")
     from ..store import recipe_folder
     from ..worlds.emoji.spec import STAGES, load_spec
     from ..worlds.emoji.world import SPRITES
@@ -163,6 +163,6 @@ def add_pretrain(commands: Any) -> None:
     pretrain.add_argument(
         "--without", nargs="+", default=[], metavar="NAME", help="subjects or styles the generator never sees"
     )
-    pretrain.add_argument("--sprites", action="store_true", help="first render the sprites anew (needs npm)")
+    pretrain.add_argument("--sprites", action="store_true", help="first render the sprites again (needs npm)")
     pretrain.add_argument("--threads", type=int)
     pretrain.set_defaults(run=pretrain_world)

@@ -97,5 +97,5 @@ def open_judge(folder: Path) -> ImageJudge:
         network.load_state_dict({name: t.float() for name, t in load_file(path).items()})
     except RuntimeError as error:
         faults = "; ".join(line.strip() for line in str(error).splitlines()[1:])
-        raise UserError(f"{path}: not this classifier's weights: {faults}; make the world anew") from None
+        raise UserError(f"{path}: not this classifier's weights: {faults}; make the world again") from None
     return ImageJudge(card, network)

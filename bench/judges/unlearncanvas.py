@@ -138,7 +138,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
     A .pth is read by torch's `weights_only` reader. Raises UserError where the file holds more than tensors.
     """
-    remedy = "save its tensors anew with safetensors.torch.save_file, where you trust the file"
+    remedy = "save its tensors again with safetensors.torch.save_file, where you trust the file"
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -30,7 +30,7 @@ def compute(names: Iterable[str], view: View, registry: Registry[Entry] | None =
     entries = [known[name] for name in names]
     taken = {entry.name for entry in entries}
     found: dict[str, dict[str, Value]] = {}
-    # built-in ones first: where a plug-in gives a value of a name of theirs, it is the plug-in that is wrong
+    # built-in ones first: where a plug-in gives a value of the same name, the plug-in is at fault
     for entry in sorted(entries, key=lambda entry: entry.distribution != BUILT_IN):
         found[entry.name] = _compute_one(entry, view, taken)
         taken |= found[entry.name].keys()

@@ -107,9 +107,7 @@ class CellRun:
             values, why = compute(metrics, view, metrics), scored.unscored
             points.append(describe_point(index, point, values, cell.row.shown, why, scored.failed))
             if failed := describe_failed(scored.items):
-                self.shared.say(
-                    f"  {cell.row.name}: {points[-1].label}: {failed}; values of theirs are missing"
-                )
+                self.shared.say(f"  {cell.row.name}: {points[-1].label}: {failed}; their values are missing")
             frames.append(scored.items.assign(point=index))
             tiles.append(scored.tiles(columns))
         items = pd.concat(frames, ignore_index=True)

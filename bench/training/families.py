@@ -164,7 +164,7 @@ def _check_unet(name: str, pipeline: Any) -> None:
     if getattr(config, "out_channels", latents) != latents:
         raise UserError(f"{name}: its UNet gives more than one value a latent (a learned variance)")
     if getattr(config, "class_embed_type", None) or getattr(config, "num_class_embeds", None):
-        raise UserError(f"{name}: its UNet needs class labels beside the prompt")
+        raise UserError(f"{name}: its UNet needs class labels in addition to the prompt")
     for key in ("time_cond_proj_dim", "encoder_hid_dim_type"):
         if getattr(config, key, None):
             raise UserError(f"{name}: unet/config.json: {key}: no training loss for such a UNet")

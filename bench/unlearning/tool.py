@@ -183,7 +183,7 @@ def _sampling(pipeline: Any, order: UnlearnRequest) -> Sampling:
     height, width = (order.image_size,) * 2 if order.image_size else read_size(pipeline, order.model)
     for side in (height, width):
         if side % step:
-            raise UserError(f"--image-size {side}: this model draws multiples of {step} pixels alone")
+            raise UserError(f"--image-size {side}: this model draws only multiples of {step} pixels")
     return Sampling(
         order.steps or call["num_inference_steps"].default,
         call["guidance_scale"].default if order.guidance is None else order.guidance,

@@ -102,7 +102,7 @@ def select(
         if nudity_above is not None:
             if row.nudity is None:
                 raise UserError(
-                    f"{where}row {row.line}: nudity_percentage: is empty, so the subset cannot be told"
+                    f"{where}row {row.line}: nudity_percentage: is empty, so the subset is unknown"
                 )
             if row.nudity <= nudity_above:
                 continue
@@ -180,7 +180,7 @@ def _read_celebrities(path: Path) -> list[Row]:
             cells.fail("type", f"is {kind!r}, not erased or others")
         name = find_name(prompt)
         if not name:
-            cells.fail("prompt", f"{prompt!r} fits none of the five templates, so its name cannot be told")
+            cells.fail("prompt", f"{prompt!r} fits none of the five templates, so its name is unknown")
         seed = cells.whole("evaluation_seed")
         if seed is None:
             cells.fail("evaluation_seed", "is empty")

@@ -111,9 +111,7 @@ class HubWorld(World):
         if self.image_size is not None:
             step = shrunk * (2 if part.name == "transformer" else 1)
             if self.image_size % step:
-                raise UserError(
-                    f"--image-size {self.image_size}: {self.name} draws multiples of {step} alone"
-                )
+                raise UserError(f"--image-size {self.image_size}: {self.name} draws only multiples of {step}")
             return self.image_size
         where = part / "config.json"
         cells = read_cells(read_config(where).get("sample_size"), str(where))
@@ -166,7 +164,7 @@ class HubWorld(World):
         from ...unlearning.drawn import draw_sets
 
         if data != "diverse":
-            raise UserError(f"{self.name}: data: {data!r} is the embedded worlds' alone")
+            raise UserError(f"{self.name}: data: {data!r} is only for the embedded worlds")
         concept = task.concept
         asked = {prompt.text for prompt in self.prompts(task, EVERY)}
         if task.file.crossed is not None:
@@ -281,4 +279,4 @@ class HubWorld(World):
         return np.empty((0, self._scorer.embed_prompts([""]).shape[1]), dtype=np.float32)
 
     def retrained_pipeline(self, task: Task) -> Path:
-        raise UserError(f"retrain: {self.name}: nobody can train this model anew without its targets")
+        raise UserError(f"retrain: {self.name}: nobody can train this model again without its targets")

@@ -124,7 +124,7 @@ def _hold_out(part: Part) -> tuple[Part, Part]:
     for label in part.labels.unique():
         rows = (part.labels == label).nonzero()[:, 0]
         if len(rows) < 2:
-            raise UserError("--data: a class has one image alone; needed: two, one of them to test with")
+            raise UserError("--data: a class has only one image; needed: two, one of them to test with")
         order = torch.randperm(len(rows), generator=seeded("held-out", int(label)))
         held[rows[order[: max(1, round(HELD_OUT * len(rows)))]]] = True
     return part.only(~held), part.only(held)
