@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 from .errors import UserError
 
 READING_VERSION = 2
-"""Raised when a file gives other pixels: it is part of every key that depends on a user's pictures."""
+"""Bump when a file gives other pixels: it is part of every key that depends on a user's pictures."""
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """Suffixes of picture files in a folder."""
 NOT_READ = {"EPS", "WMF", "FPX", "MIC", "BUFR", "GRIB", "HDF5", "MPEG"}

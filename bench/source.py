@@ -137,7 +137,7 @@ def _top(module: str) -> str:
 
 
 def _is_own(top: str, home: str) -> bool:
-    """Return whether the imports of a top-level module are followed from `home`: its version is unknown."""
+    """Return whether a top-level module is followed from `home`: its version would not show a change."""
     if top in (ROOT, home):
         return True
     if home == ROOT or top in sys.stdlib_module_names or _places(top) == (None, ()):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 LOOKING_VERSION = 1
-"""Raised when the same images would give other shares."""
+"""Bump when the same images would give other shares."""
 AT_ONCE = 64
 """Number of images that are judged together."""
 

@@ -17,9 +17,9 @@ from ..store import Store, content_key
 from .generators import Drawer, Sampling
 
 NOISE_VERSION = 1
-"""Raised when the derivation of an image's noise changes."""
+"""Bump when the derivation of an image's noise changes."""
 DRAWING_VERSION = 2
-"""Raised when stored images and trainings must not be used any more.
+"""Version of drawing; bump it when stored images and trainings must not be used any more.
 
 Version 1 drew with pipelines that methods had trained, and stored images with non-finite pixels as black
 ones.

@@ -29,7 +29,7 @@ UPSTREAM: Mapping[str, tuple[str, ...]] = {
     "classifier": ("bank",),
 }
 CLASSIFIER_VERSION = 2
-"""Raised when the classifier or its training data changes: its layers, its bank, its negatives."""
+"""Bump when the classifier or its training data changes: its layers, its bank, its negatives."""
 
 
 def part_key(spec: ImagesSpec, data: str, part: str) -> str:

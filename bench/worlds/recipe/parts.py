@@ -11,7 +11,7 @@ from ...config import STRICT
 from ...errors import UserError
 
 TOKENIZER_VERSION = 2
-"""Raised when `build_tokenizer` gives other ids. In version 1 the ids differed from process to process."""
+"""Bump when `build_tokenizer` gives other ids. In version 1 the ids differed from process to process."""
 
 
 class DenoiserBudget(Protocol):

@@ -20,7 +20,7 @@ UPSTREAM = {
     "clip": ("banks",),
 }
 NEGATIVES_VERSION = 2
-"""Raised when the kinds of negatives change that the detector learns to leave unnamed."""
+"""Bump when the kinds of negatives change that the detector learns to leave unnamed."""
 
 
 def part_key(spec: WorldSpec, sprites: Path, part: str) -> str:
