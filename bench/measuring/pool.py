@@ -137,7 +137,7 @@ def pool(metric: str, parts: Iterable[Part], images: int) -> Value:
     """Return FD or KD of the images of all concepts together, averaged over seeds; low and high: its range.
 
     images: number that each seed must have, the same for every row: FD falls with n, so values at unequal
-    numbers are not comparable. Each concept's reference counts as often as the concept has images.
+    numbers are not comparable. The references of all concepts have the same weight.
     """
     extractor = EXTRACTORS[metric]
     by_seed: dict[int, list[Part]] = {}
