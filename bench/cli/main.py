@@ -54,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     doctor.set_defaults(run=check_task)
     add_boards(commands)
     listing = commands.add_parser("list", help="tasks, methods, metrics, judges, worlds, suites")
-    listing.add_argument("kind", nargs="?", help="only this kind")
+    listing.add_argument("kind", nargs="?", help="one kind alone")
     listing.set_defaults(run=show_list)
     add_pretrain(commands)
     quality = commands.add_parser("quality", help="the quality bar of a world's base model")
