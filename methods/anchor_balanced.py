@@ -5,8 +5,9 @@ The note of `balanced` on Adam applies here, too.
 
 from typing import Any
 
+from ..bench.training.config import ForgetConfig
 from ..bench.training.objectives import anchor
-from ..bench.training.trainer import ForgetConfig, Training
+from ..bench.training.trainer import Training
 from ..bench.types import Problem, SavePoint
 from .training.combine import InnerProductChoice, combine_balanced, inner_product
 

@@ -7,8 +7,9 @@ step is the gradient, and the log's `update_dot_forget` and `update_dot_retain` 
 
 from typing import Any
 
+from ..bench.training.config import AscentConfig
 from ..bench.training.objectives import ascent
-from ..bench.training.trainer import AscentConfig, Training
+from ..bench.training.trainer import Training
 from ..bench.types import Problem, SavePoint
 from .training.combine import InnerProductChoice, combine_balanced, inner_product
 

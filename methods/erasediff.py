@@ -15,8 +15,9 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 
+from ..bench.training.config import TrainingConfig
 from ..bench.training.gradients import Gradients, dot
-from ..bench.training.trainer import Training, TrainingConfig
+from ..bench.training.trainer import Training
 from ..bench.types import Problem, SavePoint
 from .training.steering import steer
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from ..bench.training.trainer import Training, TrainingConfig
+from ..bench.training.config import TrainingConfig
+from ..bench.training.trainer import Training
 from ..bench.types import Problem, SavePoint
 
 REGISTER = {

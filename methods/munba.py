@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from pydantic import Field
 
+from ..bench.training.config import TrainingConfig
 from ..bench.training.gradients import Gradients, dot
-from ..bench.training.trainer import Training, TrainingConfig
+from ..bench.training.trainer import Training
 from ..bench.types import Problem, SavePoint
 from .training.combine import OPPOSITE
 from .training.steering import steer

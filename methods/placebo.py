@@ -6,8 +6,9 @@ import torch
 from pydantic import Field
 
 from ..bench.models.generators import trainable_module
+from ..bench.training.config import PointsConfig
 from ..bench.training.gradients import dot
-from ..bench.training.trainer import PointsConfig, freeze, select_part
+from ..bench.training.trainer import freeze, select_part
 from ..bench.types import Problem, SavePoint
 
 REGISTER = {

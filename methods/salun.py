@@ -15,9 +15,10 @@ from pydantic import Field, field_validator
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ..bench.training.config import ForgetConfig
 from ..bench.training.gradients import Gradients
 from ..bench.training.objectives import denoising
-from ..bench.training.trainer import ForgetConfig, Training, fork
+from ..bench.training.trainer import Training, fork
 from ..bench.types import Problem, SavePoint
 from .training.combine import combine_sum
 from .training.masks import sum_gradients, top_share

@@ -15,9 +15,10 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
+from ..bench.training.config import TrainingConfig
 from ..bench.training.gradients import Gradients
 from ..bench.training.objectives import denoising
-from ..bench.training.trainer import CROSS_ATTENTION, Training, TrainingConfig, fork
+from ..bench.training.trainer import CROSS_ATTENTION, Training, fork
 from ..bench.types import Problem, SavePoint
 from .training.masks import sum_gradients, top_share
 from .training.steering import steer

@@ -11,8 +11,8 @@ import pandas as pd
 from ..judges.types import Extractor, Judge
 from ..metrics.features import CLIP, WORLD
 from ..models.generators import Holder
-from ..models.points import PointManifest
 from ..models.sampling import Drawing, Request
+from ..models.saved.manifest import PointManifest
 from ..planning.tasks import Task
 from ..progress import show_progress
 from ..records.training_images import TrainingImages

@@ -1,8 +1,6 @@
 """Saved points of a cell: train once, keep each point's delta and a manifest, draw from them later."""
 
 import hashlib
-import json
-import math
 import operator
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,63 +33,8 @@ from .saved.deltas import (
     set_weights,
     write_delta,
 )
+from .saved.manifest import Manifest, PointManifest, clean_log
 from .settings import set_scheduler, settings_digest
-
-
-@dataclass(frozen=True)
-class PointManifest:
-    """A saved point: enough to find its images without opening a diffusion model."""
-
-    step: int
-    fingerprint: str
-    delta: str  # sha256 of its weights file, and their store key; "" for a reference
-    bytes: int
-    parameters: int
-    seconds: float | None
-    memory: int | None
-    distance: float | None = None
-    label: str = ""  # its display name; "" = the number of steps
-    model: str = ""  # the model itself, where somebody else made it; "" = the cell's base
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """All points of one training and its log."""
-
-    points: list[PointManifest]
-    log: dict[str, list[float | None]]
-
-    def to_bytes(self) -> bytes:
-        return json.dumps({"points": [vars(p) for p in self.points], "log": self.log}).encode()
-
-    @staticmethod
-    def from_bytes(payload: bytes) -> "Manifest":
-        content = json.loads(payload)
-        return Manifest([PointManifest(**p) for p in content["points"]], content["log"])
-
-    def placed(self, named: Sequence[tuple[int, str, str]]) -> "Manifest":
-        """Return the same points at (step, label, model).
-
-        A manifest is kept by the content of its models, whose paths may have changed since.
-        """
-        points = [
-            replace(point, step=step, label=label, model=model)
-            for point, (step, label, model) in zip(self.points, named, strict=True)
-        ]
-        return Manifest(points, self.log)
-
-
-def clean_log(log: Mapping[str, Any]) -> dict[str, list[float | None]]:
-    """Return a log as JSON: floats, None where not finite. Raises UserError for other than numbers."""
-    try:
-        return {str(name): [_finite(value) for value in column] for name, column in log.items()}
-    except (TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"save: log: must be columns of numbers: {error}") from None
-
-
-def _finite(value: Any) -> float | None:
-    number = math.nan if value is None else float(value)
-    return number if math.isfinite(number) else None
 
 
 @dataclass

@@ -10,7 +10,7 @@ from ..environment import find_commit
 from ..judges.packages import judge_versions
 from ..measuring.judging import find_plugin_judge
 from ..measuring.requests import ImageRequest
-from ..models.points import PointManifest
+from ..models.saved.manifest import PointManifest
 from ..planning.plan import RETRAIN, Cell
 from ..planning.tasks import Task
 from ..records.record import Cost, MethodInfo, PointInfo, Record, TaskInfo

@@ -19,7 +19,8 @@ from ..metrics import compute
 from ..metrics.rows import describe_failed
 from ..models.generators import Holder, Sampling
 from ..models.outside import name_models, open_holder
-from ..models.points import Manifest, ModelHolder, PointManifest, reference_point, train_points
+from ..models.points import ModelHolder, reference_point, train_points
+from ..models.saved.manifest import Manifest, PointManifest
 from ..planning.plan import Cell
 from ..records.record import Record, items_digest
 from ..records.training_images import TrainingImages

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from ...bench.config import STRICT
-from ...bench.training.trainer import Bound, PointsConfig
+from ...bench.training.config import Bound, PointsConfig
 
 Prompts = Literal["name", "training"]
 """The prompts that hold the concept: its bare `name`, as in released codes, or the forget set's prompts

@@ -134,3 +134,10 @@ def draw_noise(denoiser: Denoiser, count: int, side: tuple[int, int], generator:
     noise = torch.randn((count, *latent_shape(denoiser, side)), generator=generator)
     noise = noise.to(denoiser.device, denoiser.dtype)
     return noise.contiguous(memory_format=denoiser.layout)
+
+
+def focal_density(count: int, start: float, end: float, sharpness: float) -> Tensor:
+    """Return ξ(t) for the times 0 to count - 1 (arXiv 2403.06135, eq. 5); it sums to one."""
+    times = torch.arange(count, dtype=torch.float64)
+    density = (sharpness * (times - start)).sigmoid() - (sharpness * (times - end)).sigmoid()
+    return density / density.sum()
