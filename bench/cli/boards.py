@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..._records import compare_entries
 from ..errors import UserError
 from ..files import write_file
 from ..running.catalog import suites_folder
@@ -14,6 +13,7 @@ from .common import open_console
 
 def compare_methods(options: argparse.Namespace) -> int:
     """Print every method's AVA and its paired difference to a rival."""
+    from ..._records import compare_entries
     from ...leaderboard.pages.terminal import make_board_table, make_comparison_table
     from ..records.load import load_together
 

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ... import check
 from ..errors import UserError
 from .common import add_output, add_places, open_console, read_program, read_world
 
@@ -26,6 +25,7 @@ def check_candidate(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from ... import check
     from ..gate.report import make_table, name_verdict
 
     found = check(

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ... import method, run
 from ..errors import UserError
 from .common import FAILED, add_output, add_places, read_program, read_session, read_world
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
 def run_suite(options: argparse.Namespace) -> int:
     """Run a suite, print its table, make its page."""
+    from ... import run
     from ..running.jobs import end_with_parent
 
     if options.part:
@@ -41,6 +41,8 @@ def run_suite(options: argparse.Namespace) -> int:
 
 def _read_choice(options: argparse.Namespace) -> dict[str, Any]:
     """Return the part of a suite that is asked for, as keyword arguments of `run`."""
+    from ... import method
+
     if options.config and not options.method:
         raise UserError("--config: name the methods that it is for with --method")
     methods = [method(name, options.config) for name in options.method or ()]

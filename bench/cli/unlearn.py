@@ -6,13 +6,14 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from ... import unlearn
 from ..errors import UserError
 from .common import add_machine
 
 
 def unlearn_concept(options: argparse.Namespace) -> int:
     """Unlearn a concept; print the model's folder and the command that measures it."""
+    from ... import unlearn
+
     made = unlearn(
         options.model,
         options.concept,

@@ -198,11 +198,14 @@ class FunctionHolder:
     def close(self) -> None:
         """Nothing is held."""
 
+    @property
+    def _called(self) -> str:
+        """What messages call it: as the user wrote it, or the name of a function that was passed."""
+        return name_given(self.model) if self.model in _GIVEN else self.model
+
     def generator(self, delta: str, payload: bytes | None) -> "FunctionGenerator":
         function = load_function(self.model)
-        return FunctionGenerator(
-            _FunctionPipeline(name_given(self.model), function), self.sampling, self.fingerprint
-        )
+        return FunctionGenerator(_FunctionPipeline(self._called, function), self.sampling, self.fingerprint)
 
 
 @dataclass
