@@ -25,6 +25,7 @@ from ..bench.errors import UserError
 from ..bench.models.saved.steering import Call, Steering, Step
 from ..bench.training.families import check_supported
 from ..bench.training.objectives import Denoiser
+from ..bench.training.trainer import freeze
 from ..bench.types import Problem, SavePoint
 from .training.sampling import join_names
 from .training.tokens import concept_prompts
@@ -103,6 +104,7 @@ def apply(
 def unlearn(pipeline: Any, problem: Problem, config: Config, save: SavePoint) -> None:
     """Save the conditions of the concept's text; no weight changes."""
     check_supported(pipeline, "sld", REGISTER["pipelines"])  # type: ignore[arg-type]
+    freeze(pipeline)
     denoiser = Denoiser(pipeline)
     names, _ = concept_prompts(problem, "name")
     text, count = join_names(denoiser, names)
