@@ -1,4 +1,4 @@
-"""Registries of tasks, methods, metrics, judges and worlds: frozen entries, read without importing them.
+"""Registries of tasks, methods, attacks, metrics, judges, worlds: frozen entries, read without an import.
 
 Each registered module carries a literal `REGISTER = {...}`, or a list of such tables; it is read from the
 source text, so that listing imports no torch. Built-ins are found by file name, third parties by entry points
@@ -19,10 +19,11 @@ from typing import Any, Generic, TypeVar
 
 from .errors import UserError
 
-KINDS = ("tasks", "methods", "metrics", "judges", "worlds")
+KINDS = ("tasks", "methods", "attacks", "metrics", "judges", "worlds")
 NEEDED = {
     "tasks": ("file",),
     "methods": ("function", "config"),
+    "attacks": ("function", "config", "moves", "access", "unit"),
     "metrics": ("function",),
     "judges": ("function",),
     "worlds": ("function",),
@@ -36,6 +37,10 @@ TRAINED = ("denoiser",)
 """What a method changes that does not say `trains`."""
 IMAGES = ("forget_set", "retain_set")
 """Needs of a method that are images, and what one that does not say `needs` is given."""
+MOVES = ("prompt", "embedding", "noise", "weights", "nothing")
+"""What an attack may move."""
+ACCESS = ("black-box", "white-box")
+"""What an attack is given: images and verdicts only, or the model."""
 NAMES = ("needs", "trains", "pipelines")
 """Fields of an Entry that hold names."""
 
@@ -47,7 +52,8 @@ class Entry:
     trains: networks whose weights a method changes, of TRAINABLE; () = none. apply: the context manager of a
     method that acts while a point is drawn (`bench/models/saved/applied.py`). pipelines: families of
     pipelines that a method works on (`bench/training/families.py`), () = all. presets: settings of a method
-    by the name under which a suite or the command line asks for them.
+    by the name under which a suite or the command line asks for them. moves, access, unit: of an attack only:
+    what it moves, what it is given, and what one unit of its budget is.
     """
 
     name: str
@@ -62,6 +68,9 @@ class Entry:
     file: str = ""
     trains: tuple[str, ...] = TRAINED
     apply: str = ""
+    moves: str = ""
+    access: str = ""
+    unit: str = ""
     distribution: str = "unlearnbench"
     pipelines: tuple[str, ...] = ()
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
@@ -182,7 +191,10 @@ def make_entry(name: str, module: str, register: dict[str, Any], distribution: s
     presets = values.get("presets", {})
     if not isinstance(presets, dict) or not all(isinstance(preset, dict) for preset in presets.values()):
         raise UserError(f"{module}: PRESETS: not a table of settings for each name (from {distribution})")
-    if values.get("config"):  # a method
+    is_attack = "moves" in values
+    if is_attack:
+        values.setdefault("trains", ())
+    elif values.get("config"):  # a method
         values.setdefault("needs", IMAGES)
     for key in NAMES:
         values[key] = _read_names(values.get(key, getattr(Entry, key)), f"{where}{key}", distribution)
@@ -200,18 +212,42 @@ def make_entry(name: str, module: str, register: dict[str, Any], distribution: s
         raise UserError(
             f"{where}name: {entry.name!r}: letters, digits, `.`, `_`, `-` alone (from {distribution})"
         )
+    _check_trained(entry, is_attack, where, distribution)
+    return entry
+
+
+def _check_trained(entry: Entry, is_attack: bool, where: str, distribution: str) -> None:
+    """Raise UserError where what is trained cannot be held by a point, or nothing could change."""
     unknown = [name for name in entry.trains if name not in TRAINABLE]
     if unknown or len(set(entry.trains)) < len(entry.trains):
         raise UserError(
             f"{where}trains: {', '.join(unknown) or 'a name stands twice'}: a point holds the weights of "
             f"{', '.join(TRAINABLE)} only; name some of them once each (from {distribution})"
         )
-    if not entry.trains and entry.function and entry.config and not entry.apply:
+    if is_attack:
+        _check_attack(entry, where, distribution)
+    elif not entry.trains and entry.function and entry.config and not entry.apply:
         raise UserError(
             f"{where}trains: names no network, and there is no `apply`: the method could change nothing; "
             f"name either (from {distribution})"
         )
-    return entry
+
+
+def _check_attack(entry: Entry, where: str, distribution: str) -> None:
+    """Raise UserError where an attack moves or is given what no attack does, or trains without weights."""
+    for name, known in (("moves", MOVES), ("access", ACCESS)):
+        if getattr(entry, name) not in known:
+            raise UserError(
+                f"{where}{name}: {getattr(entry, name)!r}: choose one of {', '.join(known)} "
+                f"(from {distribution})"
+            )
+    if bool(entry.trains) != (entry.moves in ("embedding", "weights")):
+        raise UserError(
+            f"{where}trains: names the networks of an attack that moves embedding or weights, and of no "
+            f"other (from {distribution})"
+        )
+    if entry.trains and entry.access != "white-box":
+        raise UserError(f"{where}access: an attack that trains is white-box (from {distribution})")
 
 
 def _read_names(value: Any, where: str, distribution: str) -> tuple[str, ...]:

@@ -31,6 +31,12 @@ from ..records.untrusted import (
     read_untrusted_table,
     walk_texts,
 )
+from ..running.catalog import registry
+from .attacked import (
+    find_problems_in_attack,
+    find_problems_in_attacked_rows,
+    find_problems_in_attacked_values,
+)
 from .expected import Expected, find_problems_in_coverage, guess_sizes, noise_of
 from .known import (
     Known,
@@ -69,6 +75,8 @@ def validate(path: Path, known: Known) -> list[Check]:
     except UserError as error:
         return [Check("files", "failed", str(error))]
     record = entry.record
+    if record.attack is not None:
+        return _check_attacked(path, entry, known)
     stated = chain(_find_gaps(record), find_problems_in_statements(record), find_problems_in_metrics(record))
     checks = [_conclude("files", stated)]
     checks += _check_binding(path, record)
@@ -88,6 +96,32 @@ def validate(path: Path, known: Known) -> list[Check]:
     if base is None and not record.method.reference and "AS" in record.metrics:
         text = "AS_delta: not compared, for the base model's record of these images is not beside this one"
         checks.append(Check("values", "unchecked", text))
+    return checks
+
+
+def _check_attacked(path: Path, entry: Loaded, known: Known) -> list[Check]:
+    """Return the checks of an attacked record: its forget images before and under the attack only."""
+    record, items = entry.record, entry.items
+    assert record.attack is not None
+    checks = [
+        _conclude("files", _find_gaps(record)),
+        _conclude("names", chain(_find_bad_names(record), _find_bad_places(record))),
+        _conclude(
+            "versions",
+            chain(
+                find_problems_in_versions(record, known),
+                find_problems_in_attack(path, record, registry("attacks")),
+            ),
+        ),
+    ]
+    if items is None or any(check.state == "failed" for check in checks):
+        return checks
+    try:
+        checks.append(_conclude("prompts", find_problems_in_attacked_rows(record, items, known)))
+    except UserError as error:  # a published prompt file that is the user's to supply
+        checks.append(Check("prompts", "unchecked", f"prompts_sha256: {error}"))
+    items = items.astype(dict.fromkeys(TEXTS, object))
+    checks.append(_conclude("values", find_problems_in_attacked_values(record, items)))
     return checks
 
 
@@ -154,12 +188,16 @@ def _check_binding(path: Path, record: Record) -> list[Check]:
 def _find_bad_names(record: Record) -> Iterator[str]:
     """Yield what is wrong with names and digests."""
     task, method = record.task, record.method
+    attack = record.attack
     names = {"cell": record.cell, "suite": record.suite, "task.family": task.family, "task.world": task.world,
              "task.concept": task.concept, "task.judge": task.judge, "method.name": method.name}  # fmt: skip
     listed = {"task.targets": task.targets, "metrics": record.metrics, "log": record.log,
               "points.label": [p.label for p in record.points],
               "points.values": [name for p in record.points for name in p.values]}  # fmt: skip
     pairs = [*names.items(), *((f, n) for f, found in listed.items() for n in found)]
+    if attack is not None:
+        pairs += [("attack.name", attack.name), ("attack.budget", attack.budget)]
+        pairs += [("attack.readings", name) for name in attack.readings]
     if task.anchor is not None:
         pairs.append(("task.anchor", task.anchor))
     for where, name in pairs:
@@ -167,6 +205,8 @@ def _find_bad_names(record: Record) -> Iterator[str]:
             yield f"{where}: {complaint}"
     digests = {"key": record.key, "prompts_sha256": record.prompts_sha256, "choice": record.choice,
                "items_sha256": record.items_sha256}  # fmt: skip
+    if attack is not None:
+        digests |= {"attack.fingerprint": attack.fingerprint, "attack.of": attack.of or None}
     digests |= {f"files.{name}": digest for name, digest in record.files.items()}
     if record.files.keys() - {SHEET}:
         yield f"files: {ascii(max(record.files.keys() - {SHEET}))[:60]}: a record lists its {SHEET} alone"
@@ -186,15 +226,18 @@ def _find_bad_places(record: Record) -> Iterator[str]:
     if not TASK_ID.fullmatch(task.id):
         yield f"task.id: {ascii(task.id)[:60]} is not of the form family/concept@world"
     for part, values in (("method.config", method.config), ("environment", record.environment),
-                         ("sampling", record.sampling), ("sheet", record.sheet)):  # fmt: skip
+                         ("sampling", record.sampling), ("sheet", record.sheet),
+                         ("attack.config", record.attack.config if record.attack else {})):  # fmt: skip
         for where, text in walk_texts(values, part):
             if complaint := find_problems_in_path(text):
                 yield f"{where}: {complaint}"
     for where, text in (("command", record.command), ("error", record.error or "")):
         if complaint := find_problems_in_places(text):
             yield f"{where}: {complaint}"
-    if LINK.match(method.paper):
-        yield f"method.paper: {ascii(method.paper)[:60]} is a link of another kind than https"
+    papers = {"method.paper": method.paper, "attack.paper": record.attack.paper if record.attack else ""}
+    for where, paper in papers.items():
+        if LINK.match(paper):
+            yield f"{where}: {ascii(paper)[:60]} is a link of another kind than https"
 
 
 def _check_prompts(record: Record, items: pd.DataFrame, known: Known) -> tuple[Expected | None, Check]:

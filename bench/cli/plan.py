@@ -78,7 +78,7 @@ def show_list(options: argparse.Namespace) -> int:
     """Print what there is, kind by kind; imports no torch."""
     from rich.console import Console
 
-    kinds = ("tasks", "methods", "metrics", "judges", "worlds", "suites")
+    kinds = (*KINDS, "suites")
     if options.kind and options.kind not in kinds:
         raise UserError(f"nothing named {options.kind!r} to list; kinds: {', '.join(kinds)}")
     console = Console()
@@ -118,11 +118,23 @@ def _empty_table(title: str, *columns: str) -> "Table":
 
 
 def _entry_table(kind: str, entries: Registry[Entry]) -> "Table":
+    if kind == "attacks":
+        return _attack_table(entries)
     more = ("needs", "pipelines", "presets") if kind == "methods" else ()
     table = _empty_table(kind, "name", "version", "summary", "paper", *more)
     for entry in entries.values():
         cells = [", ".join(entry.needs), ", ".join(entry.pipelines) or "all", ", ".join(entry.presets)]
         table.add_row(entry.name, str(entry.version), entry.summary, entry.paper, *cells[: len(more)])
+    return table
+
+
+def _attack_table(entries: Registry[Entry]) -> "Table":
+    columns = ("name", "version", "moves", "access", "one unit of budget", "summary", "paper", "pipelines")
+    table = _empty_table("attacks", *columns)
+    for entry in entries.values():
+        pipelines = ", ".join(entry.pipelines) or "all"
+        said = (entry.moves, entry.access, entry.unit, entry.summary, entry.paper, pipelines)
+        table.add_row(entry.name, str(entry.version), *said)
     return table
 
 
