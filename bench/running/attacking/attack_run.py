@@ -371,6 +371,8 @@ class AttackRun:
         check_finite(changed, f"under the attack {self.planned.entry.name}")
         before = opened.delta
         payload = write_delta(changed, before.tensors if before else None, before.applied if before else None)
+        if payload == self.run._find_weights(self.point) or (before is None and not changed):
+            return self.point  # nothing was moved
         delta = hashlib.sha256(payload).hexdigest()
         self.shared.store.put("deltas", delta, payload)
         holder.close()
