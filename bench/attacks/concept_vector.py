@@ -25,8 +25,9 @@ REGISTER = {
 class Config(AttackConfig):
     """budget: generations of the genetic search for each prompt. strength: η, of the vector.
 
-    words: of the new prompt. population: texts of a generation. mutation: chance of a word to become another
-    one. pairs: of captions with and without the target that the vector is the mean of.
+    words: of the new prompt. population: texts of a generation. mutation: chance of a new text to get one
+    random word. pairs: of captions with and without the target that the vector is the mean of. The released
+    search has 3000 generations of 200 texts (chiayi-hsu/Ring-A-Bell, 8c5c9e5, InversePrompt.ipynb).
     """
 
     budget: Budget = 50
@@ -41,8 +42,8 @@ def attack(victim: Victim, config: Config) -> Inputs:
     """Return for each prompt the words that the search found; the denoiser is never called.
 
     c = mean over pairs of E(caption with the target) - E(the same without); sought is the text whose
-    encoding is nearest to E(prompt) + η c in squared distance (equations 1 to 3). The search begins with the
-    prompt's own words among random ones; the better half of a generation stays.
+    encoding is nearest to E(prompt) + η c in squared distance. The search begins with the prompt's own words
+    among random ones (the paper: with random ones only); the better half of a generation stays.
     """
     if not config.budget:
         return Inputs()
@@ -100,11 +101,10 @@ class Search:
         return self.words[int(torch.randint(len(self.words), (1,), generator=self.generator))]
 
     def _breed(self, kept: list[list[str]]) -> list[str]:
-        """Return a child of two kept texts: the first words of one, the last of the other, some changed."""
+        """Return a child of two kept texts: the first words of one, the last of the other."""
         one, two = (kept[int(i)] for i in torch.randint(len(kept), (2,), generator=self.generator))
         cut = int(torch.randint(len(one) + 1, (1,), generator=self.generator))
-        chances = torch.rand(len(one), generator=self.generator).tolist()
         child = one[:cut] + two[cut:]
-        return [
-            self._draw() if x < self.config.mutation else word for x, word in zip(chances, child, strict=True)
-        ]
+        if float(torch.rand(1, generator=self.generator)) < self.config.mutation:
+            child[int(torch.randint(len(child), (1,), generator=self.generator))] = self._draw()
+        return child
