@@ -37,10 +37,6 @@ TRAINED = ("denoiser",)
 """What a method changes that does not say `trains`."""
 IMAGES = ("forget_set", "retain_set")
 """Needs of a method that are images, and what one that does not say `needs` is given."""
-MOVES = ("prompt", "embedding", "noise", "weights", "nothing")
-"""What an attack may move."""
-ACCESS = ("black-box", "white-box")
-"""What an attack is given: images and verdicts only, or the model."""
 NAMES = ("needs", "trains", "pipelines")
 """Fields of an Entry that hold names."""
 
@@ -52,8 +48,7 @@ class Entry:
     trains: networks whose weights a method changes, of TRAINABLE; () = none. apply: the context manager of a
     method that acts while a point is drawn (`bench/models/saved/applied.py`). pipelines: families of
     pipelines that a method works on (`bench/training/families.py`), () = all. presets: settings of a method
-    by the name under which a suite or the command line asks for them. moves, access, unit: of an attack only:
-    what it moves, what it is given, and what one unit of its budget is.
+    by the name by which they are asked for. moves, access, unit (of its budget): of an attack.
     """
 
     name: str
@@ -191,8 +186,7 @@ def make_entry(name: str, module: str, register: dict[str, Any], distribution: s
     presets = values.get("presets", {})
     if not isinstance(presets, dict) or not all(isinstance(preset, dict) for preset in presets.values()):
         raise UserError(f"{module}: PRESETS: not a table of settings for each name (from {distribution})")
-    is_attack = "moves" in values
-    if is_attack:
+    if "moves" in values:  # an attack
         values.setdefault("trains", ())
     elif values.get("config"):  # a method
         values.setdefault("needs", IMAGES)
@@ -212,11 +206,11 @@ def make_entry(name: str, module: str, register: dict[str, Any], distribution: s
         raise UserError(
             f"{where}name: {entry.name!r}: letters, digits, `.`, `_`, `-` alone (from {distribution})"
         )
-    _check_trained(entry, is_attack, where, distribution)
+    _check_trained(entry, where, distribution)
     return entry
 
 
-def _check_trained(entry: Entry, is_attack: bool, where: str, distribution: str) -> None:
+def _check_trained(entry: Entry, where: str, distribution: str) -> None:
     """Raise UserError where what is trained cannot be held by a point, or nothing could change."""
     unknown = [name for name in entry.trains if name not in TRAINABLE]
     if unknown or len(set(entry.trains)) < len(entry.trains):
@@ -224,30 +218,11 @@ def _check_trained(entry: Entry, is_attack: bool, where: str, distribution: str)
             f"{where}trains: {', '.join(unknown) or 'a name stands twice'}: a point holds the weights of "
             f"{', '.join(TRAINABLE)} only; name some of them once each (from {distribution})"
         )
-    if is_attack:
-        _check_attack(entry, where, distribution)
-    elif not entry.trains and entry.function and entry.config and not entry.apply:
+    if entry.function and entry.config and not (entry.trains or entry.apply or entry.moves):
         raise UserError(
-            f"{where}trains: names no network, and there is no `apply`: the method could change nothing; "
-            f"name either (from {distribution})"
+            f"{where}trains: names no network, and there is no `apply`: it could change nothing; name either "
+            f"(from {distribution})"
         )
-
-
-def _check_attack(entry: Entry, where: str, distribution: str) -> None:
-    """Raise UserError where an attack moves or is given what no attack does, or trains without weights."""
-    for name, known in (("moves", MOVES), ("access", ACCESS)):
-        if getattr(entry, name) not in known:
-            raise UserError(
-                f"{where}{name}: {getattr(entry, name)!r}: choose one of {', '.join(known)} "
-                f"(from {distribution})"
-            )
-    if bool(entry.trains) != (entry.moves in ("embedding", "weights")):
-        raise UserError(
-            f"{where}trains: names the networks of an attack that moves embedding or weights, and of no "
-            f"other (from {distribution})"
-        )
-    if entry.trains and entry.access != "white-box":
-        raise UserError(f"{where}access: an attack that trains is white-box (from {distribution})")
 
 
 def _read_names(value: Any, where: str, distribution: str) -> tuple[str, ...]:

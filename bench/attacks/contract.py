@@ -12,9 +12,14 @@ from torch import nn
 
 from ..config import STRICT
 from ..errors import UserError
+from ..registry import Entry
 from ..types import TrainingSet
 
 SEEDS = 2**63 - 1
+MOVES = {"prompt": ("texts",), "embedding": ("texts",), "noise": ("seeds",), "weights": (), "nothing": ()}
+"""What an attack may move, and what it may give besides changed weights."""
+ACCESS = ("black-box", "white-box")
+"""What an attack is given: images and verdicts only, or the model."""
 
 
 Budget = Annotated[int, Field(ge=0)]
@@ -140,6 +145,18 @@ class Inputs:
     readings: Mapping[str, float] = field(default_factory=dict)
 
 
+def check_register(entry: Entry) -> None:
+    """Raise UserError where a REGISTER moves or is given what no attack does, or trains without weights."""
+    where = f"attack {entry.name}: REGISTER"
+    for name, known in (("moves", tuple(MOVES)), ("access", ACCESS)):
+        if getattr(entry, name) not in known:
+            raise UserError(f"{where}: {name}: {getattr(entry, name)!r}: choose one of {', '.join(known)}")
+    if bool(entry.trains) != (entry.moves in ("embedding", "weights")):
+        raise UserError(f"{where}: trains: needed where an attack moves embedding or weights, and only there")
+    if entry.trains and entry.access != "white-box":
+        raise UserError(f"{where}: access: an attack that trains is white-box")
+
+
 def check_inputs(inputs: Any, moves: str, prompts: Mapping[str, str], name: str) -> Inputs:
     """Return what an attack gave; raises UserError where it moves what its REGISTER does not name.
 
@@ -147,10 +164,9 @@ def check_inputs(inputs: Any, moves: str, prompts: Mapping[str, str], name: str)
     """
     if not isinstance(inputs, Inputs):
         raise UserError(f"attack {name}: gave {type(inputs).__name__}; needed: Inputs")
-    allowed = {"prompt": {"texts"}, "noise": {"seeds"}, "embedding": {"texts"}}.get(moves, set[str]())
     for part in ("texts", "seeds"):
         given: Mapping[str, Any] = getattr(inputs, part)
-        if given and part not in allowed:
+        if given and part not in MOVES[moves]:
             raise UserError(f"attack {name}: gave {part}, but its REGISTER says that it moves: {moves}")
         if unknown := sorted(given.keys() - prompts.keys()):
             raise UserError(f"attack {name}: {part}: {unknown[0]!r} is no prompt of the task")

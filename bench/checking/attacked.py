@@ -1,6 +1,7 @@
 """What must hold of an attacked record: its attack, its rows before and under it, the values they give."""
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,51 @@ from ..config import build
 from ..errors import UserError
 from ..measuring.requests import list_requests
 from ..metrics import ua
+from ..metrics.attacks import AFTER, BEFORE, attack_values
 from ..planning.tasks import PromptSizes
-from ..records.attack import AFTER, BEFORE, FOLDER, attack_values
+from ..records.load import Loaded
 from ..records.record import Record
+from ..records.statements import ATTACKED as FOLDER
+from ..records.untrusted import TEXTS
 from ..registry import Entry, Registry
+from ..running.catalog import registry
 from ..types import View
 from .expected import TRUTH, Expected, Key, expect, infer_sizes, noise_of
-from .known import Known
+from .known import Known, find_problems_in_versions
+from .named import Check, conclude, find_bad_names, find_bad_places, find_gaps
 from .plausible import find_problems_in_numbers, find_problems_in_rows
 from .recomputed import find_problems_in_values
 
 SHARES = ("UA", "UA_other", "UA_nothing", "UA_indirect", "UA_before", "UA_after", "ASR", "gain")
 
 
-def find_problems_in_attack(path: Path, record: Record, attacks: Registry[Entry]) -> Iterator[str]:
+def check_attacked(path: Path, entry: Loaded, known: Known) -> list[Check]:
+    """Return the checks of an attacked record: its forget images before and under the attack only."""
+    record, items = entry.record, entry.items
+    assert record.attack is not None
+    checks = [
+        conclude("files", find_gaps(record)),
+        conclude("names", chain(find_bad_names(record), find_bad_places(record))),
+        conclude(
+            "versions",
+            chain(
+                find_problems_in_versions(record, known),
+                _find_problems_in_attack(path, record, registry("attacks")),
+            ),
+        ),
+    ]
+    if items is None or any(check.state == "failed" for check in checks):
+        return checks
+    try:
+        checks.append(conclude("prompts", _find_problems_in_rows(record, items, known)))
+    except UserError as error:  # a published prompt file that is the user's to supply
+        checks.append(Check("prompts", "unchecked", f"prompts_sha256: {error}"))
+    items = items.astype(dict.fromkeys(TEXTS, object))
+    checks.append(conclude("values", _find_problems_in_values(record, items)))
+    return checks
+
+
+def _find_problems_in_attack(path: Path, record: Record, attacks: Registry[Entry]) -> Iterator[str]:
     """Yield where a record's attack is not one of this package, or lies where no attacked record may."""
     attack = record.attack
     assert attack is not None
@@ -48,7 +80,7 @@ def find_problems_in_attack(path: Path, record: Record, attacks: Registry[Entry]
         yield f"attack.texts: holds prompts, though the attack moves {attack.moves}"
 
 
-def find_problems_in_attacked_rows(record: Record, items: pd.DataFrame, known: Known) -> Iterator[str]:
+def _find_problems_in_rows(record: Record, items: pd.DataFrame, known: Known) -> Iterator[str]:
     """Yield where the rows are not the task's forget images, before the attack or under it."""
     assert record.attack is not None
     before = items[items["point"] == BEFORE]
@@ -110,7 +142,7 @@ def _find_problems_in_noise(added: pd.DataFrame, expected: Expected) -> Iterator
         yield "point attacked: seed: not every prompt has equally many further noises, each once"
 
 
-def find_problems_in_attacked_values(record: Record, items: pd.DataFrame) -> Iterator[str]:
+def _find_problems_in_values(record: Record, items: pd.DataFrame) -> Iterator[str]:
     """Yield the first problem of rows and numbers, and each value that the rows do not give."""
     attack = record.attack
     assert attack is not None

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..errors import UserError
-from .attack import FOLDER as ATTACKED
-from .statements import CLAIMED, LABELS, list_records
+from .statements import ATTACKED, CLAIMED, LABELS, list_records
 from .statements import FOLDER as STATEMENTS
 from .untrusted import TABLE
 

@@ -13,8 +13,7 @@ from pydantic import Field, model_validator
 from ..config import read_json
 from ..errors import UserError
 from ..files import replace_file, write_file
-from ..types import ITEM_COLUMNS, LATER, DataChoice, RecordPart, Value, not_scored
-from .attack import AttackInfo
+from ..types import ITEM_COLUMNS, LATER, AttackInfo, DataChoice, RecordPart, Value, not_scored
 from .rows import find_file, read_rows, write_items
 from .sealed import SEAL, SHEET, check_content, content_digest, sha256
 from .training_images import TrainingImages

@@ -206,7 +206,7 @@ def test_an_attack_that_fails_leaves_a_failed_record(
 
 def test_learning_images_are_of_another_seed(make_attack: Callable[..., Any]) -> None:
     run = make_attack("relearn", budget=0)
-    learning = run._learn()
+    learning = run.host.learn()
     own = run.run._problem()
-    assert run.learning_seed != run.cell.seed
+    assert run.host.learning_seed != run.cell.seed
     assert learning.forget.prompts != own.forget_set.prompts

@@ -1,58 +1,17 @@
-"""What a record says of an attack, and the values that follow from the item rows before and under it."""
-
-from typing import Any, Literal
+"""The values of an attack: they follow from the item rows before and under it."""
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field
 
-from ..metrics import ua
-from ..metrics.shares import proportion
 from ..stats.intervals import paired_difference
-from ..types import INTERVAL_VERSION, RecordPart, Value, missing
+from ..types import INTERVAL_VERSION, Value, missing
+from . import ua
+from .shares import proportion
 
-FOLDER = "attacked"
-"""Folder of attacked records, next to the records: no board ranks them."""
 BEFORE, AFTER = 0, 1
 """Indices of the two points of an attacked record."""
 KEYS = ["prompt_id", "sample"]
-
-
-class AttackCost(RecordPart):
-    """seconds: of the attack, without the images that measure it. passes: images through the denoiser, a step
-    each. images: drawn by the attack. judged: images that it asked the judge about."""
-
-    seconds: float
-    passes: int
-    images: int
-    judged: int
-
-
-class AttackInfo(RecordPart):
-    """One attack. budget: in words, with its unit. fingerprint: of the model that was attacked.
-
-    of: digest of the record that was attacked, "" for a model without one. texts: prompt id -> what was asked
-    in its place. learning_seed: of the images that it learnt from. readings: of a diagnostic. values: see
-    `attack_values`.
-    """
-
-    name: str
-    version: int
-    summary: str
-    paper: str
-    moves: Literal["prompt", "embedding", "noise", "weights", "nothing"]
-    access: Literal["black-box", "white-box"]
-    config: dict[str, Any]
-    budget: str
-    seed: int
-    learning_seed: int
-    fingerprint: str
-    of: str = ""
-    texts: dict[str, str] = Field(default_factory=dict)
-    readings: dict[str, float] = Field(default_factory=dict)
-    values: dict[str, Value] = Field(default_factory=dict)
-    cost: AttackCost
 
 
 def attack_values(

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from unlearnbench.bench.records.attack import attack_values
+from unlearnbench.bench.metrics.attacks import attack_values
 
 
 def rows(shown: list[Any], samples: int = 1) -> pd.DataFrame:
