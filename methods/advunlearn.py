@@ -74,8 +74,8 @@ class Config(LoopConfig):
 
     part: Literal["full"] = "full"
     batch: int = Field(default=4, ge=1)
-    rate: float = Field(default=1e-4, gt=0, allow_inf_nan=False)
-    steps: int = Field(default=40, ge=1)
+    rate: float = Field(default=3e-4, gt=0, allow_inf_nan=False)
+    steps: int = Field(default=20, ge=1)
     retain_batch: int = Field(default=4, ge=1)
     retain_weight: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     warm_up: int = Field(default=10, ge=0)

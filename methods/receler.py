@@ -31,7 +31,7 @@ from ..bench.training.families import check_supported
 from ..bench.training.objectives import Batch, Denoiser
 from ..bench.training.trainer import fork
 from ..bench.types import Problem, SavePoint
-from .fmn import keep_maps
+from .training.attention import keep_maps
 from .training.esd import EsdConfig, EsdTrainer
 from .training.sampling import Beside, hooked, saving
 from .training.tokens import concept_prompts, encode_tokens
@@ -64,12 +64,14 @@ class Config(EsdConfig):
     factor of the erasers' outputs when images are drawn."""
 
     part: Literal["full"] = "full"
+    steps: int = Field(default=40, ge=1)
+    batch: int = Field(default=4, ge=1)
     prompts: Literal["name", "training"] = "name"
     rank: int = Field(default=128, ge=1)
     localising: float = Field(default=0.1, ge=0, allow_inf_nan=False)
     mask_threshold: float = Field(default=0.1, ge=0, le=1)
     mask_shrink: int = Field(default=2, ge=1)
-    attack_steps: int = Field(default=10, ge=0)
+    attack_steps: int = Field(default=5, ge=0)
     soft_tokens: int = Field(default=16, ge=1)
     attack_rate: float = Field(default=0.1, gt=0, allow_inf_nan=False)
     attack_decay: float = Field(default=0.1, ge=0, allow_inf_nan=False)

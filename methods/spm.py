@@ -64,9 +64,11 @@ class Config(EsdConfig):
     (`open` = always 1). strength: factor of every gate."""
 
     part: Literal["full"] = "full"
+    rate: float = Field(default=1e-2, gt=0, allow_inf_nan=False)
+    steps: int = Field(default=60, ge=1)
+    batch: int = Field(default=4, ge=1)
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
-    prompts: Literal["name", "training"] = "name"
-    anchoring: float = Field(default=1000.0, ge=0, allow_inf_nan=False)
+    anchoring: float = Field(default=10.0, ge=0, allow_inf_nan=False)
     anchors: int = Field(default=4, ge=1)
     warmup: int = Field(default=0, ge=0)
     cycles: int = Field(default=0, ge=0)

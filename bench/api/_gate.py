@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .bench.running.session import DEFAULT_WORLD, Program, Session, WorldSettings
+from ._suites import make_session
+from .bench.running.session import DEFAULT_WORLD, Program, WorldSettings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,12 +24,12 @@ class GateResult:
 
     @property
     def passed(self) -> bool:
-        """Whether every rule passed or is waived; a rule that these images cannot tell has not passed."""
+        """Whether every rule passed or is waived; a rule that these images do not decide has not passed."""
         return self.verdict == 0
 
     @property
     def verdict(self) -> int:
-        """0: every rule passed or is waived; 1: one has regressed; 2: one cannot be told."""
+        """0: every rule passed or is waived; 1: one has regressed; 2: these images do not decide one."""
         from .bench.gate.check import verdict
 
         return verdict(list(self.findings))
@@ -74,7 +75,6 @@ def check(
     """
     from .bench.gate.sides import GateRequest, judge
 
-    called = _program or Program()
     request = GateRequest(
         baseline=Path(baseline),
         candidate=str(candidate),
@@ -83,15 +83,7 @@ def check(
         point=point,
         candidate_point=candidate_point,
         out=None if out is None else Path(out),
-        session=Session(
-            device=device,
-            threads=threads,
-            store=None if store is None else Path(store),
-            cell_timeout=cell_timeout,
-            command=called.command if _program else "unlearnbench.check(...)",
-            world=world,
-            program=called,
-        ),
+        session=make_session("check(...)", _program, world, device, threads, store, cell_timeout),
     )
     title, findings, worst = judge(request)
     return GateResult(title, tuple(findings), worst)

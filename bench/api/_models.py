@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ._results import MeasuredRecord, Records
-from ._suites import gather
+from ._suites import gather, make_session
 from .bench.config import build
 from .bench.errors import UserError
 from .bench.names import check_name, file_part
@@ -43,7 +43,7 @@ def evaluate(
     cell_timeout: float | None = None,
     world: WorldSettings = DEFAULT_WORLD,
 ) -> MeasuredRecord:
-    """Score a model on a task, beside the base model, and return its record.
+    """Score a model and the base model on a task, and return the model's record.
 
     generator: a diffusers folder or hub id, a LoRA, a diffusers pipeline, a function `generate(prompts,
     seeds) -> images`, or a list of these: points of one frontier, such as checkpoints. A pipeline is saved
@@ -58,14 +58,7 @@ def evaluate(
     >>> record = unlearnbench.evaluate("my-model/", "classes/cat-face@emoji", name="mine")
     >>> record.points[0].values["UA"].value
     """
-    session = Session(
-        device=device,
-        threads=threads,
-        store=None if store is None else Path(store),
-        cell_timeout=cell_timeout,
-        command=f"unlearnbench.evaluate(..., {task!r})",
-        world=world,
-    )
+    session = make_session(f"evaluate(..., {task!r})", None, world, device, threads, store, cell_timeout)
     found = evaluate_models(
         generator, task, session, Path(out), name=name, seed=seed, like=like, policy=policy, sizes=sizes
     )

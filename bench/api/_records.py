@@ -165,7 +165,7 @@ def frontier(records: RecordSource | Iterable[RecordSource], *, task: str | None
     >>> unlearnbench.frontier(records)
     """
     from .leaderboard.plots.scatter import assign_styles, make_series, scatter
-    from .leaderboard.ranking.rank import rows
+    from .leaderboard.ranking.task_rows import rows
 
     entries = load_entries(records)
     tasks = sorted({entry.record.task.id for entry in entries})

@@ -70,7 +70,8 @@ class MeasuredRecord(Record):
     """A record and the place of its files. What it holds: `bench/records/record.py`.
 
     `record.points[-1].values["UA"].value` is a number, or None where it is `missing`; `record.frame()` is all
-    of them as a table."""
+    of them as a table.
+    """
 
     _path: Path = PrivateAttr()
 
@@ -105,7 +106,8 @@ class Records(Sequence[MeasuredRecord]):
     """The records of a run, in the order of its plan.
 
     folder: where they lie. failed: names of the cells that failed; `folder/failures` holds why. cells: how
-    many the run had, `unchanged` of them measured before. drawn: images drawn now."""
+    many the run had, `unchanged` of them measured before. drawn: images drawn now.
+    """
 
     folder: Path
     found: tuple[MeasuredRecord, ...]

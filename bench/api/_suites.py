@@ -49,21 +49,19 @@ def run(
     """Run a suite, or a part of it, and return its records. What is there already is not measured again.
 
     suite: a name, a TOML file, or a Suite. tasks: only these (`classes/cat-face`, `classes@draw:123`),
-    whether or not the suite names them. methods: only these beside the suite's references: names,
-    `method(...)` with settings, or functions `unlearn(pipeline, problem, config, save)`. A function's record
-    is marked `inline`: it is never ranked and never published, and its training is stored only as far as
-    everything that the function depends on can be told. skip: methods or references to leave out. seeds: of
-    training. sizes: numbers of prompts, such as `{"forget": 8}`. out: folder of the records; None:
-    runs/SUITE. device: cpu, cuda or mps; None: the best there is. threads: of the CPU; None: all cores.
-    store: folder of the cache. cell_timeout: seconds that a cell may take. world: where the parts of a real
-    model lie.
+    whether or not the suite names them. methods: only these and the suite's references: names, `method(...)`
+    with settings, or functions `unlearn(pipeline, problem, config, save)`. A function's record is marked
+    `inline`: it is never ranked and never published, and its training is reused only where all that the
+    function depends on is known. skip: methods or references to leave out. seeds: of training. sizes: numbers
+    of prompts, such as `{"forget": 8}`. out: folder of the records; None: runs/SUITE. device: cpu, cuda or
+    mps; None: the best there is. threads: of the CPU; None: all cores. store: folder of the cache.
+    cell_timeout: seconds that a cell may take. world: where the parts of a real model lie.
 
     A cell that fails is named in `failed` of what is returned, and the others go on. Raises UserError, before
     anything is drawn, for a name, setting or number that does not fit.
 
     >>> records = unlearnbench.run("demo", tasks="classes/cat-face", methods=["balanced"])
     """
-    called = _program or Program()
     plan = plan_run(
         suite,
         tasks=tasks,
@@ -72,19 +70,33 @@ def run(
         seeds=seeds,
         sizes=sizes,
         world_folder=world.world_folder,
-        part=called.part,
+        part=_program.part if _program else None,
     )
-    session = Session(
+    session = make_session(f"run({plan.suite.name!r})", _program, world, device, threads, store, cell_timeout)
+    return run_plan(plan, Path(out) if out else Path("runs") / plan.suite.name, session)
+
+
+def make_session(
+    call: str,
+    program: Program | None,
+    world: WorldSettings,
+    device: str | None,
+    threads: int | None,
+    store: str | Path | None,
+    cell_timeout: float | None,
+) -> Session:
+    """Return the session of a call. call: what records name as their command where no command line called."""
+    called = program or Program()
+    return Session(
         device=device,
         threads=threads,
         jobs=called.jobs,
         store=None if store is None else Path(store),
         cell_timeout=cell_timeout,
-        command=called.command if _program else f"unlearnbench.run({plan.suite.name!r})",
+        command=called.command if program else f"unlearnbench.{call}",
         world=world,
         program=called,
     )
-    return run_plan(plan, Path(out) if out else Path("runs") / plan.suite.name, session)
 
 
 def plan_run(

@@ -33,8 +33,9 @@ class Unlearned:
     """What `unlearn` made. folder: the model, which plain diffusers opens, or a LoRA; with its prompts and a
     card.
 
-    task: the task that measures it, "" where none asks for the concept. base: the model that it is measured
-    beside, "" where that is an embedded world's own. command: measures it."""
+    task: the task that measures it, "" where none asks for the concept. base: the base model that it is
+    compared with, "" for an embedded world's own. command: measures it.
+    """
 
     folder: Path
     task: str
@@ -71,44 +72,41 @@ def unlearn(
     the concept's place, "a painting". forget_prompts, retain_prompts: in place of templates: texts, or a file
     of one a line. images: of each set from templates. lora: train and save a LoRA of this rank. preset,
     settings: of the method. sampling_steps, image_size (pixels), guidance: of the images that the model draws
-    to train on; None: its own. say: is told what one should know. Raises UserError, before anything is drawn,
+    to train on; None: its own. say: receives messages. Raises UserError, before anything is drawn,
     where something does not fit.
 
     >>> made = unlearnbench.unlearn("emoji", "cat face", "balanced", out="no-cats")
     >>> unlearnbench.evaluate(made.folder, made.task, name="no-cats")
     """
-    from .bench.unlearning.tool import UnlearnRequest, unlearn_model
+    from .bench.unlearning.tool import UnlearnRequest
 
-    if kind not in KINDS:
-        raise UserError(f"--kind {kind}: choose one of {', '.join(KINDS)}")
     check_new_folder(Path(out))
     check_counts(images=images, sampling_steps=sampling_steps, image_size=image_size, lora=lora)
-    config = ({"preset": preset} if preset else {}) | dict(settings or {})
-    if lora is not None:
-        config |= {"part": "lora", "rank": lora}
+    drawn: dict[str, Any] = {"steps": sampling_steps, "guidance": guidance, "image_size": image_size}
+    words: dict[str, Any] = {"forget": _read(forget_prompts), "retain": _read(retain_prompts)}
+    wanted: dict[str, Any] = {"kind": kind, "anchor": anchor, "config": _configure(preset, settings, lora)}
     request = UnlearnRequest(
-        model=str(model),
-        concept=concept,
-        method=method,
-        kind=kind,
-        anchor=anchor,
-        forget=_read(forget_prompts),
-        retain=_read(retain_prompts),
-        images=images,
-        config=config,
-        steps=sampling_steps,
-        guidance=guidance,
-        image_size=image_size,
-        seed=seed,
+        str(model), concept, method, images=images, seed=seed, **wanted, **words, **drawn
     )
     set_threads(threads)
-    chosen = choose_device(device)
-    request = place(request)
-    look = partial(look_at, request.task) if request.task else None
-    folder = unlearn_model(request, Path(out), chosen, say, look)
-    return Unlearned(
-        folder, request.task, request.base, write_command(str(folder), request.base, request.task)
-    )
+    return _unlearn(request, Path(out), choose_device(device), say)
+
+
+def _configure(preset: str | None, settings: Mapping[str, Any] | None, lora: int | None) -> dict[str, Any]:
+    part = {} if lora is None else {"part": "lora", "rank": lora}
+    return ({"preset": preset} if preset else {}) | dict(settings or {}) | part
+
+
+def _unlearn(request: Any, out: Path, device: str, say: Callable[[str], None]) -> Unlearned:
+    from .bench.unlearning.tool import unlearn_model
+
+    if request.kind not in KINDS:
+        raise UserError(f"--kind {request.kind}: choose one of {', '.join(KINDS)}")
+    placed = place(request)
+    look = partial(look_at, placed.task) if placed.task else None
+    folder = unlearn_model(placed, out, device, say, look)
+    command = write_command(str(folder), placed.base, placed.task)
+    return Unlearned(folder, placed.task, placed.base, command)
 
 
 def _read(prompts: Sequence[str] | Path) -> tuple[str, ...]:
@@ -131,7 +129,7 @@ def look_at(name: str, problem: Problem) -> TrainingImages:
 def place(order: Any) -> Any:
     """Return the order with the task that measures it; for a world's own model, as that world is made for.
 
-    An embedded world's text encoder knows the words of its own captions alone; where none are given, the
+    An embedded world's text encoder knows only the words of its own captions; where none are given, the
     prompts are those, of the task that asks for the concept.
     """
     world = find_world(order.model)
@@ -185,7 +183,7 @@ def find_world(model: str) -> World | None:
 
 
 def _guess_world(model: str) -> str:
-    """Return the world of real models whose pipelines are of a model's class; "" where it cannot be told."""
+    """Return the world of real models whose pipelines are of a model's class; "" where that is not known."""
     folder = locate(model)
     try:
         index = read_config(folder / INDEX) if folder else {}

@@ -147,5 +147,5 @@ def find_problems_in_unscored(point: PointInfo, items: pd.DataFrame, is_last: bo
         return
     if is_last:
         yield "unscored: the last point is always scored"
-    elif reason_unscored(items, LEVELS[0]) is None:
+    elif reason_unscored(items.reset_index(drop=True), LEVELS[0]) is None:
         yield f"unscored: its UA reaches {LEVELS[0]} on a half of the prompts, so its alignment counts"

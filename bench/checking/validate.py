@@ -162,17 +162,16 @@ def _find_bad_values(entry: Loaded, base: Loaded | None) -> Iterator[str]:
     roots = {name.partition("_")[0] for name in record.metrics}
     items = items.astype(dict.fromkeys(TEXTS, object))  # comparisons are far faster than with Arrow strings
     yield from find_problems_in_rows(items, record)
-    rescored, numbers = rescore(items, None if base is None else base.items), items["point"].to_numpy()
+    rescored = rescore(items, None if base is None else base.items)
     for point in record.points:
-        rows = numbers == point.index
+        rows = items["point"].to_numpy() == point.index
         for complaint in find_problems_in_numbers(point, int(rows.sum())):
             yield f"point {point.label}: {complaint}"
-        found = rescored.values(rows, record.interval_version)
-        found = {name: value for name, value in found.items() if name.partition("_")[0] in roots}
-        for complaint in find_problems_in_values(dict(point.values), found):
+        found = rescored.values(rows, record.interval_version).items()
+        given = {name: value for name, value in found if name.partition("_")[0] in roots}
+        for complaint in find_problems_in_values(dict(point.values), given):
             yield f"point {point.label}: {complaint}"
-        last = point is record.points[-1]
-        for complaint in find_problems_in_unscored(point, items[rows].reset_index(drop=True), last):
+        for complaint in find_problems_in_unscored(point, items[rows], point is record.points[-1]):
             yield f"point {point.label}: {complaint}"
 
 

@@ -34,8 +34,8 @@ def compare_methods(options: argparse.Namespace) -> int:
 
 
 def _compare_by_h(loaded: Sequence[Any], rival: str) -> int:
-    from ...leaderboard.pages.headline_tables import make_h_comparison_table, make_h_table
-    from ...leaderboard.ranking.headline import collect_h, compare_h, find_complete, summarise_h
+    from ...leaderboard.pages.h_tables import make_h_comparison_table, make_h_table
+    from ...leaderboard.ranking.h_score import collect_h, compare_h, find_complete, summarise_h
 
     results = collect_h(loaded)
     lines, complete = summarise_h(results), find_complete(results)
@@ -77,7 +77,7 @@ def show_coverage(options: argparse.Namespace) -> int:
     """Simulate boards of known truth and print what holds: the number's candidates, intervals and tests."""
     from rich.console import Console
 
-    from ...leaderboard.pages.simulated import make_candidates_table, make_extremes_table, make_held_tables
+    from ...leaderboard.pages import simulated
     from ...leaderboard.pages.terminal import make_share_table
     from ..progress import show_progress
     from ..stats import coverage
@@ -91,13 +91,17 @@ def show_coverage(options: argparse.Namespace) -> int:
         for done, (name, pair) in enumerate(coverage.PAIRS.items()):
             advance(done, name)
             judged = coverage.judge_candidates(pair, board, options.suites)
-            judged["VA at equal UA"] = coverage.judge_equal_ua(pair, board, options.suites)
-            console.print(make_candidates_table(f"{name}: {board.concepts} concepts", judged))
+            judged["VA at equal UA (truth: its reach)"] = coverage.judge_equal_ua(pair, board, options.suites)
+            console.print(simulated.make_candidates_table(f"{name}: {board.concepts} concepts", judged))
         for done, place in enumerate(coverage.GRID):
             advance(len(coverage.PAIRS) + done, f"{place.concepts} concepts")
             held[place] = coverage.hold(place, options.suites)
-    console.print(make_extremes_table(coverage.value_extremes(board, options.suites)))
-    for table in [*make_held_tables(held), make_share_table(measure_shares(list_truths(), options.suites))]:
+    console.print(simulated.make_extremes_table(coverage.value_extremes(board, options.suites)))
+    trials = [coverage.Board(concepts, runs=runs) for concepts, runs in ((12, 3), (24, 2), (24, 3), (40, 2))]
+    power = {trial: coverage.measure_power(trial, options.suites) for trial in trials}
+    console.print(simulated.make_power_table(power))
+    shares = make_share_table(measure_shares(list_truths(), options.suites))
+    for table in [*simulated.make_held_tables(held), shares]:
         console.print(table)
     error = (0.95 * 0.05 / options.suites) ** 0.5
     print(f"{options.suites} suites each: a coverage of .95 and a size of .05 are sure to ±{error:.3f}")

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ... import __version__
 from ..errors import UserError
 from ..models.isolation.time_limit import check_limit
 from .attack import add_attack_command
@@ -26,10 +25,20 @@ RESUMED = ("run", "evaluate", "attack", "check", "rerun", "pretrain", "label", "
 """Commands that keep what they did: called again they go on."""
 
 
+class ShowVersion(argparse.Action):
+    """Print the version, which is looked up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from ... import __version__
+
+        print(f"{parser.prog} {__version__}")
+        parser.exit()
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of every subcommand."""
     parser = argparse.ArgumentParser(prog="unlearnbench", description="benchmark of text-to-image unlearning")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument("--version", action=ShowVersion, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_run(commands)
     add_evaluate(commands)

@@ -76,12 +76,10 @@ def check_task(options: argparse.Namespace) -> int:
 
 def show_list(options: argparse.Namespace) -> int:
     """Print what there is, kind by kind; imports no torch."""
-    from rich.console import Console
-
     kinds = (*KINDS, "suites")
     if options.kind and options.kind not in kinds:
         raise UserError(f"nothing named {options.kind!r} to list; kinds: {', '.join(kinds)}")
-    console = Console()
+    console = open_console()
     wanted = [options.kind] if options.kind else list(kinds)
     for table in make_tables(wanted, task_registry, registry, suites_folder()):
         console.print(table)
@@ -118,24 +116,40 @@ def _empty_table(title: str, *columns: str) -> "Table":
 
 
 def _entry_table(kind: str, entries: Registry[Entry]) -> "Table":
+    if kind == "methods":
+        return _method_table(entries)
     if kind == "attacks":
         return _attack_table(entries)
-    more = ("needs", "pipelines", "presets") if kind == "methods" else ()
-    table = _empty_table(kind, "name", "version", "summary", "paper", *more)
+    table = _empty_table(kind, "name", "version", "summary", "paper")
     for entry in entries.values():
-        cells = [", ".join(entry.needs), ", ".join(entry.pipelines) or "all", ", ".join(entry.presets)]
-        table.add_row(entry.name, str(entry.version), entry.summary, entry.paper, *cells[: len(more)])
+        table.add_row(entry.name, str(entry.version), entry.summary, _short(entry.paper))
     return table
 
 
 def _attack_table(entries: Registry[Entry]) -> "Table":
-    columns = ("name", "version", "moves", "access", "one unit of budget", "summary", "paper", "pipelines")
-    table = _empty_table("attacks", *columns)
+    table = _empty_table("attacks", "", "moves", "access", "a unit of budget", "pipelines")
+    table.columns[0].no_wrap = False
     for entry in entries.values():
+        about = f"{entry.name}\n  {entry.summary}" + (f" ({_short(entry.paper)})" if entry.paper else "")
         pipelines = ", ".join(entry.pipelines) or "all"
-        said = (entry.moves, entry.access, entry.unit, entry.summary, entry.paper, pipelines)
-        table.add_row(entry.name, str(entry.version), *said)
+        table.add_row(about, entry.moves, entry.access, entry.unit, pipelines)
     return table
+
+
+def _method_table(entries: Registry[Entry]) -> "Table":
+    table = _empty_table("methods", "", "changes", "needs", "pipelines", "presets")
+    table.columns[0].no_wrap = False
+    for entry in entries.values():
+        changes = [*entry.trains, *(["drawing"] if entry.apply else [])]
+        sets = (changes, entry.needs, entry.pipelines or ["all"], entry.presets)
+        about = f"{entry.name}\n  {entry.summary}" + (f" ({_short(entry.paper)})" if entry.paper else "")
+        table.add_row(about, *(", ".join(values) for values in sets))
+    return table
+
+
+def _short(paper: str) -> str:
+    """Return a paper's address as readers name it: `arXiv 2308.14761`."""
+    return paper.replace("https://arxiv.org/abs/", "arXiv ")
 
 
 def _task_table(tasks: Registry[Task]) -> "Table":

@@ -147,7 +147,7 @@ def pool_folder(options: argparse.Namespace) -> int:
     from ..store import default_folder
 
     by_row = read_rows(options.folder)
-    name, device = world_of(options.folder, by_row), choose_device(options.device)
+    name, device = world_of(options.folder, by_row), choose_device(None)
     set_threads(None)
     world = open_worlds({name}, read_world(options), device)[name]
     store = open_store(options.store or default_folder())

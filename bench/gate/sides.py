@@ -23,7 +23,8 @@ class GateRequest:
 
     policy: a TOML file or an example's name. baseline_model: its diffusers folder, for rules on weights.
     point, candidate_point: labels of points; None: the last. out: folder of the reports; None: none are
-    written. session: of the machine that measures a candidate."""
+    written. session: of the machine that measures a candidate.
+    """
 
     baseline: Path
     candidate: str

@@ -37,9 +37,9 @@ def check_items(items: pd.DataFrame) -> None:
     twice = items.duplicated(["prompt_id", "sample"])
     if twice.any():
         raise ValueError(f"items: {_name(items, int(np.flatnonzero(twice)[0]))} is there twice")
-    spread = items.groupby("prompt_id", sort=True)[list(_TRUTH)].nunique().max(axis=1)
-    if (spread > 1).any():
-        raise ValueError(f"items: prompt {spread.idxmax()!r} differs between its own rows")
+    truths = items.drop_duplicates(["prompt_id", *_TRUTH])["prompt_id"]
+    if truths.duplicated().any():
+        raise ValueError(f"items: prompt {truths[truths.duplicated()].min()!r} differs between its own rows")
 
 
 def in_split(items: pd.DataFrame, split: Split) -> NDArray[np.bool_]:
@@ -115,7 +115,7 @@ def _column(items: pd.DataFrame, name: str) -> NDArray:
 
 
 def _check_known(items: pd.DataFrame, column: str, known: tuple[str, ...]) -> None:
-    strange = set(items[column]) - set(known)
+    strange = set(items[column].unique()) - set(known)
     if strange:
         raise ValueError(f"items: {column} is {min(strange)!r}, not one of {', '.join(known)}")
 

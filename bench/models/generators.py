@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,14 +49,18 @@ class Acting(Protocol):
 
 @dataclass
 class Generator:
-    """A pipeline ready to draw. weights: digest of every weight, and of what else the pipeline is set to;
-    delta: digest of a point's changes; applied: the sampling-time method that the point is drawn with."""
+    """A pipeline ready to draw. weights: digest of the base model's weights, and of its settings.
+
+    delta: digest of a point's changes, "" = the base. applied: the sampling-time method that the point is
+    drawn with. hooks: names of the hooks that it is drawn with; None = those that are on the pipeline now.
+    """
 
     pipeline: Any
     sampling: Sampling
     weights: str
     delta: str = ""
     applied: Acting | None = None
+    hooks: Sequence[str] | None = None
 
     def acting(self) -> AbstractContextManager[None]:
         """Return the context that the pipeline is called in."""
@@ -64,7 +68,10 @@ class Generator:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over weights, delta, scheduler and sampling settings: whatever changes an image."""
+        """sha256 over weights, delta, class, scheduler, sampling settings, hooks and sampling-time method.
+
+        Precision and library versions are in `sampling.image_key`.
+        """
         scheduler = {
             k: v for k, v in sorted(dict(self.pipeline.scheduler.config).items()) if not k.startswith("_")
         }
@@ -74,7 +81,7 @@ class Generator:
             "pipeline": type(self.pipeline).__name__,
             "scheduler": [type(self.pipeline.scheduler).__name__, scheduler],
             "sampling": self.sampling.stated(),
-            "hooks": hook_names(self.pipeline),
+            "hooks": hook_names(self.pipeline) if self.hooks is None else list(self.hooks),
         }
         if self.applied is not None:
             parts["applied"] = self.applied.digest

@@ -37,8 +37,9 @@ _GIVEN: dict[str, tuple[str, Callable[..., Any]]] = {}
 def given_function(function: Callable[..., Any], name: str) -> Iterator[str]:
     """Yield the name under which a function is a model inside.
 
-    It is another one every time: what a function draws may hang on anything, so that no two calls share
-    stored images, not of the same function either."""
+    It is another one every time: what a function draws may depend on anything, so that no two calls share
+    stored images, not of the same function either.
+    """
     model = f"{INLINE}{uuid4().hex}"
     _GIVEN[model] = (name, function)
     try:

@@ -19,7 +19,7 @@ from ..progress import show_progress
 from ..registry import Entry
 from ..store import Store
 from ..types import Problem
-from .digests import weights_digest
+from .digests import hook_names, weights_digest
 from .generators import Generator, Holder, Sampling, denoiser_name, open_pipeline, relative_distance
 from .hub import find
 from .isolation.guard import Watch, guarded
@@ -220,6 +220,9 @@ class PointSaver:
         self.pipeline, self.holder, self.store = pipeline, holder, store
         self.components = components_of(pipeline, entry.trains)
         self.base, self.weights = copy_weights(pipeline, self.components), holder.digest(pipeline)
+        self.hooks = hook_names(
+            pipeline
+        )  # a point is drawn without those that a method has on while it trains
         self.applied = describe_applied(entry, config)
         self.points: list[PointManifest] = []
         self.log: dict[str, list[float | None]] = {}
@@ -252,7 +255,8 @@ class PointSaver:
         delta = hashlib.sha256(payload).hexdigest()  # by content: equal weights share their images
         self.store.put("deltas", delta, payload)
         applied = None if self.applied is None else find_applied(self.applied, kept, "save")
-        generator = Generator(self.pipeline, self.holder.sampling, self.weights, delta, applied)
+        sampling = self.holder.sampling
+        generator = Generator(self.pipeline, sampling, self.weights, delta, applied, self.hooks)
         self.points.append(
             PointManifest(
                 step=step,

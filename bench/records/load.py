@@ -188,7 +188,7 @@ def load_together(folders: Sequence[Path]) -> list[Loaded]:
 
 def read_folders(folders: Iterable[Path]) -> dict[Path, RecordFolder]:
     """Return the content of each folder; raises UserError like `load`."""
-    return {folder: read_folder_of_records(folder) for folder in folders}
+    return {folder: read_folder_of_records(folder) for folder in dict.fromkeys(folders)}
 
 
 def join_records(folders: Mapping[Path, RecordFolder]) -> list[Loaded]:

@@ -22,7 +22,8 @@ class WorldSettings:
     base_model: a diffusers folder or hub id. clip: folder or hub id of the judge's open_clip model. data:
     folder of published prompt files. sampling_steps: of the sampler. training_images: of each training set.
     image_size: side of the images in pixels. world_folder: a world that `pretrain images` made. Embedded
-    worlds ship whole: of these they take `world_folder` and no other."""
+    worlds ship whole: of these they take `world_folder` and no other.
+    """
 
     base_model: str | None = None
     clip: str | None = None
@@ -47,7 +48,8 @@ class Program:
 
     arguments: its words. restarts: whether a cell that cannot be stopped may be left behind by starting the
     same command in this process's place. abandoned: stems of such cells. jobs: processes that share the
-    tasks. part: `I/N`, the share of this process."""
+    tasks. part: `I/N`, the share of this process.
+    """
 
     arguments: Sequence[str] = ()
     restarts: bool = False
@@ -66,7 +68,7 @@ class Program:
 
 @dataclass(frozen=True)
 class Session:
-    """What a run is told of the machine.
+    """Settings of a run on a machine.
 
     device: cpu, cuda or mps; None: the best there is. threads: CPU threads; None: all cores, shared by `jobs`
     processes. store: folder of the cache; None: in the user's cache folder. cell_timeout: seconds that a cell

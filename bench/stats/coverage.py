@@ -59,7 +59,7 @@ GRID = tuple(
     Board(concepts, lost, depth, equal)
     for depth, concepts, lost, equal in product(DEPTHS, (8, 12, 24, 40), (0.03, 0.10, 0.33), (True, False))
 )
-"""Listed before anything was simulated."""
+"""`unlearnbench coverage` prints every one of them."""
 SLOW = replace(RESTRICTED, ua=(-2.3, -0.9, 0.5, 1.3, 1.6))
 """The restricted step under a budget that stops it on the way, as on the published board."""
 PAIRS: Mapping[str, tuple[Profile, Profile]] = {
@@ -221,3 +221,21 @@ def _measure_sizes(board: Board, families: NDArray[np.intp], suites: int, seed: 
     return sizes | {
         name: 1 - covered(mover(first, second, of, families), left) for name, of in GUARDS.items()
     }
+
+
+def measure_power(
+    board: Board, suites: int, aligned: Sequence[float] = (0.0, 0.15, 0.30, 0.45), seed: int = 7
+) -> dict[float, tuple[float, float, float]]:
+    """Return, by how many probits the restricted step's alignment is higher: the true difference of H, how
+    often the sign-flip test finds it, and how often the guard excludes 0 too.
+    """
+    families, found = assign_families(board.concepts, board.equal), {}
+    for by in aligned:
+        seen, attained, _ = simulate({"H": h3}, (RESTRICTED.aligned(by), SUM), board, suites, seed)["H"]
+        first, second = seen[..., 0], seen[..., 1]
+        finds = TESTS["sign flip"](first - second) < 0.05
+        ends = mover(first, second, half_gaffke, families)
+        both = finds & ((ends[:, 0] > 0) | (ends[:, 1] < 0))
+        gap = float((attained[..., 0] - attained[..., 1]).mean())
+        found[by] = (gap, float(finds.mean()), float(both.mean()))
+    return found

@@ -2,7 +2,8 @@
 
 A share of a concept's point is Phi(x): the mean over prompts, whose answers to one prompt correlate through a
 normal factor (a probit model), so that a share of infinitely many prompts needs no integral. The constants
-are those of the published board `results/emoji`; `tests/golden/spread.py` measures them.
+are near those of the published board `results/emoji`: `tests/golden/spread.py` measures PROMPT, the runs and
+SHARED; profiles, family and concept shifts are rounded from its means.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 Floats = NDArray[np.float64]
-PARTS = ("UA", "VA", "in_prompt")
 PROMPTS = (12, 36, 12)
 """Prompts of one half that ask for each part."""
 ANSWERS = (2, 3, 4)

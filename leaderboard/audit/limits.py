@@ -111,7 +111,7 @@ def _judge(audit: Audit) -> Iterator[Limit]:
         if found is not None and found.value is not None:
             text += (
                 f" In images of the model before, drawn for the same prompts, it did not find the target in "
-                f"a share of {_read(found)} of {found.n}: its misses and that model's failures."
+                f"a share of {_read(found)} of {found.n}: its misses and the failures of that model."
             )
     yield "Judge", text
     if not audit.labels:

@@ -10,7 +10,7 @@ from ...bench.records.load import Loaded, RecordFolder, join_records, read_folde
 from ...bench.types import Value
 from ..plots.scatter import SeriesStyle, assign_styles, name_styles
 from ..ranking.claims import Beside, read_beside
-from ..ranking.rank import TaskRow, rows
+from ..ranking.task_rows import TaskRow, rows
 from .scopes import Division, Scope, divide, make_scope, make_scopes
 
 

@@ -16,7 +16,7 @@ from ...bench.errors import UserError
 from ...bench.records.load import Loaded
 from ...bench.records.record import Record
 from ..ranking.columns import COLUMNS, write_interval
-from ..ranking.rank import TaskRow, rows
+from ..ranking.task_rows import TaskRow, rows
 from .owned import write_owned
 
 METRICS = ("UA", "VA", "in_prompt", "IRA", "CRA", "AS")

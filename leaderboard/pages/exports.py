@@ -8,7 +8,7 @@ import pyarrow.parquet as parquet
 from ...bench.cells import markdown_cell, write_csv
 from ..plots import thresholds
 from ..ranking.columns import ARROWS, COSTS, Column, columns_for, write_interval, write_value
-from ..ranking.rank import CAUTION, TaskRow, by_task
+from ..ranking.task_rows import CAUTION, TaskRow, by_task
 
 EXPORT = "leaderboard.parquet"
 """File with the numbers of every record. A listing that names it was written by this package."""

@@ -16,7 +16,7 @@ from ..plots.svg import SHAPES
 from ..ranking.board import Result
 from ..ranking.board_rows import average_values, count_configs, shown_point
 from ..ranking.columns import COLUMNS, COSTS, Column, columns_for, write_value
-from ..ranking.rank import Role, find_role
+from ..ranking.task_rows import Role, find_role
 from ..templating import flatten
 from .scopes import Division, prefer_measured, rows_of
 

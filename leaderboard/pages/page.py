@@ -25,8 +25,8 @@ from ..plots.scatter import (
 from ..plots.thresholds import Thresholds, make_thresholds
 from ..ranking.claims import Beside
 from ..ranking.columns import ARROWS, Column, columns_for, left_out, write_interval, write_number, write_value
-from ..ranking.rank import CAUTION, TaskRow, by_task, differences
 from ..ranking.reported import Reported, reported_for
+from ..ranking.task_rows import CAUTION, TaskRow, by_task, differences
 from ..templating import flatten, open_environment, read_template
 
 

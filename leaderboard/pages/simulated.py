@@ -1,6 +1,7 @@
 """What `unlearnbench coverage` prints of simulated boards."""
 
 from collections.abc import Mapping
+from math import isnan
 
 from rich.table import Table
 
@@ -31,6 +32,19 @@ def make_extremes_table(found: Mapping[str, Mapping[str, float]]) -> Table:
     return table
 
 
+def make_power_table(found: Mapping[Board, Mapping[float, tuple[float, float, float]]]) -> Table:
+    """Return a rich table of the power of the paired test of H, and of test and guard together."""
+    table = bare_table(
+        "Restricted step against plain sum: how often a true difference of H is found", "concepts"
+    )
+    for column in ("runs", "difference", "test", "test and guard"):
+        table.add_column(column, justify="right")
+    for board, rows in found.items():
+        for gap, test, both in rows.values():
+            table.add_row(str(board.concepts), str(board.runs), f"{gap:+.3f}", f"{test:.2f}", f"{both:.2f}")
+    return table
+
+
 def make_held_tables(found: Mapping[Board, Held]) -> list[Table]:
     """Return rich tables over the grid: coverage of intervals of means and differences, sizes of tests."""
     texts = {
@@ -55,7 +69,7 @@ def _make_held_table(title: str, found: Mapping[Board, Mapping[str, float]]) -> 
         )
         table.add_row(*place, *(f"{values[name]:.3f}" for name in names))
     for text, reduce in (("least", min), ("most", max)):
-        ends = [reduce(values[name] for values in found.values() if values[name] == values[name])
-                for name in names]  # fmt: skip
-        table.add_row(text, "", "", *(f"{value:.3f}" for value in ends), style="bold")
+        columns = ([values[name] for values in found.values() if not isnan(values[name])] for name in names)
+        ends = (f"{reduce(column):.3f}" if column else "nan" for column in columns)
+        table.add_row(text, "", "", *ends, style="bold")
     return table

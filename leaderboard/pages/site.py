@@ -19,7 +19,7 @@ from ..plots.heatmap import HeatMap, heat_maps
 from ..plots.scatter import SeriesStyle, name_series
 from ..plots.thumbnails import make_thumbnail
 from ..ranking.board import describe_levels
-from ..ranking.rank import TaskRow, by_task
+from ..ranking.task_rows import TaskRow, by_task
 from .contents import Contents
 from .exports import EXPORT, to_parquet, to_texts
 from .method_pages import method_pages

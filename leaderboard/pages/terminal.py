@@ -17,7 +17,7 @@ from ...bench.store import content_key
 from ...bench.types import Value
 from ..ranking.board import FEWEST_CONCEPTS, MethodSummary, PairedComparison, describe_levels
 from ..ranking.columns import COLUMNS, Style, write_interval, write_value
-from ..ranking.rank import TaskRow, by_task
+from ..ranking.task_rows import TaskRow, by_task
 
 SHOWN = ("UA", "UA_indirect", "VA", "in_prompt", "IRA", "AS_delta", "KID", "seconds")
 DIGITS = {"share": 2, "signed": 3, "decimal": 3}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from ..ranking.rank import TaskRow
+from ..ranking.task_rows import TaskRow
 from .scatter import SeriesStyle
 from .svg import Scale, canvas, mark, tag, ticks
 

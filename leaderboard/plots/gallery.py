@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ...bench.records.load import Loaded
 from ...bench.records.record import TaskInfo, name_point
-from ..ranking.rank import TaskRow
+from ..ranking.task_rows import TaskRow
 
 HARMLESS = ("emoji", "fashion-mnist", "tiny")
 """Worlds of clip art and of small pictures of clothes.

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from ...bench.records.record import PointInfo
 from ...bench.types import Value
 from ..ranking.columns import write_interval, write_number
-from ..ranking.rank import THRESHOLD, TaskRow
+from ..ranking.task_rows import THRESHOLD, TaskRow
 from .svg import SHAPES, Scale, canvas, mark, tag, ticks
 
 LEFT, RIGHT, TOP, BOTTOM = 46, 16, 16, 44

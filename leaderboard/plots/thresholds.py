@@ -13,7 +13,7 @@ from ...bench.cells import write_csv
 from ...bench.metrics.shares import proportion
 from ...bench.metrics.ua import is_flagged, threshold_curve
 from ...bench.types import Value
-from ..ranking.rank import TaskRow
+from ..ranking.task_rows import TaskRow
 from .curves import Curve, draw_chart
 from .scatter import SeriesStyle
 

@@ -13,16 +13,17 @@ from ...bench.store import content_key
 from ...bench.types import Value, missing
 from .board import MethodSummary, Result, find_ranked, find_tasks, summarise
 from .columns import COLUMNS, COSTS
-from .rank import Role, choose, find_role
+from .task_rows import Role, choose, find_role
 
 LEVEL = 0.05
 
 
 @dataclass(frozen=True)
 class BoardRow:
-    """One row. summary: None for references and the noise floor, which have no AVA. tied: rows that it ties
-    with. values: of its shown points, averaged over seeds and then over concepts, with t intervals over
-    concepts.
+    """One method's row on the board.
+
+    values: of the points that it shows, averaged over seeds and then over concepts, with t intervals over
+    concepts. summary: its AVA; None for references and the noise floor. tied: rows that it ties with.
     """
 
     name: str

@@ -12,7 +12,7 @@ from ...bench.records.load import Loaded
 from ...bench.store import content_key
 from .board import measure
 from .declared import DeclaredPoint, MethodPoints, read_method_points
-from .rank import THRESHOLD
+from .task_rows import THRESHOLD
 
 PLACEBO = "placebo"
 Configs = Mapping[str, dict[str, Any]]

@@ -60,8 +60,9 @@ def read_method_points(
 ) -> list[MethodPoints]:
     """Return every method's points on every concept of a role, by method and task.
 
-    An inline record is not ranked, and its concepts are not the board's: nobody can repeat it.
-    References, concepts of the other role and records of another source are left out. Raises UserError where
+    Inline records are returned but marked: not ranked, and they add no concept: nobody can repeat them.
+    Left out are references, concepts of another role than `role` and records of another source than
+    `source`. Raises UserError where
     two measured records have the same method, task, configuration and seed. Two such claims make the concept
     missing instead: a claim must not stop a board.
     """

@@ -9,6 +9,8 @@ import pytest
 
 from unlearnbench.bench.records.record import read_record, record_digest
 
+from ..forked import run_cli
+
 HERE = Path(__file__).parent / "bad-methods"
 OTHERS = ("none", "gradient_sum")
 
@@ -27,10 +29,8 @@ def _run(plugin: Path, folder: Path, out: str, methods: tuple[str, ...]) -> dict
     suite = folder / f"{out}.toml"
     suite.write_text(head + "".join(f'[[methods]]\nname = "{m}"\n{rows.get(m, "")}' for m in methods))
     path = os.pathsep.join([str(plugin), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", "unlearnbench.bench.cli", "run", "--suite", str(suite)]
     options = ["--out", str(folder / out), "--store", str(folder / out.partition("-")[0]), "--threads", "1"]
-    environment = {**os.environ, "PYTHONPATH": path}
-    done = subprocess.run([*command, *options], env=environment, capture_output=True, text=True, check=False)
+    done = run_cli("run", "--suite", str(suite), *options, env={**os.environ, "PYTHONPATH": path})
     assert done.returncode in (0, 1), done.stderr
     assert "Traceback" not in done.stderr
     records = {p.name: read_record(p) for p in (folder / out).glob("*.json")}
@@ -83,10 +83,8 @@ def test_nothing_is_measured_with_a_plugin_that_patches_at_import(tmp_path: Path
     suite = tmp_path / "s.toml"
     suite.write_text((HERE / "s.toml").read_text().replace("textenc", "early"))
     path = os.pathsep.join([str(tmp_path / "plug"), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", "unlearnbench.bench.cli", "run", "--suite", str(suite)]
     options = ["--out", str(tmp_path / "out"), "--store", str(tmp_path / "store"), "--threads", "1"]
-    environment = {**os.environ, "PYTHONPATH": path}
-    done = subprocess.run([*command, *options], env=environment, capture_output=True, text=True, check=False)
+    done = run_cli("run", "--suite", str(suite), *options, env={**os.environ, "PYTHONPATH": path})
     assert done.returncode == 1, done.stderr
     records = [read_record(p) for p in (tmp_path / "out").glob("*.json")]
     assert len(records) == 6

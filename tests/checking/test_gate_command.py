@@ -2,8 +2,6 @@
 
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,6 +11,8 @@ import yaml
 from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.records.record import read_record
 from unlearnbench.bench.running.catalog import registry
+
+from ..forked import run_cli
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "leaderboard" / "README.md").read_text(encoding="utf-8")
@@ -33,9 +33,7 @@ drop_at_most = 0.05
 
 def _run(*words: str) -> tuple[int, str]:
     """Return the exit status and the lines on standard error of a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "unlearnbench.bench.cli", *words], capture_output=True, text=True, check=False
-    )
+    done = run_cli(*words)
     return done.returncode, done.stderr
 
 

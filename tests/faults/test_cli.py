@@ -3,15 +3,15 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from ..forked import run_cli
+
 
 def _run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "unlearnbench.bench.cli", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    return run_cli(*arguments, cwd=cwd)
 
 
 def _broken_suite(folder: Path) -> str:
@@ -108,16 +108,6 @@ def test_a_mistake_is_one_clear_line(name: str, tmp_path: Path) -> None:
 def test_rebuilding_sprites_without_npm_says_so(tmp_path: Path) -> None:
     pytest.importorskip("resvg_py")
     environment = {**os.environ, "PATH": str(tmp_path)}
-    command = [
-        sys.executable,
-        "-m",
-        "unlearnbench.bench.cli",
-        "pretrain",
-        "tiny",
-        "--sprites",
-        "--work",
-        str(tmp_path),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    done = run_cli("pretrain", "tiny", "--sprites", "--work", str(tmp_path), env=environment)
     assert done.returncode == 2
     assert "npm is not installed" in done.stderr

@@ -98,6 +98,30 @@ def frontier(points: pd.DataFrame) -> dict[str, float]:
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
+def harmonic(points: pd.DataFrame) -> float:
+    """Return H of one method on one task: in every run each half chooses a point, which the other half reads.
+
+    A point without a VA was too weak to be scored: VA 1 shows whether it could be chosen. NaN: it could.
+    """
+    runs = points.groupby(["step", "config"])["seed"].nunique()
+    if runs.nunique() > 1:
+        return math.nan
+    read_out = []
+    for _, run in points.groupby("seed"):
+        table = (
+            run.set_index(["step", "config", "half"])[["UA", "VA", "in_prompt"]].unstack("half").sort_index()
+        )
+        lacking = table["VA"].isna().any(axis=1).to_numpy()
+        names = ["UA", "VA"] if table["in_prompt"].isna().all(axis=None) else ["UA", "VA", "in_prompt"]
+        for chooser, reader in ("AB", "BA"):
+            h = [[0.0 if min(parts) == 0 else len(parts) / sum(1 / part for part in parts)
+                  for parts in table.fillna({("VA", half): 1.0})[[(name, half) for name in names]].to_numpy()]
+                 for half in (chooser, reader)]  # fmt: skip
+            best = max(range(len(table)), key=lambda k: (round(h[0][k], 9), -k))
+            read_out.append(math.nan if lacking[best] else h[1][best])
+    return float(np.mean(read_out))
+
+
 def t_quantile(df: int, p: float = 0.975) -> float:
     """Return Student's quantile by integrating its density: numpy has none."""
     x = np.linspace(0, 60, 600_001)
@@ -121,7 +145,7 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 def board(folder: Path, rival: str = "gradient_sum") -> pd.DataFrame:
     """Return one row a method: AVA with interval, reach, in-prompt, difference to the rival with its test."""
     grouped = read(folder).groupby(["method", "task"])
-    results = {key: frontier(points) for key, points in grouped}
+    results = {key: frontier(points) | {"H": harmonic(points)} for key, points in grouped}
     table = pd.DataFrame.from_dict(results, orient="index").rename_axis(["method", "task"])
     ava = table["AVA"].unstack("task")
     rows = {}
@@ -136,6 +160,7 @@ def board(folder: Path, rival: str = "gradient_sum") -> pd.DataFrame:
             "high": high,
             "reach": own["reach"].mean(),
             "in_prompt": own["in_prompt"].mean(skipna=False),
+            "H": table.loc[method, "H"].mean(),  # of the concepts that have it
             "difference": gap.mean(),
             "difference_low": interval(gap)[0],
             "difference_high": interval(gap)[1],

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from unlearnbench.bench.records.load import load
-from unlearnbench.leaderboard.ranking.board import collect, duel, summarise
+from unlearnbench.leaderboard.ranking.board import collect, compare_with_rival, summarise
+from unlearnbench.leaderboard.ranking.h_score import collect_h, summarise_h
 
 from .recompute import board
 
@@ -35,8 +36,11 @@ def test_published_boards_are_recomputed(folder: Path) -> None:
 
 
 def check(folder: Path) -> None:
-    results = collect(load(folder))
+    loaded = load(folder)
+    results = collect(loaded)
     ours = board(folder)
+    for line in summarise_h(collect_h(loaded)):
+        assert ours.loc[line.method, "H"] == pytest.approx(line.h, abs=1e-6, nan_ok=True)
     lines = {line.method: line for line in summarise(results)}
     assert set(ours.index) == set(lines)
     for method, line in lines.items():
@@ -46,7 +50,7 @@ def check(folder: Path) -> None:
         numbers = [math.nan if number is None else number for number in stated]  # missing
         names = ["AVA", "low", "high", "reach", "in_prompt"]
         assert row[names].to_list() == pytest.approx(numbers, abs=1e-6, nan_ok=True)
-    for entry in duel(results, "gradient_sum"):
+    for entry in compare_with_rival(results, "gradient_sum"):
         row, found = ours.loc[entry.first], entry.comparison
         stated = (found.mean, found.low, found.high, found.p)
         names = ["difference", "difference_low", "difference_high", "p"]

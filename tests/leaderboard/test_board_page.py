@@ -17,7 +17,7 @@ from unlearnbench.leaderboard.plots.scatter import assign_styles, name_styles
 from unlearnbench.leaderboard.ranking.board import collect
 from unlearnbench.leaderboard.ranking.board_rows import make_board_rows, tied_methods
 from unlearnbench.leaderboard.ranking.declared import read_method_points
-from unlearnbench.leaderboard.ranking.rank import rows
+from unlearnbench.leaderboard.ranking.task_rows import rows
 
 from .synthetic import build_page, make_record
 

@@ -205,7 +205,7 @@ def test_the_page_shows_what_lies_beside_the_records(folder: Path) -> None:
     beside = read_beside(read_folders([folder]))
     page = build_page(folder, folder / "page").read_text()
     assert "claimed AVA" in page
-    assert f"{beside.lines['balanced'].ava:.3f}" in page
+    assert f"{beside.summaries['balanced'].ava:.3f}" in page
     assert "reported" in (folder / "page" / "leaderboard.csv").read_text()
     assert "UA under attack" in page
     assert "1 of 2 concepts" in page

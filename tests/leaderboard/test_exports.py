@@ -16,7 +16,7 @@ from unlearnbench.bench.types import Value
 from unlearnbench.leaderboard.pages.eval_results import write_eval_results
 from unlearnbench.leaderboard.pages.exports import to_csv, to_markdown, to_parquet
 from unlearnbench.leaderboard.ranking.columns import write_interval, write_number
-from unlearnbench.leaderboard.ranking.rank import TaskRow, rows
+from unlearnbench.leaderboard.ranking.task_rows import TaskRow, rows
 
 from .synthetic import write, write_failed
 

@@ -10,7 +10,7 @@ from unlearnbench.bench.types import missing
 from unlearnbench.leaderboard.plots.curves import plot_curves
 from unlearnbench.leaderboard.plots.scatter import assign_styles, make_series, scatter, undrawn
 from unlearnbench.leaderboard.plots.svg import Scale, canvas, tag, ticks
-from unlearnbench.leaderboard.ranking.rank import TaskRow, rows
+from unlearnbench.leaderboard.ranking.task_rows import TaskRow, rows
 
 from .synthetic import METHODS, make_record, write
 

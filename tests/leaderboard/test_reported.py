@@ -18,9 +18,10 @@ from unlearnbench.bench.source import source_files
 from unlearnbench.leaderboard.pages import page as page_module
 from unlearnbench.leaderboard.pages.contents import read_contents
 from unlearnbench.leaderboard.pages.site import make_site
+from unlearnbench.leaderboard.plots.scatter import assign_styles
 from unlearnbench.leaderboard.ranking import reported
-from unlearnbench.leaderboard.ranking.rank import rows
 from unlearnbench.leaderboard.ranking.reported import read_reported, reported_for, shipped
+from unlearnbench.leaderboard.ranking.task_rows import rows
 
 from .synthetic import build_page, make_record
 
@@ -102,7 +103,7 @@ def test_nothing_but_the_page_of_a_task_reads_reported_numbers() -> None:
     assert readers == ["page"]
     assert reported.__name__ in source_files(page_module.__name__)
     for name in (
-        "leaderboard.ranking.rank",
+        "leaderboard.ranking.task_rows",
         "leaderboard.ranking.board",
         "leaderboard.ranking.columns",
         "leaderboard.pages.exports",
@@ -196,5 +197,5 @@ def test_a_page_tells_how_many_captions_were_drawn(tmp_path: Path) -> None:
     assert 0 < count < len(kept)
     page = build_page(folder, tmp_path / "out").read_text(encoding="utf-8")
     assert f"<span>retained: {count} COCO captions</span>" in page
-    sections = page_module._make_section("task-1", [row], page_module.assign_styles([row]), lambda entry: "")
+    sections = page_module._make_section("task-1", [row], assign_styles([row]), lambda entry: "")
     assert replace(sections, rows=()).captions == ""

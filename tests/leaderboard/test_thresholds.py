@@ -11,7 +11,7 @@ from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.records.load import load
 from unlearnbench.leaderboard.plots import thresholds
 from unlearnbench.leaderboard.plots.scatter import assign_styles
-from unlearnbench.leaderboard.ranking.rank import TaskRow, rows
+from unlearnbench.leaderboard.ranking.task_rows import TaskRow, rows
 
 from .synthetic import write, write_scored
 

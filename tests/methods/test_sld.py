@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 import torch
 
 from unlearnbench.bench.errors import UserError
+from unlearnbench.bench.running.catalog import registry
 from unlearnbench.methods import sld
 
+from .saved import save_point
 from .steer import PROMPTS, draw, draw_under, fit, make_config
 from .tiny import build_problem
 
@@ -96,3 +99,21 @@ def test_flux_is_refused(family_for: Pipelines) -> None:
 def test_without_a_name_it_is_refused(pipeline_for: Pipelines) -> None:
     with pytest.raises(UserError, match="targets: the problem does not name"):
         fit(sld, pipeline_for(), replace(build_problem(), targets=()))
+
+
+def test_a_hook_that_is_on_while_a_point_is_saved_is_no_part_of_it(
+    tmp_path: Path, family_for: Pipelines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A point is drawn by a new pipeline without the hook: with it in the fingerprint none could draw it."""
+    family_for("sd").save_pretrained(tmp_path / "base")
+    entry = registry("methods")["sld"]
+    plain = save_point(entry, tmp_path / "base", tmp_path)
+    unlearn = sld.unlearn
+
+    def hooked(pipeline: Any, problem: Any, config: Any, save: Any) -> None:
+        handle = pipeline.unet.register_forward_hook(lambda module, given, found: found)
+        unlearn(pipeline, problem, config, save)
+        handle.remove()
+
+    monkeypatch.setattr(sld, "unlearn", hooked)
+    assert save_point(entry, tmp_path / "base", tmp_path).point.fingerprint == plain.point.fingerprint

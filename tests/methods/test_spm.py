@@ -15,7 +15,7 @@ from .steer import draw, draw_under, fit, make_config
 from .tiny import build_problem, copy_state
 
 Pipelines = Callable[..., Any]
-FAST = {"anchors": 2, "sampling_steps": 3, "rate": 1e-2, "optimiser": "sgd"}
+FAST = {"anchoring": 1000.0, "anchors": 2, "sampling_steps": 3, "rate": 1e-2, "optimiser": "sgd"}
 
 
 @pytest.mark.parametrize("family", ["sd", "sdxl"])

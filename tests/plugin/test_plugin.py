@@ -11,6 +11,8 @@ import pytest
 
 from unlearnbench.bench.records.record import read_items, read_record
 
+from ..forked import run_cli
+
 HERE = Path(__file__).parent
 
 
@@ -27,8 +29,7 @@ def plugin_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _run(plugin_path: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     places = [str(plugin_path), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
-    command = [sys.executable, "-m", "unlearnbench.bench.cli", *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    return run_cli(*arguments, cwd=cwd, env=environment)
 
 
 def test_the_plugin_is_listed(plugin_path: Path, tmp_path: Path) -> None:

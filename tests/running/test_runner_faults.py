@@ -1,8 +1,6 @@
 """One cell's fault is one failed record: others go on, a good record stays, the time is bounded."""
 
 import math
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +11,8 @@ import pytest
 from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.records.record import read_record, record_digest
 from unlearnbench.bench.running.runner import Runner
+
+from ..forked import run_cli
 
 SMALL = {"steps": 1, "batch": 4}
 BALANCED = "unlearnbench.methods.balanced.unlearn"
@@ -190,16 +190,10 @@ def test_a_cell_that_cannot_be_stopped_is_left_behind(
     import os
 
     path = os.pathsep.join([str(tmp_path / "plug"), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", "unlearnbench.bench.cli", "run", "--suite", str(suite)]
     options = ["--out", str(tmp_path / "out"), "--store", str(tmp_path / "store"), "--threads", "1"]
-    done = subprocess.run(
-        [*command, *options, "--cell-timeout", "60" if "CI" in os.environ else "40"],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=550,
-    )
+    limit = "40" if "CI" in os.environ else "20"
+    words = ("run", "--suite", str(suite), *options, "--cell-timeout", limit)
+    done = run_cli(*words, env={**os.environ, "PYTHONPATH": path})
     assert done.returncode == 1, done.stderr
     records = {r.method.name: r for r in map(read_record, (tmp_path / "out").glob("*.json"))}
     assert {name: r.status for name, r in records.items()} == {

@@ -1,11 +1,13 @@
 """The simulated board: its parts against the shipped code and closed forms, and what it shows."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from unlearnbench.bench.stats import candidates, coverage
+from unlearnbench.bench.cli.main import main
+from unlearnbench.bench.stats import candidates, coverage, share_coverage
 from unlearnbench.bench.stats.coverage import PAIRS, Board, hold, judge_candidates, simulate, value_extremes
 from unlearnbench.bench.stats.frontier import measure_frontier
 from unlearnbench.bench.stats.harmonic import measure_harmonic
@@ -114,3 +116,30 @@ def test_intervals_on_one_board() -> None:
     assert held.differences["MOVER, half Gaffke"] >= 0.9
     assert held.sizes["MOVER, half Gaffke"] <= 0.05
     assert set(coverage.TESTS) < held.sizes.keys()
+
+
+def test_the_guard_costs_power_and_never_adds_any() -> None:
+    found = coverage.measure_power(Board(24), 60, aligned=(0.0, 0.45))
+    (low, some, fewer), (high, most, many) = found.values()
+    assert low < high
+    assert fewer <= some
+    assert many <= most
+    assert most > 0.9
+    assert many > some
+
+
+def test_the_command_prints_the_whole_grid(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corners = itertools.product((8, 40), (0.03, 0.33), ("half", "whole"), (True, False))
+    assert {Board(*corner) for corner in corners} < set(coverage.GRID)
+    monkeypatch.setattr(coverage, "GRID", (Board(8), Board(8, 0.33, "whole", equal=False)))
+    few = list(share_coverage.list_truths(shares=(0.9,), samples=(2,), prompts=(6,)))
+    monkeypatch.setattr(share_coverage, "list_truths", lambda: few)
+    assert main(["coverage", "--suites", "2"]) == 0
+    out = capsys.readouterr().out
+    for text in ("Candidates, claim", "budget too small", "garbage for the target", "half Gaffke", "unequal",
+                 "sign flip", "test and guard", "2 suites each"):  # fmt: skip
+        assert text in " ".join(out.split()), text
+    assert main(["coverage", "--suites", "1"]) == 2
+    assert "--suites 1: must be at least 2" in capsys.readouterr().err

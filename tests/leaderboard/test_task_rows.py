@@ -11,7 +11,7 @@ import pytest
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.records.load import Loaded, load
 from unlearnbench.bench.records.record import items_digest, write_record
-from unlearnbench.leaderboard.ranking.rank import TaskRow, differences, rows
+from unlearnbench.leaderboard.ranking.task_rows import TaskRow, differences, rows
 
 from .synthetic import Chances, make_items, make_point, make_record, write, write_failed
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ...bench.errors import UserError
 from ...bench.records.load import Loaded
 from ...bench.stats.compare import Comparison, compare, detectable_difference, holm, tie_groups
-from ...bench.stats.guarded import guarded_interval
+from ...bench.stats.guarded import WEIGHT, guarded_interval
 from ...bench.stats.harmonic import Harmonic, measure_harmonic, relative_alignment
 from ...bench.stats.monotone import mean_interval
 from .declared import MethodPoints, read_method_points
@@ -35,7 +35,7 @@ class HResult:
 
 @dataclass(frozen=True)
 class HLine:
-    """A method over its concepts. low, high: 95 % interval of its mean H, by Gaffke's bounds over concepts.
+    """A method over its concepts. low, high: 95 % interval of its mean H, by Gaffke's bounds at half weight.
 
     runs: the fewest training runs on a concept. ua, alignment, in_prompt: means where H was read.
     """
@@ -56,7 +56,9 @@ class HLine:
 class HComparison:
     """first - second over their concepts: t interval and sign-flip p, and the guard's interval.
 
-    adjusted: Holm's p over all comparisons of the same call.
+    adjusted: Holm's p over all comparisons of the same call. stands: whether the methods are told apart, by
+    the test and by the guard: the test alone finds too many where one method loses whole concepts (its size
+    is then up to .21, STATISTICS.md).
     """
 
     first: str
@@ -65,6 +67,10 @@ class HComparison:
     adjusted: float
     guard: tuple[float, float]
     detectable: float
+
+    @property
+    def stands(self) -> bool:
+        return self.adjusted < LEVEL and not self.guard[0] <= 0 <= self.guard[1]
 
 
 def collect_h(loaded: Iterable[Loaded]) -> list[HResult]:
@@ -184,7 +190,7 @@ def _line(method: str, rows: Sequence[HResult]) -> HLine:
         lacking,
         runs,
         float(np.mean(values)),
-        *mean_interval(values, 0, 1),
+        *mean_interval(values, 0, 1, weight=WEIGHT),
         float(np.mean([x.ua for x in found])),
         float(np.mean([x.alignment for x in found])),
         float(np.mean(other)) if other else None,
@@ -220,7 +226,7 @@ def tied_by_h(results: Sequence[HResult]) -> dict[str, list[str]]:
     values = _values(results, find_complete(results))
     compared = compare_h(results, combinations(sorted(values), 2))
     means = {name: float(np.mean(list(own.values()))) for name, own in values.items()}
-    return tie_groups(means, {(row.first, row.second): row.adjusted < LEVEL for row in compared})
+    return tie_groups(means, {(row.first, row.second): row.stands for row in compared})
 
 
 def _values(results: Sequence[HResult], methods: frozenset[str]) -> dict[str, dict[str, float]]:

@@ -13,7 +13,7 @@ from unlearnbench.bench.records.load import Loaded
 from unlearnbench.bench.records.record import TaskInfo
 from unlearnbench.bench.stats.compare import compare, holm
 from unlearnbench.bench.stats.harmonic import measure_harmonic
-from unlearnbench.leaderboard.ranking.headline import (
+from unlearnbench.leaderboard.ranking.h_score import (
     UNSCORED,
     HResult,
     collect_h,
@@ -175,7 +175,27 @@ def test_only_declared_pairs_of_complete_methods_are_tested() -> None:
     assert [row.comparison for row in found] == expected
     assert [row.adjusted for row in found] == holm([one.p for one in expected]).tolist()
     assert all(row.guard[0] < row.comparison.low for row in found)
-    assert tied_by_h(rows)["a"] == ["a"]
+    assert all(row.adjusted < 0.05 for row in found)
+    assert all(row.stands for row in found)
+    assert tied_by_h(rows)["a"] == ["a", "b"]
+
+
+def test_the_test_alone_is_not_enough_where_a_loss_may_be_unseen() -> None:
+    noise = (0.01, -0.01, 0.02, 0.0, -0.02, 0.01, 0.0, -0.01)
+    rows = [_result("a", f"t{i}", 0.9 + x) for i, x in enumerate(noise)]
+    rows += [_result("b", f"t{i}", 0.85 + 0.005 * (i % 3)) for i in range(8)]
+    (found,) = compare_h(rows, [("a", "b")])
+    assert found.adjusted < 0.05
+    assert found.guard[0] < 0 < found.guard[1]
+    assert not found.stands
+    assert tied_by_h(rows)["a"] == ["a", "b"]
+
+
+def test_a_large_difference_over_many_concepts_stands() -> None:
+    rows = [_result(m, f"t{i:02}", h + 0.002 * i) for m, h in (("a", 0.9), ("b", 0.5)) for i in range(24)]
+    (found,) = compare_h(rows, [("a", "b")])
+    assert found.stands
+    assert tied_by_h(rows) == {"a": ["a"], "b": ["b"]}
 
 
 def test_a_row_from_elsewhere_changes_no_other_row() -> None:
