@@ -219,10 +219,8 @@ def _check_trained(entry: Entry, where: str, distribution: str) -> None:
             f"{', '.join(TRAINABLE)} only; name some of them once each (from {distribution})"
         )
     if entry.function and entry.config and not (entry.trains or entry.apply or entry.moves):
-        raise UserError(
-            f"{where}trains: names no network, and there is no `apply`: it could change nothing; name either "
-            f"(from {distribution})"
-        )
+        said = "names no network, and there is no `apply`: it could change nothing; name either"
+        raise UserError(f"{where}trains: {said} (from {distribution})")
 
 
 def _read_names(value: Any, where: str, distribution: str) -> tuple[str, ...]:

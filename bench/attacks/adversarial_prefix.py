@@ -9,7 +9,7 @@ from .lessons import Lessons, in_place, list_words, pick_images
 
 REGISTER = {
     "name": "adversarial-prefix",
-    "summary": "k words before every prompt, found by gradient through the denoising loss (UnlearnDiffAtk)",
+    "summary": "k words before every prompt, found by gradient through the denoising loss",
     "paper": "Zhang et al. 2024, UnlearnDiffAtk, arXiv 2310.11868",
     "version": 1,
     "function": "attack",

@@ -5,7 +5,7 @@ from .contract import AttackConfig, Budget, Inputs, Victim
 REGISTER = {
     "name": "best-of-n",
     "summary": "draws every prompt with n more noises; one image with the target is a success of its prompt",
-    "paper": "the honest baseline of every attack: it moves nothing but the noise",
+    "paper": "",
     "version": 1,
     "function": "attack",
     "config": "Config",

@@ -8,7 +8,7 @@ from .lessons import Lessons, find_rare_word, in_place, pick_images
 
 REGISTER = {
     "name": "inversion",
-    "summary": "learns the embedding of one word from images of the target, and asks by that word (CCE)",
+    "summary": "learns the embedding of one word from images of the target, and asks by that word",
     "paper": "Pham et al. 2024, Circumventing Concept Erasure, arXiv 2308.01508",
     "version": 1,
     "function": "attack",

@@ -9,7 +9,7 @@ from .lessons import Lessons, in_place, list_words, pick_images
 
 REGISTER = {
     "name": "p4d",
-    "summary": "words by which the model predicts the noise that its base predicts for the target (P4D-N)",
+    "summary": "words by which the model predicts the noise that its base predicts for the target",
     "paper": "Chin et al. 2024, Prompting4Debugging, arXiv 2309.06135",
     "version": 1,
     "function": "attack",
