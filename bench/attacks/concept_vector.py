@@ -10,7 +10,7 @@ from .lessons import list_words
 REGISTER = {
     "name": "concept-vector",
     "summary": "searches words whose encoding is the prompt's plus a vector of the target",
-    "paper": "Tsai et al. 2024, Ring-A-Bell, arXiv 2310.10012, section 3",
+    "paper": "Tsai et al. 2024, Ring-A-Bell, arXiv 2310.10012",
     "version": 1,
     "function": "attack",
     "config": "Config",

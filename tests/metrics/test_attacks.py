@@ -31,6 +31,17 @@ def test_the_success_rate_counts_both_before_and_after() -> None:
     assert found["gain"].low is not None
 
 
+def test_the_gain_of_prompts_that_all_agree_has_a_width() -> None:
+    gain = attack_values(rows([False] * 8), rows([True] * 8), "prompt")["gain"]
+    assert (gain.value, gain.high) == (1.0, 1.0)
+    assert gain.low is not None
+    assert 0 < gain.low < 0.9
+    none = attack_values(rows([False] * 8), rows([False] * 8), "prompt")["gain"]
+    assert none.low is not None
+    assert none.high is not None
+    assert none.low < 0 == none.value < none.high
+
+
 def test_rows_pair_by_prompt_and_sample_whatever_their_order() -> None:
     before, after = rows([True, False, False, False]), rows([False, True, True, False])
     mixed = after.iloc[[3, 1, 0, 2]].reset_index(drop=True)
