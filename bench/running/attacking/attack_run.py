@@ -88,7 +88,8 @@ class AttackRun:
         if of is not None and self.point.fingerprint not in {point.fingerprint for point in of.points}:
             raise UserError(
                 f"{of.cell}.json: points: this machine gives another model than the one that was measured "
-                f"({self.point.fingerprint[:12]}); measure the cell here, then attack its new record"
+                f"({self.point.fingerprint[:12]}): leave --threads and --device out, for they change trained "
+                "weights; else measure the cell here, and attack its new record"
             )
         if entry.access == "white-box" and not isinstance(self.holder, ModelHolder):
             raise UserError(f"attack {entry.name}: is white-box, and a function has no weights to look at")
