@@ -1,1 +1,1 @@
-"""The engine of unlearnbench; it names no task and no method."""
+"""The engine of unlearnbench; it knows no task and no method by name."""

@@ -1,4 +1,4 @@
-"""Cells of tables that programs read: a text neither runs as a formula nor becomes markup."""
+"""Table cells made safe: no text runs as a spreadsheet formula or becomes markup."""
 
 import csv
 import io
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 FORMULA = re.compile(r"^[\s\x00-\x1f]*[=+\-@\t\r|%＝＋－＠]")
-"""How a text begins that a spreadsheet may run: after blanks, too, and in full-width forms."""
+"""Start of a text that a spreadsheet may run: also after blanks, and in full-width characters."""
 NUMBER = re.compile(r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
 
 
@@ -19,7 +19,7 @@ def plain_cell(cell: object) -> object:
 
 
 def write_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table as CSV, every cell by `plain_cell`."""
+    """Return a table as CSV text, with every cell passed through `plain_cell`."""
     target = io.StringIO()
     writer = csv.writer(target, lineterminator="\n")
     writer.writerow([plain_cell(name) for name in header])
@@ -28,7 +28,7 @@ def write_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def markdown_cell(text: str) -> str:
-    """Return a text on one line that Markdown and HTML read as it stands: no table, link, image or tag."""
+    """Return a text as one line that Markdown and HTML show literally: no table, link, image or tag."""
     flat = " ".join(text.split())
     flat = re.sub(r"[\\`*{}\[\]<>|#!~&]|(?<!\w)_|_(?!\w)", lambda match: "\\" + match[0], flat)
     return re.sub(r"(?i)\b(https?|ftp|mailto)(?=:)|\bwww(?=\.)", lambda m: f"{m[0]}\u200b", flat)

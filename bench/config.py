@@ -1,4 +1,4 @@
-"""TOML and keyword values into frozen, validated records; every error names file and key."""
+"""Reads TOML and keyword values into frozen, validated records; every error names file and key."""
 
 import json
 import tomllib
@@ -13,10 +13,9 @@ from .errors import UserError
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 MOST_JSON = 64 * 2**20
-"""Bytes of the largest JSON file that is read."""
+"""Size in bytes of the largest JSON file that is read."""
 STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-"""Base configuration of every record read from TOML: unknown keys are errors, numbers are finite, values do
-not change."""
+"""Base of every record read from TOML: unknown keys are errors, numbers are finite, values do not change."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -32,7 +31,10 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def read_json(kind: type[M], path: Path, absent: str = "no such file") -> M:
-    """Return the validated record in a JSON file; raises UserError naming file and field, or `absent`."""
+    """Return the validated record in a JSON file; raises UserError naming file and field.
+
+    absent: the message where there is no such file.
+    """
     try:
         if path.stat().st_size > MOST_JSON:
             raise UserError(f"{path}: {path.stat().st_size:,} bytes; at most {MOST_JSON:,} are read")
@@ -52,7 +54,7 @@ def read_json(kind: type[M], path: Path, absent: str = "no such file") -> M:
 def build(kind: type[T], values: Mapping[str, Any], source: str) -> T:
     """Return `values` as a validated `kind`; raises UserError naming `source` and the first bad key."""
     try:
-        # by way of JSON, whose strict mode takes a list for a tuple but no text or truth value for a number
+        # through JSON, whose strict mode takes a list for a tuple but no text or truth value for a number
         return TypeAdapter(kind).validate_json(json.dumps(dict(values), default=str), strict=True)
     except ValidationError as error:
         first = error.errors()[0]

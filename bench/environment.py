@@ -1,4 +1,4 @@
-"""What a run ran on: package versions, device, threads, commit."""
+"""The environment of a run: package versions, device, threads, commit."""
 
 import platform
 import subprocess
@@ -35,7 +35,7 @@ def describe_environment(device: str, threads: int) -> dict[str, Any]:
 
 @cache
 def package_versions() -> dict[str, str]:
-    """Return the versions of the packages that decide numbers."""
+    """Return the versions of the packages that affect numbers."""
     return {name: _version(name) for name in PACKAGES}
 
 
@@ -66,7 +66,7 @@ def _cpu_name() -> str:
 
 @cache
 def find_commit() -> str | None:
-    """Return the commit of the checkout that the package runs from (with `+` when it is changed), or None."""
+    """Return the commit of the checkout that the package runs from (`+` after it: changed files), or None."""
     here = Path(__file__).resolve().parent
     try:
         commit = _git(here, "rev-parse", "HEAD")

@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake raises: a single line that names what, where and the remedy."""
+"""The exception for a user's mistake: one line that names what is wrong, where, and the remedy."""
 
 from pathlib import Path
 
@@ -6,11 +6,11 @@ BENCH = str(Path(__file__).parent)
 
 
 class UserError(Exception):
-    """A mistake in what the user gave; the CLI prints it as one line and exits with status 2."""
+    """A mistake in the user's input; the CLI prints it as one line and exits with status 2."""
 
 
 def is_own(error: BaseException) -> bool:
-    """Return whether this package raised an exception itself, as the handler of a signal does."""
+    """Return whether this package raised an exception itself, as a signal handler does."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -1,4 +1,4 @@
-"""Write a file at once or not at all: a unique scratch file replaces the target once it is whole."""
+"""Atomic writes: a scratch file with a unique name replaces the target once it is complete."""
 
 import contextlib
 import errno
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from .errors import UserError
 
 SCRATCH = re.compile(r"\.unlearnbench-(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{8}\.tmp")
-"""Name of a scratch file or folder: a digest of the host's name, its process, a random part."""
+"""Name of a scratch file or folder: a digest of the host's name, the process id, a random part."""
 STALE_SECONDS = 24 * 3600
 """Age from which a scratch file of another machine counts as left over."""
 REASONS = {
@@ -42,11 +42,12 @@ def write_file(path: Path, content: bytes | str, durable: bool = True) -> Path:
 
 
 def replace_file(path: Path, write: Callable[[Path], Any], durable: bool = True) -> Path:
-    """Replace a file by what `write` puts at the path that it is given, and return `path`.
+    """Replace a file by the one that `write` makes at the path that it is given; return `path`.
 
-    A reader sees the old file or the new one, whole, whatever is killed and however many processes write.
-    With `durable` both the file and its folder are on the disk on return. Missing folders are made. Raises
-    UserError naming `path` where it cannot be written; then the old file stays and nothing else is left.
+    A reader sees either the old file or the new one, complete, even if processes are killed or several write.
+    With `durable`, the file and its folder's entry are on the disk on return. Missing folders are made.
+    Raises UserError naming `path` where it cannot be written; then the old file stays and nothing else is
+    left.
     """
     make_folder(path.parent)
     _sweep_once(path.parent)
@@ -67,11 +68,11 @@ def replace_file(path: Path, write: Callable[[Path], Any], durable: bool = True)
 
 
 def replace_folder(target: Path, write: Callable[[Path], T]) -> T:
-    """Replace a folder by what `write` puts into the new folder that it is given; return what it returns.
+    """Replace a folder by the contents that `write` puts into a new folder; return what `write` returns.
 
-    The folder is written beside its place and gets its name once it is whole and on the disk. The caller has
-    made sure that what is there may be replaced. Raises UserError naming `target` where it cannot be written;
-    then what was there stays.
+    The new folder is written next to the target and gets its name once it is complete and on the disk. The
+    caller must have checked that an existing folder may be replaced. Raises UserError naming `target` where
+    it cannot be written; then the existing folder stays.
     """
     make_folder(target.parent)
     remove_left_over(target.parent)
@@ -97,7 +98,7 @@ def replace_folder(target: Path, write: Callable[[Path], T]) -> T:
 
 
 def check_new_folder(folder: Path) -> None:
-    """Raise UserError, before any work, unless a folder can be made or is there and empty."""
+    """Raise UserError, before any work, unless a folder can be made, or exists and is empty."""
     try:
         is_taken = folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir())))
     except OSError as error:
@@ -114,7 +115,7 @@ def check_new_folder(folder: Path) -> None:
 
 
 def check_space(folder: Path, needed: int) -> None:
-    """Raise UserError where the disk of a folder has less room than `needed` bytes."""
+    """Raise UserError where the disk of a folder has less free space than `needed` bytes."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         sizes = f"{free / 2**30:.1f} GiB are free on this disk, {needed / 2**30:.1f} are needed"
@@ -122,7 +123,7 @@ def check_space(folder: Path, needed: int) -> None:
 
 
 def create_file(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Write a file that must not be there yet; raises UserError naming it, where it is, too."""
+    """Write a file that must not exist yet; UserError naming it where it exists or cannot be written."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(handle, "wb") as file:
@@ -136,7 +137,7 @@ def create_file(path: Path, content: bytes, mode: int = 0o644) -> None:
 
 
 def make_folder(folder: Path) -> Path:
-    """Make a folder with those above it and return it; raises UserError naming it where it cannot be made."""
+    """Make a folder and its parents, and return it; raises UserError naming it where it cannot be made."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -145,7 +146,7 @@ def make_folder(folder: Path) -> Path:
 
 
 def check_writable(folder: Path) -> None:
-    """Make a folder; raise UserError naming it unless a file can be written there: before any long work."""
+    """Make a folder; raise UserError naming it where no file can be written in it. Call before long work."""
     make_folder(folder)
     probe = folder / scratch_name()
     try:
@@ -158,7 +159,7 @@ def check_writable(folder: Path) -> None:
 
 
 def explain(path: Path, error: OSError) -> UserError:
-    """Return the user's one line on why a file could not be written."""
+    """Return the one-line UserError that says why a file could not be written."""
     return UserError(f"{path}: cannot be written: {_reason(error)}")
 
 
@@ -178,7 +179,7 @@ def _host() -> str:
 def find_left_over(folder: Path) -> Iterator[Path]:
     """Yield the scratch files and folders in a folder whose process has ended.
 
-    Whether a process of another machine has ended cannot be seen; its files count when they are a day old.
+    For a process of another machine that is unknown; its files count when they are a day old.
     """
     try:
         entries = list(os.scandir(folder))

@@ -1,4 +1,4 @@
-"""Names of somebody's models: as a board shows them, and as a part of file names."""
+"""Names of models, methods and points: as a board shows them, and as parts of file names."""
 
 import hashlib
 import os
@@ -9,21 +9,21 @@ from pathlib import Path
 from .errors import UserError
 
 INLINE = "<inline>"
-"""What the name of a function begins with that was given as it is: no module can be called so."""
+"""First character of the name of a function that was passed as an object; no module can have such a name."""
 LONGEST = 60
-"""Most letters of a name in a file name."""
+"""Most characters of a name in a file name."""
 PLAIN = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?")
 NAME = re.compile(r"[\w][\w .,'+()@:=/-]{0,199}")
-"""What a name may be made of: letters, digits and signs that mean nothing in HTML."""
+"""Allowed characters of a name: letters, digits and signs that mean nothing in HTML."""
 PATH = re.compile(r"(^|[\\/])\.\.([\\/]|$)|^[\\/~]|^[A-Za-z]:[\\/]|^file:")
-"""What is a path out of its folder: `..` as a part, or one that starts at a root, a home or a drive."""
+"""Paths that lead out of a folder: `..` as a part, or a path from a root, a home folder or a drive."""
 MARKUP = re.compile(r"<\s*[/!a-zA-Z]|javascript:", re.IGNORECASE)
 
 
 def file_part(name: str) -> str:
-    """Return a name as a part of file names: plain letters, and a digest where they are not the whole name.
+    """Return a name as a part of file names: plain characters, plus a digest if they are not all of it.
 
-    No two names give the same part, not where a disk takes upper for lower case either.
+    No two names give the same part, even on a disk that ignores case.
     """
     if PLAIN.fullmatch(name) and ".." not in name and len(name) <= LONGEST:
         return name
@@ -33,11 +33,11 @@ def file_part(name: str) -> str:
 
 
 def name_model(model: str) -> str:
-    """Return the name of a model without its place: its last folder, file stem, or module.function.
+    """Return the name of a model without its location: its last folder, file stem, or module.function.
 
-    A name that no record may hold (too long, unusual signs) becomes a plain one with a digest.
+    A name that no record may hold (too long, unusual characters) becomes a plain one with a digest.
     """
-    # `.` and `..` have a name only once they are spelt out; links keep the name that was given
+    # `.` and `..` get a name by making them absolute; links keep the name that was given
     path = Path(os.path.abspath(model)) if Path(model).exists() else Path(model)
     name = path.stem if model.endswith(".safetensors") else path.name
     name = unicodedata.normalize("NFC", name.replace(":", "."))
@@ -48,7 +48,7 @@ def name_model(model: str) -> str:
 
 
 def check_name(option: str, name: str) -> str:
-    """Return a name that somebody gave, in one Unicode form; raises UserError where no record may hold it."""
+    """Return a name from the user in one Unicode form; raises UserError where no record may hold it."""
     name = unicodedata.normalize("NFC", name).strip()
     if not name:
         raise UserError(f"{option}: is empty; give letters or digits")
@@ -58,7 +58,7 @@ def check_name(option: str, name: str) -> str:
 
 
 def find_problems_in_name(text: str) -> str | None:
-    """Return what is wrong with a name (of a method, task, point, column, ...), None where nothing is."""
+    """Return the problem with a name (of a method, task, point, column, ...), None where there is none."""
     if MARKUP.search(text):
         return f"{ascii(text)[:60]} holds markup or script; a name is plain words"
     if find_problems_in_path(text):
@@ -69,7 +69,7 @@ def find_problems_in_name(text: str) -> str | None:
 
 
 def find_problems_in_path(text: str) -> str | None:
-    """Return what is wrong with a text that could be taken for a path, None where nothing is."""
+    """Return the problem with a text that could be taken for a path, None where there is none."""
     if PATH.search(text):
         return f"{ascii(text)[:60]} is a path out of its folder; name things without their place"
     return None

@@ -1,4 +1,4 @@
-"""The one reader of picture files that a user supplies: whatever they hold, RGB of eight bits comes out."""
+"""The only reader of picture files that a user supplies; it returns RGB of eight bits for all of them."""
 
 import struct
 import zlib
@@ -12,12 +12,12 @@ from .errors import UserError
 READING_VERSION = 2
 """Bump when a file gives other pixels: it is part of every key that depends on a user's pictures."""
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-"""What counts as a picture file in a folder of them."""
+"""Suffixes of picture files in a folder."""
 NOT_READ = {"EPS", "WMF", "FPX", "MIC", "BUFR", "GRIB", "HDF5", "MPEG"}
-"""Formats that Pillow opens by another program, or cannot read as pixels."""
+"""Formats that Pillow opens through another program, or cannot read as pixels."""
 BROKEN = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError, MemoryError,
           struct.error, zlib.error, Image.DecompressionBombError)  # fmt: skip
-"""What Pillow raises on damaged files."""
+"""Exceptions that Pillow raises on damaged files."""
 
 
 def read_picture(path: Path) -> np.ndarray:
@@ -26,11 +26,11 @@ def read_picture(path: Path) -> np.ndarray:
 
 
 def open_picture(path: Path) -> Image.Image:
-    """Return a picture file as RGB, turned as its EXIF says, what is transparent on white.
+    """Return a picture file as RGB, rotated as its EXIF says, with transparent parts on white.
 
-    Of an animation it is the first frame. Greys of 16 bits are scaled by 257, floats are taken to lie in
-    [0, 1]. Colour profiles are not applied. Raises UserError naming the file where it is no picture, damaged,
-    too large, or its numbers have no known range.
+    Of an animation it is the first frame. 16-bit greys are scaled by 257; floats must be in [0, 1]. Colour
+    profiles are not applied. Raises UserError naming the file where it is no picture, damaged or too large,
+    or where its numbers have no known range.
     """
     Image.init()
     try:
@@ -58,7 +58,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _scale_grey(opened: Image.Image, turned: Image.Image) -> Image.Image | None:
-    """Return a picture of one channel with more than eight bits as RGB; None where it is of another mode."""
+    """Return a picture of one channel with more than eight bits as RGB; None where it has another mode."""
     if turned.mode != "F" and not turned.mode.startswith("I"):
         return None
     values = np.asarray(turned).astype(np.float64)
@@ -78,7 +78,7 @@ def _scale_grey(opened: Image.Image, turned: Image.Image) -> Image.Image | None:
 
 
 def _most(image: Image.Image) -> int:
-    """Return the number that is white in a picture of whole numbers; ValueError where nobody can tell."""
+    """Return the number that means white in a picture of whole numbers; ValueError where it is unknown."""
     tags = getattr(image, "tag_v2", None)
     if tags is not None:
         bits, kind = tags.get(258, (1,))[0], tags.get(339, (1,))[0]
@@ -91,5 +91,5 @@ def _most(image: Image.Image) -> int:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, its type where it has none."""
+    """Return the first line of an error's message, or its type where the message is empty."""
     return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,4 +1,4 @@
-"""Texts that are published without the places of one machine: paths, the home folder, the machine's name."""
+"""Removes the locations of one machine from published texts: paths, the home folder, the machine's name."""
 
 import os
 import platform
@@ -10,9 +10,9 @@ from pathlib import Path, PureWindowsPath
 from urllib.parse import unquote, urlsplit
 
 ROOTED = re.compile(r"^(?:/|\\|[A-Za-z]:[\\/]|~[^/]|file:/)", re.IGNORECASE)
-"""What a word starts with that names a place on a machine; `~/` is everybody's own home folder."""
+"""Start of a word that names a place on a machine; `~/` does not, since everybody has a home folder."""
 START = r"(?<![\w.~/\\:-])"
-"""Before a path in a text; so `and/or`, `1/2`, `https://` and `~/x` hold none."""
+"""Text before a path; with it, `and/or`, `1/2`, `https://` and `~/x` hold no path."""
 IN_QUOTES = re.compile(
     r"(?P<q>['\"`])(?P<path>(?:file:/|/|~[^/'\"]|[A-Za-z]:[\\/]|\\\\)[^'\"`\n]*)(?P=q)", re.IGNORECASE
 )
@@ -22,14 +22,14 @@ IN_TEXT = re.compile(
     re.IGNORECASE,
 )
 MOST_ERROR = 2000
-"""Characters of an error that a record keeps."""
+"""Most characters of an error that a record keeps."""
 
 
 def quote_places(arguments: Sequence[str]) -> list[str]:
-    """Return arguments as a shell reads them, each path without its place.
+    """Return arguments as a shell reads them, each path without its location.
 
-    What lies in the current folder becomes relative, what lies in the home folder starts with `~/`, of any
-    other absolute path the last part is left.
+    A path in the current folder becomes relative; one in the home folder starts with `~/`; of any other
+    absolute path only the last part is left.
     """
     quoted = []
     for argument in arguments:
@@ -46,7 +46,7 @@ def _quote(word: str) -> str:
 
 
 def hide_place(path: str) -> str:
-    """Return a path without its place, and any other word as it is."""
+    """Return a path without its location, and any other word as it is."""
     if not ROOTED.match(path):
         return path
     if path.lower().startswith("file:"):
@@ -63,7 +63,7 @@ def hide_place(path: str) -> str:
 
 
 def clean_error(text: str) -> str:
-    """Return what an error said as a record may hold it: no places, no control characters, not too long."""
+    """Return an error's text as a record may hold it: no locations, no control characters, not too long."""
     text = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co"))
     text = IN_QUOTES.sub(lambda found: found["q"] + hide_place(found["path"]) + found["q"], text)
     text = IN_TEXT.sub(lambda found: hide_place(found[0]), text)
@@ -74,7 +74,7 @@ def clean_error(text: str) -> str:
 
 
 def find_problems_in_places(text: str) -> str | None:
-    """Return what names a place on a machine in a record's command or error, None where nothing does."""
+    """Return the location on a machine that a record's command or error names; None where it names none."""
     try:
         words = shlex.split(text)
     except ValueError:  # no command, but what an error said

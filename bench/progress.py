@@ -1,4 +1,4 @@
-"""Progress bars with the time left; where there is no terminal, a line a minute instead."""
+"""Progress bars with the time left; where there is no terminal, a line each minute instead."""
 
 import sys
 import time
@@ -21,7 +21,7 @@ LINE_SECONDS = 60.0
 
 @contextmanager
 def show_progress(title: str, total: int, start: int = 0) -> Iterator[Advance]:
-    """Show how far a job of `total` parts has come; yields advance(done, note)."""
+    """Show the progress of a job of `total` parts; yields advance(done, note)."""
     console = Console(file=sys.stderr)
     if console.is_terminal:
         with _bar(title, total, start, console) as advance:

@@ -1,7 +1,7 @@
 """Registries of tasks, methods, attacks, metrics, judges, worlds: frozen entries, read without an import.
 
-Each registered module carries a literal `REGISTER = {...}`, or a list of such tables; it is read from the
-source text, so that listing imports no torch. Built-ins are found by file name, third parties by entry points
+Each registered module has a literal `REGISTER = {...}`, or a list of such tables. It is read from the source
+text, so listing imports no torch. Built-ins are found by file name, third parties by entry points
 (`unlearnbench.methods = {name = "package.module"}`).
 """
 
@@ -28,13 +28,13 @@ NEEDED = {
     "judges": ("function",),
     "worlds": ("function",),
 }
-"""What a plug-in's REGISTER must name beside its summary, by kind."""
+"""Keys that a plug-in's REGISTER must have besides `summary`, by kind."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """Names become parts of file names."""
 TRAINABLE = ("denoiser", "text_encoder", "text_encoder_2", "text_encoder_3")
-"""Networks whose weights a method may change: the denoiser is the `unet` or `transformer`."""
+"""Networks whose weights a method may change; the denoiser is the `unet` or `transformer`."""
 TRAINED = ("denoiser",)
-"""What a method changes that does not say `trains`."""
+"""The networks that a method changes where it does not say `trains`."""
 IMAGES = ("forget_set", "retain_set")
 """Needs of a method that are images, and what one that does not say `needs` is given."""
 NAMES = ("needs", "trains", "pipelines")
@@ -43,7 +43,7 @@ NAMES = ("needs", "trains", "pipelines")
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered thing; `module:function`, `module:config` and `module:apply` are resolved on use.
+    """One registered module; `module:function`, `module:config` and `module:apply` are resolved on use.
 
     trains: networks whose weights a method changes, of TRAINABLE; () = none. apply: the context manager of a
     method that acts while a point is drawn (`bench/models/saved/applied.py`). pipelines: families of
@@ -72,7 +72,7 @@ class Entry:
 
     @property
     def inline(self) -> str:
-        """Digest of a method that is a function of this process; "" of all that is registered."""
+        """Digest of a method that is a function of this process; "" for everything that is registered."""
         return ""
 
     def load(self) -> Any:
@@ -84,7 +84,7 @@ class Entry:
         return self._resolve(self.config)
 
     def load_apply(self) -> Any:
-        """Import the module and return its context manager; None where it names none."""
+        """Import the module and return its context manager; None where it has none."""
         return self._resolve(self.apply) if self.apply else None
 
     def _resolve(self, attribute: str) -> Any:
@@ -97,7 +97,7 @@ class Entry:
 
 
 def _say(error: BaseException) -> str:
-    """Return an error as one line, its kind where it says nothing of its own."""
+    """Return an error as one line, with its type where it has no message."""
     text = " ".join(str(error).split())
     return text if text and isinstance(error, Exception) else f"{type(error).__name__} {text}".strip()
 
@@ -106,9 +106,10 @@ E = TypeVar("E")
 
 
 class Registry(Generic[E]):
-    """Names to entries; duplicates raise, unknown names raise with close matches.
+    """Names to entries; a duplicate raises UserError, an unknown name raises one with close matches.
 
-    broken: name -> why a plug-in of that name is none. It is named where it is asked for, and stops no other.
+    broken: name -> why the plug-in of that name cannot be used. It is reported where that name is asked for;
+    other plug-ins work.
     """
 
     def __init__(self, kind: str) -> None:
@@ -122,7 +123,7 @@ class Registry(Generic[E]):
         self._entries[name] = entry
 
     def note_broken(self, name: str, reason: str) -> None:
-        """Keep why a plug-in cannot be used."""
+        """Record why a plug-in cannot be used."""
         self.broken[name] = f"{self.broken[name]}; {reason}" if name in self.broken else reason
 
     def __getitem__(self, name: str) -> E:
@@ -153,7 +154,7 @@ class Registry(Generic[E]):
 def read_registers(source: Path) -> list[dict[str, Any]]:
     """Return each literal `REGISTER` of a Python file: one table, or a list of them; executes nothing.
 
-    A literal `PRESETS` of the file stands in each as `presets`.
+    A literal `PRESETS` in the file is added to each as `presets`.
     """
     found: dict[str, list[Any]] = {}
     for node in ast.parse(source.read_bytes()).body:
@@ -171,7 +172,7 @@ def read_registers(source: Path) -> list[dict[str, Any]]:
 
 
 def read_register(source: Path) -> dict[str, Any] | None:
-    """Return the `REGISTER` of a Python file that has one at most; None where it has none."""
+    """Return the `REGISTER` of a Python file that has at most one; None where it has none."""
     registers = read_registers(source)
     if len(registers) > 1:
         raise UserError(f"REGISTER: must be one table of literals (got a list of {len(registers)})")
@@ -179,8 +180,11 @@ def read_register(source: Path) -> dict[str, Any] | None:
 
 
 def make_entry(name: str, module: str, register: dict[str, Any], distribution: str = "unlearnbench") -> Entry:
-    """Return the Entry of a REGISTER literal; raises UserError on a key that entries do not have, a value of
-    another type, or a network to train that a point cannot hold."""
+    """Return the Entry of a REGISTER literal.
+
+    Raises UserError for a key that entries do not have, for a value of another type, and for a network to
+    train that a point cannot hold.
+    """
     values = dict(register)
     where = f"{module}: REGISTER: "
     presets = values.get("presets", {})
@@ -204,7 +208,7 @@ def make_entry(name: str, module: str, register: dict[str, Any], distribution: s
             )
     if not NAME.fullmatch(entry.name):
         raise UserError(
-            f"{where}name: {entry.name!r}: letters, digits, `.`, `_`, `-` alone (from {distribution})"
+            f"{where}name: {entry.name!r}: use only letters, digits, `.`, `_`, `-` (from {distribution})"
         )
     _check_trained(entry, where, distribution)
     return entry
@@ -230,7 +234,7 @@ def _read_names(value: Any, where: str, distribution: str) -> tuple[str, ...]:
 
 
 def read_folder(package: str, folder: Path) -> Iterator[Entry]:
-    """Yield an entry for each file of a package's folder that carries a REGISTER."""
+    """Yield an entry for each file with a REGISTER in a package's folder."""
     for source in sorted(folder.glob("*.py")):
         for register in read_registers(source):
             yield make_entry(source.stem, f"{package}.{source.stem}", register)
@@ -253,7 +257,7 @@ def read_plugin(point: EntryPoint, kind: str) -> Entry:
         return entry
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # the package that the module lies in is imported: it may even exit
+    except BaseException as error:  # importing the package of the module runs code that may even exit
         raise UserError(f"plug-in {point.name!r} of {distribution} does not load: {_say(error)}") from error
 
 
@@ -264,8 +268,8 @@ def distribution_of(point: EntryPoint) -> str:
 def build_registry(kind: str, builtins: Callable[[], Iterator[Entry]]) -> Registry[Entry]:
     """Return the registry of a kind: built-ins, then the plug-ins of its entry-point group.
 
-    A plug-in that does not load, or whose name is taken, is in `broken`. Of plug-ins that share a name none
-    is taken: which one was meant cannot be told.
+    A plug-in that does not load, or whose name is taken, is in `broken`. Where several plug-ins share a name
+    none is used, because the one that was meant is unknown.
     """
     registry: Registry[Entry] = Registry(kind)
     for entry in builtins():

@@ -1,8 +1,8 @@
 """Digest of the source that a result depends on: a module and every module of its project that it imports.
 
-Of a third party's module that is its whole package, data files included, and what it imports from the same
-distribution or from a folder that nothing was installed into (a checkout, an editable install). Of other
-distributions that it imports their versions count.
+Of a third party's module it covers the whole package, data files included, and the modules that it imports
+from the same distribution or from folders outside any installation (a checkout, an editable install). Other
+distributions that it imports count with their versions.
 """
 
 import ast
@@ -21,10 +21,10 @@ from .syntax import plain_source
 
 ROOT = "unlearnbench"
 PACKAGES = ("bench", "leaderboard", "methods", "results", "tasks")
-"""Packages of ROOT; what else lies in it is the Python API."""
+"""Packages of ROOT; everything else in it is the Python API."""
 CODE = (".py", ".so", ".pyd")
 LEFT_OUT = {".pyc", ".pyo", ".log", ".tmp", ".lock", ".swp"}
-"""Suffixes of files in a package that no result depends on: what Python, a run or an editor leaves there."""
+"""Suffixes of files in a package that affect no result: Python, a run or an editor leaves them there."""
 
 
 @cache
@@ -45,11 +45,11 @@ def _places(top: str) -> tuple[Path | None, tuple[Path, ...]]:
 
 @cache
 def _origin(module: str) -> Path | None:
-    """Return the file of a module, found by path: `find_spec` would import the packages that it lies in."""
+    """Return the file of a module, found by path: `find_spec` would import the packages that contain it."""
     parts = module.split(".")
     if parts[0] == ROOT:
         if len(parts) == 2 and parts[1] not in PACKAGES:
-            return None  # the Python API asks for results and decides none
+            return None  # the Python API only calls the other packages and affects no result
         # this file is ROOT/bench/source.py: the packages of ROOT lie side by side
         file: Path | None = None
         folders: tuple[Path, ...] = (Path(__file__).resolve().parent.parent,)
@@ -74,7 +74,7 @@ def _candidates(stem: Path) -> Iterator[Path]:
 
 @cache
 def _imported(module: str, path: Path) -> set[str]:
-    """Return the absolute names of modules that a file imports anywhere, relative imports resolved."""
+    """Return the absolute names of all modules that a file imports anywhere, relative imports resolved."""
     if path.suffix != ".py":
         return set()
     try:
@@ -111,9 +111,9 @@ def _named_in_call(node: ast.Call, package: str) -> Iterator[str]:
 
 
 def source_files(module: str) -> dict[str, Path]:
-    """Return the module and all of its project that it reaches by imports, by name.
+    """Return name -> file of a module and of all modules of its project that it reaches by imports.
 
-    Of a third party's package all files are among them, data under their paths.
+    For a third party's package that is all its files, with data files under their paths.
     """
     home, found, packages = _top(module), dict[str, Path](), set[Path]()
     queue = [(module, _origin(module))]
@@ -137,7 +137,7 @@ def _top(module: str) -> str:
 
 
 def _is_own(top: str, home: str) -> bool:
-    """Return whether a top-level module is followed from `home`: no version says that it changed."""
+    """Return whether a top-level module is followed from `home`: its version would not show a change."""
     if top in (ROOT, home):
         return True
     if home == ROOT or top in sys.stdlib_module_names or _places(top) == (None, ()):
@@ -147,7 +147,7 @@ def _is_own(top: str, home: str) -> bool:
 
 
 def _package(module: str, path: Path) -> Iterator[tuple[str, Path]]:
-    """Yield all files of the package that a module lies in; in a namespace those of the module's folder."""
+    """Yield all files of the package that contains a module; in a namespace, those of the module's folder."""
     own = module.split(".")
     parts = own[:-1] if path.name != "__init__.py" else own
     folder = path.parent
@@ -194,7 +194,7 @@ def _distributions(top: str) -> list[str]:
 
 
 def installed_version(top: str) -> str | None:
-    """Return the distribution of a top-level module with its version; None where that tells nothing of it."""
+    """Return a top-level module's distribution with its version; None where that does not identify it."""
     makers = _distributions(top)
     if not makers or any(map(_is_editable, makers)):
         return None
@@ -203,7 +203,7 @@ def installed_version(top: str) -> str | None:
 
 @cache
 def _is_editable(name: str) -> bool:
-    """Return whether a distribution is a checkout that Python was pointed at: its version tells nothing."""
+    """Return whether a distribution is a checkout or editable install, whose version identifies nothing."""
     try:
         told = json.loads(distribution(name).read_text("direct_url.json") or "{}")
         return bool(told.get("dir_info", {}).get("editable"))
@@ -212,7 +212,7 @@ def _is_editable(name: str) -> bool:
 
 
 def _installed(name: str) -> Iterator[tuple[str, Path]]:
-    """Yield the files that a distribution put beside packages: single modules, and data of theirs."""
+    """Yield the files of a distribution outside packages: single modules, and their data."""
     for file in distribution(name).files or []:
         place = Path(str(file.locate()))
         if len(file.parts) == 1 and place.suffix not in {*LEFT_OUT, ".pth"} and place.is_file():
@@ -232,7 +232,7 @@ def _versions(module: str, files: dict[str, Path]) -> list[str]:
 
 @cache
 def _digest(path: str, size: int, written: int) -> str:
-    """Return the digest of what a Python file does ("" where that is nothing), or of another file's bytes."""
+    """Return the digest of a Python file's syntax tree ("" where it does nothing), else of a file's bytes."""
     content = Path(path).read_bytes()
     if path.endswith(".py"):
         with contextlib.suppress(SyntaxError, ValueError):  # else its bytes count
@@ -243,7 +243,7 @@ def _digest(path: str, size: int, written: int) -> str:
 def source_digest(*modules: str) -> str:
     """Return the sha256 over the source of modules and of every module of their projects that they import.
 
-    Comments, docstrings and the places of modules do not count (`syntax.plain_source`).
+    Comments, docstrings and the locations of modules do not count (`syntax.plain_source`).
     """
     parts: set[str] = set()
     for module in modules:

@@ -16,16 +16,16 @@ from .errors import UserError
 from .files import SCRATCH, sweep, write_file
 
 DEFAULT_LIMIT = 20 * 2**30
-"""Bytes that a store may take before its least recently used entries go."""
+"""Most bytes of a store; above that, its least recently used entries are removed."""
 MARKER = ".unlearnbench-store"
 MARK = "This folder is a cache of unlearnbench. Files of other names in it are never touched.\n"
 OWN = "unlearnbench-store"
-"""Folder of a store in a folder that holds other files."""
+"""Subfolder for a store where the given folder holds other files."""
 KINDS = ("images", "deltas", "manifests", "features", "references")
 DURABLE = ("deltas", "manifests")
-"""Kinds that are on the disk before the work goes on: training made them. Others are quickly made again."""
+"""Kinds of entries that must be on the disk before the work continues: training made them."""
 CLOCK_SECONDS = 1.0
-"""By how much the clock of the disk may be behind that of the process."""
+"""Seconds by which the clock of the disk may be behind that of the process."""
 FAN, KEY = re.compile(r"[0-9a-f]{2}"), re.compile(r"[0-9a-f]{64}")
 
 
@@ -36,10 +36,11 @@ def content_key(fields: Mapping[str, Any]) -> str:
 
 
 class Store:
-    """Bytes by (kind, key) under one folder; each file is a sha256 of place and payload, then the payload.
+    """Bytes by (kind, key) in one folder; each file is a sha256 of place and payload, then the payload.
 
-    It owns only what it wrote. Where the folder that is given holds other files, the store is the folder
-    OWN in it, and says so by `warn`. A store of a version without a marker is recognised by its entries.
+    The store touches only files that it wrote. Where the given folder holds other files, the store is its
+    subfolder OWN, which `warn` reports. A store without a marker, of an earlier version, is recognised by its
+    entries.
     """
 
     def __init__(self, folder: Path, warn: Callable[[str], None] = print) -> None:
@@ -62,9 +63,9 @@ class Store:
         return self.path(kind, key).is_file()
 
     def get(self, kind: str, key: str) -> bytes | None:
-        """Return an entry, or None where there is none; a corrupt one is reported, dropped and None.
+        """Return an entry, or None where there is none; a corrupt one is reported, removed and None.
 
-        A store that may not be written to is read all the same.
+        A read-only store can be read, too.
         """
         path = self.path(kind, key)
         try:
@@ -90,7 +91,7 @@ class Store:
         write_file(self.path(kind, key), content, durable=kind in DURABLE)
 
     def _complain(self, path: Path, is_earlier: bool) -> None:
-        """Report a dropped entry; those of an earlier version, of which there are many, once."""
+        """Report a removed entry; the many entries of an earlier version are reported once."""
         if not is_earlier:
             self.warn(f"store: {path} is corrupt (digest differs); it is made again")
         elif not self.complained:
@@ -100,10 +101,10 @@ class Store:
             )
 
     def prune(self, limit: int = DEFAULT_LIMIT) -> int:
-        """Drop least recently used entries until the store fits the limit; return the bytes dropped.
+        """Remove least recently used entries until the store fits the limit; return the bytes removed.
 
-        Only files with the names of entries are counted and dropped, no link is followed, and what was
-        written or read since this store was opened stays.
+        Only files with the names of entries are counted and removed, and no link is followed. Entries that
+        were written or read since this store was opened stay.
         """
         entries = sorted(_entries(self.folder))
         excess, dropped = sum(size for _, size, _ in entries) - limit, 0
@@ -121,7 +122,7 @@ class Store:
 
 
 def _digest(kind: str, key: str, payload: bytes) -> bytes:
-    """Return the digest that stands before an entry: of its place too, for a moved entry is another's.
+    """Return the digest that stands before an entry; it includes the place, so that a moved entry is corrupt.
 
     Earlier versions left the place out. Their entries are not read: images under a fingerprint could be those
     of a model that a method had changed in place.
@@ -130,7 +131,7 @@ def _digest(kind: str, key: str, payload: bytes) -> bytes:
 
 
 def locate_store(folder: Path) -> Path:
-    """Return where the store of a folder lies: the folder itself, or OWN in it where it holds other files."""
+    """Return the folder of a store: the folder itself, or its subfolder OWN where it holds other files."""
     try:
         names = [name for name in os.listdir(folder) if not SCRATCH.fullmatch(name)]
     except OSError:  # not there yet
@@ -141,7 +142,7 @@ def locate_store(folder: Path) -> Path:
 
 
 def _mark(folder: Path) -> None:
-    """Leave a marker in a store, and keep a new one out of git; nothing where it may not be written to."""
+    """Write a marker into a store, and keep a new one out of git; does nothing where it is read-only."""
     if (folder / MARKER).exists():
         return
     is_new = not any(not SCRATCH.fullmatch(name) for name in os.listdir(folder))
@@ -152,7 +153,7 @@ def _mark(folder: Path) -> None:
 
 
 def _fans(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield (kind, folder) of the folders that hold entries; links are none of them."""
+    """Yield (kind, folder) of the folders that hold entries; links are left out."""
     for kind in KINDS:
         for fan in _scan(folder / kind) if not (folder / kind).is_symlink() else ():
             if FAN.fullmatch(fan.name) and fan.is_dir(follow_symlinks=False):
@@ -180,7 +181,7 @@ def _scan(folder: Path) -> "list[os.DirEntry[str]]":
 
 
 def _holds_entries(folder: Path) -> bool:
-    """Return whether a folder without a marker holds an entry: its name is a key and its digest holds."""
+    """Return whether a folder without a marker holds an entry: a file named by a key with a valid digest."""
     for _, _, path in _entries(folder):
         try:
             content = path.read_bytes()
@@ -192,10 +193,10 @@ def _holds_entries(folder: Path) -> bool:
 
 
 def default_folder() -> Path:
-    """Return the store's place in the user's cache folder, outside any checkout."""
+    """Return the store's default folder, in the user's cache folder and outside any checkout."""
     return Path(platformdirs.user_cache_dir("unlearnbench")) / "store"
 
 
 def recipe_folder() -> Path:
-    """Return the folder in which `pretrain` works unless told otherwise."""
+    """Return the folder in which `pretrain` works by default."""
     return Path(platformdirs.user_cache_dir("unlearnbench")) / "recipe"

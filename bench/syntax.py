@@ -1,6 +1,6 @@
-"""What a Python file does, as text: without comments, docstrings, layout, or the places of project modules.
+"""The meaning of a Python file as text: without comments, docstrings, layout, and locations of modules.
 
-Keys are made of this text, so that a comment, a docstring or a moved module makes no cached training stale.
+Keys are made of this text, so a comment, a docstring or a moved module makes no cached training stale.
 """
 
 import ast
@@ -25,7 +25,7 @@ BODIES = (
 
 
 class _Stripper(ast.NodeTransformer):
-    """Takes imports and bare strings out of a tree. imports: what was imported, one text a name."""
+    """Removes imports and bare strings from a tree. imports: the removed imports, one text for each name."""
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -57,9 +57,9 @@ class _Stripper(ast.NodeTransformer):
 def plain_source(source: bytes, root: str) -> bytes:
     """Return the text of a file's syntax tree; b"" where it does nothing. root: the project's own package.
 
-    Left out: comments, strings that stand as statements, layout, the order of imports, and the modules that
-    names of the project are imported from. The names themselves stay. Raises SyntaxError or ValueError where
-    the source is no Python.
+    Left out: comments, strings that are statements, layout, the order of imports, and the modules from which
+    names of the project are imported. The names themselves stay. Raises SyntaxError or ValueError where the
+    source is no Python.
     """
     stripper = _Stripper(root)
     tree = ast.parse(source)

@@ -1,4 +1,4 @@
-"""The nouns of the benchmark: concepts, prompts, problems, points, judgements. No torch at import."""
+"""The basic types of the benchmark: values, prompts, problems, points, views, metrics. No torch at import."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Direction = Literal["up", "down"]
 Split = Literal["forget", "retain", "indirect"]
 ConceptKind = Literal["subject", "style", "person", "category"]
-"""What a concept is: a thing, a manner of drawing, somebody, or a class of things that a policy names."""
+"""Kind of a concept: a thing, a manner of drawing, a person, or a class of things that a policy names."""
 LATER: dict[str, Any] = {"later": True}
 """`json_schema_extra` of a record's field that was added after records had been published."""
 
@@ -25,7 +25,7 @@ LATER: dict[str, Any] = {"later": True}
 class RecordPart(BaseModel):
     """Base of everything in a record. A field marked LATER is left out of files and digests at its default.
 
-    Without this a new field would change the digest of every published record. Declare one as
+    Otherwise a new field would change the digest of every published record. Declare one as
     `name: T = Field(default=DEFAULT, json_schema_extra=LATER)`.
     """
 
@@ -42,7 +42,7 @@ class RecordPart(BaseModel):
 
 
 class Value(RecordPart):
-    """A measured number with its interval; what could not be measured has a reason instead, never 0."""
+    """A measured number with its interval; where it could not be measured, a reason instead, never 0."""
 
     value: float | None
     low: float | None = None
@@ -52,12 +52,12 @@ class Value(RecordPart):
 
 
 def missing(reason: str, n: int = 0) -> Value:
-    """Return the Value of something that could not be measured."""
+    """Return the Value of a number that could not be measured."""
     return Value(value=None, n=n, missing=reason)
 
 
 def not_scored(reason: str) -> Value:
-    """Return the Value of what was left out on purpose: neither a failure nor a zero."""
+    """Return the Value of a number that was left out on purpose: neither a failure nor a zero."""
     return missing(f"not scored: {reason}")
 
 
@@ -101,12 +101,12 @@ class AttackInfo(RecordPart):
 class Prompt:
     """One evaluation prompt and the truth about it.
 
-    split: what it is scored for. asked: the attributes that the image must show, by kind
-    (`{"subject": "fox", "style": "line", "background": "red"}`). targets: for forget and indirect
-    prompts the names whose presence means that the concept was not forgotten. relation: of a retain
-    prompt's concept to the target: `same` or `other` family, or `crossed`, one of the same family together
-    with one of another domain. given: whether the method's retain set held that concept. half: A or B, by
-    hash, for choosing on one half and scoring on the other.
+    split: `forget`, `retain` or `indirect`. asked: the attributes that the image must show, by kind
+    (`{"subject": "fox", "style": "line", "background": "red"}`). targets: for forget and indirect prompts,
+    the names whose presence means that the concept was not forgotten. relation: of a retain prompt's concept
+    to the target: `same` or `other` family, or `crossed` (a concept of the same family together with one of
+    another domain). given: whether the method's retain set held that concept. half: A or B, by hash, for
+    choosing on one half and scoring on the other.
     """
 
     id: str
@@ -134,13 +134,13 @@ class TrainingSet:
 
 
 DataChoice = Literal["diverse", "narrow", "narrow-retain"]
-"""What a method's training sets show: every given concept in every wording; two subjects in one wording;
-the retain set so narrow, the forget set that of `diverse`."""
+"""Content of a method's training sets: `diverse`: every given concept in every wording; `narrow`: two
+subjects in one wording; `narrow-retain`: such a retain set, with the forget set of `diverse`."""
 
 
 @dataclass(frozen=True)
 class DrawSettings:
-    """Sampling steps and guidance scale that a world draws its images with."""
+    """Sampling steps and guidance scale with which a world draws its images."""
 
     steps: int
     guidance: float
@@ -148,12 +148,12 @@ class DrawSettings:
 
 @dataclass(frozen=True)
 class Problem:
-    """All that an unlearning method gets: no evaluation prompt is in it.
+    """The complete input of an unlearning method; it holds no evaluation prompt.
 
-    data: how much the sets show. generator: a CPU torch.Generator seeded by the training seed; every
-    random choice of a method comes from it, so that a run repeats exactly. targets: the names to be
-    forgotten, as prompts write them. retained: names that the retain set shows. kind: what the concept is.
-    sampling: how the world draws, for methods that draw with the model.
+    data: how much the sets show. generator: a CPU torch.Generator seeded by the training seed; every random
+    choice of a method comes from it, so that a run repeats exactly. targets: the names to be forgotten, as
+    prompts write them. retained: names that the retain set shows. kind: of the concept. sampling: how the
+    world draws, for methods that draw with the model.
     """
 
     task: str
@@ -173,8 +173,8 @@ class Problem:
 class SavePoint(Protocol):
     """save(step, log, tensors): keep the model as it is now as a point, to be scored later.
 
-    log: column names to equally long lists, one entry a training step so far. tensors: what a sampling-time
-    method keeps for its `apply`, by names of its own; None = nothing.
+    log: column names to equally long lists, with one entry for each training step so far. tensors: data that
+    a sampling-time method keeps for its `apply`, by names of its own; None = nothing.
     """
 
     def __call__(
@@ -183,19 +183,18 @@ class SavePoint(Protocol):
 
 
 INTERVAL_VERSION: Literal[2] = 2
-"""Version of the intervals of shares that new records get. 1: Wilson's at an estimated effective size, which
-could fall when a hit was added; 2: `bench/stats/monotone.py`. A record is read by the version that it
-names."""
+"""Version of the intervals of shares in new records. 1: Wilson's at an estimated effective size, which could
+fall when a hit was added; 2: `bench/stats/monotone.py`. A record is read by the version that it names."""
 
 
 @dataclass(frozen=True)
 class View:
-    """What a metric sees of one point: pure data, no model.
+    """One point as a metric sees it: pure data, no model.
 
-    items: one row an image, with the columns of `ITEM_COLUMNS` and some of `OPTIONAL_COLUMNS`. features:
-    {extractor: (rows, d)} aligned with items. reference: {extractor: (n, d)} features of the world's
-    reference images. base: the same prompts and noise drawn by the base model (None for the base itself).
-    interval_version: of the intervals of shares.
+    items: one row for each image, with the columns of `ITEM_COLUMNS` and some of `OPTIONAL_COLUMNS`.
+    features: {extractor: (rows, d)} aligned with items. reference: {extractor: (n, d)} features of the
+    world's reference images. base: the same prompts and noise drawn by the base model (None for the base
+    itself). interval_version: of the intervals of shares.
     """
 
     items: pd.DataFrame
@@ -231,15 +230,15 @@ OPTIONAL_COLUMNS = (
     "guidance",  # of the image, where its prompt names one; NaN = the record's `sampling`
     "target_score",  # how sure the judge is that the target is there (NaN: retain rows), for curves
 )
-"""Columns that rows have behind the others where there is something to say in them, in this order."""
+"""Columns that follow the others, in this order, in rows that need them."""
 
 
 @dataclass(frozen=True)
 class Metric:
     """A pure metric: a score for each item (or None), then its reduction to named values.
 
-    per_item(items) -> Series of floats, NaN where the metric says nothing of a row, or None for metrics
-    of sets. reduce(scores, view) -> {name: Value}; the first name is the metric's own.
+    per_item(items) -> Series of floats, NaN where a row has no score; None for metrics of sets.
+    reduce(scores, view) -> {name: Value}; the first name is the metric's own.
     """
 
     per_item: Callable[[pd.DataFrame], pd.Series | None]

@@ -1,23 +1,22 @@
-"""AdvUnlearn: the text encoder is trained to erase the concept behind the prompt that brings it back best.
+"""AdvUnlearn: the text encoder is trained against the prompt that brings the concept back best.
 
 Upper level: ‖e(x_t, τ(c*)) - (e(x_t, τ₀(∅)) - η (e(x_t, τ₀(c)) - e(x_t, τ₀(∅))))‖²
 + w ‖e(x_t, τ(r)) - e(x_t, τ₀(r))‖², with gradients to the text encoder τ; τ₀: the base's, e: the UNet, which
-stays as it is; r: retain prompts. Lower level: c* is the concept's prompt behind `prefix` token embeddings
+is not trained; r: retain prompts. Lower level: c* is the concept's prompt behind `prefix` token embeddings
 that minimise ‖e(x_t, τ(c*)) - e(x_t, τ₀(c))‖², by Adam's steps from random words. Before `warm_up` steps
 c* = c. The UNet draws each x_t itself, for c or r. Source: arXiv 2405.15234 and its released code.
 
-Trained are the encoder's layers and its last norm, not the embeddings. Only Stable Diffusion's single encoder
+The encoder's layers and its last norm are trained, not the embeddings. Only Stable Diffusion's single encoder
 is supported: in SDXL, SD3 and Flux another encoder would carry the concept past it.
 
-Where this differs from the released code (OPTML-Group/AdvUnlearn@9d23124):
-- The attack clears its gradient at each step; the released code adds them up over all attack steps.
-- The prefix is put in, and the prompt's last places fall off. The released code counts a prompt's words, not
-  its tokens, and so drops tokens of a name that is spelled in several.
-- x_t and its time are those of a step of the sampler; the released code draws a time near that step.
-- r is drawn from the retain set's prompts, with replacement, instead of the names of COCO's objects without.
-- Its regularised objective is used (`--retain_train reg`, as in its commands), not the default of its
-  argument parser, which takes separate steps on the retain loss and ignores the weight.
-- A step can take several images of the concept (`batch`); the prefix is the same for all.
+Where this differs from the released code (OPTML-Group/AdvUnlearn@9d23124): - The attack clears its gradient
+at each step; the released code adds them up over all attack steps. - The prefix is inserted, and tokens
+beyond the last place are dropped. The released code counts a prompt's words, not its tokens, and so drops
+tokens of a name that is spelled in several. - x_t and its time are those of a step of the sampler; the
+released code draws a time near that step. - r is drawn from the retain set's prompts, with replacement,
+instead of the names of COCO's objects without. - Its regularised objective is used (`--retain_train reg`, as
+in its commands), not the default of its argument parser, which takes separate steps on the retain loss and
+ignores the weight. - A step can take several images of the concept (`batch`); the prefix is the same for all.
 """
 
 from collections.abc import Iterator
@@ -92,9 +91,9 @@ class Config(LoopConfig):
 
 @contextmanager
 def prefixed(encoder: nn.Module, prefix: Tensor) -> Iterator[None]:
-    """Put embeddings (k, d) behind the token that begins every prompt, while the context is open.
+    """Insert embeddings (k, d) after the token that begins every prompt, while the context is open.
 
-    The places after them move on by k; what then lies behind the encoder's last place falls off.
+    The tokens after them move by k places; tokens beyond the encoder's last place are dropped.
     """
 
     def insert(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
@@ -117,7 +116,7 @@ def find_embedding(encoder: nn.Module) -> nn.Embedding:
 
 
 class AdversarialTrainer(Trainer):
-    """Trains the text encoder; the denoiser and all else stay as they are.
+    """Trains only the text encoder.
 
     empty, concept, retain: the base's conditions of the empty prompt, the concept's and the retain prompts.
     """

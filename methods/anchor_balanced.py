@@ -1,12 +1,13 @@
-"""The objective of `anchor_sum` and the retain loss by the restricted gradient; not concept ablation.
+"""`anchor_sum`'s objective and the retain loss, by the restricted gradient; this is not concept ablation.
 
-What `balanced` says about Adam holds here too.
+The note of `balanced` on Adam applies here, too.
 """
 
 from typing import Any
 
+from ..bench.training.config import ForgetConfig
 from ..bench.training.objectives import anchor
-from ..bench.training.trainer import ForgetConfig, Training
+from ..bench.training.trainer import Training
 from ..bench.types import Problem, SavePoint
 from .training.combine import InnerProductChoice, combine_balanced, inner_product
 

@@ -6,8 +6,9 @@ a frozen base predicts the anchor, the whole denoiser is trained, and a retain l
 
 from typing import Any
 
+from ..bench.training.config import ForgetConfig
 from ..bench.training.objectives import anchor
-from ..bench.training.trainer import ForgetConfig, Training
+from ..bench.training.trainer import Training
 from ..bench.types import Problem, SavePoint
 from .training.combine import combine_sum
 
@@ -23,7 +24,7 @@ REGISTER = {
 
 
 class Config(ForgetConfig):
-    """The settings of `bench.training.ForgetConfig`; the objective is bounded, so nothing is truncated."""
+    """The settings of `bench.training.ForgetConfig`; the objective is bounded below, so nothing is cut."""
 
 
 def unlearn(pipeline: Any, problem: Problem, config: Config, save: SavePoint) -> None:

@@ -1,14 +1,15 @@
-"""Restricted gradient: forget and retain steps from which each takes out what would undo the other.
+"""Restricted gradient: forget and retain gradients, each without the component that would undo the other.
 
-The promise that neither loss goes up holds to first order for plain gradient steps (`optimiser = "sgd"`).
+The guarantee that neither loss goes up holds to first order for plain gradient steps (`optimiser = "sgd"`).
 Adam's momentum and scaling void it: `inner_product = "adam"` projects in the inner product in which Adam's
 step is the gradient, and the log's `update_dot_forget` and `update_dot_retain` show what each step did.
 """
 
 from typing import Any
 
+from ..bench.training.config import AscentConfig
 from ..bench.training.objectives import ascent
-from ..bench.training.trainer import AscentConfig, Training
+from ..bench.training.trainer import Training
 from ..bench.types import Problem, SavePoint
 from .training.combine import InnerProductChoice, combine_balanced, inner_product
 

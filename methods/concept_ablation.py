@@ -1,11 +1,11 @@
-"""Concept ablation as published: on images of the anchor, the concept is read as the anchor.
+"""Concept ablation as published: on images of the anchor, the concept is trained to be read as the anchor.
 
-Loss ‖e(x_t, c) - sg e(x_t, a)‖², x_t: noised images of the *anchor*, which the base draws itself; sg e: the
-model as it is now, without gradient (arXiv 2303.13516, eq. 5, model-based). Keys and values of
-cross-attention are trained; in SD3 and Flux those of the text.
+Loss ‖e(x_t, c) - sg e(x_t, a)‖². x_t: noised images of the *anchor*, which the base draws. sg e: the current
+model, without gradient (arXiv 2303.13516, eq. 5, model-based). Keys and values of cross-attention are
+trained; in SD3 and Flux those of the text.
 
-Where this differs from the released code: images stay latents, which spares a decoding and an encoding; pairs
-of prompts come from the forget set (`prompts = "name"`: bare names) and not from a language model;
+Where this differs from the released code: images stay latents, which saves decoding and encoding; pairs of
+prompts come from the forget set (`prompts = "name"`: bare names) and not from a language model;
 `prior_weight` is the weight of the denoising loss on the same images with the anchor's prompts.
 """
 
@@ -44,8 +44,8 @@ KEYS_AND_VALUES = ("attn2.to_k.", "attn2.to_v.", ".add_k_proj.", ".add_v_proj.")
 
 
 class Config(LoopConfig):
-    """layers: of cross-attention that are trained. images: of the anchor that the base draws. prior_weight:
-    of the ordinary loss on them. prompts: that hold the concept."""
+    """layers: of cross-attention that are trained. images: number of anchor images that the base draws.
+    prior_weight: of the ordinary loss on them. prompts: the prompts that hold the concept."""
 
     part: Literal["xattn"] = "xattn"
     layers: Literal["keys_and_values", "all"] = "keys_and_values"
@@ -57,7 +57,7 @@ class Config(LoopConfig):
 
 
 def select_layers(module: nn.Module, layers: str) -> list[nn.Parameter]:
-    """Return the parameters that are trained; raises UserError where the denoiser has none."""
+    """Return the trained parameters; raises UserError where the denoiser has none."""
     if layers == "all":
         return select_part(module, "xattn")
     found = [p for name, p in module.named_parameters() if any(mark in name for mark in KEYS_AND_VALUES)]

@@ -1,10 +1,10 @@
 """ConceptPrune: weights of the feed-forward layers that only the concept uses are set to zero.
 
-At each sampling step every weight of a feed-forward layer's second matrix scores |W_ij| ‖X_j‖ (Wanda), ‖X_j‖
-the norm of its j-th input over prompts and places, each place's input of length one. A weight is the
-concept's where its score is among the `ratio` largest of its row, and larger than with the same prompts about
-the anchor; it is pruned where that holds in more than the share `agreement` of the steps (arXiv 2405.19237,
-section 4).
+At each sampling step every weight of a feed-forward layer's second matrix has the score |W_ij| ‖X_j‖ (Wanda),
+where ‖X_j‖ is the norm of its j-th input over prompts and places, each place's input scaled to length one. A
+weight is the concept's where its score is among the `ratio` largest of its row, and larger than with the same
+prompts about the anchor. It is pruned where that holds in more than the share `agreement` of the steps (arXiv
+2405.19237, section 4).
 
 Where this differs from the released code: base prompts are the anchor's, or the concept's without its name;
 the released code has lists written for each concept. There is no training, and no gradient.
@@ -44,9 +44,10 @@ LAYER = ".ff.net.2"
 
 
 class Config(BaseModel):
-    """ratio: of a row's weights that may be the concept's. agreement: share of the steps, see above.
+    """ratio: share of a row's weights that may be the concept's. agreement: share of the steps, see above.
 
-    pairs: of prompts. sampling_steps: of a drawing (None = the world's). prompts: that hold the concept.
+    pairs: number of prompt pairs. sampling_steps: of a complete drawing (None = the world's). prompts: the
+    prompts that hold the concept.
     """
 
     model_config = STRICT
@@ -68,7 +69,7 @@ def find_layers(module: nn.Module) -> dict[str, nn.Linear]:
 
 @contextmanager
 def watch(layers: dict[str, nn.Linear], see: Callable[[str, Tensor], None]) -> Iterator[None]:
-    """Call see(name, inputs (m, d)) at every forward pass of the layers; the hooks are gone afterwards."""
+    """Call see(name, inputs (m, d)) at every forward pass of the layers; afterwards the hooks are removed."""
 
     def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         return lambda layer, inputs: see(name, inputs[0].flatten(0, -2))
@@ -129,7 +130,7 @@ def unlearn(pipeline: Any, problem: Problem, config: Config, save: SavePoint) ->
     sampler = LatentSampler(
         denoiser, config.sampling_steps or problem.sampling.steps, problem.sampling.guidance
     )
-    noise = draw_noise(denoiser, len(prompts), side, stream)  # the same for both: only the words differ
+    noise = draw_noise(denoiser, len(prompts), side, stream)  # the same noise for both: only the words differ
     ours, theirs = (
         collect_norms(denoiser, sampler, noise, denoiser.encode_text(["", *texts], side))
         for texts in (prompts, others)

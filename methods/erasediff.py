@@ -1,13 +1,13 @@
-"""EraseDiff: retain descent under the constraint that the concept is forgotten as well as inner steps can.
+"""EraseDiff: retain descent, constrained to forget the concept as well as some inner steps on it would.
 
 min L(retain) subject to f(θ) - f(θ_K) ≤ 0, f = ‖e(x_t, c) - sg e(x_t, a)‖² and θ_K the weights after K steps
-on f (arXiv 2401.05779, eqs. 5 and 9, by BOME). θ_K counts as a constant, so the gradient is ∇L + λ∇f and the
-inner steps only give the gap that is logged. penalty `fixed`: λ is a setting, as in the released code;
+on f (arXiv 2401.05779, eqs. 5 and 9, by BOME). θ_K is treated as a constant, so the gradient is ∇L + λ∇f, and
+the inner steps only give the gap that is logged. penalty `fixed`: λ is a setting, as in the released code;
 `dynamic`: λ = max(0, η - ∇L·∇f/‖∇f‖²), as in the paper.
 
-Where this differs from the released code: an inner step is one gradient step, where the released code passes
-over the whole forget set; inner steps are undone entirely, where the released code's Adam remembers them; its
-pseudo prompt is always "a photo of a pokemon", ours the anchor's.
+Where this differs from the released code: an inner step is one gradient step, in the released code a pass
+over the whole forget set; inner steps are undone completely, while the released code's Adam keeps their
+moments; its pseudo prompt is always "a photo of a pokemon", here it is the anchor's.
 """
 
 from typing import Any, Literal
@@ -15,8 +15,9 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 
+from ..bench.training.config import TrainingConfig
 from ..bench.training.gradients import Gradients, dot
-from ..bench.training.trainer import Training, TrainingConfig
+from ..bench.training.trainer import Training
 from ..bench.types import Problem, SavePoint
 from .training.steering import steer
 
@@ -59,7 +60,7 @@ def combine_penalty(g_f: Gradients, g_r: Gradients, weight: float, penalty: str)
 
 
 class BilevelTraining(Training):
-    """Takes the inner steps before each step, and puts the weights back."""
+    """Takes the inner steps before each step, and restores the weights."""
 
     def take_step(self) -> dict[str, float]:
         inner = self.look_ahead()

@@ -1,7 +1,7 @@
-"""Erased Stable Diffusion, unconditional layers (ESD-u): as ESD-x, but on all that is not cross-attention.
+"""Erased Stable Diffusion, unconditional layers (ESD-u): ESD-x on all layers except cross-attention.
 
-The time embedding and the output layer are left alone too, as in the released code. What `esd_x` says of
-differences holds here as well.
+The time embedding and the output layer are not trained either, as in the released code. The differences that
+`esd_x` lists apply here, too.
 """
 
 from typing import Any, Literal
@@ -43,7 +43,7 @@ class Config(EsdConfig):
 
 
 def select_unconditional(module: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters of all layers but cross-attention, time embedding and output."""
+    """Return the parameters of all layers except cross-attention, time embedding and output."""
     return [
         parameter
         for name, parameter in module.named_parameters()

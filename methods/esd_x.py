@@ -1,12 +1,12 @@
-"""Erased Stable Diffusion, cross-attention (ESD-x): the concept's prediction is pushed from the concept.
+"""Erased Stable Diffusion, cross-attention (ESD-x): predictions for the concept are pushed away from it.
 
 Loss ‖e(x_t, c) - [e*(x_t, ∅) - η (e*(x_t, c) - e*(x_t, ∅))]‖², e* the frozen base, x_t drawn by the current
 model with guidance up to a random step (arXiv 2303.07345, eq. 7). No image is used.
 
-Where this differs from the released code: the predictions are made at the very time at which the sampler left
-x_t, where the released code draws a time at random within that step's stretch of the schedule. The default
-prompts are the forget set's own, where the released code has the bare name (`prompts = "name"`). On Flux x_t
-is drawn without classifier-free guidance, as Flux draws.
+Where this differs from the released code: the predictions are made at the time of the sampler's step at which
+x_t was left; the released code draws a random time within that step's part of the schedule. The default
+prompts are the forget set's own; the released code uses the bare name (`prompts = "name"`). On Flux x_t is
+drawn without classifier-free guidance, as Flux draws.
 """
 
 from typing import Any, Literal

@@ -1,8 +1,9 @@
-"""Naive fine-tuning: go on training on the retain set, and hope that the concept fades."""
+"""Naive fine-tuning: training continues on only the retain set, in the hope that the concept fades."""
 
 from typing import Any
 
-from ..bench.training.trainer import Training, TrainingConfig
+from ..bench.training.config import TrainingConfig
+from ..bench.training.trainer import Training
 from ..bench.types import Problem, SavePoint
 
 REGISTER = {
@@ -21,5 +22,5 @@ class Config(TrainingConfig):
 
 
 def unlearn(pipeline: Any, problem: Problem, config: Config, save: SavePoint) -> None:
-    """Minimise the denoising loss of the retain set, in place; the forget set is not looked at."""
+    """Minimise the denoising loss of the retain set, in place; the forget set is not used."""
     Training(pipeline, problem, config).run(save)

@@ -1,11 +1,11 @@
-"""Forget-Me-Not: the attention that images pay to the concept's tokens is trained towards zero.
+"""Forget-Me-Not: the attention of images to the concept's tokens is trained towards zero.
 
 Loss ‖A‖ (one norm over all layers, heads and places) of the cross-attention probabilities at the concept's
 tokens, on noised images of the concept (arXiv 2303.17591, section 3.2). Joint-attention transformers have no
-cross-attention map, and are refused.
+cross-attention map and are refused.
 
 Where this differs from the released code: no token is learned by textual inversion first (its `use_ti`);
-weight decay is 0, for here it would move weights that have no gradient too.
+weight decay is 0, because here it would also move weights that have no gradient.
 """
 
 from typing import Any, Literal
@@ -41,7 +41,7 @@ PRESETS = {
 
 
 class Config(LoopConfig):
-    """end_tokens: the tokens that end and pad a prompt count as the concept's too (`use_pooler`)."""
+    """end_tokens: whether the tokens that end and pad a prompt count as the concept's (`use_pooler`)."""
 
     part: Literal["xattn", "full"] = "xattn"
     rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
@@ -55,7 +55,7 @@ def attention_norm(maps: list[Tensor], marks: Tensor) -> Tensor:
     for found in maps:
         heads = len(found) // len(marks)
         total = total + (found * marks.repeat_interleave(heads, 0)[:, None, :]).square().sum()
-    # the norm's own gradient at zero is not a number; there is nothing to forget there
+    # the gradient of the norm at zero is not a number; there is nothing left to forget
     return total.sqrt() if total > 0 else total
 
 

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from ..bench.training.config import AscentConfig
 from ..bench.training.objectives import ascent
-from ..bench.training.trainer import AscentConfig, Training
+from ..bench.training.trainer import Training
 from ..bench.types import Problem, SavePoint
 from .training.combine import combine_sum
 

@@ -28,15 +28,13 @@ paper leaves something open, or this differs:
   holds the fusion of all LoRAs at that step.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from pydantic import Field, ValidationInfo, field_validator
-from torch import Generator, Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, interpolate
+from torch import Generator, Tensor
 
 from ..bench.errors import UserError
 from ..bench.training.families import Conditions, check_supported
@@ -44,10 +42,11 @@ from ..bench.training.gradients import Gradients
 from ..bench.training.objectives import Batch, Denoiser, Objective
 from ..bench.training.trainer import Trainer, fork
 from ..bench.types import Problem, SavePoint
-from .training.attention import AttentionMaps, keep_maps
+from .training.adapter import Adapter
+from .training.attention import AttentionMaps, find_regions, keep_maps, masked_attention
 from .training.closed_form import Edit, find_projections, solve_edit
 from .training.config import LoopConfig, Prompts
-from .training.latents import draw_latents
+from .training.latents import draw_latents, focal_density
 from .training.tokens import TokenStates, align, concept_prompts, encode_tokens
 
 REGISTER = {
@@ -123,13 +122,6 @@ class Concept:
     regions: Tensor
 
 
-def focal_density(count: int, start: float, end: float, sharpness: float) -> Tensor:
-    """Return ξ(t) for the times 0 to count - 1 (arXiv 2403.06135, eq. 5); it sums to one."""
-    times = torch.arange(count, dtype=torch.float64)
-    density = (sharpness * (times - start)).sigmoid() - (sharpness * (times - end)).sigmoid()
-    return density / density.sum()
-
-
 def coexisting_pairs(found: TokenStates, aims: TokenStates, end_tokens: bool) -> tuple[Tensor, Tensor]:
     """Return states (m, d) of the words next to the concept, and of the same words next to the anchor."""
     kept = ~found.concept
@@ -139,78 +131,6 @@ def coexisting_pairs(found: TokenStates, aims: TokenStates, end_tokens: bool) ->
     left, right = align(found, aims)
     chosen = kept.flatten().to(left.device)
     return left[chosen], right[chosen]
-
-
-def masked_attention(maps: list[Tensor], marks: Tensor, regions: Tensor) -> Tensor:
-    """Return Σ ‖A^i ⊙ M‖² over layers and marked tokens, its mean over images and heads (eq. 3).
-
-    maps: (b·heads, places, T) a layer. marks: (b, T) bool. regions: (b, h, w) in [0, 1].
-    """
-    total = torch.zeros((), device=marks.device)
-    for found in maps:
-        heads = len(found) // len(marks)
-        grid = _grid(found.shape[1], regions)
-        inside = adaptive_avg_pool2d(regions[:, None], grid).flatten(1).repeat_interleave(heads, 0)
-        chosen = marks.repeat_interleave(heads, 0)
-        total = total + (found * inside[:, :, None] * chosen[:, None, :]).square().sum() / len(found)
-    return total
-
-
-def _grid(places: int, regions: Tensor) -> tuple[int, int]:
-    """Return the height and width of a layer with so many places, shaped as the regions."""
-    height, width = regions.shape[-2:]
-    shrunk = (height * width / places) ** 0.5
-    return round(height / shrunk), round(width / shrunk)
-
-
-def find_regions(maps: list[list[Tensor]], marks: Tensor, size: tuple[int, int], level: float) -> Tensor:
-    """Return the regions (b, h, w), 0 or 1, where the attention to the marked tokens is high.
-
-    maps: for each noising the maps of all layers. size: (h, w). level: share of the maximum.
-    """
-    total = torch.zeros((len(marks), *size), device=marks.device)
-    for found in (layer for layers in maps for layer in layers):
-        heads = found.view(len(marks), -1, *found.shape[1:]).mean(1)
-        told = (heads * marks[:, None, :]).sum(2).view(len(marks), 1, *_grid(found.shape[1], total))
-        told = told / told.amax((2, 3), keepdim=True).clamp(min=1e-12)
-        total += interpolate(told, size, mode="bilinear")[:, 0]
-    return (total >= level * total.amax((1, 2), keepdim=True)).to(total.dtype)
-
-
-class Adapter:
-    """A LoRA of one concept on every layer: up (out, r) starts at zero, down (r, in) is drawn."""
-
-    def __init__(self, layers: dict[str, nn.Linear], rank: int, generator: Generator) -> None:
-        self.pairs: dict[str, tuple[nn.Parameter, nn.Parameter]] = {}
-        for name, layer in layers.items():
-            weight = layer.weight
-            down = (torch.rand((rank, weight.shape[1]), generator=generator) * 2 - 1) / weight.shape[1] ** 0.5
-            up = weight.new_zeros((weight.shape[0], rank))
-            self.pairs[name] = nn.Parameter(up), nn.Parameter(down.to(weight))
-
-    def parameters(self) -> list[nn.Parameter]:
-        """Return the trained tensors of all layers."""
-        return [parameter for pair in self.pairs.values() for parameter in pair]
-
-    @contextmanager
-    def attached(self, layers: dict[str, nn.Linear]) -> Iterator[None]:
-        """Let the layers add the LoRA's output to theirs while the context is open."""
-        handles = [layer.register_forward_hook(self._adder(name)) for name, layer in layers.items()]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def _adder(self, name: str) -> Any:
-        up, down = self.pairs[name]
-        return lambda layer, inputs, output: output + inputs[0] @ down.T @ up.T
-
-    @torch.no_grad()
-    def delta(self, name: str) -> Tensor:
-        """Return ΔW (out, in) of a layer."""
-        up, down = self.pairs[name]
-        return up @ down
 
 
 @torch.no_grad()
@@ -348,7 +268,7 @@ class MaceTrainer(Trainer):
         return fused
 
     def run(self, save: SavePoint) -> None:
-        """Take all steps, and save the fusion at each checkpoint; it is what the denoiser has afterwards."""
+        """Take all steps, and save the fusion at each checkpoint; the denoiser ends with the last fusion."""
 
         def save_fused(
             step: int, log: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None
@@ -363,7 +283,7 @@ class MaceTrainer(Trainer):
 
 
 def suppress(denoiser: Denoiser, maps: AttentionMaps) -> Objective:
-    """Return the masked attention to the concept as an objective; `maps` collects what it runs through."""
+    """Return the masked attention to the concept as an objective; `maps` collects the attention maps."""
 
     def objective(batch: Batch) -> tuple[Tensor, Tensor]:
         maps.maps.clear()

@@ -1,11 +1,12 @@
-"""MUNBa: forget and retain gradients as players who bargain; the direction is their Nash solution.
+"""MUNBa: forget and retain gradients bargain like two players; the direction is the Nash bargaining solution.
 
 d = α_r g_r + α_f g_f with GᵀG α = 1/α (arXiv 2411.15537, eq. 6): each player's gain, ⟨g_i, d⟩, is 1/α_i. For
 two players α_i = 1 / (‖g_i‖ √(1 + cos φ)), so that d does not depend on the gradients' scale, and ‖d‖ = √2.
 
-Where this differs from the released code: its Gram matrix is of the first parameter alone, ours of all; its β
-= 100 on the forget loss is left out, for the solution is free of scale. Exactly opposite gradients, which no
-direction serves, give no step; the released code adds noise to one, or takes a fixed sum.
+Where this differs from the released code: its Gram matrix covers only the first parameter, this one all; its
+β = 100 on the forget loss is left out, because the solution does not depend on scale. For exactly opposite
+gradients no direction helps both, and no step is taken; the released code adds noise to one of them, or takes
+a fixed sum.
 """
 
 from typing import Any
@@ -13,8 +14,9 @@ from typing import Any
 import torch
 from pydantic import Field
 
+from ..bench.training.config import TrainingConfig
 from ..bench.training.gradients import Gradients, dot
-from ..bench.training.trainer import Training, TrainingConfig
+from ..bench.training.trainer import Training
 from ..bench.types import Problem, SavePoint
 from .training.combine import OPPOSITE
 from .training.steering import steer
@@ -46,7 +48,7 @@ class Config(TrainingConfig):
 def nash_coefficients(ff: float, rr: float, fr: float) -> tuple[float, float]:
     """Return (α_f, α_r) from ‖g_f‖², ‖g_r‖² and g_f·g_r; zeros for opposite gradients.
 
-    Where one gradient is zero it has nothing to gain: the other's is taken, at length √2 as ever.
+    Where one gradient is zero it has nothing to gain: the direction is the other one, at the usual length √2.
     """
     if ff <= 0 or rr <= 0:
         return tuple((2 / square) ** 0.5 if square > 0 else 0.0 for square in (ff, rr))  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""A random update of a given size: what any change of the weights does, forgetting or not."""
+"""A random update of a given size: the effect of any change of the weights, whether it forgets or not."""
 
 from typing import Any
 
@@ -6,8 +6,9 @@ import torch
 from pydantic import Field
 
 from ..bench.models.generators import trainable_module
+from ..bench.training.config import PointsConfig
 from ..bench.training.gradients import dot
-from ..bench.training.trainer import PointsConfig, freeze, select_part
+from ..bench.training.trainer import freeze, select_part
 from ..bench.types import Problem, SavePoint
 
 REGISTER = {
@@ -22,7 +23,7 @@ REGISTER = {
 
 
 class Config(PointsConfig):
-    """norm: L2 norm of the whole update, as a share of the trained part's own norm where `relative`."""
+    """norm: L2 norm of the whole update; where `relative`, as a share of the norm of the trained part."""
 
     norm: float = Field(default=0.01, gt=0, allow_inf_nan=False)
     relative: bool = True
@@ -30,9 +31,9 @@ class Config(PointsConfig):
 
 @torch.no_grad()
 def unlearn(pipeline: Any, problem: Problem, config: Config, save: SavePoint) -> None:
-    """Move the weights straight along one random direction; at step k of n they have gone k/n of the way.
+    """Move the weights straight along one random direction; at step k of n they have moved k/n of the way.
 
-    log: `step` and `update_norm`, the L2 norm of the update so far. Looks at no image.
+    log: `step` and `update_norm`, the L2 norm of the update so far. No image is used.
     """
     freeze(pipeline)
     parameters = [p.detach() for p in select_part(trainable_module(pipeline), config.part)]

@@ -1,13 +1,13 @@
-"""RECE: after UCE, states that still bring the concept back are derived in closed form and edited away too.
+"""RECE: after UCE, states that still bring the concept back are derived in closed form and edited away, too.
 
 Each round solves c' = argmin Σ‖W c' - W₀ c‖² + r‖c'‖² over the edited matrices W and the base's W₀ (arXiv
-2407.12383, eq. 9, regularised towards zero as its code does by default), and edits c' towards the guide by
-UCE from the matrices of the round before.
+2407.12383, eq. 9, regularised towards zero as its code does by default). It then edits c' towards the guide
+by UCE, starting from the matrices of the round before.
 
-Where this differs from the released code: the rounds start from this package's UCE, whose prompts and
-retained names they share. Systems are solved in float64: solved in float32, as released, weights of the emoji
-world come out wrong by up to .002. The default edits the last token of the bare name; the released code edits
-every token, as the presets do.
+Where this differs from the released code: the rounds start from this package's UCE, with its prompts and
+retained names. Systems are solved in float64: in float32, as released, weights of the emoji world are off by
+up to .002. The default edits the last token of the bare name; the released code edits every token, as the
+presets do.
 """
 
 from typing import Any
@@ -46,7 +46,7 @@ PRESETS = {
 
 
 class Config(UceConfig):
-    """The settings of UCE. rounds: of deriving and editing. ridge: r, how far c' is held at zero."""
+    """The settings of UCE. rounds: of deriving and editing. ridge: r, the weight that keeps c' near zero."""
 
     lam: float = Field(default=0.1, gt=0, allow_inf_nan=False)
     preserve_scale: float = Field(default=0.1, ge=0, allow_inf_nan=False)

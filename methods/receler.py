@@ -7,11 +7,11 @@ M)‖² (eqs. 3-6): e* without erasers, x_t drawn with them, ⊕ writes p behind
 eraser's output. M is 1 where attention to the concept's tokens, averaged over layers of one size and scaled
 to [0, 1], reaches a threshold.
 
-Where this differs from the released code: all updates of p come before the erasers' step; the code's last
-one comes after it. p fills as many places as the prompt has room for. Maps are from layers `mask_shrink`
-times smaller than the latents; the code's are 16 x 16 of 64 x 64. x_t's time is the one at which the
-sampler left it, not one at random within that step. SDXL is ours. Joint-attention transformers have no
-cross-attention, and are refused.
+Where this differs from the released code: all updates of p come before the erasers' step; the code's last one
+comes after it. p fills as many places as the prompt has room for. Maps are from layers `mask_shrink` times
+smaller than the latents; the code's are 16 x 16 of 64 x 64. x_t's time is the one at which the sampler left
+it, not one at random within that step. SDXL is an addition here. Joint-attention transformers have no
+cross-attention and are refused.
 """
 
 import math
@@ -175,7 +175,7 @@ class EraserTrainer(EsdTrainer):
         return {**conditions, "encoder_hidden_states": written}
 
     def attack(self, batch: Batch, wanted: Tensor) -> float:
-        """Let the soft prompts bring `wanted`, the base's prediction, back; return their last loss."""
+        """Train the soft prompts to bring back `wanted`, the base's prediction; return their last loss."""
         loss = torch.zeros(())
         for _ in range(self.config.attack_steps):
             loss = mse_loss(self.denoiser.predict(batch, self.insert(batch.conditions)), wanted)

@@ -9,10 +9,10 @@ the wide up blocks, low frequencies (the middle 2 x 2) are multiplied by s < 1 w
 larger than with the prompt as written.
 
 Where this differs from the released code: its script asks for re-attention but never passes the argument
-(`safree`) without which its blocks do nothing; its filter would set the frequencies to the number s, and
-also where both prompts agree. The preset `code` is what runs there. As there, the first token of the
-vocabulary is the mask ("!" in CLIP), a prompt of one token is a trigger, and on SDXL the second encoder's
-half of the states is projected. On SDXL the filter and re-attention are ours. Projections are computed in
+(`safree`) without which its blocks do nothing; its filter would set the frequencies to the number s, and also
+where both prompts agree. The preset `code` reproduces that. As there, the first token of the vocabulary is
+the mask ("!" in CLIP), a prompt of one token is a trigger, and on SDXL the second encoder's half of the
+states is projected. On SDXL the filter and re-attention are additions here. Projections are computed in
 float64. SD3 and Flux are refused: their states are not of the pooled embeddings' width.
 """
 
@@ -66,7 +66,7 @@ PRESETS = {
 
 
 ROUNDING = 1e-4
-"""Share of a channel's largest low frequency up to which two of them count as equal."""
+"""Low frequencies that differ by at most this share of the channel's largest one count as equal."""
 
 
 class Config(BaseModel):
@@ -231,7 +231,7 @@ def pool(pipeline: Any, ids: Tensor) -> Tensor:
 
 
 def read_ids(pipeline: Any, prompt: str) -> list[int]:
-    """Return the ids of a prompt, those that begin and end it included."""
+    """Return the ids of a prompt, with those that begin and end it."""
     tokenizer = getattr(pipeline, "tokenizer_2", None) or pipeline.tokenizer
     ids: list[int] = tokenizer(prompt, truncation=True, max_length=tokenizer.model_max_length).input_ids
     return ids

@@ -1,11 +1,11 @@
-"""SalUn: the concept is steered to the anchor by the weights alone that matter most for the concept.
+"""SalUn: the concept is steered to the anchor by training only the weights that matter most for the concept.
 
-Loss ‖e(x_t, c) - sg e(x_t, a)‖² + α L(retain), its gradient multiplied by the mask of the share of weights
+Loss ‖e(x_t, c) - sg e(x_t, a)‖² + α L(retain). Its gradient is multiplied by a mask: the share of weights
 with the largest gradient of the forget set's denoising loss at the base (arXiv 2310.12508, eqs. 4 and 6).
-x_t: noised images of the concept, both predictions by the current model.
+x_t: noised images of the concept; both predictions are by the current model.
 
-Where this differs from the released code: the mask's gradient is that of the plain denoising loss, where the
-released code guides the prediction with a scale of 7.5 first; the share is exact over all trained tensors.
+Where this differs from the released code: the mask's gradient is that of the plain denoising loss; the
+released code first guides the prediction with a scale of 7.5. The share is exact over all trained tensors.
 """
 
 from typing import Any, Literal
@@ -15,9 +15,10 @@ from pydantic import Field, field_validator
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ..bench.training.config import ForgetConfig
 from ..bench.training.gradients import Gradients
 from ..bench.training.objectives import denoising
-from ..bench.training.trainer import ForgetConfig, Training, fork
+from ..bench.training.trainer import Training, fork
 from ..bench.types import Problem, SavePoint
 from .training.combine import combine_sum
 from .training.masks import sum_gradients, top_share
@@ -43,8 +44,8 @@ PRESETS = {
 
 
 class Config(ForgetConfig):
-    """share: of the trained weights that change. mask_batches: over which their gradient is summed.
-    lam: α, the weight of the retain loss."""
+    """share: of the trained weights that change. mask_batches: number of batches whose gradients are summed
+    for the mask. lam: α, the weight of the retain loss."""
 
     part: Literal["full", "xattn", "noxattn"] = "full"
     rate: float = Field(default=3e-4, gt=0, allow_inf_nan=False)

@@ -1,12 +1,12 @@
-"""Scissorhands: weights that matter most for the concept are initialised again, then the rest is repaired.
+"""Scissorhands: the weights that matter most for the concept are reinitialised, then the model is repaired.
 
-Saliency |w · Σ|g||, g: gradients of the forget set's denoising loss (SNIP); the largest share of all trained
-weights is drawn again (Kaiming uniform; biases 0, norm weights 1). Then L(retain) + λ‖e(x_t, c) - sg e(x_t,
+Saliency |w · Σ|g||, g: gradients of the forget set's denoising loss (SNIP). The weights with the largest
+saliency are drawn again (Kaiming uniform; biases 0, norm weights 1). Then L(retain) + λ‖e(x_t, c) - sg e(x_t,
 a)‖² is minimised (arXiv 2401.06187, eqs. 3 and 5).
 
 Where this differs from the released code: of the salient weights it initialises only those in self-attention
 of two blocks of the decoder; `where = "self_attention"` takes those of every block. Its optional projection
-of the repair's gradient is not built.
+of the repair's gradient is not implemented.
 """
 
 from typing import Any, Literal
@@ -15,9 +15,10 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
+from ..bench.training.config import TrainingConfig
 from ..bench.training.gradients import Gradients
 from ..bench.training.objectives import denoising
-from ..bench.training.trainer import CROSS_ATTENTION, Training, TrainingConfig, fork
+from ..bench.training.trainer import CROSS_ATTENTION, Training, fork
 from ..bench.types import Problem, SavePoint
 from .training.masks import sum_gradients, top_share
 from .training.steering import steer
@@ -40,9 +41,8 @@ PRESETS = {
 
 
 class Config(TrainingConfig):
-    """share: of the weights that are initialised again. mask_batches: over which gradients are summed.
-    forget_weight: λ. where: everywhere, or of the salient weights only those in
-    self-attention."""
+    """share: of the weights that are reinitialised. mask_batches: number of batches whose gradients are
+    summed. forget_weight: λ. where: `everywhere`, or only the salient weights in self-attention."""
 
     part: Literal["full", "xattn", "noxattn"] = "full"
     rate: float = Field(default=3e-4, gt=0, allow_inf_nan=False)
@@ -55,7 +55,7 @@ class Config(TrainingConfig):
 
 
 def find_saliency(training: Training, problem: Problem, config: Config, stream: Generator) -> list[Tensor]:
-    """Return the mask of each trained parameter: the largest |w · Σ|g|| of all."""
+    """Return the mask of each trained parameter: its weights among the largest |w · Σ|g|| of all."""
     denoiser, objective = training.denoiser, denoising(training.denoiser)
     encoded = denoiser.encode(problem.forget_set)
 
@@ -85,7 +85,7 @@ def initialise(name: str, parameter: Tensor, mask: Tensor, generator: Generator)
 
 
 def unlearn(pipeline: Any, problem: Problem, config: Config, save: SavePoint) -> None:
-    """Initialise the concept's weights again and repair the rest, in place."""
+    """Reinitialise the concept's weights and repair the rest, in place."""
 
     def combine(g_f: Gradients, g_r: Gradients, optimiser: Any) -> Gradients:
         torch._foreach_add_(g_r, g_f, alpha=config.forget_weight)

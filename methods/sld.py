@@ -5,11 +5,11 @@ min(1, s_S |e_p - e_S|) where e_p - e_S < λ, else 0; γ = μ (e_S - e_∅) + s_
 = 0 at first. After δ warm-up steps the prediction is e_∅ + s_g (e_p - e_∅ - γ); ν also builds up before
 (arXiv 2211.05105, eqs. 3-8). The concept's text is the targets' names, joined by commas.
 
-Where this differs from the released code: the concept's prediction is a pass of its own, so that scale 0
-draws the base's images bit by bit; the code draws all three in one batch, and is off below a scale of 1.
-Predictions are compared in the model's own units, those of v where it predicts v. Names that do not fit
-into the tokenizer's length are left out, and the log counts the others; the code cuts the text. SDXL and
-SD3 are ours. Flux has no unconditional prediction, and is refused.
+Where this differs from the released code: the concept's prediction is a separate pass, so that scale 0 draws
+the base's images bit by bit; the code predicts all three in one batch, and is switched off below a scale of
+1. Predictions are compared in the model's own units, those of v where it predicts v. Names that do not fit
+into the tokenizer's length are left out, and the log counts the others; the code cuts the text. SDXL and SD3
+are additions here. Flux has no unconditional prediction and is refused.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -67,7 +67,7 @@ class Config(BaseModel):
 def lead_away(
     empty: Tensor, prompt: Tensor, concept: Tensor, velocity: Tensor, config: Config
 ) -> tuple[Tensor, Tensor]:
-    """Return γ and the next ν, from the three predictions and ν; all (n, c, h, w) or (n, ...)."""
+    """Return γ and the next ν from the three predictions and ν, all (n, c, h, w) or (n, ...)."""
     difference = prompt - concept
     weight = (config.scale * difference.abs()).clamp(max=1.0)
     weight = torch.where(difference >= config.threshold, torch.zeros_like(weight), weight)
@@ -95,7 +95,7 @@ class AwayFrom(Steering):
 def apply(
     pipeline: Any, tensors: Mapping[str, Tensor], config: Config
 ) -> Iterator[Callable[[Call], Steering]]:
-    """Lead every image that is drawn inside away from the saved concept."""
+    """Context in which every image is guided away from the saved concept."""
     conditions = {name: tensor.to(pipeline.device, pipeline.dtype) for name, tensor in tensors.items()}
     yield lambda call: AwayFrom(conditions, config)
 

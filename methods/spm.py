@@ -1,4 +1,4 @@
-"""SPM: one-dimensional adapters beside the UNet's transformers erase the concept; likeness to it opens them.
+"""SPM: one-dimensional adapters in the UNet's transformers erase the concept; similar prompts open them.
 
 A layer's output is y + g U(D(x)): D to one channel, U from it, zero at first (arXiv 2312.16145, eq. 2). The
 adapters are trained by ‖e(x_t, c) - [e*(x_t, ∅) - η (e*(x_t, c) - e*(x_t, ∅))]‖² + λ ‖e(x_t, s) - e*(x_t,
@@ -8,10 +8,10 @@ an image is drawn, its gate g is the larger of the cosine of the prompt's token 
 and the share of the concept's tokens that the prompt holds ("facilitated transport", eq. 8), for the name
 with the largest; both halves of guidance have it.
 
-Where this differs from the released code: that multiplies both U and D by the gate, so that g² acts; here g
-does, as in the paper. Targets share one set of adapters; the code trains one a name and adds them. x_t's
-time is the one at which the sampler left it, not the nearest of 1000. AdamW is not the 8-bit one. Beyond
-rank 1 the code divides by the rank. Joint-attention transformers have no such blocks, and are refused.
+Where this differs from the released code: it multiplies both U and D by the gate, so that g² acts; here g
+acts, as in the paper. Targets share one set of adapters; the code trains a set for each name and adds them.
+x_t's time is the one at which the sampler left it, not the nearest of 1000. AdamW is not the 8-bit one.
+Beyond rank 1 the code divides by the rank. Joint-attention transformers have no such blocks and are refused.
 """
 
 import math

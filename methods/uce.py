@@ -1,12 +1,12 @@
 """Unified concept editing: the text projections are solved for, so that the concept is read as its guide.
 
 W = (λW₀ + Σ_e s_e W₀ g cᵀ + Σ_p s_p W₀ c cᵀ)(λI + Σ_e s_e c cᵀ + Σ_p s_p c cᵀ)⁻¹ for every key and value
-matrix of cross-attention (arXiv 2308.14761, eq. 7); c, g: token states of the concept and of its guide (the
-task's anchor, else the empty prompt), p: retained names. On SD3 and Flux the projections of the context and
+matrix of cross-attention (arXiv 2308.14761, eq. 7). c, g: token states of the concept and of its guide (the
+task's anchor, else the empty prompt); p: retained names. On SD3 and Flux the projections of the context and
 of the pooled vector are edited, as the released code edits Flux's.
 
-Where this differs from the released code: projections with a bias are solved without it, for the released
-code adds Flux's bias to the targets, and so counts it twice. With `prompts = "training"` the tokens of the
+Where this differs from the released code: projections with a bias are solved without it, because the released
+code adds Flux's bias to the targets and so counts it twice. With `prompts = "training"` the tokens of the
 forget set's prompts are edited towards those of the same prompts with the anchor, and the retain set's are
 preserved.
 """
@@ -43,7 +43,7 @@ PRESETS = {
 class Config(EditConfig):
     """erase_scale, preserve_scale: weights of the concept's and of the retained names' states.
 
-    preserved: how many distinct prompts of the retain set are preserved at most (`prompts = "training"`).
+    preserved: most distinct prompts of the retain set that are preserved (`prompts = "training"`).
     """
 
     erase_scale: float = Field(default=1.0, ge=0, allow_inf_nan=False)

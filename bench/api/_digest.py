@@ -1,4 +1,4 @@
-"""Digest of what a function of the running process depends on, as far as it is known."""
+"""Digest of everything that a function of the running process depends on, as far as that can be known."""
 
 import dis
 import hashlib
@@ -39,22 +39,22 @@ UNSEEN = frozenset(
         "argv",
     )
 )
-"""Names by which a function may reach what no look at its code finds: text that is run, files, variables."""
+"""Names with which a function reaches what its code does not show: text that is run, files, variables."""
 PLAIN = (bool, int, float, complex, str, bytes, types.NoneType, types.EllipsisType)
 
 
 class OpaqueError(Exception):
-    """What a function depends on is not known."""
+    """The dependencies of a function are not known."""
 
 
 def digest_values(*values: Any) -> str | None:
-    """Return the sha256 over values, and over all that functions among them do: their source and code, the
-    values that they close over, the defaults, the globals that they name, and the same of every function and
-    class among them.
+    """Return the sha256 over values, and over the dependencies of the functions among them.
 
-    None where that is not known: no source, a value that is no number, text, list of such, array or
-    function, a module of no installed distribution, or a function that reads files or runs text
-    (`UNSEEN`).
+    These are source and code, closures, defaults, the globals that they name, and the same of every function
+    and class among those.
+
+    None where they are not known: no source; a value that is no number, text, list of these, array or
+    function; a module of no installed distribution; a function that reads files or runs text (`UNSEEN`).
     """
     digest = hashlib.sha256()
     try:
@@ -66,7 +66,7 @@ def digest_values(*values: Any) -> str | None:
 
 
 def _walk(value: Any, seen: set[int]) -> Iterator[str]:
-    """Yield texts that name a value; raises OpaqueError where it cannot be named."""
+    """Yield texts that identify a value; raises OpaqueError where it cannot be identified."""
     if type(value) in PLAIN:
         yield f"{type(value).__name__} {value!r}"
     elif isinstance(value, types.ModuleType):
@@ -98,13 +98,13 @@ def _walk_collection(value: Any, seen: set[int]) -> Iterator[str]:
 
 
 def _walk_code(value: Any, seen: set[int]) -> Iterator[str]:
-    """Yield what a function or class is: of an installed distribution its name and version."""
+    """Yield texts that identify a function or class: for an installed distribution, its name and version."""
     yield f"{type(value).__name__} {value.__module__}.{value.__qualname__}"
     if id(value) in seen:
         return
     seen.add(id(value))
     is_function = isinstance(value, types.FunctionType)
-    # a decorator gives what it returns the module of what it wraps
+    # a decorator may give its result the module of the function that it wraps
     home = value.__globals__.get("__name__", "") if is_function else value.__module__ or "builtins"
     owner = getattr(value, "__self__", None)
     if isinstance(value, types.BuiltinFunctionType) and not isinstance(
@@ -192,7 +192,7 @@ def _imports(code: types.CodeType) -> Iterator[str]:
 def _name_module(name: str) -> str:
     """Return a module of an installed distribution, with its version; raises OpaqueError for any other.
 
-    The file of a module of the user's own may have been edited since it was imported.
+    The file of a user's own module may have been edited since it was imported.
     """
     found = _find_module(name)
     if found is None:

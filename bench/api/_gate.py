@@ -1,4 +1,4 @@
-"""`check`: does a model update keep to a policy?"""
+"""`check`: does a model update comply with a policy?"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GateResult:
-    """What the gate found. title: policy, candidate and baseline. findings: one a rule (and concept, where
-    the rule is per concept). worst: the prompts that lost most."""
+    """The result of the gate. title: policy, candidate and baseline. findings: one for each rule (and
+    concept, where the rule is per concept). worst: the prompts that lost most."""
 
     title: str
     findings: "tuple[Finding, ...]"
@@ -24,12 +24,12 @@ class GateResult:
 
     @property
     def passed(self) -> bool:
-        """Whether every rule passed or is waived; a rule that these images do not decide has not passed."""
+        """Whether every rule passed or is waived; a rule that these images cannot decide has not passed."""
         return self.verdict == 0
 
     @property
     def verdict(self) -> int:
-        """0: every rule passed or is waived; 1: one has regressed; 2: these images do not decide one."""
+        """0: every rule passed or is waived; 1: one has regressed; 2: these images cannot decide one."""
         from .bench.gate.check import verdict
 
         return verdict(list(self.findings))
@@ -63,13 +63,13 @@ def check(
     world: WorldSettings = DEFAULT_WORLD,
     _program: Program | None = None,
 ) -> GateResult:
-    """Return whether a candidate keeps to a policy, compared with a baseline.
+    """Return whether a candidate complies with a policy, compared with a baseline.
 
-    baseline: a record's file. candidate: a record's file, or a model as `evaluate` takes it by name, which is
+    baseline: a record's file. candidate: a record's file, or a model by name as `evaluate` takes it, which is
     drawn and judged now. policy: a TOML file of rules and waivers, or the name of one that ships
     (`model-update`). baseline_model: its diffusers folder, for rules on weights. point, candidate_point:
-    labels; None: the last. out: folder for the reports. The others are those of `run`. Raises UserError where
-    nothing can be judged.
+    labels; None: the last. out: folder for the reports. The other parameters are those of `run`. Raises
+    UserError where nothing can be judged.
 
     >>> unlearnbench.check("released.json", "models/next", "model-update").passed
     """

@@ -1,4 +1,4 @@
-"""Methods that are functions of the running process."""
+"""Inline methods: functions of the running process."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -20,14 +20,14 @@ PARAMETERS = 4
 
 
 class Settings(BaseModel):
-    """Settings of a function that declares none: whatever is given, as attributes."""
+    """Settings of a function that declares none: all that are given, as attributes."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
 @dataclass(frozen=True)
 class InlineEntry(Entry):
-    """A method that is a function of this process. digest: of all that it depends on."""
+    """A method that is a function of this process. digest: of everything that it depends on."""
 
     call: UnlearnFunction | None = field(default=None, compare=False, repr=False)
     settings: type = Settings
@@ -35,7 +35,7 @@ class InlineEntry(Entry):
 
     @property
     def inline(self) -> str:
-        """Digest of the function; a new one every time where it is not known what it depends on."""
+        """Digest of the function; a new one every time where its dependencies are not known."""
         return self.digest
 
     def load(self) -> Any:
@@ -43,7 +43,7 @@ class InlineEntry(Entry):
         return self.call
 
     def load_config(self) -> Any:
-        """Return the class of its settings."""
+        """Return the class of the function's settings."""
         return self.settings
 
 
@@ -65,9 +65,9 @@ def method(what: str | UnlearnFunction, /, preset: str | None = None, **settings
     """Return a method with settings, for `run(methods=[...])`.
 
     what: the name of a registered method, or a function `unlearn(pipeline, problem, config, save)`. preset:
-    named settings of a registered one (`paper`), which the others override. A function finds the settings as
-    attributes of its `config`; one whose `config` is annotated with a pydantic model or a dataclass has them
-    checked by it.
+    named settings of a registered method (`paper`); settings override them. A function finds the settings as
+    attributes of its `config`. Where its `config` is annotated with a pydantic model or a dataclass, that
+    class checks the settings.
 
     >>> unlearnbench.run("demo", methods=[unlearnbench.method("balanced", steps=40)])
     """
@@ -75,7 +75,7 @@ def method(what: str | UnlearnFunction, /, preset: str | None = None, **settings
 
 
 def make_entry(function: UnlearnFunction, known: Registry[Entry]) -> InlineEntry:
-    """Return the entry of a function; raises UserError where it is none that can be run or named."""
+    """Return the entry of a function; raises UserError where it cannot be run or has no usable name."""
     if not inspect.isfunction(function):
         raise UserError(f"methods: {function!r:.60}: give a name, or a function (def) of a module or a cell")
     name = function.__name__
@@ -102,7 +102,7 @@ def make_entry(function: UnlearnFunction, known: Registry[Entry]) -> InlineEntry
 
 
 def _settings_of(function: UnlearnFunction) -> type:
-    """Return the class that the function's third parameter is annotated with, where that can be built."""
+    """Return the class with which the function's third parameter is annotated, where it can be built."""
     try:
         hints = get_type_hints(function)
     except (NameError, TypeError):
@@ -127,5 +127,5 @@ def check_settings(entry: InlineEntry, settings: Mapping[str, Any]) -> None:
 
 
 def digest_function(function: UnlearnFunction) -> str | None:
-    """Return the digest of all that a method depends on; None where that is not known."""
+    """Return the digest of everything that a method depends on; None where that is not known."""
     return digest_values(function, _settings_of(function))

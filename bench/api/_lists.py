@@ -1,4 +1,4 @@
-"""What there is to choose from: tasks, methods, metrics, judges, worlds and suites."""
+"""Lists of everything to choose from: tasks, methods, metrics, judges, worlds and suites."""
 
 from .bench.planning.plan import Suite, read_suite
 from .bench.planning.tasks import Task
@@ -28,7 +28,7 @@ def list_metrics() -> list[Entry]:
 
 
 def list_judges() -> list[Entry]:
-    """Return the judges: networks that say what an image shows."""
+    """Return the judges: networks that name the contents of an image."""
     return registry("judges").values()
 
 

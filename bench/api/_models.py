@@ -1,4 +1,4 @@
-"""`evaluate`: somebody's models, or a function that draws, scored on a task."""
+"""`evaluate`: score somebody's models, or a function that draws, on a task."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,8 +20,8 @@ from .bench.running.session import DEFAULT_WORLD, Session, WorldSettings, make_r
 from .bench.worlds.protocol import World
 
 GenerateFunction = Callable[[list[str], list[int]], Any]
-"""generate(prompts, seeds): one image each, PIL or uint8 (n, H, W, 3), of the world's size. The same prompt
-and seed give the same image, whatever the batch."""
+"""generate(prompts, seeds) -> one image for each, PIL or uint8 (n, H, W, 3), of the world's size. The same
+prompt and seed must give the same image, whatever the batch."""
 Generator = str | Path | GenerateFunction | Any
 """A diffusers folder, hub id or LoRA; the name of a function (`module:function`); a function; a pipeline
 object."""
@@ -47,13 +47,13 @@ def evaluate(
 
     generator: a diffusers folder or hub id, a LoRA, a diffusers pipeline, a function `generate(prompts,
     seeds) -> images`, or a list of these: points of one frontier, such as checkpoints. A pipeline is saved
-    and opened again; it is refused by name where the saved one is not the same (hooks, replaced functions, a
-    LoRA that is not fused). What a function draws may depend on anything, so that its images are drawn every
+    and opened again; where the saved one differs (hooks, replaced functions, a LoRA that is not fused), a
+    UserError names the difference. The images of a function may depend on anything, so they are drawn every
     time, and its record is marked `inline`: it is never ranked and never published. task:
     `family/concept[@world]`. name: on the board; None: the first model's. seed: number of the training run
-    that made the model. like: a record with as many prompts and the same noise; policy: of `check`, with as
-    many prompts; sizes: numbers of prompts; one of the three. The others are those of `run`. Raises UserError
-    where something does not fit, and where the evaluation failed.
+    that made the model. One of three sets the numbers of prompts: like (a record, whose noise is used, too),
+    policy (of `check`) or sizes. The other parameters are those of `run`. Raises UserError for arguments that
+    do not fit, and where the evaluation failed.
 
     >>> record = unlearnbench.evaluate("my-model/", "classes/cat-face@emoji", name="mine")
     >>> record.points[0].values["UA"].value
@@ -82,7 +82,7 @@ def evaluate_models(
     policy: str | None = None,
     sizes: Mapping[str, int] | None = None,
 ) -> Records:
-    """Score models as `evaluate` does; return the base model's record and theirs, failed ones too."""
+    """Score models as `evaluate` does; return the base model's record and theirs, including failed ones."""
     check_options_seeds("--seed", [seed])
     found = task_registry(session.world.world_folder)[complete_name(task)]
     is_frontier = isinstance(generator, list | tuple)
@@ -105,7 +105,7 @@ def evaluate_models(
 
 
 def _check_models(models: Sequence[str]) -> list[str]:
-    """Return the models' names for people; raises UserError where one is not there, or two have one name."""
+    """Return the models' display names; raises UserError where a model is missing, or two have one name."""
     from .bench.models.outside import check_there, name_given, name_models
     from .bench.stats.frontier import MAX_POINTS
 
@@ -140,7 +140,7 @@ def _read_sizes(
 
 @contextmanager
 def _as_model(generator: Generator, name: str | None) -> Iterator[str]:
-    """Yield the text under which a generator is a model inside: its place, or a name made for it."""
+    """Yield the text that identifies a generator inside: its path, or a name made for it."""
     from .bench.models.outside import given_function
 
     if isinstance(generator, str | Path):
@@ -169,7 +169,7 @@ def _is_pipeline(generator: Any) -> bool:
 
 
 def _save_pipeline(pipeline: Any, folder: Path) -> None:
-    """Save a pipeline; raises UserError, by name, where what was saved does not draw as the object does."""
+    """Save a pipeline; raises UserError, naming the part, where the saved one draws differently."""
     import torch
 
     from .bench.models.digests import hook_names, network_parts
@@ -204,7 +204,7 @@ def _save_pipeline(pipeline: Any, folder: Path) -> None:
 
 
 def _find_replaced(before: Any, after: Any) -> str:
-    """Return the first module of which saving loses class, processor or own functions; "" for none."""
+    """Return the first module whose class, processor or own functions saving loses; "" for none."""
     if before is None or after is None:
         return ""
     others = dict(after.named_modules())

@@ -11,13 +11,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RecordSource = Records | MeasuredRecord | Path | str
-"""What names records: what `run` or `evaluate` returned, a folder of records, or a record's file
-(CELL.json)."""
+"""Source of records: a result of `run` or `evaluate`, a folder of records, or a record's file."""
 FAILING = ("forget", "indirect", "retain")
 
 
 def load_entries(records: RecordSource | Iterable[RecordSource]) -> list[Any]:
-    """Return loaded records, each once; folders leave out what was taken back."""
+    """Return loaded records, each once; retracted ones in folders are left out."""
     from .bench.records.load import load_one, load_together
 
     if isinstance(records, Records | MeasuredRecord | str | Path):
@@ -34,11 +33,11 @@ def load_entries(records: RecordSource | Iterable[RecordSource]) -> list[Any]:
 def load(records: RecordSource | Iterable[RecordSource], *, items: bool = False) -> "pd.DataFrame":
     """Return records as a table.
 
-    records: what `run` or `evaluate` returned, folders of records, or their files. Without `items` one row a
-    record, point and metric: `value` with its 95 % interval (`low`, `high`) from `n` images, or NaN and the
-    reason as `missing`; a run that failed is one row with its error as `missing`. With `items` one row an
-    image: what was asked, and what the judge found. Raises UserError naming file and field of a broken
-    record.
+    records: results of `run` or `evaluate`, folders of records, or their files. Without `items`: one row for
+    each record, point and metric, with `value` and its 95 % interval (`low`, `high`) from `n` images, or NaN
+    and the reason as `missing`; a failed run is one row with its error as `missing`. With `items`: one row
+    for each image, with the attributes asked for and the judge's answers. Raises UserError naming file and
+    field of a broken record.
 
     >>> table = unlearnbench.load("runs/demo")
     >>> table.pivot_table(index=["row", "step"], columns="metric", values="value")[["UA", "VA"]]
@@ -63,10 +62,10 @@ def load(records: RecordSource | Iterable[RecordSource], *, items: bool = False)
 def compare(
     records: RecordSource | Iterable[RecordSource], *, rival: str = "gradient_sum"
 ) -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """Return how methods do over concepts: a table of AVA, and one of paired differences to a rival.
+    """Return a comparison of methods over concepts: a table of AVA, and one of paired differences to a rival.
 
     AVA: area under each method's frontier of UA and VA, averaged over concepts, with t intervals over them;
-    `lacking` says which concepts are missing. Differences are paired by concept (sign-flip test, Holm's
+    the column `lacking` names missing concepts. Differences are paired by concept (sign-flip test, Holm's
     correction); the second table is empty where no method shares two concepts with the rival. Raises
     UserError where the records are of two worlds, or the rival has none.
 
@@ -115,9 +114,9 @@ def failing_images(
 ) -> Images:
     """Return the images of a record that failed, with their item rows; a notebook shows them.
 
-    split: `forget` or `indirect`: the target is still there; `retain`: something that was asked for is not.
-    point: label of the point; None: the last. limit: at most so many. store: the cache that the run used.
-    Images that are no longer in the store are left out: the same `run` draws them again.
+    split: `forget` or `indirect`: the target is still there; `retain`: an attribute that was asked for is
+    not. point: label of the point; None: the last. limit: most images to return. store: the cache that the
+    run used. Images that are no longer in the store are left out; running the same `run` again draws them.
 
     >>> unlearnbench.failing_images(records[-1], split="retain", limit=8)
     """
@@ -146,7 +145,7 @@ def failing_images(
 
 
 def _fails(rows: "pd.DataFrame", split: str) -> "pd.Series[bool]":
-    """Return which images failed; one that no judge could look at has not failed, it is missing."""
+    """Return which images failed; an image that the judge failed on is missing, not failed."""
     if split != "retain":
         return rows["target_found"].eq(True)
     wrong = rows["prompt"].isna()  # none yet
@@ -157,10 +156,9 @@ def _fails(rows: "pd.DataFrame", split: str) -> "pd.Series[bool]":
 
 
 def frontier(records: RecordSource | Iterable[RecordSource], *, task: str | None = None) -> Plot:
-    """Return the plot of forgetting (UA) against alignment (VA): a line a method, its points in order of
-    step.
+    """Return the plot of forgetting (UA) against alignment (VA): one line for each method, points by step.
 
-    task: whose, where the records are of several. A notebook shows the plot; `plot.svg` is its text.
+    task: its id, where the records are of several tasks. A notebook shows the plot; `plot.svg` is its text.
 
     >>> unlearnbench.frontier(records)
     """

@@ -1,4 +1,4 @@
-"""What is handed back: records that know their files, and what a notebook shows of them."""
+"""Results of the API: records that know their files, and how a notebook shows them."""
 
 import base64
 import html
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("UA", "UA_indirect", "VA", "in_prompt", "IRA", "CRA")
-"""Metrics of the short table that a notebook shows."""
+"""Metrics in the short table that a notebook shows."""
 
 
 def frame_values(records: Iterable[tuple[Record, str]]) -> "pd.DataFrame":
-    """Return the values of records, given with the names of their rows: one row a point and metric."""
+    """Return the values of records, given with the names of their rows: one row for each point and metric."""
     import pandas as pd
 
     return pd.DataFrame([values for record, row in records for values in _values(record, row)])
 
 
 def describe_origin(record: Record, row: str) -> dict[str, Any]:
-    """Return what every row of a table says of its record. row: its name on a board."""
+    """Return the columns that all table rows of a record share. row: its name on a board."""
     return {
         "cell": record.cell,
         "task": record.task.id,
@@ -40,7 +40,7 @@ def describe_origin(record: Record, row: str) -> dict[str, Any]:
 
 
 def _values(record: Record, row: str) -> list[dict[str, Any]]:
-    """Return one row a point and metric."""
+    """Return one row for each point and metric."""
     origin = describe_origin(record, row) | {
         "config": content_key(record.method.config)[:6],
         "status": record.status,
@@ -67,10 +67,10 @@ def _values(record: Record, row: str) -> list[dict[str, Any]]:
 
 
 class MeasuredRecord(Record):
-    """A record and the place of its files. What it holds: `bench/records/record.py`.
+    """A record with the path of its file. Its fields: `bench/records/record.py`.
 
-    `record.points[-1].values["UA"].value` is a number, or None where it is `missing`; `record.frame()` is all
-    of them as a table.
+    `record.points[-1].values["UA"].value` is a number, or None where it is `missing`; `record.frame()` has
+    all values as a table.
     """
 
     _path: Path = PrivateAttr()
@@ -82,11 +82,11 @@ class MeasuredRecord(Record):
 
     @property
     def items(self) -> "pd.DataFrame | None":
-        """What a judge found in each image, one row an image; None of a run that failed."""
+        """The judge's answers for each image, one row each; None for a run that failed."""
         return read_items(self._path, self)
 
     def frame(self) -> "pd.DataFrame":
-        """Return its values, one row a point and metric, as `load` does."""
+        """Return the record's values, one row for each point and metric, as `load` does."""
         return frame_values([(self, name_entry(self))])
 
     def _repr_html_(self) -> str:
@@ -105,8 +105,9 @@ def read_measured(path: Path) -> MeasuredRecord:
 class Records(Sequence[MeasuredRecord]):
     """The records of a run, in the order of its plan.
 
-    folder: where they lie. failed: names of the cells that failed; `folder/failures` holds why. cells: how
-    many the run had, `unchanged` of them measured before. drawn: images drawn now.
+    folder: where they are. failed: names of the cells that failed; `folder/failures` holds the reasons.
+    cells: number of cells in the run, `unchanged` of which had been measured before. drawn: images drawn in
+    this run.
     """
 
     folder: Path
@@ -117,7 +118,7 @@ class Records(Sequence[MeasuredRecord]):
     drawn: int = 0
 
     def frame(self) -> "pd.DataFrame":
-        """Return their values, one row a point and metric, as `load` does."""
+        """Return their values, one row for each point and metric, as `load` does."""
         return frame_values([(record, name_entry(record)) for record in self.found])
 
     def __len__(self) -> int:
@@ -138,7 +139,7 @@ class Records(Sequence[MeasuredRecord]):
 
 
 def _short_table(records: Sequence[MeasuredRecord]) -> str:
-    """Return a table of the last points; what is missing is a dash, its reason the title."""
+    """Return a table of the last points; a missing value is a dash whose title is the reason."""
     head = "".join(f"<th>{name}</th>" for name in ("task", "row", "seed", "point", *COLUMNS))
     lines = []
     for record in records:
@@ -158,7 +159,7 @@ def _short_table(records: Sequence[MeasuredRecord]) -> str:
 
 @dataclass(frozen=True)
 class Images(Sequence[Any]):
-    """Images (PIL) with the item rows that they were judged by, in the same order; a notebook shows them."""
+    """Images (PIL) with the item rows of their judgement, in the same order; a notebook shows them."""
 
     images: tuple[Any, ...]
     rows: "pd.DataFrame"
@@ -204,7 +205,7 @@ class Plot:
 
 
 def check_point(record: Record, label: str | None) -> Any:
-    """Return a record's point by its label, the last one without; UserError where it has none such."""
+    """Return a record's point by its label, or the last one; UserError where there is no such point."""
     if not record.points:
         raise UserError(f"{record.cell}: the run failed: {record.error}; it has no images")
     labels = [point.label for point in record.points]

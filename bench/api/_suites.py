@@ -46,19 +46,19 @@ def run(
     world: WorldSettings = DEFAULT_WORLD,
     _program: Program | None = None,
 ) -> Records:
-    """Run a suite, or a part of it, and return its records. What is there already is not measured again.
+    """Run a suite, or a part of it, and return its records. Existing records are not measured again.
 
     suite: a name, a TOML file, or a Suite. tasks: only these (`classes/cat-face`, `classes@draw:123`),
     whether or not the suite names them. methods: only these and the suite's references: names, `method(...)`
     with settings, or functions `unlearn(pipeline, problem, config, save)`. A function's record is marked
-    `inline`: it is never ranked and never published, and its training is reused only where all that the
-    function depends on is known. skip: methods or references to leave out. seeds: of training. sizes: numbers
-    of prompts, such as `{"forget": 8}`. out: folder of the records; None: runs/SUITE. device: cpu, cuda or
-    mps; None: the best there is. threads: of the CPU; None: all cores. store: folder of the cache.
-    cell_timeout: seconds that a cell may take. world: where the parts of a real model lie.
+    `inline`: it is never ranked and never published, and its training is reused only where everything that
+    the function depends on is known. skip: methods or references to leave out. seeds: of training. sizes:
+    numbers of prompts, such as `{"forget": 8}`. out: folder of the records; None: runs/SUITE. device: cpu,
+    cuda or mps; None: the best that is available. threads: of the CPU; None: all cores. store: folder of the
+    cache. cell_timeout: seconds that a cell may take. world: where the parts of a real model are.
 
-    A cell that fails is named in `failed` of what is returned, and the others go on. Raises UserError, before
-    anything is drawn, for a name, setting or number that does not fit.
+    The result lists failed cells in `failed`; the other cells are measured. Raises UserError, before anything
+    is drawn, for a name, setting or number that is not valid.
 
     >>> records = unlearnbench.run("demo", tasks="classes/cat-face", methods=["balanced"])
     """
@@ -85,7 +85,7 @@ def make_session(
     store: str | Path | None,
     cell_timeout: float | None,
 ) -> Session:
-    """Return the session of a call. call: what records name as their command where no command line called."""
+    """Return the session of a call. call: named as the command in records where no command line was used."""
     called = program or Program()
     return Session(
         device=device,
@@ -110,7 +110,7 @@ def plan_run(
     world_folder: Path | None = None,
     part: str | None = None,
 ) -> Plan:
-    """Return the cells of what `run` is given; every name is checked. part: `I/N` of the tasks."""
+    """Return the plan for the arguments of `run`, every name checked. part: `I/N` of the tasks."""
     from .bench.measuring.needed import check_floor
     from .bench.planning.plan import find_suite, plan_cells, take_choice
     from .bench.running.jobs import take_part
@@ -160,7 +160,7 @@ def narrow_suite(
     known: Registry[Entry] | None = None,
     world_folder: Path | None = None,
 ) -> Suite:
-    """Return the suite with only the tasks, methods and seeds asked for; checks every name first."""
+    """Return the suite with only the given tasks, methods and seeds; every name is checked first."""
     entries = registry("methods") if known is None else known
     rows = _narrow_rows(suite, methods, skip, entries)
     change: dict[str, Any] = {"methods": rows}
@@ -198,7 +198,7 @@ def _narrow_rows(
 
 
 def _configure(rows: Sequence[MethodRow], methods: Sequence[Method]) -> list[MethodRow]:
-    """Return the rows of a method: the suite's own, or one for each of the settings that were given."""
+    """Return the rows of a method: the suite's own, or one for each of the given settings."""
     own = [row for row in rows if row.name == methods[0].name]
     if own and not any(method.settings or method.preset for method in methods):
         return own
@@ -225,7 +225,7 @@ def check_configs(cells: Sequence[Any]) -> None:
 
 
 def run_plan(plan: Plan, folder: Path, session: Session) -> Records:
-    """Measure the cells of a plan; the records of other cells in the folder stay."""
+    """Measure the cells of a plan; records of other cells in the folder stay."""
     from .bench.planning.plan import find_references
     from .bench.running.jobs import run_parts
 
@@ -245,7 +245,7 @@ def run_plan(plan: Plan, folder: Path, session: Session) -> Records:
 
 
 def gather(folder: Path, outcomes: Sequence[Any]) -> Records:
-    """Return the records of outcomes. Of a cell that failed a record from before is not among them."""
+    """Return the records of outcomes, without earlier records of cells that failed now."""
     found, failed = [], []
     for outcome in outcomes:
         if outcome.state == "failed":

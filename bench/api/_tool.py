@@ -1,4 +1,4 @@
-"""`unlearn`: a model and a concept in, an unlearned model out."""
+"""`unlearn`: from a model and a concept to an unlearned model."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,16 +25,15 @@ LIKE = {
     "StableDiffusion3Pipeline": "sd3",
     "FluxPipeline": "flux",
 }
-"""World whose tasks are suggested for somebody's pipeline of a class."""
+"""Class of a pipeline -> the world whose tasks are suggested for it."""
 
 
 @dataclass(frozen=True)
 class Unlearned:
-    """What `unlearn` made. folder: the model, which plain diffusers opens, or a LoRA; with its prompts and a
-    card.
+    """Result of `unlearn`. folder: the model, which plain diffusers opens, or a LoRA; prompts and a card.
 
     task: the task that measures it, "" where none asks for the concept. base: the base model that it is
-    compared with, "" for an embedded world's own. command: measures it.
+    compared with, "" for an embedded world's own. command: the one that measures it.
     """
 
     folder: Path
@@ -65,15 +64,15 @@ def unlearn(
     threads: int | None = None,
     say: Callable[[str], None] = print,
 ) -> Unlearned:
-    """Unlearn a concept from a model, and return the new model's folder with what measures it.
+    """Unlearn a concept from a model; return the new model's folder, and how to measure it.
 
     model: a diffusers folder, a hub id, or an embedded world's name. concept: in words, "Van Gogh". out: a
-    new folder. kind: object, person or style: which templates write the prompts. anchor: what may stand in
-    the concept's place, "a painting". forget_prompts, retain_prompts: in place of templates: texts, or a file
-    of one a line. images: of each set from templates. lora: train and save a LoRA of this rank. preset,
-    settings: of the method. sampling_steps, image_size (pixels), guidance: of the images that the model draws
-    to train on; None: its own. say: receives messages. Raises UserError, before anything is drawn,
-    where something does not fit.
+    new folder. kind: object, person or style: selects the templates of the prompts. anchor: what may stand in
+    the concept's place, "a painting". forget_prompts, retain_prompts: texts, or a file with one on each line,
+    in place of templates. images: number in each set from templates. lora: train and save a LoRA of this
+    rank. preset, settings: of the method. sampling_steps, image_size (pixels), guidance: of the images that
+    the model draws to train on; None: its defaults. say: receives messages. Raises UserError, before anything
+    is drawn, for arguments that are not valid.
 
     >>> made = unlearnbench.unlearn("emoji", "cat face", "balanced", out="no-cats")
     >>> unlearnbench.evaluate(made.folder, made.task, name="no-cats")
@@ -114,7 +113,7 @@ def _read(prompts: Sequence[str] | Path) -> tuple[str, ...]:
 
 
 def look_at(name: str, problem: Problem) -> TrainingImages:
-    """Return what a task's judge finds on training images; why it cannot, where it is not here."""
+    """Return the judge's findings on training images, or why a task's judge cannot be asked here."""
     from .bench.measuring.judging import open_judge
     from .bench.measuring.training_images import aims_of, judge_problem
 
@@ -127,10 +126,10 @@ def look_at(name: str, problem: Problem) -> TrainingImages:
 
 
 def place(order: Any) -> Any:
-    """Return the order with the task that measures it; for a world's own model, as that world is made for.
+    """Return the order with the task that measures it; for a world's own model, with that world's prompts.
 
-    An embedded world's text encoder knows only the words of its own captions; where none are given, the
-    prompts are those, of the task that asks for the concept.
+    An embedded world's text encoder only knows the words of its own captions. Where no prompts are given,
+    they are the captions of the task that asks for the concept.
     """
     world = find_world(order.model)
     if world is None:
@@ -159,14 +158,14 @@ def place(order: Any) -> Any:
 
 
 def find_task(concept: str, world: str) -> str:
-    """Return the first task of a world whose one target is the concept, by its id; "" where there is none."""
+    """Return the id of the first task of a world whose only target is the concept; "" where there is none."""
     tasks = task_registry().values()
     found = [t.id for t in tasks if [name_key(n) for n in t.concept.targets] == [name_key(concept)]]
     return min((name for name in found if name.endswith(f"@{world}")), default="")
 
 
 def find_world(model: str) -> World | None:
-    """Return the world whose name a model is, or whose own pipeline folder; None where it is neither."""
+    """Return the world with this name or with this pipeline folder as its own; None where there is none."""
     worlds, place = registry("worlds"), Path(model)
     if model in worlds and not place.exists():
         return open_world(model)
@@ -183,7 +182,7 @@ def find_world(model: str) -> World | None:
 
 
 def _guess_world(model: str) -> str:
-    """Return the world of real models whose pipelines are of a model's class; "" where that is not known."""
+    """Return the world of real models for a model's pipeline class; "" where that is not known."""
     folder = locate(model)
     try:
         index = read_config(folder / INDEX) if folder else {}

@@ -1,4 +1,4 @@
-"""`audit`: options, and what it does: a report, a key pair, or the check of a seal."""
+"""`audit`: its options, and its actions: write a report, make a key pair, or check a seal."""
 
 import argparse
 from datetime import date
@@ -10,7 +10,7 @@ from ..files import write_file
 
 CHANGED = 1
 UNKNOWN = 2
-"""Exit status of --verify: 0 whole and signed by the given key, 1 changed, 2 could not tell whose it is."""
+"""Exit status of --verify: 0 intact and signed by the given key, 1 changed, 2 signer not established."""
 TEXT_FILES = (".txt", ".md")
 
 
@@ -33,7 +33,7 @@ def _make_key(path: Path) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    """Print what a report's seal shows, as one line."""
+    """Print the result of checking a report's seal, as one line."""
     from ...leaderboard.audit.seal import public_hex, read_key, verify
 
     wanted = public_hex(read_key(options.public, private=False)) if options.public else None
@@ -88,7 +88,7 @@ def _write(options: argparse.Namespace) -> int:
 
 
 def read_text(text: str) -> str:
-    """Return a file's text where `text` names one, else the text itself."""
+    """Return the text of the file that `text` names, else the text itself."""
     try:
         there = Path(text).is_file()
     except (OSError, ValueError):  # too long for a name, or not one
@@ -118,8 +118,8 @@ def add_audit(commands: Any) -> None:
     parser.add_argument(
         "--point", help="label of the point (default: the one chosen beforehand, or the last)"
     )
-    parser.add_argument("--baseline", type=Path, help="record of the model before (default: beside RECORD)")
-    parser.add_argument("--labels", type=Path, nargs="+", help="what people said (default: beside RECORD)")
+    parser.add_argument("--baseline", type=Path, help="record of the model before (default: next to RECORD)")
+    parser.add_argument("--labels", type=Path, nargs="+", help="people's answers (default: next to RECORD)")
     parser.add_argument("--unlearning", type=Path, help="unlearning.json of the model that `unlearn` made")
     parser.add_argument("--date", help="the report's day (default: the record's)")
     parser.add_argument("--show", action="store_true", help="do not blur images of nudity")
@@ -127,5 +127,5 @@ def add_audit(commands: Any) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE.html", help="where to write the report")
     parser.add_argument("--new-key", type=Path, metavar="KEY.pem", help="make a key pair: KEY.pem, KEY.pub")
     parser.add_argument("--verify", type=Path, metavar="FILE.html", help="check the seal of a report")
-    parser.add_argument("--public", type=Path, metavar="KEY.pub", help="with --verify: whose it should be")
+    parser.add_argument("--public", type=Path, metavar="KEY.pub", help="with --verify: the expected signer")
     parser.set_defaults(run=audit)

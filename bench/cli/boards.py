@@ -1,11 +1,10 @@
-"""`leaderboard`, `site`, `compare`, `choose` and `coverage`: options, and what they do."""
+"""`leaderboard`, `site`, `compare`, `choose` and `coverage`: their options and actions."""
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..._records import compare_entries
 from ..errors import UserError
 from ..files import write_file
 from ..running.catalog import suites_folder
@@ -14,6 +13,7 @@ from .common import open_console
 
 def compare_methods(options: argparse.Namespace) -> int:
     """Print every method's AVA and its paired difference to a rival."""
+    from ..._records import compare_entries
     from ...leaderboard.pages.terminal import make_board_table, make_comparison_table
     from ..records.load import load_together
 
@@ -74,7 +74,7 @@ def choose_configurations(options: argparse.Namespace) -> int:
 
 
 def show_coverage(options: argparse.Namespace) -> int:
-    """Simulate boards of known truth and print what holds: the number's candidates, intervals and tests."""
+    """Simulate boards of known truth and print how the number's candidates, intervals and tests perform."""
     from rich.console import Console
 
     from ...leaderboard.pages import simulated
@@ -173,7 +173,7 @@ def _check_folders(folders: Sequence[Path]) -> None:
 
 
 def add_boards(commands: Any) -> None:
-    """What is made of records that are there."""
+    """Add the commands that work on existing records."""
     leaderboard = commands.add_parser("leaderboard", help="make the page and its exports from records")
     leaderboard.add_argument(
         "records", type=Path, nargs="*", default=[Path("runs/demo")], help="folders of records (runs/demo)"

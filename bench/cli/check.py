@@ -1,16 +1,15 @@
-"""`check`: options, and what it does. Exit status 0, 1, 2 or 3."""
+"""`check`: its options and action. Exit status 0, 1, 2 or 3."""
 
 import argparse
 import sys
 from pathlib import Path
 from typing import Any
 
-from ... import check
 from ..errors import UserError
 from .common import add_output, add_places, open_console, read_program, read_world
 
 ERROR = 3
-"""Exit status where nothing was judged; 0 passed, 1 regressed, 2 could not tell."""
+"""Exit status where nothing was judged; 0: passed, 1: regressed, 2: undecided."""
 
 
 def check_candidate(options: argparse.Namespace) -> int:
@@ -19,13 +18,14 @@ def check_candidate(options: argparse.Namespace) -> int:
         return _check(options)
     except UserError as error:
         print(f"unlearnbench: {error}", file=sys.stderr)
-    except Exception as error:  # whatever it is, it is no verdict
+    except Exception as error:  # any other error is no verdict either
         text = " ".join(f"{type(error).__name__}: {error}".split())
         print(f"unlearnbench: check: nothing was judged, for an error of its own: {text}", file=sys.stderr)
     return ERROR
 
 
 def _check(options: argparse.Namespace) -> int:
+    from ... import check
     from ..gate.report import make_table, name_verdict
 
     found = check(

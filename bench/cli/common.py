@@ -16,7 +16,7 @@ from typing import Any
 from ..running.session import Program, Session, WorldSettings
 
 FAILED = 1
-"""Exit status where something was measured in vain; a user's mistake is 2."""
+"""Exit status where a measurement failed; a user's mistake is 2."""
 AddOptions = Callable[..., None]
 
 
@@ -34,7 +34,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def add_places(parser: argparse.ArgumentParser, base: str) -> None:
-    """Where the parts of a real model's world lie; embedded worlds have all of them."""
+    """Add the options for the parts of a real model's world; embedded worlds ship all of them."""
     parser.add_argument(base, dest="base_model", help="the base model: a diffusers folder or hub id")
     parser.add_argument("--clip", help="folder or hub id of the judge's open_clip model")
     parser.add_argument("--data", type=Path, help="folder of published prompt files (default: data)")
@@ -45,7 +45,7 @@ def add_places(parser: argparse.ArgumentParser, base: str) -> None:
 
 
 def read_world(options: argparse.Namespace) -> WorldSettings:
-    """Return what `add_places` read."""
+    """Return the settings that `add_places` added options for."""
     return WorldSettings(
         base_model=options.base_model,
         clip=options.clip,
@@ -58,7 +58,7 @@ def read_world(options: argparse.Namespace) -> WorldSettings:
 
 
 def read_program(options: argparse.Namespace) -> Program:
-    """Return the command line that these options were read from."""
+    """Return the command line from which these options were read."""
     return Program(
         arguments=tuple(options.arguments),
         restarts=options.is_program,
@@ -69,7 +69,7 @@ def read_program(options: argparse.Namespace) -> Program:
 
 
 def read_session(options: argparse.Namespace) -> Session:
-    """Return what `add_output` and `add_places` read."""
+    """Return the session that `add_output` and `add_places` added options for."""
     program = read_program(options)
     return Session(
         device=options.device,
@@ -84,7 +84,7 @@ def read_session(options: argparse.Namespace) -> Session:
 
 
 def open_console() -> Any:
-    """Return what prints tables: as wide as the terminal, or 120 columns where there is none."""
+    """Return a console for tables: as wide as the terminal, or 120 columns where there is none."""
     from rich.console import Console
 
     return Console() if sys.stdout.isatty() else Console(width=120)

@@ -1,4 +1,4 @@
-"""`label`: options, and what it does."""
+"""`label`: its options and action."""
 
 import argparse
 import re
@@ -19,7 +19,7 @@ TYPES = {
 
 
 def label_records(options: argparse.Namespace) -> int:
-    """Serve the label page until all is answered, or take the answers of a file."""
+    """Serve the label page until all images are answered, or read the answers from a file."""
     from ..labels.images import draw, name_sample
 
     if options.number < 1:
@@ -34,7 +34,7 @@ def label_records(options: argparse.Namespace) -> int:
         "records": [source.chosen.loaded.digest for source in sources],
     }
     stem = f"{_slug(options.who)}-{content_key(header)[:8]}"
-    sample = {"sample": name_sample(images)}  # not in the name: images that have changed are to be noticed
+    sample = {"sample": name_sample(images)}  # not in the name: a change of the images must be noticed
     log = open_log(options.out / f"{stem}.answers.jsonl", header | sample, len(images))
     target = options.out / f"{stem}.labels.json"
     if target.exists():
@@ -68,7 +68,7 @@ def _gather(options: argparse.Namespace) -> list[Any]:
 
 
 def _finder(chosen: Any, folder: Path) -> Callable[[str, int, float | None], bytes | None]:
-    """Return what finds a point's images in the store; where there is none, torch is not even imported."""
+    """Return a function that finds a point's images in the store; without a store torch is not imported."""
     folder = locate_store(folder)
     if not (folder / "images").is_dir():
         return lambda prompt, seed, guidance: None
@@ -104,7 +104,7 @@ def _serve(images: list[Any], log: AnswerLog, finish: Callable[[], None]) -> int
 
 
 def _take_file(path: Path, log: AnswerLog) -> None:
-    """Take answers from a file, one word a line; they count as a script's."""
+    """Read answers from a file, one word on each line; they count as a script's."""
     try:
         words = path.read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError) as error:
@@ -124,7 +124,7 @@ def _take_file(path: Path, log: AnswerLog) -> None:
 def _finish(
     options: argparse.Namespace, sources: list[Any], images: list[Any], log: AnswerLog, target: Path
 ) -> None:
-    """Write the labels and print what they say."""
+    """Write the labels and print a summary."""
     from ...leaderboard.pages.terminal import make_labels_table
     from ..labels.images import make_groups
     from ..labels.labels import Labels, summarise, write_labels
@@ -157,10 +157,10 @@ def _slug(who: str) -> str:
 
 
 def add_label(commands: Any) -> None:
-    label = commands.add_parser("label", help="let a person judge images blind, beside the judge")
+    label = commands.add_parser("label", help="let a person judge images blind, to check the judge")
     label.add_argument("records", type=Path, nargs="+", help="records (CELL.json), compared blind")
     label.add_argument("-n", "--number", type=int, default=200, help="images to ask for (default 200)")
-    label.add_argument("--who", required=True, help="who answers; it stands in the labels")
+    label.add_argument("--who", required=True, help="the person's name or alias, kept in the labels")
     label.add_argument("--seed", type=int, default=0, help="of the choice and order of the images")
     label.add_argument("--point", help="label of the records' point (default: chosen beforehand, or last)")
     label.add_argument("--answers", type=Path, help="a file of answers, one a line: marked as a script's")

@@ -1,5 +1,6 @@
-"""The command line: reads the options and calls what a subcommand does; it alone joins bench, methods, tasks
-and leaderboard.
+"""The command line: reads the options and calls the subcommand.
+
+Only this folder imports all of bench, methods, tasks and leaderboard.
 """
 
 import argparse
@@ -68,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return parsed options; `arguments` of it are the words themselves, which records name as command."""
+    """Return the parsed options; their field `arguments` has the words themselves, which records keep."""
     options = build_parser().parse_args(arguments)
     options.arguments = list(sys.argv[1:] if arguments is None else arguments)
     options.is_program = arguments is None

@@ -1,4 +1,4 @@
-"""`list`, `doctor` and `run --dry-run`: tables of what is registered, a plan and what it needs."""
+"""`list`, `doctor` and `run --dry-run`: tables of registered names, of a plan and of its needs."""
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def show_plan(suite: Any, cells: Sequence[Any], worlds: Mapping[str, World]) -> int:
-    """Print what a suite would do and need; return 1 where something is missing."""
+    """Print the work and needs of a suite; return 1 where something is missing."""
     from rich.table import Table
 
     lots = estimate_tasks(cells, worlds)
@@ -46,7 +46,7 @@ def show_plan(suite: Any, cells: Sequence[Any], worlds: Mapping[str, World]) -> 
 
 
 def show_needs(sources: Sequence[Source]) -> int:
-    """Print what is needed, where it is or what brings it here; return 1 where something is missing."""
+    """Print every need with its location, or with its remedy; return 1 where something is missing."""
     if not sources:
         print("nothing is needed beyond what ships with the package")
         return 0
@@ -65,7 +65,7 @@ def show_needs(sources: Sequence[Source]) -> int:
 
 
 def check_task(options: argparse.Namespace) -> int:
-    """Print what tasks need and whether it is here."""
+    """Print the needs of tasks, and whether each is on this machine."""
     known = task_registry(options.world_folder)
     tasks = [known[complete_name(name)] for name in options.task]
     worlds = open_worlds({task.file.world for task in tasks}, read_world(options))
@@ -94,7 +94,7 @@ def make_tables(
     registry: Callable[[str], Registry[Entry]],
     suites: Path,
 ) -> "list[Table]":
-    """Return one table a kind, with one-line summaries and papers."""
+    """Return one table for each kind, with one-line summaries and papers."""
     tables = []
     for kind in kinds:
         if kind == "tasks":

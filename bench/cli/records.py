@@ -1,4 +1,4 @@
-"""`validate`, `submit`, `pack` and `pool`: options, and what they do."""
+"""`validate`, `submit`, `pack` and `pool`: their options and actions."""
 
 import argparse
 import sys
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def validate_records(options: argparse.Namespace) -> int:
-    """Check records, folders of them and submissions; print what fails. 0: all passed, 1: one failed."""
+    """Check records, folders of them and submissions; print failures. Return 0: all passed, 1: one failed."""
     from ...leaderboard.pages.terminal import make_check_table
     from ..checking.beside import check_beside, check_record
     from ..checking.known import make_known
@@ -97,10 +97,10 @@ def pack_records(options: argparse.Namespace) -> int:
 
 
 def pack_folder(options: argparse.Namespace) -> int:
-    """Put the item rows of a folder's records into its table, then delete their own files.
+    """Move the item rows of a folder's records into its table, then delete their own files.
 
-    The new table is read back and every record's digest found in it before it takes the old one's place;
-    files are deleted last. Killed at any moment, nothing is lost, and the same command goes on.
+    Before the new table replaces the old one, it is read back and checked to hold every record's digest;
+    files are deleted last. If the command is killed, nothing is lost, and the same command continues.
     """
     from ..records.packing import choose_rows, count_bytes, list_sheets, read_folder, verify_table, write_sums
     from ..records.rows import stamp, write_table
@@ -121,7 +121,7 @@ def pack_folder(options: argparse.Namespace) -> int:
     if not target.exists() or target.read_bytes() != content:
         write_file(target, content)
     for rows in chosen:
-        if rows.own is not None and stamp(rows.own[0]) == rows.own[1]:  # not written anew meanwhile
+        if rows.own is not None and stamp(rows.own[0]) == rows.own[1]:  # unless rewritten meanwhile
             rows.own[0].unlink()
     write_sums(folder, listed)
     apart = sorted({rows.record.cell for rows in found} - {rows.record.cell for rows in chosen})
@@ -134,9 +134,9 @@ def pack_folder(options: argparse.Namespace) -> int:
 
 
 def pool_folder(options: argparse.Namespace) -> int:
-    """Write the pooled distances beside the records; 1 where images were lacking, 0 otherwise.
+    """Write the pooled distances next to the records; return 1 where images were missing, 0 otherwise.
 
-    Raises UserError, and leaves what is there, where nothing could be pooled.
+    Raises UserError, and leaves existing values, where nothing could be pooled.
     """
     from ..measuring.pool import read_pooled
     from ..progress import show_progress
@@ -178,10 +178,10 @@ def _finish_pool(folder: Path, key: str, rows: "dict[str, Row]", there: Any, pla
     lacking, asked = place.lacking, place.asked
     said = f"{lacking} of {asked} images are not in the store as the records name them; `unlearnbench run` "
     said += "draws them again"
-    if lacking == asked:  # most likely, other versions of the libraries, which are part of an image's key
+    if lacking == asked:  # most likely other versions of the libraries, which are part of an image's key
         raise UserError(f"{folder}: {said}")
     if lacking:
-        key = content_key({"lacking": lacking, "key": key})  # to be made again once they are there
+        key = content_key({"lacking": lacking, "key": key})  # pooled again once the images are there
     pooled = make_pooled(key, rows, there)
     path = write_pooled(folder, pooled)
     for metric, values in pooled.by_metric.items():

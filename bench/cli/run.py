@@ -1,11 +1,10 @@
-"""`run` and `evaluate`: options, and what they do."""
+"""`run` and `evaluate`: their options and actions."""
 
 import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ... import method, run
 from ..errors import UserError
 from .common import FAILED, add_output, add_places, read_program, read_session, read_world
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
 def run_suite(options: argparse.Namespace) -> int:
     """Run a suite, print its table, make its page."""
+    from ... import run
     from ..running.jobs import end_with_parent
 
     if options.part:
@@ -32,7 +32,7 @@ def run_suite(options: argparse.Namespace) -> int:
         world=read_world(options),
         _program=read_program(options),
     )
-    if options.part:  # the process that started this one makes the page
+    if options.part:  # the parent process makes the page
         return FAILED if found.failed else 0
     if options.publish:
         publish(found)
@@ -40,7 +40,9 @@ def run_suite(options: argparse.Namespace) -> int:
 
 
 def _read_choice(options: argparse.Namespace) -> dict[str, Any]:
-    """Return what of a suite is asked for, as `run` and the plan take it."""
+    """Return the part of a suite that is asked for, as keyword arguments of `run`."""
+    from ... import method
+
     if options.config and not options.method:
         raise UserError("--config: name the methods that it is for with --method")
     methods = [method(name, options.config) for name in options.method or ()]
@@ -65,7 +67,7 @@ def _show_plan(options: argparse.Namespace) -> int:
 
 
 def finish(found: "Records") -> int:
-    """Make the page, print the table and what happened; return the exit status."""
+    """Make the page, print the table and a summary; return the exit status."""
     from .boards import build_page
 
     page = build_page([found.folder], None)
@@ -80,12 +82,12 @@ def finish(found: "Records") -> int:
 
 
 def publish(found: "Records") -> None:
-    """Copy measured records into results/ of the checkout; never overwrites one that differs."""
+    """Copy measured records into results/ of the checkout; never overwrites a different one."""
     from ..records.record import copy_record, refuse_inline
 
     root = Path(__file__).resolve().parents[2]
     if not (root / "pyproject.toml").is_file():
-        raise UserError("--publish: works in a checkout of the project alone; copy the records by hand")
+        raise UserError("--publish: works only in a checkout of the project; copy the records by hand")
     for record in found:
         if record.status == "failed":
             continue
@@ -153,7 +155,7 @@ def add_evaluate(commands: Any) -> None:
 
 
 def evaluate_models(options: argparse.Namespace) -> int:
-    """Score models as they are: one point each, all of them one row of the board."""
+    """Score models as they are: one point for each, all in one row of the board."""
     from ..._models import evaluate_models as score
 
     found = score(

@@ -19,11 +19,11 @@ from .common import AddOptions, open_console, read_session, read_world
 
 DEVICE = re.compile(r"cpu|mps|cuda(:\d{1,2})?")
 ERROR = 3
-"""Exit status where nothing was compared; 0 agrees, 1 differs, 2 could not tell."""
+"""Exit status where nothing was compared; 0: agrees, 1: differs, 2: undecided."""
 
 
 def retract_record(options: argparse.Namespace) -> int:
-    """Append a retraction of a record, or name the record that stands in its place."""
+    """Append a retraction of a record, or name the record that replaces it."""
     from ..records.statements import check_successor, make_statement, write_statement
 
     entry = _load(options.record)
@@ -42,7 +42,7 @@ def retract_record(options: argparse.Namespace) -> int:
 
 
 def add_attack(options: argparse.Namespace) -> int:
-    """Append a stronger attack's UA; refused where it would raise the record's."""
+    """Append UA under a stronger attack; refused where it would raise the record's UA."""
     from ..records.statements import check_attack, make_statement, write_statement
     from ..stats.intervals import wilson
 
@@ -72,13 +72,13 @@ def _load(path: Path) -> Any:
 
 
 def about(entry: Any) -> dict[str, str]:
-    """Return what every statement says of the record that it is about, and today's date."""
+    """Return the fields that every statement about a record has, and today's date."""
     today = datetime.now(UTC).date().isoformat()
     return {"about": entry.digest, "cell": entry.record.cell, "date": today}
 
 
 def home(path: Path) -> Path:
-    """Return the folder of a record's suite: claimed records lie one folder deeper."""
+    """Return the folder of a record's suite: claimed records are one folder deeper."""
     from ..records.statements import CLAIMED
 
     folder = path.resolve().parent
@@ -86,7 +86,7 @@ def home(path: Path) -> Path:
 
 
 def rerun_record(options: argparse.Namespace) -> int:
-    """Repeat a record and compare; a user's mistake is one line and status 3."""
+    """Repeat a record and compare; a user's mistake gives one line and status 3."""
     try:
         return _rerun(options)
     except UserError as error:
@@ -128,7 +128,7 @@ def _repeat(claimed: Any, options: argparse.Namespace) -> Any:
     folder = options.out or Path("runs") / "rerun"
     session = replace(
         read_session(options),
-        # nothing that the first run left behind may answer for the second one
+        # a fresh store: nothing of the first run may be reused
         store=options.store or folder / "store",
         device=options.device or recorded_device(claimed.record),
         threads=options.threads or recorded_threads(claimed.record),
@@ -210,11 +210,11 @@ def add_rerun(commands: Any, add_output: AddOptions, add_places: AddOptions) -> 
 
 
 def add_statements(commands: Any) -> None:
-    retract = commands.add_parser("retract", help="take a record back, or put another in its place")
+    retract = commands.add_parser("retract", help="take a record back, or replace it by another")
     retract.add_argument("record", type=Path, help="the record (CELL.json); it stays where it is")
     retract.add_argument("--reason", required=True)
     retract.add_argument("--by", required=True, help="who says so")
-    retract.add_argument("--successor", type=Path, help="the record that stands in its place")
+    retract.add_argument("--successor", type=Path, help="the record that replaces it")
     retract.set_defaults(run=retract_record)
     attack = commands.add_parser(
         "report-attack", help="add somebody's stronger attack, which lowers a record's UA"

@@ -1,4 +1,4 @@
-"""`unlearn`: options, and what it does."""
+"""`unlearn`: its options and action."""
 
 import argparse
 import sys
@@ -6,13 +6,14 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from ... import unlearn
 from ..errors import UserError
 from .common import add_machine
 
 
 def unlearn_concept(options: argparse.Namespace) -> int:
-    """Unlearn a concept, and print where the model is and how to measure it."""
+    """Unlearn a concept; print the model's folder and the command that measures it."""
+    from ... import unlearn
+
     made = unlearn(
         options.model,
         options.concept,
@@ -42,7 +43,7 @@ def unlearn_concept(options: argparse.Namespace) -> int:
 
 
 def read_settings(given: list[str]) -> dict[str, Any]:
-    """Return `key=value` settings, values as TOML writes them; raises UserError naming the setting."""
+    """Return `key=value` settings, with values as in TOML; raises UserError naming the setting."""
     settings: dict[str, Any] = {}
     for text in given:
         key, sign, value = text.partition("=")
@@ -66,7 +67,7 @@ def add_unlearn(commands: Any) -> None:
     unlearn.add_argument("--forget-prompts", type=Path, help="text file, one prompt a line")
     unlearn.add_argument("--retain-prompts", type=Path, help="text file, one prompt a line")
     unlearn.add_argument("--images", type=int, default=64, help="images of each set from templates (64)")
-    unlearn.add_argument("--lora", type=int, metavar="RANK", help="train and save a LoRA alone")
+    unlearn.add_argument("--lora", type=int, metavar="RANK", help="train and save only a LoRA")
     unlearn.add_argument("--config", metavar="PRESET", help="named settings of the method: paper")
     unlearn.add_argument(
         "--set", nargs="+", action="extend", metavar="KEY=VALUE", help="settings of the method: rate=1e-5"

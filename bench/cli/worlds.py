@@ -1,4 +1,4 @@
-"""`pretrain` and `quality`: options, and what they do."""
+"""`pretrain` and `quality`: their options and actions."""
 
 import argparse
 from pathlib import Path
@@ -9,10 +9,10 @@ from ..running.catalog import open_world, registry
 from ..running.session import choose_device, set_threads
 
 IMAGES_ONLY = ("data", "name", "classes", "settings")
-"""Options of `pretrain images` alone."""
+"""Options that only `pretrain images` has."""
 EMBEDDED = frozenset({"pipeline", "judges", "world.json", "retrained.json"})
 LABELLED = frozenset({"pipeline", "judges", "images.safetensors", "world.json", "tasks.json", "suite.toml"})
-"""What lies in the folder of a made world."""
+"""Files in the folder of a made world."""
 
 
 def pretrain_world(options: argparse.Namespace) -> int:
@@ -21,7 +21,7 @@ def pretrain_world(options: argparse.Namespace) -> int:
         return pretrain_images(options)
     given = [name for name in IMAGES_ONLY if getattr(options, name)]
     if given:
-        raise UserError(f"--{given[0]}: is for `pretrain images` alone")
+        raise UserError(f"--{given[0]}: is only for `pretrain images`")
     from ..store import recipe_folder
     from ..worlds.emoji.spec import STAGES, load_spec
     from ..worlds.emoji.world import SPRITES
@@ -46,7 +46,7 @@ def pretrain_world(options: argparse.Namespace) -> int:
 
 
 def choose_stages(options: argparse.Namespace, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the stages asked for, or all; raises UserError for one that a recipe does not have."""
+    """Return the given stages, or all; raises UserError for one that a recipe does not have."""
     stages = tuple(options.stages.split(",")) if options.stages else known
     unknown = [s for s in stages if s not in known]
     if unknown:
@@ -85,7 +85,7 @@ def pretrain_images(options: argparse.Namespace) -> int:
 
 
 def check_own_world(out: Path | None, names: frozenset[str]) -> None:
-    """Raise UserError where `--out` is there and holds anything but the files of a world (`names`)."""
+    """Raise UserError where `--out` exists and holds anything but the files of a world (`names`)."""
     if out is None or not (out.exists() or out.is_symlink()):
         return
     if out.is_symlink() or not out.is_dir():
@@ -98,7 +98,7 @@ def check_own_world(out: Path | None, names: frozenset[str]) -> None:
 
 
 def check_replaceable(out: Path | None, name: str | None) -> None:
-    """Raise UserError where `--out` is there and is not a made world of this name (None: of any name).
+    """Raise UserError where `--out` exists and is not a made world of this name (None: of any name).
 
     An export replaces the folder as a whole.
     """
@@ -163,6 +163,6 @@ def add_pretrain(commands: Any) -> None:
     pretrain.add_argument(
         "--without", nargs="+", default=[], metavar="NAME", help="subjects or styles the generator never sees"
     )
-    pretrain.add_argument("--sprites", action="store_true", help="first render the sprites anew (needs npm)")
+    pretrain.add_argument("--sprites", action="store_true", help="first render the sprites again (needs npm)")
     pretrain.add_argument("--threads", type=int)
     pretrain.set_defaults(run=pretrain_world)

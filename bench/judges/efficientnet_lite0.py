@@ -20,14 +20,14 @@ FILE = "models/efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 PINNED = {FILE: SHA256}
 SIDE, CROP = 224, 0.875
-"""Pixels that the network sees, and the share of a photograph's shorter side that it is scored on."""
+"""Side in pixels of the network's input, and the share of an image's shorter side that is cropped for it."""
 
 
 def open_network() -> torch.nn.Module:
     """Return the network with the package's weights, for evaluation.
 
-    The file is a pickle of tensors: it is read by torch's `weights_only` reader, which runs no code, after
-    its digest was checked. Its tensors carry another implementation's names, in timm's order and shapes.
+    The file is a pickle of tensors: once its digest is checked, torch's `weights_only` reader reads it, which
+    runs no code. Its tensors have the names of another implementation, in the order and shapes of timm's.
     """
     path = package_file(LITE0_PACKAGE, FILE, "imagenet", SHA256)
     import timm
@@ -39,7 +39,7 @@ def open_network() -> torch.nn.Module:
 
 
 class EfficientNetLite0(TimmExtractor):
-    """Embeds images: 1280 pooled features. crop: the share of the shorter side that is seen, 1 for all."""
+    """Embeds images: 1280 pooled features. crop: share of the shorter side that is used, 1 = all of it."""
 
     def __init__(self, network: torch.nn.Module, device: str = "cpu", crop: float = 1.0) -> None:
         super().__init__(network, lambda image: _prepare(image, crop), device)

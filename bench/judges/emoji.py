@@ -72,7 +72,7 @@ class DetectorNetwork(nn.Module):
         return self.subject(maps), self.style(maps)
 
     def features(self, images: Tensor) -> Tensor:
-        """Return pooled features (n, width): what FD and KID of the emoji worlds are measured in."""
+        """Return pooled features (n, width), in which FD and KID of the emoji worlds are measured."""
         return self.trunk(images).mean((2, 3))
 
     def judge(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:

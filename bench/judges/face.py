@@ -1,4 +1,4 @@
-"""Faces by dlib: is there one, and whose is it by the nearest reference photograph?"""
+"""Faces by dlib: whether an image shows a face, and whose it is by the nearest reference photograph."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ share of the other answers is the face-detection rate."""
 THRESHOLD = 0.6
 """Greatest distance of two embeddings that count as one person's (dlib's own choice for photographs)."""
 UPSAMPLE = 1
-"""Times that an image is doubled for the detector, whose smallest face has 80 pixels: so 40 are enough."""
+"""Enlargement of an image for the detector, whose smallest face has 80 pixels: faces from 40 pixels count."""
 CONFIDENCE = 0.3
 """Least score of a detection. dlib's own is 0; there a sleeve of the astronaut counted as a face, at .12."""
 EXTRA = "faces"
@@ -64,8 +64,8 @@ class FaceEmbedder:
 class FaceJudge:
     """Names the face in an image; features come from `scorer` (a ClipScorer).
 
-    references: embeddings (k, 128) by name. Of an image with several faces the one nearest to any
-    reference counts: a target in the second row is still there.
+    references: name -> embeddings (k, 128). Where an image shows several faces, the face nearest to any
+    reference counts: a target in the background is still present.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class FaceJudge:
         return self.owners[nearest] if distance[nearest] <= THRESHOLD else STRANGER
 
     def judge(self, images: np.ndarray) -> Verdicts:
-        """Judge (n, H, W, 3) uint8 images; those without a face are answered too, none is dropped."""
+        """Judge (n, H, W, 3) uint8 images; an image without a face gets an answer, too."""
         answers = [self.name(image) for image in images]
         return verdicts_of("subject", answers, self.scorer.embed_images(images))
 
@@ -102,10 +102,10 @@ def face_rate(verdicts: Verdicts) -> float:
 
 
 def read_references(folder: Path, names: Sequence[str], embedder: Any = None) -> dict[str, np.ndarray]:
-    """Return embeddings (k, 128) of each name's reference photographs, `folder/NAME/*.jpg` and the like.
+    """Return name -> embeddings (k, 128) of its reference photographs, `folder/NAME/*.jpg` and other formats.
 
-    Raises UserError on a name without photographs, and on one without exactly one face: whose it is
-    would be a guess.
+    Raises UserError for a name without photographs, and for a photograph that does not show exactly one face:
+    the reference would be a guess.
     """
     embedder = FaceEmbedder() if embedder is None else embedder
     found = {}

@@ -1,4 +1,4 @@
-"""A small CNN that names an image's class or nothing known; trained on a world's labelled images."""
+"""A small CNN that classifies a world's labelled images; its last class is `nothing known`."""
 
 import json
 from math import gcd
@@ -29,8 +29,8 @@ GROUPS = 8
 class ClassifierNetwork(nn.Module):
     """A plain CNN of five layers; its last class is `nothing known`. width: size of its pooled features.
 
-    Its norms are of each image by itself: running averages of batches that hold much of nothing known, as
-    training's do, are not those of the images that are judged, and half of these were nothing known to it.
+    It uses GroupNorm: BatchNorm's running statistics are skewed by the many negatives in a training batch,
+    and half of the real images were then rejected.
     """
 
     def __init__(self, pixels: int, classes: int, width: int) -> None:
@@ -97,5 +97,5 @@ def open_judge(folder: Path) -> ImageJudge:
         network.load_state_dict({name: t.float() for name, t in load_file(path).items()})
     except RuntimeError as error:
         faults = "; ".join(line.strip() for line in str(error).splitlines()[1:])
-        raise UserError(f"{path}: not this classifier's weights: {faults}; make the world anew") from None
+        raise UserError(f"{path}: not this classifier's weights: {faults}; make the world again") from None
     return ImageJudge(card, network)

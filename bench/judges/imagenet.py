@@ -1,4 +1,4 @@
-"""timm's networks of ImageNet's thousand classes: their features, and a judge of Imagenette's ten."""
+"""timm's networks for ImageNet's thousand classes: their features, and a judge of Imagenette's ten."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -21,11 +21,11 @@ IMAGENETTE = {
     "golf ball": 574,
     "parachute": 701,
 }
-"""Imagenette's classes by their number among ImageNet's thousand."""
+"""Imagenette's classes -> their index among ImageNet's thousand classes."""
 
 
 def number_names(judge: str, names: Sequence[str]) -> dict[int, str]:
-    """Return names by their number among the thousand; raises UserError for one that is none of the ten."""
+    """Return index -> name of some of Imagenette's classes; raises UserError for a name that is not one."""
     unknown = [name for name in names if name not in IMAGENETTE]
     if unknown:
         raise UserError(f"{judge}: names: {unknown[0]!r} is none of {', '.join(IMAGENETTE)}")
@@ -35,7 +35,7 @@ def number_names(judge: str, names: Sequence[str]) -> dict[int, str]:
 class TimmExtractor:
     """Embeds images by a timm network's pooled features.
 
-    prepare: (H, W, 3) uint8 -> (3, side, side) float32, what the network sees of an image.
+    prepare: (H, W, 3) uint8 -> (3, side, side) float32, the network's input.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class TimmExtractor:
 class ImagenetteJudge:
     """Names the likeliest of the thousand classes where it is one of `names`, else `nothing known`.
 
-    No class is left out of the comparison: among ten alone, every image would be one of the ten.
+    All thousand classes are compared: among only ten, every image would be one of the ten.
     """
 
     def __init__(self, names: Mapping[int, str], extractor: TimmExtractor) -> None:

@@ -22,7 +22,7 @@ class InceptionExtractor:
     """Embeds images as clean-fid does: each resized by PIL's bicubic filter in float, then 2048 features."""
 
     def __init__(self, weights: Path, device: str = "cpu") -> None:
-        """Open a weights file; downloads nothing. UserError where it is not there or not such a file."""
+        """Open a weights file; downloads nothing. UserError where it is missing or of another kind."""
         if weights.name != INCEPTION_FILE or not weights.is_file():
             raise UserError(
                 f"{weights}: no such file; FID needs clean-fid's Inception weights, {INCEPTION_FILE}"

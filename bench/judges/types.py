@@ -1,4 +1,4 @@
-"""What judges and extractors are, and what they give back."""
+"""The interfaces of judges and extractors, and the predictions that a judge returns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import pandas as pd
 NOTHING = ""
 """The judge's answer `nothing known`."""
 SCORE_DIGITS = 6
-"""Decimals of a judge's scores: item rows keep no more, and both must be on one side of a threshold."""
+"""Decimals of a judge's scores. Item rows keep as many, so that rounding never moves one over a threshold."""
 
 
 class Extractor(Protocol):
@@ -31,9 +31,10 @@ class JointEmbedder(Extractor, Protocol):
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What a judge says of n images. found: columns subject, style, background; features: (n, d) float32.
+    """Predictions for n images. found: columns subject, style, background. features: (n, d) float32.
 
-    scores: (n,) how sure a judge of one target is that it is there, compared with a threshold by `found`.
+    scores: (n,) confidence of a judge with a single target that the target is there; `found` compares it with
+    a threshold.
     """
 
     found: pd.DataFrame
@@ -44,7 +45,7 @@ class Verdicts:
 def verdicts_of(
     kind: str, answers: Sequence[str], features: np.ndarray, scores: np.ndarray | None = None
 ) -> Verdicts:
-    """Return the verdicts of a judge that answers for one kind of attribute alone."""
+    """Return the predictions of a judge that answers for only one kind of attribute."""
     found = pd.DataFrame({name: [NOTHING] * len(answers) for name in ("subject", "style", "background")})
     found[kind] = list(answers)
     return Verdicts(found, features, scores)

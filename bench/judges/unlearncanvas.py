@@ -32,7 +32,7 @@ STYLES = (
     "Seed_Images", "Sketch", "Sponge_Dabbed", "Structuralism", "Superstring", "Surrealism", "Ukiyoe",
     "Van_Gogh", "Vibrant_Flow", "Warm_Love", "Warm_Smear", "Watercolor", "Winter",
 )  # fmt: skip
-"""The style classifier's outputs in their order: fifty styles and the photographs that they were made of."""
+"""The style classifier's outputs in their order: fifty styles, and the original photographs."""
 OBJECTS = (
     "Architectures", "Bears", "Birds", "Butterfly", "Cats", "Dogs", "Fishes", "Flame", "Flowers", "Frogs",
     "Horses", "Human", "Jellyfish", "Rabbits", "Sandwiches", "Sea", "Statues", "Towers", "Trees",
@@ -62,7 +62,7 @@ class CanvasJudge:
         }
 
     def knowing(self, file: TaskFile) -> "CanvasJudge":
-        """Return the judge; raises UserError where a task asks for a name that its networks do not have."""
+        """Return the judge; raises UserError where a task names an attribute that the networks lack."""
         asked = {file.target_kind: file.names}
         if file.crossed is not None:
             asked[file.crossed.kind] = file.crossed.names
@@ -76,7 +76,7 @@ class CanvasJudge:
 
     @torch.no_grad()
     def judge(self, images: np.ndarray, batch: int = 16) -> Verdicts:
-        """Judge (n, H, W, 3) uint8 images; logits that are no numbers are a failure of the judge."""
+        """Judge (n, H, W, 3) uint8 images; raises UserError where logits are not finite."""
         found: dict[str, list[str | None]] = {
             "subject": [],
             "style": [],
@@ -101,7 +101,7 @@ def prepare(image: np.ndarray) -> np.ndarray:
 def open_judge(folder: Path, scorer: JointEmbedder, device: str = "cpu") -> CanvasJudge:
     """Open the classifiers of a folder: `style` and `object`, each as .safetensors or .pth.
 
-    Raises UserError where one is not there, or is no such classifier.
+    Raises UserError where a file is missing or holds another network.
     """
     style = open_network(find_weights(folder, "style"), STYLES)
     subject = open_network(find_weights(folder, "object"), OBJECTS)
@@ -109,9 +109,9 @@ def open_judge(folder: Path, scorer: JointEmbedder, device: str = "cpu") -> Canv
 
 
 def open_network(path: Path, names: Sequence[str], architecture: str | None = None) -> torch.nn.Module:
-    """Return a classifier with a file's weights; architecture: timm's name of it, None = ARCHITECTURE.
+    """Return a classifier with the weights of a file; architecture: its name in timm, None = ARCHITECTURE.
 
-    Raises UserError where the file is not its weights, whole and in their shapes.
+    Raises UserError where tensors are missing from the file or have other shapes.
     """
     import timm
 
@@ -134,11 +134,11 @@ def open_network(path: Path, names: Sequence[str], architecture: str | None = No
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Return a file's tensors by name, those of its `model_state_dict` where it has one; no code runs.
+    """Return name -> tensor of a file, of its `model_state_dict` where it has one; no code is run.
 
-    A .pth is read by torch's `weights_only` reader. Raises UserError for what is not tensors by name alone.
+    A .pth is read by torch's `weights_only` reader. Raises UserError where the file holds more than tensors.
     """
-    remedy = "save its tensors anew with safetensors.torch.save_file, where you trust the file"
+    remedy = "save its tensors again with safetensors.torch.save_file, where you trust the file"
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -19,7 +19,7 @@ REGISTER = {
     "function": "ZeroShotJudge",
 }
 NOISE = "random noise"
-"""The class that stands for an image of nothing (Ko et al. 2024: an eleventh class beside CIFAR-10's ten)."""
+"""The class of an image that shows nothing (Ko et al. 2024: an eleventh class next to CIFAR-10's ten)."""
 PHRASES = {"subject": "a photo of {}", "style": "an image in the style of {}"}
 
 
@@ -27,9 +27,9 @@ class ClipScorer:
     """Embeds images and prompts by an open_clip model with its own preprocessing; both have unit length."""
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
-        """Open a folder in open_clip's format (`open_clip_config.json` and its weights); no download.
+        """Open a folder in open_clip's format (`open_clip_config.json` and its weights); downloads nothing.
 
-        Raises UserError where the folder's weights are not there, or not whole.
+        Raises UserError where the folder's weights are missing or incomplete.
         """
         self.model, self.preprocess, self.tokenizer = open_clip_model(folder, device)
         self.device = device

@@ -1,1 +1,1 @@
-"""From images to item rows."""
+"""Drawing and judging: from images to item rows."""

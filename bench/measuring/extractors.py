@@ -1,6 +1,7 @@
-"""Feature extractors beside a world's own: CLIP, EfficientNet-Lite0, clean-fid's Inception, where they are.
+"""Feature extractors besides a world's own, where this machine has them.
 
-Where a world has no reference images, distances to the base remain.
+They are CLIP, EfficientNet-Lite0 and clean-fid's Inception. Where a world has no reference images, distances
+to the base remain.
 """
 
 import io
@@ -19,7 +20,7 @@ from ..worlds.protocol import World
 
 
 def find_extractors(world: World) -> dict[str, int]:
-    """Return the extractors that this machine has for a world, by name, with their versions; opens none."""
+    """Return name -> version of the extractors that this machine has for a world; opens none."""
     names = [CLIP]
     if find_spec(LITE0_PACKAGE) is not None:
         names.append(LITE0)
@@ -35,7 +36,7 @@ def _version(name: str) -> int:
 
 
 def open_extractor(name: str, world: World, device: str) -> Extractor | None:
-    """Return an extractor that `find_extractors` names; None for CLIP in a world without one."""
+    """Return an extractor that `find_extractors` names; None for CLIP in a world without CLIP."""
     if name == LITE0:
         from ..judges.efficientnet_lite0 import EfficientNetLite0, open_network
 
@@ -50,9 +51,9 @@ def open_extractor(name: str, world: World, device: str) -> Extractor | None:
 def reference_features(
     world: World, task: Task, name: str, extractor: Extractor, store: Store
 ) -> np.ndarray | None:
-    """Return (m, d) features of the world's reference images without the task's targets; None: it has none.
+    """Return (m, d) features of the world's reference images without the task's targets, None without images.
 
-    Embedded once: the store keeps them.
+    They are embedded once and kept in the store.
     """
     if world.reference_key is None:
         return None

@@ -17,15 +17,15 @@ KINDS = ("subject", "style", "background")
 def keep_whole(images: Sequence[np.ndarray | None], size: tuple[int, int] = (64, 64)) -> np.ndarray:
     """Return (m, H, W, 3) uint8: the images that did not fail.
 
-    Where all failed this is one black image of `size` (height, width), whose answers `spread` and
-    `spread_answers` leave out: a judge of no image cannot say how wide its features are.
+    Where all failed, it is one black image of `size` (height, width), because the width of a judge's features
+    is unknown without an image; `spread` and `spread_answers` leave its answers out.
     """
     whole = [image for image in images if image is not None]
     return np.stack(whole) if whole else np.zeros((1, *size, 3), np.uint8)
 
 
 def spread(images: Sequence[np.ndarray | None], rows: np.ndarray) -> np.ndarray:
-    """Return (n, ...) float values for n images from those of `keep_whole`, NaN for images that failed."""
+    """Return (n, ...) floats for n images from those for `keep_whole`; NaN for images that failed."""
     whole = np.array([image is not None for image in images], dtype=bool)
     if whole.all():
         return rows
@@ -35,7 +35,7 @@ def spread(images: Sequence[np.ndarray | None], rows: np.ndarray) -> np.ndarray:
 
 
 def spread_answers(images: Sequence[np.ndarray | None], found: pd.DataFrame) -> pd.DataFrame:
-    """Return a judge's answers for n images from those about `keep_whole`, None for images that failed."""
+    """Return a judge's answers for n images from those for `keep_whole`; None for images that failed."""
     whole = [place for place, image in enumerate(images) if image is not None]
     if len(whole) == len(images):
         return found
@@ -45,10 +45,10 @@ def spread_answers(images: Sequence[np.ndarray | None], found: pd.DataFrame) -> 
 
 
 def shuffled_partner(image_requests: Sequence[ImageRequest]) -> list[int | None]:
-    """Return for each ask the index of an ask of its split with another prompt, for the chance level of AS.
+    """Return for each request the index of one of its split with another prompt, for AS's chance level.
 
-    The prompts of a split are shifted by half their number, so that partners share attributes no more
-    often than any two prompts do; None where a split has one prompt alone.
+    The prompts of a split are shifted by half their number, so that partners share attributes no more often
+    than any two prompts do. None where a split has only one prompt.
     """
     partner: list[int | None] = [None] * len(image_requests)
     for split in dict.fromkeys(image_request.prompt.split for image_request in image_requests):
@@ -71,12 +71,12 @@ def build_items(
     embedded: np.ndarray | None = None,
     scores: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Return one row an image with the columns of ITEM_COLUMNS, and those of OPTIONAL_COLUMNS it needs.
+    """Return one row for each image, with the columns of ITEM_COLUMNS and those of OPTIONAL_COLUMNS it needs.
 
-    images: n of (H, W, 3) uint8, None for one that failed; found: n rows with columns subject, style,
-    background ("" = nothing known, None = the judge or the image failed); scorer: None = no alignment;
-    embedded: the scorer's embeddings (n, d) of the images where they are there already, NaN rows for failed
-    ones; scores: (n,) the judge's of the target.
+    images: n of (H, W, 3) uint8, None for one that failed. found: n rows with columns subject, style,
+    background ("" = nothing known, None = the judge or the image failed). scorer: None = no alignment.
+    embedded: the scorer's embeddings (n, d) of the images where they are known already, with NaN rows for
+    failed images. scores: (n,) the judge's scores of the target.
     """
     rows = [request_columns(image_request) for image_request in image_requests]
     items = pd.DataFrame(rows)
@@ -104,13 +104,13 @@ def _flatness(images: np.ndarray) -> np.ndarray:
 
 
 def read_guidance(row: Mapping[Any, Any]) -> float | None:
-    """Return the guidance scale that an item row names for its image, None where the record's own holds."""
+    """Return the guidance scale of an item row's own, None where the image was drawn with the record's."""
     guidance = row.get("guidance")
     return None if guidance is None or pd.isna(guidance) else float(guidance)
 
 
 def image_digest(image: np.ndarray) -> str:
-    """Return the first 128 bits of the sha256 of an image's pixels in hex: half the size in every record."""
+    """Return the first 128 bits, in hex, of the sha256 of an image's pixels: half the size in records."""
     return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()[:32]
 
 
@@ -152,5 +152,5 @@ def _alignment(
     partner = shuffled_partner(image_requests)
     other = by_text[[i if p is None else p for i, p in enumerate(partner)]]
     chance = np.where([p is None for p in partner], np.nan, (by_image * other).sum(1))
-    # six digits: what the record's digest is made of must not hang on the last bit of a dot product
+    # six digits: the record's digest must not depend on the last bit of a dot product
     return (by_image * by_text).sum(1).round(6), chance.round(6)

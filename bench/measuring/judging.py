@@ -1,4 +1,4 @@
-"""The judge of a task: a plug-in's where the task names one, else the world's own; and what it may answer."""
+"""The judge of a task, a plug-in's where the task names one, else the world's; checks its answers."""
 
 from functools import cache
 
@@ -16,14 +16,14 @@ from .items import KINDS
 
 @cache
 def _judges() -> Registry[Entry]:
-    """Read once: every key asks for it."""
+    """Return the package's own judges, read once: every key needs them."""
     return builtin_registry("judges", f"{ROOT}.bench.judges")
 
 
 def find_plugin_judge(task: Task) -> Entry | None:
     """Return the third party's judge that a task names, None where the world opens its own.
 
-    Raises UserError where that judge is not of the version that the task asks for, or its plug-in is broken.
+    Raises UserError where the judge has another version than the task names, or where its plug-in is broken.
     """
     name, _, version = task.file.judge.partition("@")
     known = _judges()
@@ -42,7 +42,7 @@ def find_plugin_judge(task: Task) -> Entry | None:
 
 
 def open_judge(world: World, task: Task) -> Judge:
-    """Return the judge that a task names; UserError where it does not open."""
+    """Return the judge that a task names; UserError where it cannot be opened."""
     entry = find_plugin_judge(task)
     if entry is None:
         return world.open_judge(task)
@@ -59,7 +59,7 @@ def open_judge(world: World, task: Task) -> Judge:
 
 
 def ask_judge(judge: Judge, images: np.ndarray) -> Verdicts:
-    """Return what a judge says of images (n, H, W, 3); UserError where that is no answer for each of them."""
+    """Return a judge's predictions for images (n, H, W, 3); UserError where they are not n valid answers."""
     verdicts, n = judge.judge(images), len(images)
     found, features, scores = verdicts.found, np.asarray(verdicts.features), verdicts.scores
     lacking = [kind for kind in KINDS if kind not in found]

@@ -1,4 +1,4 @@
-"""Which images of a saved point are drawn: all of them, or those that the point's place leaves a use for."""
+"""Which images of a saved point are drawn: all, or only the forget images where the point cannot count."""
 
 from collections.abc import Sequence
 
@@ -13,11 +13,11 @@ from .requests import ImageRequest
 
 
 def check_floor(suite: Suite) -> None:
-    """Raise UserError where a point left unscored could still have counted.
+    """Raise UserError where a suite leaves points unscored that could count.
 
-    AVA reads alignment where UA, averaged over the suite's runs of a point, is at least LEVELS[0] on half of
-    the prompts. With the other runs at 1, a run below 1 - runs (1 - LEVELS[0]) on both halves cannot be part
-    of such a point: its retain images can have no use.
+    AVA reads alignment at points whose UA, averaged over the suite's runs, is at least LEVELS[0] on half of
+    the prompts. Even if the other runs have UA 1, a run below 1 - runs (1 - LEVELS[0]) on both halves cannot
+    be part of such a point, so its retain images are not needed.
     """
     runs = max(len(seeds_of(suite, row)) for row in suite.methods)
     bound = 1 - runs * (1 - LEVELS[0])
@@ -29,17 +29,17 @@ def check_floor(suite: Suite) -> None:
 
 
 def is_asked(cell: Cell, step: int, image_request: ImageRequest) -> bool:
-    """Return whether an image belongs to a point: indirect prompts are asked at the shown point alone."""
+    """Return whether an image belongs to a point: indirect prompts are asked only at the shown point."""
     return image_request.prompt.split != "indirect" or cell.row.shown in (None, step)
 
 
 def forget_requests(image_requests: Sequence[ImageRequest]) -> list[ImageRequest]:
-    """Return the images that are drawn first."""
+    """Return the images that are drawn first: those of forget prompts."""
     return [image_request for image_request in image_requests if image_request.prompt.split == "forget"]
 
 
 def reason_unscored(items: pd.DataFrame, floor: float) -> str | None:
-    """Return why a point with these forget rows needs no retain image, or None where it needs them."""
+    """Return why a point with these forget rows needs no retain images, or None where it needs them."""
     gone = ua.METRIC.per_item(items)
     if gone is None or gone.isna().any():
         return None

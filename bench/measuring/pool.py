@@ -1,4 +1,4 @@
-"""Distances of a whole suite: all concepts' retain images pooled, so that there are enough of them."""
+"""Distances of a whole suite: the retain images of all concepts are pooled, so that there are enough."""
 
 import json
 from collections import Counter
@@ -24,13 +24,13 @@ FD, KD = "FD", "KD_efficientnet_lite0"
 """The metrics whose values are pooled."""
 EXTRACTORS = {FD: WORLD, KD: LITE0}
 BASE_ROW = "none"
-"""The row whose number of images all others must have."""
+"""The row whose number of images every other row must have."""
 
 
 class Pooled(BaseModel):
-    """Pooled distances by row. key: of the records that they were made from; made_from: of each row's.
+    """Pooled distances by row. key: of the records that they were made from; made_from: digest of each row's.
 
-    Older files have FD alone, and do not say what a row was made from.
+    Older files have only FD, and no `made_from`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,15 +41,15 @@ class Pooled(BaseModel):
 
     @property
     def by_metric(self) -> dict[str, dict[str, Value]]:
-        """The values of each metric by row; a metric without any is not among them."""
+        """Metric -> row -> value; metrics without any value are left out."""
         found = {FD: self.fd, KD: self.kd_efficientnet_lite0}
         return {name: values for name, values in found.items() if values}
 
 
 @dataclass(frozen=True)
 class Part:
-    """Features by extractor of one run's retain images on one concept, (n, d), and of the reference images
-    without its targets, (m, d)."""
+    """Features by extractor of one run on one concept: its retain images (n, d), and the reference images
+    without its targets (m, d)."""
 
     task: str
     seed: int
@@ -59,10 +59,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Row:
-    """What a row's values are made of.
+    """The inputs of one row's values.
 
-    made_from: see `digest_of`. images: how many its records name, by seed. lacking: why they are not all
-    there, "" where they are.
+    made_from: see `digest_of`. images: number of images that its records name, by seed. lacking: why some are
+    not there, "" where all are.
     """
 
     made_from: str
@@ -72,7 +72,7 @@ class Row:
 
 
 def take_part(view: View, task: str, seed: int) -> Part:
-    """Return the part of a view: retain rows of concepts that the method never got."""
+    """Return the part of a view: its retain rows of concepts that the method was not given."""
     items = view.items
     rows = ((items["split"] == "retain") & ~items["given"].astype(bool)).to_numpy()
     there = [name for name in EXTRACTORS.values() if name in view.features]
@@ -81,7 +81,7 @@ def take_part(view: View, task: str, seed: int) -> Part:
 
 
 def digest_of(records: Iterable[Record]) -> str:
-    """Return the digest of records by their keys and item rows, the digests of their images among these."""
+    """Return the digest of records over their keys and item rows, which hold the digests of the images."""
     return content_key({"records": sorted([record.key, record.items_sha256 or ""] for record in records)})
 
 
@@ -96,8 +96,8 @@ def whole_row(records: Iterable[Record], parts: Sequence[Part]) -> Row:
 def make_pooled(key: str, rows: Mapping[str, Row], there: Pooled | None) -> Pooled:
     """Return the values of all rows, one of which is `none`.
 
-    A row whose images or features are not there keeps what `there` says of it, if that was made from the
-    same records and as many images; otherwise its value is missing.
+    A row with missing images or features keeps its value in `there`, if that was made from the same records
+    and as many images; otherwise its value is missing.
     """
     number = rows[BASE_ROW].images[min(rows[BASE_ROW].images)]
     values = {
@@ -117,7 +117,7 @@ def make_pooled(key: str, rows: Mapping[str, Row], there: Pooled | None) -> Pool
 
 
 def _kept(name: str, row: Row, metric: str, there: Pooled | None) -> Value | None:
-    """Return what is there of a row that was made from the same records."""
+    """Return the value in `there` of a row that was made from the same records."""
     if there is None or there.made_from.get(name) != row.made_from:
         return None
     return there.by_metric.get(metric, {}).get(name)
@@ -136,8 +136,8 @@ def _value(row: Row, metric: str, images: int, kept: Value | None) -> Value:
 def pool(metric: str, parts: Iterable[Part], images: int) -> Value:
     """Return FD or KD of the images of all concepts together, averaged over seeds; low and high: its range.
 
-    images: how many a seed must have, the same for every row: FD falls with n, so unequal numbers would
-    compare nothing. Each concept's reference is drawn on as often as it has images.
+    images: number that each seed must have, the same for every row: FD falls with n, so values at unequal
+    numbers are not comparable. The references of all concepts have the same weight.
     """
     extractor = EXTRACTORS[metric]
     by_seed: dict[int, list[Part]] = {}
@@ -165,7 +165,7 @@ def pool(metric: str, parts: Iterable[Part], images: int) -> Value:
 
 
 def _references(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Return references of all concepts, each cut to the same length so that concepts weigh alike."""
+    """Return the references of all concepts, each cut to the same length so that concepts weigh alike."""
     shortest = min(len(part) for part in parts)
     return np.concatenate([part[:shortest] for part in parts])
 
@@ -173,9 +173,9 @@ def _references(parts: Sequence[np.ndarray]) -> np.ndarray:
 def kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
     """Return the unbiased MMD^2 of x (n, d) and y (m, d) by KID's kernel; it may be below 0.
 
-    Concepts share reference images, so that y holds one and the same image many times. A pair of it with
-    itself is no pair of two draws: all such are left out, as the diagonal is. Where y repeats nothing, this
-    is `metrics.mmd.mmd`. Images in x that look alike are a model's own doing and stay.
+    Concepts share reference images, so y holds the same image many times. A pair of an image with itself is
+    no pair of two draws: such pairs are left out, like the diagonal. Where y repeats nothing, this is
+    `metrics.mmd.mmd`. Images in x that look alike are the model's doing and stay.
     """
     distinct, times = np.unique(np.asarray(y, dtype=np.float64), axis=0, return_counts=True)
     drawn = np.asarray(x, dtype=np.float64)
@@ -198,7 +198,7 @@ def _weighted(x: np.ndarray, of_x: np.ndarray, y: np.ndarray, of_y: np.ndarray) 
 
 
 def write_pooled(folder: Path, pooled: Pooled) -> Path:
-    """Write the pooled values beside the records, atomically; return their file."""
+    """Write the pooled values next to the records, atomically; return the path."""
     path = folder / FOLDER / FILE
     content = json.dumps(pooled.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False)
     return write_file(path, content + "\n")

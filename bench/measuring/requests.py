@@ -1,4 +1,4 @@
-"""Which images a task asks for: its prompts, each with its noise samples and their seeds."""
+"""The images that a task asks for: its prompts, each with its noise samples and their seeds."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class ImageRequest:
 
 
 def list_requests(world: World, task: Task, sizes: PromptSizes, noise: int) -> list[ImageRequest]:
-    """Return every image that a task asks for, in the order of its prompts; noise: of the evaluation."""
+    """Return every image that a task asks for, in the order of its prompts. noise: seed of the evaluation."""
     return [
         ImageRequest(prompt, sample, seed_of(task, prompt, sample, noise))
         for prompt in world.prompts(task, sizes)
@@ -27,7 +27,7 @@ def list_requests(world: World, task: Task, sizes: PromptSizes, noise: int) -> l
 
 
 def seed_of(task: Task, prompt: Prompt, sample: int, noise: int) -> int:
-    """Return the seed of an image's noise: a protocol's own for its first image, else the task's."""
+    """Return the seed of an image's noise: the protocol's for a prompt's first image, else the task's."""
     if prompt.seed is not None and (sample, noise) == (0, 0):
         return prompt.seed
     return noise_seed(noise, task.id, prompt.id, sample)

@@ -11,8 +11,8 @@ import pandas as pd
 from ..judges.types import Extractor, Judge
 from ..metrics.features import CLIP, WORLD
 from ..models.generators import Holder
-from ..models.points import PointManifest
 from ..models.sampling import Drawing, Request
+from ..models.saved.manifest import PointManifest
 from ..planning.tasks import Task
 from ..progress import show_progress
 from ..records.training_images import TrainingImages
@@ -32,7 +32,7 @@ T = TypeVar("T")
 class Scored:
     """A point's item rows and features.
 
-    images: in the order of the rows, each (H, W, 3) uint8, None for one with pixels that are not finite.
+    images: in the order of the rows, each (H, W, 3) uint8; None for an image whose pixels are not finite.
     """
 
     items: pd.DataFrame
@@ -42,11 +42,11 @@ class Scored:
 
     @property
     def failed(self) -> int:
-        """How many images have pixels that are not finite."""
+        """Number of images whose pixels are not finite."""
         return sum(image is None for image in self.images)
 
     def tiles(self, image_requests: Sequence[ImageRequest]) -> list[np.ndarray | None]:
-        """Return the images of some asks, None for one that was not drawn or failed."""
+        """Return the images of some requests; None for one that was not drawn or failed."""
         places = {
             key: i for i, key in enumerate(zip(self.items["prompt_id"], self.items["sample"], strict=True))
         }
@@ -58,7 +58,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a point's images come from. find_weights returns its delta's bytes, None for a base."""
+    """The source of a point's images. find_weights returns the bytes of its weights, None for a base."""
 
     world: World
     holder: Holder
@@ -97,7 +97,7 @@ class PointScorer:
     def look(
         self, world: World, task: Task, fields: dict[str, Any], problem: Callable[[], Problem]
     ) -> TrainingImages:
-        """Return what a problem's images show, by the task's judge. fields: all that decides it."""
+        """Return what a problem's images show, by the task's judge. fields: all that decides the answer."""
 
         def judged() -> TrainingImages:
             return judge_problem(problem(), self.judge_of(world, task), *aims_of(task))
@@ -109,22 +109,22 @@ class PointScorer:
         return {name: self._reference(world, task, name, found) for name, found in features.items()}
 
     def judge_of(self, world: World, task: Task) -> Judge:
-        """Return the judge that a task names, opened once for all tasks that ask it the same."""
+        """Return the judge that a task names, opened once for all tasks with the same judge and targets."""
         asked = (world.id, task.file.family, task.file.judge, task.file.target_kind, *task.file.names)
         return self._once(f"judge {asked}", lambda: open_judge(world, task))
 
     def _embed(self, world: World, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Return features of the images by every extractor that this machine has beside the world's own."""
+        """Return the images' features by every extractor on this machine besides the world's own."""
         opened = {name: self.extractor(world, name) for name in find_extractors(world)}
         return {name: e.embed_images(images) for name, e in opened.items() if e is not None}
 
     def extractor(self, world: World, name: str) -> Extractor | None:
-        """Return one of the extractors that `find_extractors` names, opened once for a world."""
+        """Return an extractor that `find_extractors` names, opened once for each world."""
         where = "scorer" if name == CLIP else f"extractor {name}"
         return self._once(f"{where} {world.id}", lambda: open_extractor(name, world, self.device))
 
     def _reference(self, world: World, task: Task, name: str, features: np.ndarray) -> np.ndarray:
-        """Return the reference images' features, no rows where the world has no such images."""
+        """Return the features of the reference images; no rows where the world has no such images."""
         if name == WORLD:
             found = self._once(f"reference {name} {task.id}", lambda: np.asarray(world.reference(task)))
             # no images, so no features to be as wide as this judge's
@@ -139,7 +139,7 @@ class PointScorer:
         return features[:0] if embedded is None else embedded
 
     def _draw(self, place: Place, image_requests: Sequence[ImageRequest]) -> list[np.ndarray | None]:
-        """Draw forget images in batches of their own: they may be all that a point needs."""
+        """Draw the forget images first and in separate batches: they may be all that a point needs."""
         holder, point = place.holder, place.point
         drawing = Drawing(
             point.fingerprint,

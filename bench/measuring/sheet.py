@@ -1,4 +1,4 @@
-"""The contact sheet of a record: one row a point, one column a prompt, the same noise in every row."""
+"""The contact sheet of a record: a row for each point, a column for each prompt, the same noise in all."""
 
 import io
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ COLUMNS = {"forget": 4, "indirect": 2, "retain": 6}
 
 
 def choose_columns(image_requests: Sequence[ImageRequest]) -> list[int]:
-    """Return the indices of the images that the sheet shows: some of each split, first samples only."""
+    """Return the indices of the images that the sheet shows: some of each split, only first samples."""
     chosen: list[int] = []
     for split, wanted in COLUMNS.items():
         rows = [
@@ -28,8 +28,9 @@ def choose_columns(image_requests: Sequence[ImageRequest]) -> list[int]:
 
 
 def make_sheet(rows: Sequence[Sequence[np.ndarray | None]]) -> bytes:
-    """Return a WebP of tiles; rows: one a point, of (H, W, 3) uint8 images, None = not drawn, or
-    failed: left grey.
+    """Return a WebP of tiles. rows: for each point its (H, W, 3) uint8 images.
+
+    None stands for an image that was not drawn or failed, which is left grey.
     """
     side = max([TILE, *(tile.shape[0] for tiles in rows for tile in tiles if tile is not None)])
     sheet = Image.new("RGB", (side * len(rows[0]), side * len(rows)), NOT_DRAWN)

@@ -1,4 +1,4 @@
-"""A record's point, and its images in the store."""
+"""A record's point and its images in the store."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:  # a store is looked into without torch
 
 @dataclass(frozen=True)
 class Origin:
-    """A record and the point of it that is compared."""
+    """A record and one of its points."""
 
     record: Record
     point: PointInfo
 
     def find_image(self, store: Store, prompt: str, seed: int, guidance: float | None = None) -> bytes | None:
-        """Return an image of the point as PNG; None where this store does not hold it, or it failed."""
+        """Return an image of the point as PNG; None where the store does not hold it, or it failed."""
         from ..models.sampling import Request, image_key
 
         device = self.record.environment.get("device", "cpu")

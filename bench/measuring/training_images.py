@@ -1,4 +1,4 @@
-"""Do the images that a method trains on show what it is to forget? The task's judge answers."""
+"""Do a method's training images show the concept that it must forget? The task's judge answers."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 
 LOOKING_VERSION = 1
-"""Bump when the same images give other shares."""
+"""Bump when the same images would give other shares."""
 AT_ONCE = 64
-"""Images that are judged together."""
+"""Number of images that are judged together."""
 
 
 def aims_of(task: Task) -> tuple[str, list[str]]:
-    """Return what is sought on a task's images: the kind of answer, and the names that count."""
+    """Return the kind of answer that counts on a task's images, and the names of the targets."""
     return task.file.target_kind, task.concept.targets
 
 
 def judge_problem(problem: Problem, judge: Judge, kind: str, targets: Sequence[str]) -> TrainingImages:
-    """Return the shares of a problem's images that show a target. kind: of the judge's answers, `subject`."""
+    """Return the shares of a problem's images that show a target. kind: of answer, e.g. `subject`."""
     known = not_judged(problem, "the judge failed on an image")
     shares = [_share(images, judge, kind, targets) for images in (problem.forget_set, problem.retain_set)]
     if None in shares:
@@ -55,7 +55,7 @@ def _to_bytes(images: torch.Tensor) -> np.ndarray:
 
 
 def look_once(store: Store, fields: dict[str, Any], look: Callable[[], TrainingImages]) -> TrainingImages:
-    """Return what the store holds of a problem, else what `look` finds. fields: all that decides it."""
+    """Return the stored shares of a problem, else those that `look` finds. fields: all that decides them."""
     key = content_key(fields | {"looking": LOOKING_VERSION})
     stored = store.get("training-images", key)
     if stored is not None:

@@ -20,16 +20,17 @@ BUILT_IN = "unlearnbench"
 
 
 def compute(names: Iterable[str], view: View, registry: Registry[Entry] | None = None) -> dict[str, Value]:
-    """Return the values of the named metrics on a view, in order; a metric gives one or several.
+    """Return name -> value of the named metrics on a view, in order; a metric gives one value or several.
 
-    A metric whose `needs` the view lacks, that raises, or that breaks its contract gives its own name alone
-    as missing, with the reason: it spoils no other. Raises UserError on an unknown name.
+    Where the view lacks what a metric's REGISTER `needs`, where the metric raises or breaks its contract,
+    only the value of its own name is given: missing, with the reason. The other metrics are not affected.
+    Raises UserError for an unknown name.
     """
     known = builtin_registry("metrics", __name__) if registry is None else registry
     entries = [known[name] for name in names]
     taken = {entry.name for entry in entries}
     found: dict[str, dict[str, Value]] = {}
-    # built-in ones first: where a plug-in gives a value of a name of theirs, it is the plug-in that is wrong
+    # built-in ones first: where a plug-in gives a value of the same name, the plug-in is at fault
     for entry in sorted(entries, key=lambda entry: entry.distribution != BUILT_IN):
         found[entry.name] = _compute_one(entry, view, taken)
         taken |= found[entry.name].keys()
@@ -37,7 +38,7 @@ def compute(names: Iterable[str], view: View, registry: Registry[Entry] | None =
 
 
 def _compute_one(entry: Entry, view: View, taken: set[str]) -> dict[str, Value]:
-    """Return a metric's values; taken: names of values that are others'."""
+    """Return a metric's values. taken: names of the values of other metrics."""
     try:
         reason = lacking(entry, view)
         if reason:
@@ -70,9 +71,9 @@ def _read_only(array: np.ndarray) -> np.ndarray:
 
 
 def lacking(entry: Entry, view: View) -> str | None:
-    """Return why a view does not hold what a metric needs, or None where it does.
+    """Return why a view lacks what a metric needs, or None where it has everything.
 
-    Needs: `items`, `alignment`, `features:world`, `features:<extractor>`. ValueError on another.
+    Needs: `items`, `alignment`, `features:world`, `features:<extractor>`; ValueError for any other.
     """
     from .features import WORLD, reason_without, world_extractor
     from .rows import describe_failed

@@ -27,7 +27,7 @@ REGISTER = {
 
 
 def per_item(items: pd.DataFrame) -> pd.Series:
-    """Return the cosine of each retain image that was not given; NaN elsewhere or where not computed."""
+    """Return the cosine of each retain image of a concept that was not given; NaN elsewhere."""
     import pandas as pd
 
     cosine = items["alignment"].to_numpy(dtype=float, na_value=np.nan, copy=True)
@@ -38,9 +38,8 @@ def per_item(items: pd.DataFrame) -> pd.Series:
 def reduce(scores: pd.Series | None, view: View) -> dict[str, Value]:
     """Return AS, AS_delta (its paired difference to the base) and AS_chance (AS minus shuffled pairs').
 
-    All over retain images of concepts not given, every image counting once; intervals over prompts.
-    A cosine that is lacking makes the value missing. Raises ValueError where the base's rows do not
-    pair with these.
+    All over retain images of concepts not given; every image counts once; intervals over prompts. One missing
+    cosine makes the value missing. Raises ValueError where the base's rows do not pair with these.
     """
     items = view.items
     check_items(items)

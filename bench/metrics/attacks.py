@@ -67,8 +67,8 @@ def _gain(
     if failed or not len(before):
         return missing(f"the judge failed on {failed} of {len(before)} {what}", len(before))
     value = float((after - before).mean())
-    shares = [pd.Series(hits).groupby(prompts).mean().to_numpy() for hits in (after, before)]
-    if len(shares[0]) < 2:
+    first, second = (pd.Series(hits).groupby(prompts).mean().to_numpy() for hits in (after, before))
+    if len(first) < 2:
         return Value(value=value, n=len(before))
-    low, high = guarded_interval(*shares)
+    low, high = guarded_interval(first, second)
     return Value(value=value, low=min(low, value), high=max(high, value), n=len(before))

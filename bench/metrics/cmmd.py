@@ -44,18 +44,18 @@ GAUSSIAN = Kernel(_between, _itself, SCALE)
 
 
 def per_item(items: pd.DataFrame) -> None:
-    """Return None: a distance of sets says nothing of one image."""
+    """Return None: a distance between sets has no value for one image."""
     return None
 
 
 def reduce(scores: pd.Series | None, view: View) -> dict[str, Value]:
     """Return CMMD to `view.reference` and CMMD_base to the base's images of the same prompts and noise.
 
-    The unbiased estimator, which may be below 0. The authors' released code takes the biased one (Gretton
-    et al. 2012, eq. 5: the diagonal of each side counted), larger by scale (1 - k) / n a side for a mean
-    kernel k off the diagonal: nothing at its 30,000 images, some hundredths at a hundred. The model is
-    the world's CLIP, not the paper's ViT-L/14 at 336 px: figures of different models do not compare.
-    Raises ValueError on embeddings that are not of unit length, for which sigma means something else.
+    The estimator is unbiased and may be below 0. The authors' released code uses the biased one (Gretton et
+    al. 2012, eq. 5: with the diagonal of each side). It is larger by scale (1 - k) / n for each side, where k
+    is the mean kernel off the diagonal: nothing at the paper's 30,000 images, some hundredths at a hundred.
+    The model is the world's CLIP, not the paper's ViT-L/14 at 336 px, so the figures are not comparable.
+    Raises ValueError for embeddings that are not of unit length: sigma is defined for these.
     """
     sides = compared(view, CLIP)
     if not isinstance(sides, str):

@@ -26,21 +26,21 @@ REGISTER = {
     "function": "METRIC",
 }
 FLAT = 0.02
-"""An image whose pixels have a standard deviation below this, 5 of 255, shows nothing. It must be taken
-within each colour channel: across channels a plain red image would look structured."""
+"""An image whose pixels have a standard deviation below this (5 of 255) is blank. It is computed within each
+colour channel: across channels a plain red image would look structured."""
 COLLAPSED = 0.25
 """Below this value a model is flagged: most images are blank or copies, or most variety is gone."""
 
 
 def is_collapsed(value: Value) -> bool | None:
-    """Return whether a value of `collapse` is to be flagged; None where it is missing, which is not safe."""
+    """Return whether a value of `collapse` is flagged; None where it is missing, which is not a pass."""
     return None if value.value is None else value.value < COLLAPSED
 
 
 def per_item(items: pd.DataFrame) -> pd.Series:
-    """Return 1 for an image that is neither flat nor a copy of one drawn from another seed, else 0.
+    """Return 1 for an image that is neither blank nor a copy of an image of another seed, else 0.
 
-    NaN where the image's digest or flatness is lacking.
+    NaN where the image's digest or flatness is missing.
     """
     import pandas as pd
 
@@ -53,11 +53,11 @@ def per_item(items: pd.DataFrame) -> pd.Series:
 def reduce(scores: pd.Series | None, view: View) -> dict[str, Value]:
     """Return collapse, the least of collapse_images and collapse_variance over the splits, and these two.
 
-    collapse_images: share of images that are neither flat nor copies. collapse_variance: total
-    feature variance over that of the base's images of the same prompts and noise, at most 1; noise
-    and blanks look alike to an extractor, so it falls. Without a base, retain rows are compared with
-    the reference images and the others not at all: those ask for one concept only. A model can
-    collapse on the forget prompts alone, hence the least over splits and no mean.
+    collapse_images: share of images that are neither blank nor copies. collapse_variance: total feature
+    variance over that of the base's images of the same prompts and noise, at most 1; to an extractor noise
+    and blanks look alike, so it falls. Without a base, retain rows are compared with the reference images;
+    forget rows are not, since they ask for only one concept. The value is the least over splits, not the
+    mean, because a model can collapse on the forget prompts only.
     """
     items = view.items
     check_items(items)

@@ -1,7 +1,7 @@
 """CRA: accuracy on retained concepts of other domains than the target's.
 
-To forget a subject: the subject of retain prompts of other families, and the style of `crossed` ones
-(UnlearnCanvas' other domain). To forget a style: the subject of retain prompts.
+Where a subject is forgotten: the subjects of retain prompts of other families, and the styles of `crossed`
+prompts (UnlearnCanvas' other domain). Where a style is forgotten: the subjects of retain prompts.
 """
 
 from __future__ import annotations

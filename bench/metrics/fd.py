@@ -1,4 +1,4 @@
-"""FD: Fréchet distance of retain images to the reference images, for pooled sets well above d images."""
+"""FD: Fréchet distance of retain images to the reference images; needs many more images than features."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ IMAGES_PER_FEATURE = 2
 def frechet_distance(mean1: Matrix, cov1: Matrix, mean2: Matrix, cov2: Matrix) -> float:
     """Return the squared Fréchet distance of two normal distributions, means (d,), covariances (d, d).
 
-    tr sqrt(cov1 cov2) is the sum of square roots of the eigenvalues of the symmetric
-    cov1^1/2 cov2 cov1^1/2 (the two are similar), so singular covariances need no epsilon and no
-    complex root is thrown away. Heusel et al. 2017; Dowson & Landau 1982, eq. 4.
+    tr sqrt(cov1 cov2) is the sum of square roots of the eigenvalues of the symmetric matrix
+    cov1^1/2 cov2 cov1^1/2 (the two are similar). So singular covariances need no epsilon, and no imaginary
+    part is dropped. Heusel et al. 2017; Dowson & Landau 1982, eq. 4.
     """
     values, vectors = np.linalg.eigh(cov1)
     root = vectors * np.sqrt(np.clip(values, 0, None))  # cov1 = root root^T
@@ -44,10 +44,10 @@ def frechet_distance(mean1: Matrix, cov1: Matrix, mean2: Matrix, cov2: Matrix) -
 def frechet_from_features(x: Matrix, y: Matrix) -> float:
     """Return the squared Fréchet distance of the normals fitted to x (n, d) and y (m, d).
 
-    Covariances are unbiased (n - 1). With fewer images than features on a side the Gram form is
-    used: tr sqrt(cov1 cov2) is the sum of singular values of Xc Yc^T / sqrt((n-1)(m-1)), exact where
-    the (d, d) covariances are singular, and smaller. Raises ValueError on fewer than two images or
-    unequal widths.
+    Covariances are unbiased (n - 1). With fewer images than features on a side the Gram form is used:
+    tr sqrt(cov1 cov2) is the sum of singular values of Xc Yc^T / sqrt((n-1)(m-1)). It is exact where the
+    (d, d) covariances are singular, and its matrix is smaller. Raises ValueError for fewer than two images or
+    for unequal widths.
     """
     if min(len(x), len(y)) < 2 or x.shape[1] != y.shape[1]:
         raise ValueError(f"no Fréchet distance of features {x.shape} and {y.shape}")
@@ -64,7 +64,7 @@ def frechet_from_features(x: Matrix, y: Matrix) -> float:
 def distances(name: str, sides: Sides | str) -> dict[str, Value]:
     """Return `name` to the reference and `name`_base to the base, missing where n is too small for d.
 
-    No interval: at finite n the distance is biased upwards, and resampling does not show that.
+    No interval: at finite n the distance is biased upwards, which resampling does not show.
     """
     if isinstance(sides, str):
         return {name: missing(sides), f"{name}_base": missing(sides)}
@@ -75,15 +75,15 @@ def distances(name: str, sides: Sides | str) -> dict[str, Value]:
 
 
 def per_item(items: pd.DataFrame) -> None:
-    """Return None: a distance of sets says nothing of one image."""
+    """Return None: a distance between sets has no value for one image."""
     return None
 
 
 def reduce(scores: pd.Series | None, view: View) -> dict[str, Value]:
     """Return FD (protocol fd-<world>: the world's features) to `view.reference`, and FD_base to the base.
 
-    Over all retain rows, pooled; missing below 2 d images on a side. The reference must hold no image
-    of the target. Raises ValueError on features of another width or other rows than the items.
+    Over all retain rows, pooled; missing below 2 d images on a side. The reference must hold no image of the
+    target. Raises ValueError for features of another width, or of another number of rows than the items.
     """
     return distances("FD", compared(view, world_extractor(view)))
 
@@ -98,7 +98,7 @@ def _distance(name: str, x: Matrix, y: Matrix) -> Value:
 
 
 def _factor(centred: Matrix) -> Matrix:
-    """Return a matrix of the same Gram matrix F^T F with at most d rows: the cross product stays small."""
+    """Return a matrix of at most d rows with the same Gram matrix F^T F: it keeps the cross product small."""
     if len(centred) <= centred.shape[1]:
         return centred
     return np.asarray(np.linalg.qr(centred, mode="r"))

@@ -1,4 +1,4 @@
-"""The features of a view: whose they are, which rows, and what must hold of them."""
+"""The features of a view: their extractor, their rows, and their checks."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ REASONS = {
     INCEPTION: "clean-fid's Inception weights are not on this machine",
     LITE0: "efficientnet-lite0 is not installed (the extra unlearnbench[imagenet])",
 }
-"""Why features of an extractor that not every machine has are not there."""
+"""Why the features of an extractor that not every machine has are missing."""
 
 
 @dataclass(frozen=True)
 class Sides:
     """Features to compare, float64: a point's retain rows (n, d), their prompts (n,), the reference (m, d),
-    and the base model's images of the same prompts and noise (n, d), or None; why_no_base says why."""
+    and the base model's images of the same prompts and noise (n, d), or None. why_no_base: the reason
+    then."""
 
     point: NDArray[np.float64]
     prompts: NDArray
@@ -38,9 +39,9 @@ class Sides:
 
 
 def world_extractor(view: View) -> str | None:
-    """Return the key of the world's own features: `world`, or the only key of no other name; None: none.
+    """Return the key of the world's own features: `world`, or the only key that no other extractor has.
 
-    Raises ValueError where several could be meant.
+    None where there is none. Raises ValueError where several could be meant.
     """
     keys = sorted(set(view.features) - {INCEPTION, CLIP, LITE0})
     if WORLD in keys or len(keys) < 2:
@@ -54,7 +55,7 @@ def reason_without(extractor: str) -> str:
 
 
 def item_features(view: View, extractor: str) -> NDArray[np.float64]:
-    """Return (rows, d) float64 features aligned with the items; ValueError where they are not."""
+    """Return (rows, d) float64 features aligned with the items; ValueError where rows are missing."""
     features = _matrix(view.features[extractor], f"features[{extractor!r}]")
     if len(features) != len(view.items):
         raise ValueError(f"features[{extractor!r}] have {len(features)} rows, the items {len(view.items)}")
@@ -62,10 +63,10 @@ def item_features(view: View, extractor: str) -> NDArray[np.float64]:
 
 
 def base_features(view: View, extractor: str) -> NDArray[np.float64] | None:
-    """Return (rows, d) features of the base's images of the same prompts and noise, in view's order.
+    """Return (rows, d) features of the base's images of the same prompts and noise, in the view's order.
 
-    None without a base or without its features. Raises ValueError where rows do not pair or the
-    extractor is another one (another d).
+    None without a base or without its features. Raises ValueError where the rows do not pair, or where the
+    widths differ, which means another extractor.
     """
     if view.base is None or extractor not in view.base.features:
         return None
@@ -77,8 +78,8 @@ def base_features(view: View, extractor: str) -> NDArray[np.float64] | None:
 def compared(view: View, extractor: str | None) -> Sides | str:
     """Return the two or three sides of a set distance, or the reason why there is nothing to compare.
 
-    The point's side holds all its retain rows and no other: forget prompts are meant to change.
-    Raises ValueError on features of another width or other rows than the items.
+    The point's side holds all its retain rows and no others: forget prompts are meant to change. Raises
+    ValueError for features of another width, or of another number of rows than the items.
     """
     check_items(view.items)
     if extractor is None or extractor not in view.features:

@@ -25,16 +25,16 @@ WIDTH = 2048
 
 
 def per_item(items: pd.DataFrame) -> None:
-    """Return None: a distance of sets says nothing of one image."""
+    """Return None: a distance between sets has no value for one image."""
     return None
 
 
 def reduce(scores: pd.Series | None, view: View) -> dict[str, Value]:
     """Return FID to `view.reference` and FID_base to the base, in features["inception-clean"].
 
-    Missing without those features, and below 4096 images on a side. Raises ValueError on features
-    that are not 2048 wide: an early Inception layer (torchmetrics' `feature=64`) gives a number about
-    1 under the same name.
+    Missing without those features, and below 4096 images on a side. Raises ValueError for features that are
+    not 2048 wide: those of an early Inception layer (torchmetrics' `feature=64`) would give a number near 1
+    under the same name.
     """
     sides = compared(view, INCEPTION)
     if isinstance(sides, Sides) and sides.point.shape[1] != WIDTH:

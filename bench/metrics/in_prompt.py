@@ -1,4 +1,4 @@
-"""In-prompt alignment: what a forget prompt asks for beside the target must still be drawn."""
+"""In-prompt alignment: the other attributes that a forget prompt asks for must still be drawn."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ REGISTER = {
 
 
 def per_item(items: pd.DataFrame) -> pd.Series:
-    """Return each forget image's own share of other attributes found; NaN elsewhere, or the judge failed."""
+    """Return each forget image's share of other attributes found; NaN elsewhere, or if the judge failed."""
     return own_share(items, chosen(items))
 
 
 def reduce(scores: pd.Series | None, view: View) -> dict[str, Value]:
-    """Return in_prompt: found attributes of other kinds than the target's, pooled as in VA.
+    """Return in_prompt: the share of attributes of other kinds than the target's that were found, as in VA.
 
-    The number that a method loses when it forgets by drawing garbage.
+    A method that forgets by drawing garbage loses here.
     """
     check_items(view.items)
     found = pooled_share(

@@ -1,7 +1,7 @@
 """IRA: accuracy on retained concepts of the target's own domain.
 
-To forget a subject: the subject of retain prompts of the same family. To forget a style: the style of
-retain prompts.
+Where a subject is forgotten: the subjects of retain prompts of the same family. Where a style is forgotten:
+the styles of retain prompts.
 """
 
 from __future__ import annotations

@@ -25,15 +25,15 @@ REGISTER = {
 
 
 def per_item(items: pd.DataFrame) -> None:
-    """Return None: a distance of sets says nothing of one image."""
+    """Return None: a distance between sets has no value for one image."""
     return None
 
 
 def reduce(scores: pd.Series | None, view: View) -> dict[str, Value]:
     """Return the distance to `view.reference` and the one to the base's images of the same prompts.
 
-    A second opinion on KID, whose features are the world's own: methods and judges of a world were made
-    with that network, none with this one. Comparable with no published FID or KID.
+    A second opinion on KID, whose features come from the network that the world's judges use. Not comparable
+    with any published FID or KID.
     """
     return distances("KD_efficientnet_lite0", compared(view, LITE0), POLYNOMIAL)
 

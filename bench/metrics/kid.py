@@ -46,16 +46,16 @@ def kid(x: Matrix, y: Matrix) -> float:
 
 
 def per_item(items: pd.DataFrame) -> None:
-    """Return None: a distance of sets says nothing of one image."""
+    """Return None: a distance between sets has no value for one image."""
     return None
 
 
 def reduce(scores: pd.Series | None, view: View) -> dict[str, Value]:
     """Return KID to `view.reference` and KID_base to the base's images of the same prompts and noise.
 
-    Over all retain rows; intervals as in `mmd.distances`. The reference must hold no image of the
-    target: a model that forgot it draws none. Raises ValueError on features of another width or other
-    rows than the items.
+    Over all retain rows; intervals as in `mmd.distances`. The reference must hold no image of the target,
+    since a model that forgot it draws none. Raises ValueError for features of another width, or of another
+    number of rows than the items.
     """
     return distances("KID", compared(view, world_extractor(view)), POLYNOMIAL)
 

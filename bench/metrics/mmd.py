@@ -1,4 +1,4 @@
-"""Squared maximum mean discrepancy of two sets of features by any kernel: what KID and CMMD share."""
+"""Squared maximum mean discrepancy of two sets of features by any kernel; KID and CMMD use it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ CHUNK = 1024  # rows of a kernel matrix held at once
 
 @dataclass(frozen=True)
 class Kernel:
-    """between(x, y) -> (n, m) of x (n, d), y (m, d); itself(x) -> (n,) of each row with itself.
+    """A kernel. between: x (n, d), y (m, d) -> (n, m). itself: x (n, d) -> (n,), each row with itself.
 
-    scale: what the squared discrepancy is multiplied by where a metric is defined so.
+    scale: factor of the squared discrepancy, where a metric's definition has one.
     """
 
     between: Callable[[Matrix, Matrix], Matrix]
@@ -37,15 +37,15 @@ def mmd(x: Matrix, y: Matrix, kernel: Kernel) -> float:
     """Return the unbiased MMD^2 of x (n, d) and y (m, d), n and m >= 2, over the whole sets.
 
     Gretton et al. 2012, Lemma 6, for unequal n and m; no random subsets, so no seed. May be below 0.
-    Unbiased for independent images: several images of one prompt resemble each other and raise it, by
-    as much for the base, so read it beside the base's.
+    Unbiased for independent images. Several images of one prompt resemble each other and raise the value, by
+    as much for the base model: read it next to the base's.
     """
     cross = float(_cross_means(x, y, kernel).mean())
     return kernel.scale * (_off_diagonal(x, kernel) + _off_diagonal(y, kernel) - 2 * cross)
 
 
 def mmd_left_out(x: Matrix, y: Matrix, prompts: NDArray, kernel: Kernel) -> Matrix:
-    """Return (prompts,) `mmd` without the images x of one prompt each; y stays whole."""
+    """Return (prompts,) `mmd` of x without the images of one prompt each; y stays whole."""
     within = _sum_rows(lambda part: kernel.between(x[part], x), prompts)
     cross, codes = _cross_means(x, y, kernel), np.unique(prompts, return_inverse=True)[1]
     across = (cross.sum() - np.bincount(codes, cross)) / (len(x) - within.sizes)
@@ -54,10 +54,10 @@ def mmd_left_out(x: Matrix, y: Matrix, prompts: NDArray, kernel: Kernel) -> Matr
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums of a symmetric (n, n) matrix with nothing on its diagonal.
+    """Sums of a symmetric (n, n) matrix with a zero diagonal.
 
-    rows: (prompts,) over the rows of a prompt's images; own: (prompts,) over the block of a prompt's own
-    rows and columns; sizes: (prompts,) images.
+    rows: (prompts,) sum over the rows of a prompt's images; own: (prompts,) sum over the block of a prompt's
+    own rows and columns; sizes: (prompts,) number of images.
     """
 
     rows: Matrix
@@ -66,12 +66,12 @@ class Sums:
 
     @property
     def mean(self) -> float:
-        """Of all that is off the diagonal."""
+        """Mean of the entries off the diagonal."""
         n = int(self.sizes.sum())
         return float(self.rows.sum() / (n * (n - 1)))
 
     def left_out(self) -> Matrix:
-        """Return (prompts,) the mean off the diagonal without one prompt's rows and columns each."""
+        """Return (prompts,) that mean without the rows and columns of one prompt each."""
         rest = self.sizes.sum() - self.sizes
         return np.asarray((self.rows.sum() - 2 * self.rows + self.own) / (rest * (rest - 1)))
 
@@ -79,9 +79,9 @@ class Sums:
 def paired_sums(x: Matrix, y: Matrix, prompts: NDArray, kernel: Kernel) -> Sums:
     """Return the sums of k(xi,xj) + k(yi,yj) - k(xi,yj) - k(yi,xj), scaled, 0 on the diagonal.
 
-    Its mean off the diagonal is the unbiased MMD^2 of pairs (Gretton et al. 2012, eq. 4). Images of
-    the same prompt and noise are pairs: counting k(xi,yi) would make an unchanged model look better
-    than perfect; so it scores 0.
+    Its mean off the diagonal is the unbiased MMD^2 of pairs (Gretton et al. 2012, eq. 4). Images of the same
+    prompt and noise are pairs. k(xi,yi) is left out: with it an unchanged model would score below 0, now it
+    scores exactly 0.
     """
 
     def rows(part: slice) -> Matrix:
@@ -108,8 +108,8 @@ def _sum_rows(rows: Callable[[slice], Matrix], prompts: NDArray) -> Sums:
 def distances(name: str, sides: Sides | str, kernel: Kernel) -> dict[str, Value]:
     """Return `name` to the reference and `name`_base to the base's images of the same prompts and noise.
 
-    95 % intervals by a jackknife over prompts, the reference held fixed; with KID's kernel they run a
-    little short (91 % in a skewed simulation of 30 prompts, 93 % of 60).
+    95 % intervals by a jackknife over prompts with the reference held fixed. With KID's kernel they are
+    slightly too narrow (they cover 91 % in a skewed simulation of 30 prompts, 93 % of 60).
     """
     if isinstance(sides, str):
         return {name: missing(sides), f"{name}_base": missing(sides)}
@@ -141,7 +141,7 @@ def _to_base(name: str, sides: Sides, kernel: Kernel) -> Value:
 
 
 def _can_leave_out(prompts: NDArray) -> bool:
-    """Return whether at least two images remain without any one of at least two prompts."""
+    """Return whether there are two prompts or more, and two images remain without any one of them."""
     counts = np.unique(prompts, return_counts=True)[1]
     return len(counts) > 1 and len(prompts) - int(counts.max()) > 1
 

@@ -1,4 +1,4 @@
-"""Paired differences of two models' images: what the gate compares."""
+"""Paired differences of two models' images, as the gate compares them."""
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ KEYS = ["prompt_id", "sample"]
 
 
 def pair(first: pd.DataFrame, second: pd.DataFrame) -> None:
-    """Raise UserError unless both hold the same prompts with the same noise."""
+    """Raise UserError unless both hold the same prompts with the same noise seeds."""
     left, right = (items.set_index(KEYS)[["prompt", "seed"]].sort_index() for items in (first, second))
     if not left.index.equals(right.index) or not (left == right).all(axis=None):
         raise UserError(
@@ -34,7 +34,7 @@ def pair(first: pd.DataFrame, second: pd.DataFrame) -> None:
 
 
 def score(metric: str, items: pd.DataFrame) -> pd.Series:
-    """Return a metric's score of each image, NaN where it says nothing, indexed by prompt and sample."""
+    """Return a metric's score of each image, indexed by prompt and sample; NaN where it has none."""
     scores = SCORES[metric].per_item(items)
     assert scores is not None
     wanted = {"UA": "forget", "UA_indirect": "indirect"}.get(metric)
@@ -59,10 +59,10 @@ def paired_interval(
 ) -> tuple[float, float]:
     """Return the interval of a mean paired difference over prompts. differences: (n,) within bounds.
 
-    `mean_interval`, which never falls when a prompt gets better, and nothing only where every image is the
-    same, pixel by pixel. Where no prompt differs, that shows little at small n: its bound is that of an event
-    that did not happen in n prompts (1 - ((1 - level) / 2)^(1/n)). version 1, which older statements hold: t
-    over prompts, and that bound where no prompt differs.
+    version 2: `mean_interval`, which never falls when a prompt gets better. It is the single point 0 only
+    where every image is the same, pixel by pixel. Where no prompt differs at small n, little is shown: the
+    bound is that of an event that did not happen in n prompts, 1 - ((1 - level) / 2)^(1/n). version 1, in
+    older statements: Student's t over prompts, and the same bound where no prompt differs.
     """
     n = len(differences)
     if same_images:

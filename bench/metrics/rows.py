@@ -1,4 +1,4 @@
-"""The rows of a view: what must hold of them, which count, and how they pair with the base model's."""
+"""The rows of a view: their checks, the ones that count, and their pairs among the base model's rows."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 KINDS = ("subject", "style", "background")
 BASE_FAILED = "the base model: "
-"""Begins the reason of a difference that is missing because images of the base failed."""
+"""First words of the reason of a difference that is missing because images of the base failed."""
 _TRUTH = ("split", "prompt", "relation", "given", "target_kind", *(f"asked_{kind}" for kind in KINDS))
 
 
 def check_items(items: pd.DataFrame) -> None:
-    """Raise ValueError where item rows cannot be what a metric takes them for.
+    """Raise ValueError where item rows break the assumptions of the metrics.
 
-    Every column of ITEM_COLUMNS; known splits and kinds; the truth of a prompt given and the same on
-    all its rows; each (prompt_id, sample) once. Prompts that are not repeated for each of their
-    samples would be scored against other prompts' images: that shows here.
+    Checked: every column of ITEM_COLUMNS; known splits and kinds; a prompt's truth present and the same on
+    all its rows; each (prompt_id, sample) once. Where prompts are not repeated for each of their samples,
+    images would be scored against other prompts; this check finds it.
     """
     lacking = [column for column in ITEM_COLUMNS if column not in items.columns]
     if lacking:
@@ -43,22 +43,22 @@ def check_items(items: pd.DataFrame) -> None:
 
 
 def in_split(items: pd.DataFrame, split: Split) -> NDArray[np.bool_]:
-    """Return (rows,) bool: the rows of one split."""
+    """Return (rows,) bool: whether a row is of a split."""
     return np.asarray(items["split"] == split, dtype=bool)
 
 
 def is_given(items: pd.DataFrame) -> NDArray[np.bool_]:
-    """Return (rows,) bool: the rows whose concept was in the method's retain set."""
+    """Return (rows,) bool: whether a row's concept was in the method's retain set."""
     return np.asarray(items["given"], dtype=bool)
 
 
 def is_failed(items: pd.DataFrame) -> NDArray[np.bool_]:
-    """Return (rows,) bool: the rows whose image has pixels that are not finite, so that nothing is known."""
+    """Return (rows,) bool: whether the image has pixels that are not finite, so that no score is known."""
     return np.asarray(items["image_sha256"] == "", dtype=bool)
 
 
 def describe_failed(items: pd.DataFrame, rows: NDArray[np.bool_] | None = None) -> str | None:
-    """Return why a value of these rows (all, by default) is missing; None where no image of them failed."""
+    """Return why a value of these rows (default: all) is missing; None where none of their images failed."""
     failed = is_failed(items)
     rows = np.ones_like(failed) if rows is None else rows
     count = int((failed & rows).sum())
@@ -66,7 +66,7 @@ def describe_failed(items: pd.DataFrame, rows: NDArray[np.bool_] | None = None) 
 
 
 def describe_failed_base(view: View, rows: NDArray[np.bool_]) -> str | None:
-    """Return why a difference to the base on these rows is missing; None where no image of its failed."""
+    """Return why a difference to the base on these rows is missing; None where none of its images failed."""
     if view.base is None:
         return None
     paired = view.base.items.iloc[pair_with_base(view)]
@@ -75,9 +75,9 @@ def describe_failed_base(view: View, rows: NDArray[np.bool_]) -> str | None:
 
 
 def fill_answers(items: pd.DataFrame) -> pd.DataFrame:
-    """Return rows with an answer wherever one is lacking: which rows a metric scores can be read from these.
+    """Return the rows with every missing answer filled in, to find out which rows a metric scores.
 
-    An answer that is lacking and a row that a metric says nothing of are both NaN among its scores.
+    Among a metric's scores NaN stands both for a missing answer and for a row that it does not score.
     """
     filled = {f"found_{kind}": items[f"found_{kind}"].astype(object).fillna("") for kind in KINDS}
     found = items["target_found"].astype("boolean").mask(items["split"] == "retain", False).fillna(False)
@@ -85,10 +85,10 @@ def fill_answers(items: pd.DataFrame) -> pd.DataFrame:
 
 
 def pair_with_base(view: View) -> NDArray[np.intp]:
-    """Return (rows,) positions in `view.base.items` of the same prompts and noise as view's rows.
+    """Return (rows,) positions in `view.base.items` of the same prompts and noise as the view's rows.
 
-    The base's rows may be more, and in another order. Raises ValueError naming a row that the base
-    lacks or whose prompt or noise seed differs: a difference to another image says nothing.
+    The base may have more rows, in another order. Raises ValueError naming a row that the base lacks, or
+    whose prompt or noise seed differs there: a difference to another image would mean nothing.
     """
     import pandas as pd
 
@@ -108,7 +108,7 @@ def pair_with_base(view: View) -> NDArray[np.intp]:
 
 
 def _column(items: pd.DataFrame, name: str) -> NDArray:
-    """Return (rows,) values of a column to compare; guidance 0 where the record's own holds."""
+    """Return (rows,) values of a column to compare; guidance is 0 where a row uses the record's own."""
     if name != "guidance":
         return items[name].to_numpy()
     return items[name].fillna(0).to_numpy() if name in items else np.zeros(len(items))

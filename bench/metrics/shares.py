@@ -1,4 +1,4 @@
-"""Shares of asked attributes that the judge found: the common part of VA, IRA, CRA and in_prompt."""
+"""Shares of asked attributes that the judge found: shared by VA, IRA, CRA and in_prompt."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 
 Chosen = Mapping[str, "NDArray[np.bool_]"]
-"""Kind of attribute -> (rows,) bool: the rows whose answer on that kind counts."""
+"""Kind of attribute -> (rows,) bool: whether a row's answer on that kind counts."""
 
 
 def is_asked(items: pd.DataFrame, kind: str) -> NDArray[np.bool_]:
-    """Return (rows,) bool: the prompts that ask for an attribute of this kind."""
+    """Return (rows,) bool: whether the prompt asks for an attribute of this kind."""
     return np.asarray(items[f"asked_{kind}"] != "", dtype=bool)
 
 
 def answers(items: pd.DataFrame, kind: str) -> NDArray[np.float64]:
     """Return (rows,) 1 where the asked attribute was found, else 0; NaN: not asked, or the judge failed.
 
-    "Nothing known" is an answer, and a wrong one: rows without a find are never left out.
+    `nothing known` is a wrong answer: such rows are never left out.
     """
     found = items[f"found_{kind}"]
     right = np.asarray(found.fillna("") == items[f"asked_{kind}"], dtype=float)
@@ -37,12 +37,12 @@ def answers(items: pd.DataFrame, kind: str) -> NDArray[np.float64]:
 
 
 def only(chosen: Chosen, rows: NDArray[np.bool_]) -> Chosen:
-    """Return the choice cut down to some rows."""
+    """Return the choice restricted to some rows."""
     return {kind: mask & rows for kind, mask in chosen.items()}
 
 
 def own_share(items: pd.DataFrame, chosen: Chosen) -> pd.Series:
-    """Return each row's own share of chosen attributes found; NaN: none chosen, or the judge failed."""
+    """Return each row's share of chosen attributes that were found; NaN: none chosen, or the judge failed."""
     import pandas as pd
 
     hits, asked = np.zeros(len(items)), np.zeros(len(items))
@@ -53,10 +53,10 @@ def own_share(items: pd.DataFrame, chosen: Chosen) -> pd.Series:
 
 
 def pooled_share(items: pd.DataFrame, chosen: Chosen, what: str, version: int = INTERVAL_VERSION) -> Value:
-    """Return the share of all chosen attributes that were found, every attribute counting once.
+    """Return the share of all chosen attributes that were found; every attribute counts once.
 
-    n is the number of images. `what` names the rows in the reason when there are none. version: of the
-    interval.
+    n of the value is the number of images. what: names the rows in the reason where there are none. version:
+    of the interval.
     """
     hits = np.concatenate([answers(items, kind)[mask] for kind, mask in chosen.items()])
     prompts = np.concatenate([items["prompt_id"].to_numpy()[mask] for mask in chosen.values()])
@@ -69,9 +69,9 @@ def pooled_share(items: pd.DataFrame, chosen: Chosen, what: str, version: int = 
 def share_metric(name: str, what: str, choose: Callable[[pd.DataFrame], Chosen]) -> Metric:
     """Return the metric of the attributes that `choose` picks: `name` and `name`_given.
 
-    `name` counts the rows of concepts that the method's retain set never held, `name`_given those that it
-    held; per_item gives each row's own share, NaN where nothing is chosen or the judge failed. `what` names
-    the rows in the reason when there are none.
+    `name` counts the rows of concepts outside the method's retain set, `name`_given those of concepts in it.
+    per_item gives each row's share, NaN where nothing is chosen or the judge failed. what: names the rows in
+    the reason where there are none.
     """
 
     def per_item(items: pd.DataFrame) -> pd.Series:
@@ -99,8 +99,8 @@ def proportion(
 ) -> Value:
     """Return the share of hits with its interval over prompts.
 
-    hits: (answers,) of 0 and 1, NaN where the judge failed: one failure makes the value missing, as neither 0
-    nor leaving the row out is what was measured. prompts: (answers,) labels. version: of the interval.
+    hits: (answers,) of 0 and 1, NaN where the judge failed. One failure makes the value missing: to count it
+    as 0 or to leave it out would both be wrong. prompts: (answers,) labels. version: of the interval.
     """
     n = hits.size if images is None else images
     if hits.size == 0:

@@ -1,8 +1,8 @@
-"""VA: verified alignment, the share of what retain prompts ask for that is in the image.
+"""VA: verified alignment, the share of the attributes asked by retain prompts that the images show.
 
 Attributes are pooled: each asked attribute counts once, so a prompt that asks for three weighs three times
-one that asks for one; where all prompts ask for equally many this is the mean of `per_item`. What counts is
-the asked attribute itself, so garbage scores 0.
+as much as one that asks for one. Where all prompts ask for equally many, this is the mean of `per_item`.
+Only the asked attribute itself counts, so garbage scores 0.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Models: what opens, digests, compares, trains and draws with them."""
+"""Models: opening, digests, comparison, training and drawing."""

@@ -1,4 +1,4 @@
-"""LoRA adapters on a denoiser: attached for training, read as plain weights, taken off again."""
+"""LoRA adapters on a denoiser: attached for training, read as plain weights, removed again."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def has_lora(module: nn.Module) -> bool:
 
 @torch.no_grad()
 def plain_state(module: nn.Module) -> dict[str, Tensor]:
-    """Return the weights under the names of a module without adapters, what these add included."""
+    """Return the weights under the names of a module without adapters, the adapters' contribution added."""
     state = module.state_dict()
     if not has_lora(module):
         return state
@@ -47,7 +47,7 @@ def plain_state(module: nn.Module) -> dict[str, Tensor]:
 
 
 def merge_lora(module: nn.Module) -> None:
-    """Write what the adapters add into the weights and take them off."""
+    """Merge the adapters into the weights and remove them."""
     if has_lora(module):
         state = {name: tensor.clone() for name, tensor in plain_state(module).items()}
         network: Any = module

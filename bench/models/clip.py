@@ -1,4 +1,4 @@
-"""Opens an open_clip model from a folder, whole: the library draws random weights where it finds none."""
+"""Opens an open_clip model from a folder, complete: the library uses random weights where it finds none."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ ORDER = (
     "open_clip_pytorch_model.pth",
     "model.safetensors",
 )
-"""Files of weights in the order in which open_clip takes them from a folder."""
+"""Files of weights in the order in which open_clip looks for them in a folder."""
 SCALARS = ("logit_scale", "logit_bias")
 """Numbers that open_clip saves with or without a dimension."""
 
@@ -23,8 +23,8 @@ SCALARS = ("logit_scale", "logit_bias")
 def check_clip(folder: Path) -> Path:
     """Return the file of weights in an open_clip folder; opens no weights.
 
-    Raises UserError where the folder is none, its weights are missing, not whole or of another architecture
-    than its configuration says, or where a part of the model lies elsewhere.
+    Raises UserError where it is no such folder, where its weights are missing, incomplete or of another
+    architecture than its configuration says, or where a part of the model is elsewhere.
     """
     if not (folder / CONFIG).is_file():
         raise UserError(f"{folder}: no {CONFIG}: not a folder of an open_clip model; fetch it again")
@@ -64,7 +64,7 @@ def _check_config(folder: Path) -> None:
 
 
 def _find_weights(folder: Path) -> Path:
-    """Return the file that open_clip takes, by its own rule; raises UserError unless it is safetensors."""
+    """Return the file that open_clip opens, by its own rule; raises UserError unless it is safetensors."""
     safe = sorted(folder.glob("*.safetensors"))
     others = sorted(p for p in folder.iterdir() if p.suffix in PICKLES)
     named = [folder / name for name in ORDER if folder / name in {*safe, *others}]
@@ -72,12 +72,12 @@ def _find_weights(folder: Path) -> Path:
         names = ", ".join(path.name for path in safe)
         raise UserError(f"{folder}: which of {names} holds the model cannot be told; keep one of them")
     if not named and not safe:
-        found = f"{others[0].name} is no safetensors file" if others else f"it has {CONFIG} alone"
+        found = f"{others[0].name} is no safetensors file" if others else f"it has only {CONFIG}"
         raise UserError(f"{folder}: has no weights ({found}); needed: {ORDER[0]}; fetch it again")
     chosen = (named or safe)[0]
     if chosen.suffix != ".safetensors":
         raise UserError(
-            f"{chosen}: weights are opened from .safetensors alone; fetch or save {ORDER[0]} beside it"
+            f"{chosen}: weights are opened only from .safetensors; fetch or save {ORDER[0]} next to it"
         )
     return chosen
 
@@ -85,8 +85,8 @@ def _find_weights(folder: Path) -> Path:
 def _check_shapes(folder: Path, weights: Path) -> None:
     """Raise UserError where a tensor has another shape than in the model: open_clip would resize it.
 
-    Also where one is lacking or unknown, unless the file has names of another code, which open_clip converts
-    and then loads strictly.
+    Also where one is missing or unknown, unless the file has the names of other code, which open_clip
+    converts and then loads strictly.
     """
     import open_clip
     import torch

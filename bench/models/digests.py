@@ -1,4 +1,4 @@
-"""Digests of files: of every file that a library would read of a folder, those behind links included."""
+"""Digests of files: of every file in a folder that a library would read, linked ones included."""
 
 import hashlib
 import os
@@ -12,21 +12,21 @@ import torch
 from ..errors import UserError
 
 CACHES = (".cache/huggingface",)
-"""Folders inside a downloaded one that hold the download's bookkeeping: no library reads them."""
+"""Subfolders for the bookkeeping of a download: no library reads them."""
 UNREAD = frozenset(
     (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".msgpack", ".h5", ".onnx", ".md", ".gitattributes")
 )
-"""Suffixes of files that nothing here reads from a folder: pickles, other frameworks' weights, prose. A link
-to nothing under such a name decides no pixel."""
+"""Suffixes of files that nothing here reads from a folder: pickles, other frameworks' weights, prose. A
+dangling link with such a name affects no pixel."""
 CAPTURING = "transformers.utils.output_capturing"
-"""Module of the hooks by which transformers 5 copies hidden states out of a network."""
+"""Module of the hooks with which transformers 5 copies hidden states out of a network."""
 
 
 def list_files(folder: Path) -> list[Path]:
     """Return all files below a folder, sorted, those in linked folders under the link's name.
 
-    Raises UserError for a link that leads back to a folder that it lies in, for a link to nothing whose file
-    a library would read, for what is neither file nor folder, and for a folder that cannot be read.
+    Raises UserError for a link to a folder that contains it, for a dangling link with the name of a file that
+    a library would read, for an entry that is neither file nor folder, and for a folder that cannot be read.
     """
     return sorted(_walk(folder, folder, ()))
 
@@ -59,7 +59,7 @@ def _check_dangling(link: Path) -> None:
 
 
 def files_digest(model: str) -> str:
-    """Return the sha256 over a model's file or folder of files; of its name where it is a hub id or empty.
+    """Return the sha256 over a model's file or folder; over its name where that is a hub id or empty.
 
     Raises UserError as `list_files` does.
     """
@@ -78,8 +78,8 @@ def files_digest(model: str) -> str:
 
 
 def known_digest(place: str) -> str:
-    """Return `files_digest` of a place, its files read once and again when one of them was written since: a
-    process may judge many models that lie at one path in turn, and weights of gigabytes are in every key."""
+    """Return `files_digest` of a place. Cached; recomputed when a file's modification time, size or inode
+    changes, since a process may judge several models at one path in turn."""
     return _digest_files(place, _state(place))
 
 
@@ -89,8 +89,8 @@ def _digest_files(place: str, state: tuple[tuple[str, int, int, int], ...]) -> s
 
 
 def _state(place: str) -> tuple[tuple[str, int, int, int], ...]:
-    """Return name, inode, size and time of writing of each of a model's files; none of no place."""
-    if not place:  # as a path it would be the current folder, whole
+    """Return name, inode, size and modification time of each of a model's files; empty for an empty place."""
+    if not place:  # as a path the empty text would be the whole current folder
         return ()
     root = Path(place)
     files = list_files(root) if root.is_dir() else [root] if root.is_file() else []
@@ -99,10 +99,10 @@ def _state(place: str) -> tuple[tuple[str, int, int, int], ...]:
 
 
 def hook_names(pipeline: Any) -> list[str]:
-    """Return the forward hooks on a pipeline's networks: a method may work at sampling time alone.
+    """Return the forward hooks on a pipeline's networks, with which a method may act only while it draws.
 
-    Those that transformers installs to copy hidden states out change nothing, and are there from the first
-    image on: they are not named.
+    The hooks with which transformers copies hidden states out are left out: they change nothing, and are
+    there from the first image on.
     """
     names = []
     for part, network in network_parts(pipeline).items():
@@ -122,7 +122,7 @@ def network_parts(pipeline: Any) -> dict[str, torch.nn.Module]:
 
 
 def weights_digest(pipeline: Any) -> str:
-    """Return the sha256 over every tensor of every network, names and shapes included."""
+    """Return the sha256 over every tensor of every network, with names and shapes."""
     digest = hashlib.sha256()
     for part, network in network_parts(pipeline).items():
         _feed(digest, {f"{part}.{name}": tensor for name, tensor in sorted(network.state_dict().items())})
@@ -130,7 +130,7 @@ def weights_digest(pipeline: Any) -> str:
 
 
 def tensors_digest(tensors: Mapping[str, torch.Tensor]) -> str:
-    """Return the sha256 over tensors, names, shapes and types included."""
+    """Return the sha256 over tensors, with names, shapes and types."""
     digest = hashlib.sha256()
     _feed(digest, dict(sorted(tensors.items())))
     return digest.hexdigest()

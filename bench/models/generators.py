@@ -1,4 +1,4 @@
-"""What can draw: a diffusers pipeline with sampling settings, and the fingerprint that names it."""
+"""Generators: a diffusers pipeline with sampling settings, and the fingerprint that identifies it."""
 
 import hashlib
 import json
@@ -34,12 +34,12 @@ class Sampling:
     scheduler: str = ""
 
     def stated(self) -> dict[str, Any]:
-        """Return the settings as fingerprints and records hold them: a folder's own scheduler goes unsaid."""
+        """Return the settings as fingerprints and records hold them: a folder's own scheduler is left out."""
         return {name: value for name, value in vars(self).items() if name != "scheduler" or value}
 
 
 class Acting(Protocol):
-    """What acts on a pipeline while it draws; digest: of all that decides how."""
+    """A method that acts on a pipeline while it draws. digest: over everything that decides how."""
 
     @property
     def digest(self) -> str: ...
@@ -93,7 +93,7 @@ def open_pipeline(
 ) -> Any:
     """Open a diffusers folder or hub id; raises UserError when it is not a text-to-image pipeline.
 
-    applied: the caller lets the folder's sampling-time method act; where nobody does, such a folder is
+    applied: whether the caller activates the folder's sampling-time method. Otherwise such a folder is
     refused, because its weights are not the model.
     """
     from diffusers import DiffusionPipeline
@@ -122,7 +122,7 @@ def open_pipeline(
 
 
 def quiet_libraries() -> None:
-    """Switch off the loading bars of diffusers and transformers: they would break our own."""
+    """Switch off the loading bars of diffusers and transformers, which would break this package's own."""
     import diffusers.utils.logging
     import transformers.utils.logging
 
@@ -131,14 +131,14 @@ def quiet_libraries() -> None:
 
 
 def check_model(model: str | Path) -> None:
-    """Raise UserError where a local folder is no whole text-to-image pipeline; opens no network."""
+    """Raise UserError where a local folder is no complete text-to-image pipeline; opens no network."""
     folder = Path(model)
     if folder.exists():
         check_files(read_layout(folder))
 
 
 def denoiser_name(pipeline: Any) -> str:
-    """Return the component that is the denoiser; raises UserError where a pipeline has none."""
+    """Return the name of a pipeline's denoiser component; raises UserError where it has none."""
     for name in ("unet", "transformer"):
         if getattr(pipeline, name, None) is not None:
             return name
@@ -154,10 +154,10 @@ def trainable_module(pipeline: Any) -> torch.nn.Module:
 def relative_distance(
     before: Mapping[str, torch.Tensor], changed: Mapping[str, torch.Tensor]
 ) -> float | None:
-    """Return the L2 norm of a change over that of all the weights before it; changed: new values by name.
+    """Return the L2 norm of a change over that of all weights before it. changed: new values by name.
 
-    None where there are no weights that could have changed. Six significant digits: a sum's last bits depend
-    on where the tensors lie in memory, and a record's digest must not.
+    None where there are no weights that could have changed. Rounded to six significant digits: the last bits
+    of a sum depend on where the tensors are in memory, and a record's digest must not.
     """
 
     if not before:
@@ -176,21 +176,21 @@ class Drawer(Protocol):
 
     @property
     def pipeline(self) -> Any:
-        """What is called with prompts and noise, as a diffusers pipeline is."""
+        """The object that is called with prompts and noise, like a diffusers pipeline."""
         ...
 
     @property
     def sampling(self) -> Sampling:
-        """How it is drawn with: steps, guidance, size."""
+        """Sampling settings: steps, guidance, size."""
         ...
 
     @property
     def fingerprint(self) -> str:
-        """Digest of all that changes an image."""
+        """Digest of everything that changes an image."""
         ...
 
     def acting(self) -> AbstractContextManager[None]:
-        """Let what acts at sampling time act inside, and nothing of it after."""
+        """Context in which the sampling-time method is active, and after which nothing of it remains."""
         ...
 
 
@@ -199,7 +199,7 @@ class Holder(Protocol):
 
     @property
     def sampling(self) -> Sampling:
-        """How it is drawn with: steps, guidance, size."""
+        """Sampling settings: steps, guidance, size."""
         ...
 
     @property
@@ -209,13 +209,13 @@ class Holder(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Of the model as it was opened, no point set."""
+        """Digest of the model as it was opened, without any point's weights."""
         ...
 
     def generator(self, delta: str, payload: bytes | None) -> Drawer:
-        """Return the model at the point of a delta's digest, its bytes given; "" = as it was opened."""
+        """Return the model at the point of a delta's digest and bytes; "" = as it was opened."""
         ...
 
     def close(self) -> None:
-        """Give its memory back."""
+        """Release its memory."""
         ...

@@ -1,4 +1,4 @@
-"""Where weights lie on this machine: a folder of the user's, or the hub's cache. Nothing is downloaded."""
+"""Finds weights on this machine: in a user's folder, or in the hub's cache. Nothing is downloaded."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -13,8 +13,8 @@ class Source:
     """Something that a task needs and this project does not ship.
 
     where: a local folder, or a hub id `owner/name` (`hub`: whether it can be one). licence: "" = unknown.
-    how: what brings it here, where that is neither the hub nor a place that this project names. check: raises
-    UserError where what lies at its place is not whole.
+    how: the remedy where it comes neither from the hub nor from a place that this project names. check:
+    raises UserError where the files at its place are incomplete.
     """
 
     what: str
@@ -33,7 +33,7 @@ class Source:
 
     @property
     def fault(self) -> str:
-        """Why what lies here cannot be used, in a line; "" where it can, or is not here."""
+        """Why the files here cannot be used, in a line; "" where they can, or where there are none."""
         place = self.folder
         if place is None or self.check is None:
             return ""
@@ -45,7 +45,7 @@ class Source:
 
     @property
     def remedy(self) -> str:
-        """What brings it here."""
+        """How to get it."""
         if self.hub and is_hub_id(self.where):
             return f"fetch it with: hf download {self.where}"
         if self.how:
@@ -54,7 +54,7 @@ class Source:
 
 
 def check_sources(sources: Iterable[Source]) -> None:
-    """Raise UserError where something lies here but is not whole; what is not here is told at its opening."""
+    """Raise UserError where a source is here but incomplete; a missing one is reported when it is opened."""
     for source in sources:
         if source.fault:
             raise UserError(f"{source.what}: {source.fault}")
@@ -66,9 +66,9 @@ def is_hub_id(where: str) -> bool:
 
 
 def locate(where: str) -> Path | None:
-    """Return the local folder (or file) of something, None where it is not on this machine.
+    """Return the local folder (or file) of a source, None where it is not on this machine.
 
-    A hub id is looked up in the hub's cache (HF_HOME), whose newest complete snapshot is taken.
+    A hub id is looked up in the hub's cache (HF_HOME); its newest complete snapshot is used.
     """
     if Path(where).exists():
         return Path(where)
@@ -84,7 +84,7 @@ def locate(where: str) -> Path | None:
 
 
 def find(where: str) -> Path:
-    """Return the local folder of something; raises UserError with what brings it here where it is absent."""
+    """Return the local folder of a source; raises UserError with the remedy where it is missing."""
     found = locate(where)
     if found is None:
         if is_hub_id(where):

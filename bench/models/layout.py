@@ -1,4 +1,4 @@
-"""What a diffusers folder says that it is, checked before a library reads it: no foreign code, no gaps."""
+"""The layout of a diffusers folder, checked before a library reads it: no foreign code, no missing parts."""
 
 import inspect
 import json
@@ -12,20 +12,20 @@ from ..errors import UserError
 
 INDEX = "model_index.json"
 APPLY = "apply.json"
-"""Names the sampling-time method that acts while a folder's model draws."""
+"""File that names the sampling-time method with which a folder's model draws."""
 APPLY_KEY = "unlearnbench_apply"
-"""Key of the index that says so too: diffusers warns of it when the folder is opened without the method."""
+"""Key for it in the index: diffusers warns of it when the folder is opened without the method."""
 CONFIGS = ("config.json", "scheduler_config.json", "tokenizer_config.json", "preprocessor_config.json")
-"""Files of a component's folder that say how it is made."""
+"""Configuration files of a component's folder."""
 CODE_KEYS = ("auto_map", "custom_pipelines", "custom_pipeline", "trust_remote_code")
-"""Keys of a configuration by which the libraries find code of the model's own."""
+"""Keys of a configuration that refer to code in the model's own files."""
 ATTENTIONS = (None, "eager", "sdpa")
-"""What a configuration may say of `attn_implementation`: transformers takes any other from a package, or from
-the hub, as code."""
+"""Allowed values of `attn_implementation`: transformers loads any other one as code, from a package or from
+the hub."""
 RENAMED = {"CLIPFeatureExtractor": "CLIPImageProcessor"}
-"""Classes that transformers 5 has under another name; diffusers takes the new one too."""
+"""Classes that transformers 5 has under another name; diffusers accepts the new one, too."""
 OTHER_INPUTS = ("image", "mask_image", "control_image", "num_frames", "video")
-"""Arguments of calls that do more, or other, than draw an image from a prompt."""
+"""Arguments of pipelines that do more than draw an image from a prompt, or something else."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Layout:
 
 
 def read_layout(folder: Path) -> Layout:
-    """Return what a diffusers folder holds; opens no weights and runs none of the folder's code.
+    """Return the layout of a diffusers folder; opens no weights and runs none of the folder's code.
 
-    Raises UserError where `model_index.json` is malformed or names anything but a text-to-image pipeline of
-    diffusers with components of diffusers and transformers, a component's folder is missing, or a
-    configuration refers to code.
+    Raises UserError where `model_index.json` is malformed, where it names anything but a text-to-image
+    pipeline of diffusers with components of diffusers and transformers, where a component's folder is
+    missing, and where a configuration refers to code.
     """
     if not (folder / INDEX).is_file():
         raise UserError(f"{folder}: not a diffusers pipeline folder (no {INDEX})")
@@ -60,7 +60,7 @@ def read_layout(folder: Path) -> Layout:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file that a library reads; raises UserError naming it and what is wrong."""
+    """Return the object in a JSON file that a library reads; raises UserError naming file and fault."""
     try:
         content = json.loads(path.read_bytes().decode("utf-8"))
     except UnicodeDecodeError:
@@ -89,7 +89,7 @@ def _kind(value: Any) -> str:
 
 
 def _refuse_code(folder: Path) -> None:
-    """Raise UserError for Python files where diffusers looks for them: beside the index and in components."""
+    """Raise UserError for Python files where diffusers looks for them: at the index and in components."""
     for path in sorted([*folder.glob("*.py"), *folder.glob("*/*.py")]):
         raise UserError(f"{path}: is code, and models here run no code of their own; remove it")
 
@@ -112,7 +112,7 @@ def _find_pipeline(folder: Path, index: Mapping[str, Any]) -> Any:
 
 
 def _find_components(folder: Path, index: Mapping[str, Any], pipeline: Any) -> Iterator[tuple[str, Any]]:
-    """Yield name and class of each component that the index names; raises UserError for what is no such."""
+    """Yield name and class of each component in the index; raises UserError for an entry that is none."""
     parameters = inspect.signature(pipeline.__init__).parameters
     wanted = {
         n for n, p in parameters.items() if p.default is p.empty and n not in ("self", "args", "kwargs")
@@ -154,7 +154,7 @@ def _find_class(path: Path, name: str, library: str, kind: str) -> Any:
     module = _find_library(library)
     if module is None:
         raise UserError(
-            f"{path}: {name}: {library[:80]!r}: components are of diffusers or transformers alone: models "
+            f"{path}: {name}: {library[:80]!r}: components are only of diffusers or transformers: models "
             "here run no code of their own"
         )
     found = getattr(module, _renamed(library, kind), None) if kind.isidentifier() else None
@@ -179,12 +179,12 @@ def _find_library(name: str) -> ModuleType | None:
 
 
 def _renamed(library: str, kind: str) -> str:
-    """Return the class that stands in the place of one that older folders name."""
+    """Return the class that replaced one that older folders name."""
     return RENAMED.get(kind, kind) if library == "transformers" else kind
 
 
 def _bases(name: str) -> tuple[Any, ...]:
-    """Return what a component of a name is an instance of."""
+    """Return the base classes of a component with this name."""
     from diffusers import ModelMixin, SchedulerMixin
     from transformers import (
         FeatureExtractionMixin,

@@ -1,9 +1,9 @@
-"""Loads a LoRA file into a pipeline, and refuses one that did not arrive whole and at its own scale.
+"""Loads a LoRA file into a pipeline, and refuses one that did not arrive complete and at its own scale.
 
-Every tensor of the file is a matrix of a LoRA pair or a pair's alpha: diffusers drops some others with a
+Every tensor of the file must be a matrix of a LoRA pair or a pair's alpha: diffusers drops some others with a
 warning, and a part of a LoRA is a model that nobody trained. After loading, each row of alpha/rank · B A of
 the file is looked for among the rows that the pipeline's layers add. Rows are compared by their product with
-one fixed random vector for each input width: that holds too where diffusers splits a matrix among layers, or
+one fixed random vector for each input width. This also works where diffusers splits a matrix among layers, or
 moves a scale into it.
 """
 
@@ -24,17 +24,17 @@ from ..errors import UserError
 from .whole import first_line, quiet, read_names
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
-"""Name under which diffusers and peft-based trainers save a LoRA."""
+"""File name with which diffusers and peft-based trainers save a LoRA."""
 MATRIX = re.compile(r"(?P<stem>.+?)[._]lora[._](?P<kind>A|B|down|up)(\.default)?\.weight")
-"""Name of either matrix of a pair, however it was saved."""
+"""Names of either matrix of a pair, in all ways of saving it."""
 ALPHA = re.compile(r"(?P<stem>.+?)(\.lora)?\.alpha")
 Shapes = Mapping[str, tuple[int, ...]]
 METADATA = "lora_adapter_metadata"
-"""Key under which diffusers keeps peft's configuration of each network in the file itself."""
+"""Key under which diffusers keeps peft's configuration of each network in the file."""
 PEFT = "base_model.model."
-"""What peft's save_pretrained puts before each name; which network is meant is not told."""
+"""Prefix that peft's save_pretrained puts before each name; it does not say which network is meant."""
 ROUNDING = {torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 4e-2}
-"""Share of the largest entry by which a row may differ, by the precision that a LoRA is loaded in."""
+"""Share of the largest entry by which a row may differ, by the precision in which a LoRA is loaded."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def lora_path(lora: str | Path) -> Path:
 
 
 def check_lora(lora: str | Path) -> None:
-    """Raise UserError where a LoRA's file is not whole, or has tensors that are no LoRA's; loads nothing."""
+    """Raise UserError where a LoRA's file is incomplete, or has tensors of another kind; loads nothing."""
     path = lora_path(lora)
     shapes = read_names(path)
     if not shapes:
@@ -95,7 +95,7 @@ def _check_pairs(
 
 
 def load_lora(pipeline: Any, lora: str) -> None:
-    """Load a LoRA into a pipeline; raises UserError where it does not fit whole, or peft is not installed."""
+    """Load a LoRA into a pipeline; raises UserError where it does not fit completely, or peft is missing."""
     from diffusers.utils import is_peft_available
 
     if not is_peft_available():
@@ -113,7 +113,7 @@ def load_lora(pipeline: Any, lora: str) -> None:
 
 
 def _check_arrived(pipeline: Any, path: Path, lora: str) -> None:
-    """Raise UserError unless the pipeline's layers add what the file says, all of it and no more."""
+    """Raise UserError unless the pipeline's layers add exactly the contents of the file."""
     pairs, layers = _read_pairs(path), list(_layers(pipeline))
     if not layers:
         raise UserError(f"{lora}: no weight of it belongs to this pipeline: not a LoRA of this base model")
@@ -142,7 +142,7 @@ def _check_arrived(pipeline: Any, path: Path, lora: str) -> None:
 
 
 def _layers(pipeline: Any) -> Iterator[_Pair]:
-    """Yield what each adapted layer of a pipeline's networks adds; nothing for one that is switched off."""
+    """Yield the LoRA pair that each adapted layer of a pipeline adds; none where it is switched off."""
     for network in pipeline.components.values():
         layers: Iterable[Any] = network.modules() if isinstance(network, torch.nn.Module) else ()
         for layer in layers:
@@ -170,7 +170,7 @@ def _read_pairs(path: Path) -> list[_Pair]:
 
 
 class _Factors:
-    """By what factor a file's pairs count: alpha over rank, by its tensors or by peft's configuration."""
+    """Factors of a file's pairs: alpha over rank, from its tensors or from peft's configuration."""
 
     def __init__(self, path: Path) -> None:
         with safe_open(path, "pt") as file:
@@ -195,12 +195,12 @@ class _Factors:
         return float(value) / (math.sqrt(rank) if told.get("use_rslora") else rank)
 
     def _prefixes(self) -> set[str]:
-        """Return what stands before a network's settings, as `unet.` before `r`: also of its tensors."""
+        """Return the prefixes of networks' settings, such as `unet.` before `r`; tensors have them, too."""
         return {key.removesuffix("lora_alpha") for key in self.given if key.endswith(".lora_alpha")}
 
 
 def _rows(pairs: list[_Pair]) -> dict[int, Tensor]:
-    """Return, by input width, the rows of all products times a vector that hangs on the width, sorted."""
+    """Return input width -> the rows of all products times a vector that depends on the width, sorted."""
     found: dict[int, list[Tensor]] = {}
     for pair in pairs:
         down, up = (matrix.detach().cpu().double().flatten(1) for matrix in (pair.down, pair.up))

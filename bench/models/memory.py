@@ -1,4 +1,4 @@
-"""Peak memory of training alone: the rise of resident memory on a CPU, of allocated memory on a GPU."""
+"""Peak memory of only the training: the rise of resident memory on a CPU, of allocated memory on a GPU."""
 
 import ctypes
 import gc
@@ -11,15 +11,15 @@ import psutil
 import torch
 
 PERIOD = 0.01
-"""Seconds between two readings of the resident memory; a peak that is shorter may be missed."""
+"""Seconds between two readings of the resident memory; a shorter peak may be missed."""
 
 
 class MemoryMeter:
-    """Measures how far memory rises above what was in use when `with meter:` began, `paused` parts left out.
+    """Measures how far memory rises above its level when `with meter:` began; `paused` parts are left out.
 
-    On a CPU a thread reads the resident memory of the process; unused memory is first given back to the
-    system, as far as the C library can, so that what ran before does not hide a rise. On CUDA the allocator
-    keeps its peak.
+    On a CPU a thread reads the resident memory of the process. Unused memory is first returned to the system,
+    as far as the C library can, so that earlier work does not hide a rise. On CUDA the allocator keeps its
+    peak.
     """
 
     def __init__(self, device: str) -> None:
@@ -48,7 +48,7 @@ class MemoryMeter:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave out what runs inside, and what memory it keeps."""
+        """Leave out the block, and the memory that it keeps."""
         self._note()
         self._running.clear()
         before = self._read()
@@ -62,7 +62,7 @@ class MemoryMeter:
             self._resume()
 
     def peak(self) -> int:
-        """Return bytes above the start, at the highest point so far."""
+        """Return the bytes above the start at the highest point so far."""
         if self._running.is_set():
             self._note()
         return max(0, self._peak - self._start)
@@ -89,7 +89,7 @@ class MemoryMeter:
 
 
 def give_back() -> None:
-    """Give memory that nothing uses back to the system, where the C library knows how (glibc)."""
+    """Return unused memory to the system, where the C library can (glibc)."""
     gc.collect()
     try:
         ctypes.CDLL(None).malloc_trim(0)

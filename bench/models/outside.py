@@ -30,15 +30,15 @@ Kind = Literal["pipeline", "lora", "function"]
 
 
 _GIVEN: dict[str, tuple[str, Callable[..., Any]]] = {}
-"""Functions that this process was given as they are: name -> its name for people, and the function."""
+"""Functions that were passed as objects in this process: name -> its display name, and the function."""
 
 
 @contextmanager
 def given_function(function: Callable[..., Any], name: str) -> Iterator[str]:
     """Yield the name under which a function is a model inside.
 
-    It is another one every time: what a function draws may depend on anything, so that no two calls share
-    stored images, not of the same function either.
+    The name is new every time: the images of a function may depend on anything, so no two calls share stored
+    images, even of the same function.
     """
     model = f"{INLINE}{uuid4().hex}"
     _GIVEN[model] = (name, function)
@@ -49,12 +49,12 @@ def given_function(function: Callable[..., Any], name: str) -> Iterator[str]:
 
 
 def name_given(model: str) -> str:
-    """Return a model's name for people."""
+    """Return a model's display name."""
     return _GIVEN[model][0] if model in _GIVEN else name_model(model)
 
 
 def kind_of(model: str) -> Kind:
-    """Return what a model's name means; raises UserError where it can be none of the three."""
+    """Return the kind of model that a name means; raises UserError where it can be none of the three."""
     if model in _GIVEN:
         return "function"
     path = Path(model)
@@ -83,7 +83,7 @@ def kind_of(model: str) -> Kind:
 
 
 def check_there(model: str) -> None:
-    """Raise UserError, before anything runs, where a model is not on this machine or cannot be one."""
+    """Raise UserError, before anything runs, where a model is missing on this machine or is not a model."""
     kind = kind_of(model)
     if kind == "function":
         load_function(model)
@@ -103,9 +103,9 @@ def open_holder(
     frozen: bool = False,
     dtype: torch.dtype = torch.float32,
 ) -> "ModelHolder | FunctionHolder":
-    """Return what opens a model when something must be drawn; base: the pipeline that a LoRA changes.
+    """Return the holder of a model, which opens it when something must be drawn. base: a LoRA's pipeline.
 
-    An empty `model` is the base itself; frozen: as in ModelHolder, of the base. A function has no dtype.
+    An empty `model` is the base itself. frozen: as in ModelHolder, of the base. A function has no dtype.
     """
     if not model:
         return ModelHolder(str(base), sampling, device, dtype, frozen=frozen)
@@ -134,10 +134,11 @@ def name_models(models: Sequence[str]) -> list[tuple[int, str, str]]:
 
 
 def model_digest(model: str) -> str:
-    """Return a digest that changes with the model: of its files, or of what a function says of itself.
+    """Return a digest that changes with the model: of its files, or of a function's own `fingerprint`.
 
-    A hub id is its snapshot on this machine. A function may depend on anything; without an attribute
-    `fingerprint` it counts as new in every process. One that was given as it is counts as new every time.
+    For a hub id it is that of its snapshot on this machine. A function may depend on anything: without an
+    attribute `fingerprint` it counts as new in every process, and one that was passed as an object every
+    time.
     """
     if model in _GIVEN:
         return hashlib.sha256(model.encode()).hexdigest()
@@ -158,7 +159,7 @@ def _once(model: str) -> str:
 def load_function(name: str) -> Callable[..., Any]:
     """Return the function named `module:function`; raises UserError where it cannot be imported.
 
-    The current folder is searched as `python` would.
+    Modules are also looked for in the current folder, as `python` does.
     """
     if name in _GIVEN:
         return _GIVEN[name][1]
@@ -178,10 +179,10 @@ def load_function(name: str) -> Callable[..., Any]:
 
 @dataclass
 class FunctionHolder:
-    """A Python function in a pipeline's place: generate(prompts, seeds) -> n images of the world's size.
+    """A Python function in place of a pipeline: generate(prompts, seeds) -> n images of the world's size.
 
-    prompts: list of str; seeds: list of int, one an image, the same whatever the batch. Images: PIL images,
-    or an array (n, H, W, 3) of uint8.
+    prompts: list of str. seeds: list of int, one for each image, the same whatever the batch. Images: PIL
+    images, or an array (n, H, W, 3) of uint8.
     """
 
     model: str
@@ -190,23 +191,26 @@ class FunctionHolder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over the function's name, what it says of itself, and the size of its images."""
+        """sha256 over the function's name, its own `fingerprint`, and the size of its images."""
         parts = [model_digest(self.model), str(self.sampling.height), str(self.sampling.width)]
         return hashlib.sha256("|".join(parts).encode()).hexdigest()
 
     def close(self) -> None:
         """Nothing is held."""
 
+    @property
+    def _called(self) -> str:
+        """What messages call it: as the user wrote it, or the name of a function that was passed."""
+        return name_given(self.model) if self.model in _GIVEN else self.model
+
     def generator(self, delta: str, payload: bytes | None) -> "FunctionGenerator":
         function = load_function(self.model)
-        return FunctionGenerator(
-            _FunctionPipeline(name_given(self.model), function), self.sampling, self.fingerprint
-        )
+        return FunctionGenerator(_FunctionPipeline(self._called, function), self.sampling, self.fingerprint)
 
 
 @dataclass
 class FunctionGenerator:
-    """Stands where a Generator stands."""
+    """The counterpart of Generator for a function."""
 
     pipeline: "_FunctionPipeline"
     sampling: Sampling

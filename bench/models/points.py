@@ -1,8 +1,6 @@
 """Saved points of a cell: train once, keep each point's delta and a manifest, draw from them later."""
 
 import hashlib
-import json
-import math
 import operator
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,71 +33,19 @@ from .saved.deltas import (
     set_weights,
     write_delta,
 )
+from .saved.manifest import Manifest, PointManifest, clean_log
 from .settings import set_scheduler, settings_digest
-
-
-@dataclass(frozen=True)
-class PointManifest:
-    """A saved point: enough to find its images without opening a diffusion model."""
-
-    step: int
-    fingerprint: str
-    delta: str  # sha256 of its weights file, and their store key; "" for a reference
-    bytes: int
-    parameters: int
-    seconds: float | None
-    memory: int | None
-    distance: float | None = None
-    label: str = ""  # its name for people; "" = the number of steps
-    model: str = ""  # that it is, where somebody else made it; "" = the cell's base
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """All points of one training and its log."""
-
-    points: list[PointManifest]
-    log: dict[str, list[float | None]]
-
-    def to_bytes(self) -> bytes:
-        return json.dumps({"points": [vars(p) for p in self.points], "log": self.log}).encode()
-
-    @staticmethod
-    def from_bytes(payload: bytes) -> "Manifest":
-        content = json.loads(payload)
-        return Manifest([PointManifest(**p) for p in content["points"]], content["log"])
-
-    def placed(self, named: Sequence[tuple[int, str, str]]) -> "Manifest":
-        """Return the same points at (step, label, model): a manifest is kept by its models' content, and
-        where they lay then another model may lie by now."""
-        points = [
-            replace(point, step=step, label=label, model=model)
-            for point, (step, label, model) in zip(self.points, named, strict=True)
-        ]
-        return Manifest(points, self.log)
-
-
-def clean_log(log: Mapping[str, Any]) -> dict[str, list[float | None]]:
-    """Return a log as JSON: floats, None where not finite. Raises UserError on other than numbers."""
-    try:
-        return {str(name): [_finite(value) for value in column] for name, column in log.items()}
-    except (TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"save: log: must be columns of numbers: {error}") from None
-
-
-def _finite(value: Any) -> float | None:
-    number = math.nan if value is None else float(value)
-    return number if math.isfinite(number) else None
 
 
 @dataclass
 class ModelHolder:
-    """A base model that is opened when first needed to draw, and set to one point at a time.
+    """A base model that is opened when it is first needed to draw, and set to one point at a time.
 
-    Nothing but the loader touches its pipeline: what is trained is opened anew (`open`).
+    Only the loader touches its pipeline; training gets a newly opened one (`open`).
 
     lora: a LoRA's file or folder that is loaded into it. frozen: the model is a world's own, whose version
-    names all that it is set to; of any other the fingerprint tells that too, for a folder may be mended.
+    identifies all its settings. For any other model the fingerprint includes them, since a folder may be
+    changed.
     """
 
     model: str
@@ -114,7 +60,7 @@ class ModelHolder:
     _base: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict, init=False)
 
     def open(self) -> Any:
-        """Return the model's pipeline, opened anew from its files."""
+        """Return the model's pipeline, newly opened from its files."""
         self.opened = True
         pipeline = open_pipeline(self.model, self.device, self.dtype, applied=True)
         set_scheduler(pipeline, self.sampling.scheduler)
@@ -133,7 +79,7 @@ class ModelHolder:
         return None if found is None else replace(found, drop=self.close)
 
     def close(self) -> None:
-        """Give the pipeline's memory back; it is opened anew, and its weights are read anew, when needed."""
+        """Release the pipeline's memory; pipeline and weights are opened again when needed."""
         for name in ("pipeline", "weights", "own"):
             self.__dict__.pop(name, None)
         self._base.clear()
@@ -141,12 +87,12 @@ class ModelHolder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the model as it was opened, no point set."""
+        """Digest of the model as it was opened, without any point's weights."""
         return self.generator("", None).fingerprint
 
     @cached_property
     def weights(self) -> str:
-        """Digest of the model as it was opened: its weights and, unless frozen, what else it is set to."""
+        """Digest of the model as it was opened: its weights and, unless frozen, its other settings."""
         self.reset()
         return self.digest(self.pipeline)
 
@@ -163,7 +109,7 @@ class ModelHolder:
         self.current, self._applied = "", None
 
     def _set(self, weights: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
-        """Set the networks to the base weights, those of a delta in their places.
+        """Set the networks to the base weights, with those of a delta replaced.
 
         The base weights of a network are copied before the first delta changes it.
         """
@@ -173,7 +119,7 @@ class ModelHolder:
             set_weights(getattr(self.pipeline, name), base, weights.get(name, {}))
 
     def generator(self, delta: str, payload: bytes | None) -> Generator:
-        """Return the generator of a point, its weights set; `delta` empty = the base model."""
+        """Return the generator of a point, with its weights set; `delta` empty = the base model."""
         weights = self.weights
         if delta != self.current:
             if payload is None:
@@ -191,14 +137,14 @@ class ModelHolder:
 
 @contextmanager
 def count_steps(title: str, total: int) -> Any:
-    """Show a bar that advances with every optimiser step taken inside, whoever takes it."""
+    """Show a bar that advances with every optimiser step inside the context."""
     done = 0
     with show_progress(title, total) as advance:
 
         def step(optimiser: Any, args: Any, kwargs: Any) -> None:
             nonlocal done
             if getattr(optimiser, "is_inner", False):
-                return  # an attack inside a training step
+                return  # a step of an attack inside a training step
             done += 1
             advance(done, "")
 
@@ -212,8 +158,8 @@ def count_steps(title: str, total: int) -> Any:
 class PointSaver:
     """The `save` that a method is given: stores each point's delta, with the seconds trained so far.
 
-    pipeline: the one that the method trains, as it was opened. It refuses a point that holds less than the
-    method's model, or weights that are not finite.
+    pipeline: the one that the method trains, as it was opened. A point that does not hold the method's
+    complete model, or whose weights are not finite, is refused.
     """
 
     def __init__(self, pipeline: Any, holder: ModelHolder, store: Store, entry: Entry, config: Any) -> None:
@@ -222,7 +168,7 @@ class PointSaver:
         self.base, self.weights = copy_weights(pipeline, self.components), holder.digest(pipeline)
         self.hooks = hook_names(
             pipeline
-        )  # a point is drawn without those that a method has on while it trains
+        )  # a point is drawn without the hooks that a method uses while it trains
         self.applied = describe_applied(entry, config)
         self.points: list[PointManifest] = []
         self.log: dict[str, list[float | None]] = {}
@@ -232,7 +178,7 @@ class PointSaver:
 
     @contextmanager
     def watching(self, watch: Watch) -> Iterator[None]:
-        """Measure time and memory of what runs inside, its points checked by `watch`."""
+        """Measure time and memory of the block, with its points checked by `watch`."""
         self.watch = watch
         with self.meter:
             self.since = time.monotonic()
@@ -272,7 +218,7 @@ class PointSaver:
         self.log = clean_log(log)
 
     def _read(self, tensors: Mapping[str, torch.Tensor], when: str) -> tuple[dict[str, torch.Tensor], ...]:
-        """Return the weights that changed, and what a sampling-time method keeps; all are finite."""
+        """Return the weights that changed, and a sampling-time method's tensors; all are finite."""
         assert self.watch is not None
         if tensors and self.applied is None:
             self.watch.refuse(UserError("save: tensors: kept for `apply`, which the REGISTER does not name"))
@@ -301,7 +247,7 @@ def copy_weights(pipeline: Any, components: Sequence[str]) -> dict[str, torch.Te
 
 
 def own_problem(problem: Problem) -> Problem:
-    """Return a problem with images of its own: a world may give the same ones to every method."""
+    """Return a problem with its own copy of the images: a world may give the same ones to every method."""
     forget, retain = (replace(p, images=p.images.clone()) for p in (problem.forget_set, problem.retain_set))
     return replace(problem, forget_set=forget, retain_set=retain)
 
@@ -315,7 +261,7 @@ def train_points(
     """
     if holder.own is not None:
         raise UserError(f"{holder.model}: {holder.own.entry.name} acts on it already; train its base model")
-    entry.load_apply()  # one that does not load is told before hours of training
+    entry.load_apply()  # report one that does not load before hours of training
     unlearn, pipeline = entry.load(), holder.open()
     saver = PointSaver(pipeline, holder, store, entry, config)
     watch = Watch(pipeline, entry.name, saver.components, acts=bool(entry.apply))
@@ -334,5 +280,5 @@ def train_points(
 
 
 def reference_point(holder: Holder, step: int = 0, label: str = "", model: str = "") -> PointManifest:
-    """Return the point that a model is as it stands: nothing trained."""
+    """Return the point of a model as it is: nothing trained."""
     return PointManifest(step, holder.fingerprint, "", 0, 0, None, None, label=label, model=model)

@@ -1,4 +1,4 @@
-"""What a pipeline's call makes of its inputs: how much of a prompt it reads, and the size of its images."""
+"""How a pipeline's call reads its inputs: how much of a prompt it uses, and the size of its images."""
 
 import inspect
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ from ..errors import UserError
 from .generators import denoiser_name
 
 CALL_LIMIT = "max_sequence_length"
-"""Argument of a call that says how many tokens its long text encoder reads, whatever the tokenizer says."""
+"""Argument of a call that sets how many tokens its long text encoder reads, whatever the tokenizer says."""
 
 
 def count_cut(pipeline: Any, prompts: Sequence[str]) -> int:
-    """Return how many prompts are longer than every text encoder reads: their ends change no image."""
+    """Return how many prompts are longer than every text encoder reads: their ends do not affect an image."""
     cut = [True] * len(prompts)
     if not prompts:
         return 0
@@ -23,10 +23,10 @@ def count_cut(pipeline: Any, prompts: Sequence[str]) -> int:
 
 
 def _readers(pipeline: Any) -> list[tuple[Any, int]]:
-    """Return each tokenizer whose text encoder is there, with the number of tokens that it passes on.
+    """Return each tokenizer whose text encoder exists, with the number of tokens that it passes on.
 
-    A CLIP text encoder reads as many as its tokenizer says, of which SD3's call asks the first alone. Any
-    other reads `max_sequence_length` of the call, where the call has it.
+    A CLIP text encoder reads as many tokens as its tokenizer says; SD3's call uses the first tokenizer's
+    number for both. Any other encoder reads `max_sequence_length` of the call, where the call has it.
     """
     call = inspect.signature(type(pipeline).__call__).parameters
     found = []
@@ -50,9 +50,9 @@ def _is_clip(encoder: Any) -> bool:
 
 
 def read_size(pipeline: Any, model: str) -> tuple[int, int]:
-    """Return height and width in pixels of the images that a pipeline draws unasked.
+    """Return height and width in pixels of the images that a pipeline draws by default.
 
-    model: its place, for the message. Raises UserError where its denoiser's configuration does not say.
+    model: its path, for the message. Raises UserError where its denoiser's configuration does not say.
     """
     name = denoiser_name(pipeline)
     config, where = getattr(pipeline, name).config, f"{model}: {name}/config.json"
@@ -66,7 +66,7 @@ def read_size(pipeline: Any, model: str) -> tuple[int, int]:
 
 
 def read_cells(value: Any, where: str) -> tuple[int, int] | None:
-    """Return height and width in latents of a configuration's `sample_size`: a number, or two; None unsaid.
+    """Return height and width in latents of a configuration's `sample_size`, 1 or 2 numbers; None if unset.
 
     Raises UserError, which begins with `where`, for anything else.
     """

@@ -1,4 +1,4 @@
-"""Draw images with per-image noise, in micro-batches of one size, whatever was drawn before."""
+"""Draw images with noise of their own, in micro-batches of one size, whatever was drawn before."""
 
 import hashlib
 import io
@@ -19,20 +19,21 @@ from .generators import Drawer, Sampling
 NOISE_VERSION = 1
 """Bump when the derivation of an image's noise changes."""
 DRAWING_VERSION = 2
-"""Bump when stored images and trainings must not be taken any more.
+"""Version of drawing; bump it when stored images and trainings must not be used any more.
 
-Version 1 drew with pipelines that methods had trained, and kept pixels that were not finite as black ones.
+Version 1 drew with pipelines that methods had trained, and stored images with non-finite pixels as black
+ones.
 """
 FAILED = b""
-"""Stands in the store in the place of an image that has pixels that are not finite."""
+"""Entry of the store in place of an image whose pixels are not finite."""
 MICRO_BATCH = {"cpu": 24, "cuda": 96, "mps": 24}
-"""Images of a batch at most, by kind of device."""
+"""Most images in a batch, by kind of device."""
 PIXELS = {"cpu": 24 * 128**2, "cuda": 16 * 512**2, "mps": 4 * 512**2}
-"""Pixels of a batch at most: an autoencoder decodes all of it at once."""
+"""Most pixels in a batch: an autoencoder decodes all of it at once."""
 
 
 def micro_batch(device: str, sampling: Sampling) -> int:
-    """Return how many images of a size are drawn at once: equal for every machine with such a device."""
+    """Return how many images of a size are drawn at once; it is equal on every machine with such a device."""
     kind = device.partition(":")[0]
     most = MICRO_BATCH.get(kind, MICRO_BATCH["cpu"])
     return max(1, min(most, PIXELS.get(kind, PIXELS["cpu"]) // (sampling.height * sampling.width)))
@@ -60,7 +61,7 @@ def noise_seed(noise: int, task: str, prompt_id: str, sample: int) -> int:
 def image_key(fingerprint: str, sampling: Sampling, dtype: str, device: str, request: Request) -> str:
     """Return the store key of an image: everything that its pixels depend on, never a name or the time.
 
-    fingerprint: of the generator; dtype, device: as torch names them (`torch.float32`, `cpu`).
+    fingerprint: of the generator. dtype, device: as torch names them (`torch.float32`, `cpu`).
     """
     return content_key(
         {
@@ -83,9 +84,9 @@ def image_key(fingerprint: str, sampling: Sampling, dtype: str, device: str, req
 def draw_batch(generator: Drawer, requests: Sequence[Request]) -> list[np.ndarray | None]:
     """Draw one batch by the pipeline's own call; returns an image (H, W, 3) uint8 for each request.
 
-    None stands for an image with pixels that are not finite: it failed, and would be black once its pixels
-    are whole numbers. A call has one guidance scale: raises ValueError where the requests differ in it. What
-    the model drew is returned as it is: a safety checker of the pipeline is not asked.
+    None stands for an image whose pixels are not finite: it failed; converted to whole numbers it would be
+    black. A call has one guidance scale: raises ValueError where the requests differ in it. A safety checker
+    of the pipeline is not used: the images are returned as the model draws them.
     """
     sampling = generator.sampling
     guidance = {r.guided(sampling) for r in requests}
@@ -97,7 +98,7 @@ def draw_batch(generator: Drawer, requests: Sequence[Request]) -> list[np.ndarra
         "guidance_scale": guidance.pop(),
         "height": sampling.height,
         "width": sampling.width,
-        # one CPU generator an image: the same noise whatever the batch, order or device
+        # one CPU generator for each image: the same noise whatever the batch, order or device
         "generator": [torch.Generator().manual_seed(r.seed) for r in requests],
         "output_type": "np",
     }
@@ -134,7 +135,7 @@ def draw_whole(generator: Drawer, requests: Sequence[Request], purpose: str) -> 
 def _decoded(pipeline: Any) -> Iterator[list[np.ndarray]]:
     """Yield a list that gets (n,) bool for each decoded batch: whether all of an image's pixels are finite.
 
-    The pipeline's own output does not tell: it is clamped to [0, 1], so that overflows look white or black.
+    The pipeline's own output does not show it: it is clamped to [0, 1], so overflows look white or black.
     """
     found: list[np.ndarray] = []
     processor: Any = getattr(pipeline, "image_processor", None)
@@ -156,7 +157,7 @@ def _decoded(pipeline: Any) -> Iterator[list[np.ndarray]]:
 
 @contextmanager
 def _unchecked(pipeline: Any) -> Iterator[None]:
-    """Set a pipeline's safety checker aside: it makes flagged images black, and black counts as forgotten."""
+    """Remove a pipeline's safety checker inside: it blackens flagged images, which count as forgotten."""
     checker = getattr(pipeline, "safety_checker", None)
     if checker is None:
         yield
@@ -185,9 +186,9 @@ def read_stored(payload: bytes) -> np.ndarray | None:
 
 @dataclass
 class Drawing:
-    """Images of one point: found in the store, or drawn now.
+    """Images of one point, taken from the store or drawn now.
 
-    open_generator is called only when something must be drawn, so that re-scoring opens no model.
+    open_generator is called only when something must be drawn, so re-scoring opens no model.
     """
 
     fingerprint: str
@@ -200,11 +201,11 @@ class Drawing:
     def draw(
         self, requests: Sequence[Request], store: Store, advance: Callable[[int], None]
     ) -> list[np.ndarray | None]:
-        """Return an image (H, W, 3) uint8 for each request, None for one with pixels that are not finite.
+        """Return an image (H, W, 3) uint8 for each request, None for one whose pixels are not finite.
 
-        Batches are cut from the list of requests, not from what is missing: a broken run draws the same
-        batches as an unbroken one, so that the images are bit-identical. Requests of one guidance scale are
-        drawn together.
+        Batches are cut from the list of requests, not from the missing ones. So a run that was interrupted
+        draws the same batches as one that was not, and its images are bit-identical. Requests of one guidance
+        scale are drawn together.
         """
         size = micro_batch(self.device, self.sampling)
         images: dict[int, np.ndarray | None] = {}
@@ -216,7 +217,7 @@ class Drawing:
         return [images[i] for i in range(len(requests))]
 
     def _cut(self, requests: Sequence[Request], size: int) -> Iterator[list[int]]:
-        """Yield the places of each batch's requests."""
+        """Yield the positions of each batch's requests."""
         by_guidance: dict[float, list[int]] = {}
         for place, request in enumerate(requests):
             by_guidance.setdefault(request.guided(self.sampling), []).append(place)
@@ -224,8 +225,8 @@ class Drawing:
             yield from (places[start : start + size] for start in range(0, len(places), size))
 
     def _generator(self) -> Drawer:
-        """Return what draws; raises UserError where it is not the model that the images are kept under: they
-        would count for another one from then on."""
+        """Return the generator; raises UserError where it is not the model under whose key the images are
+        kept: they would then count for another model."""
         generator = self.open_generator()
         if generator.fingerprint != self.fingerprint:
             raise UserError(

@@ -1,4 +1,4 @@
-"""What a pipeline is set to beside its weights: configurations, tokenizers, the scales of LoRAs."""
+"""Settings of a pipeline besides its weights: configurations, tokenizers, the scales of LoRAs."""
 
 import hashlib
 import json
@@ -10,26 +10,26 @@ import torch
 from ..errors import UserError
 
 ASIDE = ("scheduler", "safety_checker", "feature_extractor", "image_encoder")
-"""Components that are named elsewhere (the scheduler), or that no image drawn from a prompt depends on."""
+"""Components that are named elsewhere (the scheduler), or on which no image drawn from a prompt depends."""
 SAVED = ("architectures", "dtype", "torch_dtype", "transformers_version", "requires_safety_checker")
-"""Keys of configurations that tell how something was saved; precision shows in the weights."""
+"""Keys of configurations that say how something was saved; precision shows in the weights."""
 UNSET = "unset"
-"""Stands for a setting that one of two pipelines does not have."""
+"""Value of a setting that one of two pipelines does not have."""
 SHOWN = 60
-"""Letters of a value that are shown."""
+"""Most characters of a value that are shown."""
 SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "ddim": (
         "DDIMScheduler",
         {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1, "timestep_spacing": "leading"},
     ),
 }
-"""Name -> diffusers' class and the settings that make it the published sampler. `ddim`: that of Stable
-Diffusion's first code (Song et al. 2021); its eta is 0, the default of a pipeline's call, which
-nothing here changes."""
+"""Name -> diffusers' class and the settings that make it the published sampler. `ddim` is that of Stable
+Diffusion's first code (Song et al. 2021); its eta is 0, the default of a pipeline's call, which nothing here
+changes."""
 
 
 def settings_digest(pipeline: Any) -> str:
-    """Return the sha256 over all that tells two pipelines of equal weights and one scheduler apart."""
+    """Return the sha256 over everything that distinguishes pipelines of equal weights and one scheduler."""
     parts = {name: part for name, part in pipeline.components.items() if name not in ASIDE}
     own = {key: value for key, value in dict(pipeline.config).items() if key not in pipeline.components}
     found = {"pipeline": _kept(own)} | {name: _describe(part) for name, part in parts.items()}
@@ -37,9 +37,9 @@ def settings_digest(pipeline: Any) -> str:
 
 
 def describe_settings(pipeline: Any) -> dict[str, Any]:
-    """Return all that decides a pipeline's images beside its tensors: classes, configurations, tokenizers.
+    """Return all but tensors that decides a pipeline's images: classes, configurations, tokenizers.
 
-    Of a safety checker only its class: what it keeps back shows in its weights.
+    Of a safety checker only its class counts: it is not used.
     """
     own = {key: value for key, value in dict(pipeline.config).items() if key not in pipeline.components}
     found: dict[str, Any] = {"pipeline": {"class": type(pipeline).__name__} | _kept(own)}
@@ -78,7 +78,7 @@ def _show(value: Any) -> str:
 
 
 def _describe(part: Any) -> Any:
-    """Return what a component is set to, as JSON; None where there is none."""
+    """Return a component's settings, as JSON; None where there are none."""
     if isinstance(part, torch.nn.Module):
         config = getattr(part, "config", {})
         plain = config.to_dict() if hasattr(config, "to_dict") else dict(config)
@@ -104,16 +104,16 @@ def _kept(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _scales(module: torch.nn.Module) -> dict[str, Any]:
-    """Return by what factor each adapted layer adds its LoRAs: alpha over rank, no part of the weights."""
+    """Return each adapted layer's factor of its LoRAs (alpha over rank), which is not in the weights."""
     layers = [(name, layer) for name, layer in module.named_modules() if hasattr(layer, "lora_A")]
     return {name: dict(layer.scaling) for name, layer in layers if isinstance(layer.scaling, dict)}
 
 
 def set_scheduler(pipeline: Any, name: str) -> None:
-    """Give a pipeline the scheduler of a name, with the noise levels and the prediction type of its own.
+    """Give a pipeline the scheduler of a name, with its own noise levels and prediction type.
 
-    An empty name leaves the folder's. Raises UserError where there is no such name, or the pipeline's own
-    scheduler has no noise levels to take over (flow matching).
+    An empty name keeps the folder's. Raises UserError where there is no such name, or where the pipeline's
+    own scheduler has no such noise levels (flow matching).
     """
     if not name:
         return

@@ -1,4 +1,4 @@
-"""Opens the networks of a diffusers folder, and refuses one that did not come whole out of its files."""
+"""Opens the networks of a diffusers folder, and refuses a network that is incomplete in its files."""
 
 import logging
 import re
@@ -16,19 +16,19 @@ from ..errors import UserError
 from .layout import Layout, read_config
 
 STEMS = ("diffusion_pytorch_model", "model")
-"""What diffusers and transformers name weights in a component's folder."""
+"""Stem of a component's weights files as diffusers and transformers name them."""
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".msgpack", ".h5")
 SHARD = r"-\d{5}-of-\d{5}"
 LEFTOVERS = re.compile(r"(^|\.)(position_ids|rotary_emb\.inv_freq|embed_positions\.inv_freq)$")
-"""Buffers that follow from the configuration alone: older versions of transformers saved them, newer ones do
-not, and either file is whole."""
+"""Buffers that the configuration determines: older versions of transformers saved them, newer ones do not;
+files of both are complete."""
 
 
 def find_files(folder: Path, stem: str) -> tuple[list[Path], str | None]:
     """Return the safetensors files that hold a network's weights, and their variant (`fp16`; None = plain).
 
-    Plain files count before a variant; a single variant stands for the weights where there are none. Raises
-    UserError, naming the file and the remedy, where weights are lacking, ambiguous or not safetensors.
+    Plain files are preferred to a variant; a single variant is used where there are none. Raises UserError,
+    naming the file and the remedy, where weights are missing, ambiguous or not safetensors.
     """
     variants = _variants(folder, stem)
     if None in variants:
@@ -44,7 +44,7 @@ def find_files(folder: Path, stem: str) -> tuple[list[Path], str | None]:
         raise UserError(f"{folder}: {shards[0]} is a part of weights whose {index} is missing; fetch it")
     pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES and path.is_file())
     if pickles:
-        raise UserError(f"{folder}: {pickles[0]}: weights are opened from .safetensors alone; save them so")
+        raise UserError(f"{folder}: {pickles[0]}: weights are opened only from .safetensors; save them so")
     raise UserError(f"{folder}: {stem}.safetensors is missing: the folder has no weights; fetch it again")
 
 
@@ -63,7 +63,7 @@ def _variants(folder: Path, stem: str) -> dict[str | None, list[Path]]:
 
 
 def _read_shards(index: Path) -> list[Path]:
-    """Return the files that an index of shards names; raises UserError where one lies elsewhere."""
+    """Return the files that an index of shards names; raises UserError for one outside the folder."""
     names = read_config(index).get("weight_map")
     if not isinstance(names, dict) or not names or not all(isinstance(n, str) for n in names.values()):
         raise UserError(f"{index}: weight_map: needed: the file of each tensor")
@@ -80,7 +80,7 @@ def _read_shards(index: Path) -> list[Path]:
 
 
 def read_names(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each tensor in a safetensors file; raises UserError where the file is not whole."""
+    """Return the shape of each tensor in a safetensors file; raises UserError where it is incomplete."""
     if not path.is_file():
         raise UserError(f"{path}: is missing; fetch the folder again")
     try:
@@ -103,7 +103,7 @@ def check_archive(path: Path) -> None:
 
 
 def check_files(layout: Layout) -> None:
-    """Raise UserError where a component's weights or tokenizer are not all there; opens no network."""
+    """Raise UserError where a component's weights or tokenizer are incomplete; opens no network."""
     for name, kind in layout.components.items():
         folder = layout.folder / name
         if issubclass(kind, torch.nn.Module):
@@ -118,14 +118,14 @@ def check_files(layout: Layout) -> None:
 
 
 def stem_of(kind: Any) -> str:
-    """Return how a network's library names its file of weights."""
+    """Return the stem with which a network's library names its file of weights."""
     from diffusers import ModelMixin
 
     return STEMS[0] if issubclass(kind, ModelMixin) else STEMS[1]
 
 
 def _refuse_strays(folder: Path, stem: str) -> None:
-    """Raise UserError for weights under a name that no library opens: an adapter saved beside the network."""
+    """Raise UserError for weights that no library opens, such as an adapter saved next to the network."""
     own = re.compile(rf"{stem}(\.[\w-]+)?({SHARD})?(\.[\w-]+)?\.safetensors")
     for path in sorted(folder.glob("*.safetensors")):
         if not own.fullmatch(path.name):
@@ -138,8 +138,8 @@ def _refuse_strays(folder: Path, stem: str) -> None:
 def open_networks(layout: Layout, dtype: torch.dtype) -> dict[str, torch.nn.Module]:
     """Return a folder's networks by component name, each opened once from its own folder.
 
-    dtype: as diffusers is asked for it; transformers opens in the precision of the file. Raises UserError
-    where a network lacks a tensor, its file has one that no layer takes, or the shapes do not fit.
+    dtype: passed to diffusers; transformers opens in the precision of the file. Raises UserError where a
+    network lacks a tensor, its file has one that no layer takes, or the shapes do not fit.
     """
     found = {}
     with quiet():
@@ -169,14 +169,14 @@ def _open_network(folder: Path, kind: Any, dtype: torch.dtype) -> torch.nn.Modul
 def check_loaded(folder: Path, network: torch.nn.Module, info: Mapping[str, Any]) -> None:
     """Raise UserError unless each tensor of a network came from its file, and each of the file's was used.
 
-    info: missing_keys, unexpected_keys, mismatched_keys and error_msgs, as both libraries tell them.
+    info: missing_keys, unexpected_keys, mismatched_keys and error_msgs, as both libraries report them.
     """
     where, kept = f"{folder.parent}: {folder.name}", network.state_dict().keys()
     lacking = _tell(name for name in info["missing_keys"] if name in kept)
     if lacking:
         raise UserError(
             f"{where}: its file lacks {len(lacking)} weights, {lacking[0]} first; fetch or save it again (a "
-            "folder that transformers 5 wrote opens with transformers 5 alone)"
+            "folder that transformers 5 wrote opens only with transformers 5)"
         )
     unused = _tell(info["unexpected_keys"])
     if unused:
@@ -196,8 +196,8 @@ def check_loaded(folder: Path, network: torch.nn.Module, info: Mapping[str, Any]
 def load_whole(network: torch.nn.Module, path: Path) -> None:
     """Set a network to the tensors of a safetensors file, in float32.
 
-    Raises UserError where the file is not whole, or its names and shapes are not the network's. Counters of
-    batches may be left out: they decide nothing when a network is evaluated.
+    Raises UserError where the file is incomplete, or its names and shapes are not the network's. Counters of
+    batches may be missing: they affect nothing in evaluation.
     """
     read_names(path)
     tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
@@ -222,7 +222,7 @@ def _tell(names: Any) -> list[str]:
 
 
 def first_line(error: object) -> str:
-    """Return the first line of what a library says, or the error's kind where it says nothing."""
+    """Return the first line of a library's error, or its type where the message is empty."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[
         :300
     ]
@@ -230,7 +230,7 @@ def first_line(error: object) -> str:
 
 @contextmanager
 def hush_libraries() -> Iterator[None]:
-    """Hold back the warnings of diffusers and transformers; one line of our own says what matters."""
+    """Suppress the warnings of diffusers and transformers; one line of this package reports what matters."""
     import diffusers.utils.logging
     import transformers.utils.logging
 
@@ -247,7 +247,7 @@ def hush_libraries() -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back open_clip's warnings too: what libraries warn of while they open files is refused."""
+    """Suppress open_clip's warnings, too: what libraries warn of while opening files is refused here."""
     root = logging.getLogger()  # where open_clip writes
     level = root.level
     root.setLevel(max(level, logging.ERROR))

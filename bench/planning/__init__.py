@@ -1,1 +1,1 @@
-"""What is asked: tasks, draws, plans and choices."""
+"""Planning: tasks, draws, plans and choices, before anything is computed."""

@@ -14,7 +14,7 @@ class _Part(BaseModel):
 
 
 class Candidate(_Part):
-    """A configuration tried. ava: mean over the tuning concepts, None where it is missing on one."""
+    """A configuration that was tried. ava: mean over the tuning concepts, None where it is missing on one."""
 
     config: dict[str, Any]
     ava: float | None = Field(ge=0, le=1)
@@ -22,15 +22,16 @@ class Candidate(_Part):
 
 
 class ChosenRow(_Part):
-    """A configuration chosen, with the step of the point that a board shows; 0 = none of this row."""
+    """A configuration that was chosen, with the step of the point that a board shows; 0 = no point of it."""
 
     config: dict[str, Any]
     shown: int = Field(ge=0)
 
 
 class MethodChoice(_Part):
-    """ava: tuning AVA of the chosen rows together, None for the placebo, whose length alone was measured.
+    """The choice for one method.
 
+    ava: tuning AVA of the chosen rows together; None for the placebo, of which only the length was measured.
     reached: whether a chosen point has a mean UA >= .95.
     """
 
@@ -41,7 +42,7 @@ class MethodChoice(_Part):
 
 
 class Choice(_Part):
-    """What was chosen, from which records. records: stem -> digest of each record of the tuning suite."""
+    """The chosen configurations. records: stem -> digest of each record of the tuning suite."""
 
     suite: str
     concepts: list[str]

@@ -1,18 +1,18 @@
-"""Names of concepts: when two of them are the same, and where a text holds one."""
+"""Names of concepts: when two names are the same, and where a text holds one."""
 
 import re
 import unicodedata
 from functools import lru_cache
 
 WIDE = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI", "LAO", "KHMER", "MYANMAR")
-"""Beginnings of the Unicode names of letters that are written without spaces between words."""
+"""Prefixes of the Unicode names of letters in scripts that have no spaces between words."""
 
 
 def name_key(name: str) -> str:
-    """Return what is equal for two spellings of one name.
+    """Return a key that is equal for two spellings of one name.
 
-    Composed and decomposed letters, upper and lower case, and numbers of spaces do not count, nor do dots at
-    the end: where a name ends a sentence nobody can tell whose dot it is.
+    It ignores composition of letters, case, numbers of spaces, and dots at the end: where a name ends a
+    sentence, nobody can tell whether the dot is its own.
     """
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
     return " ".join(folded.split()).rstrip(".") or folded
@@ -25,10 +25,10 @@ def normalise(text: str) -> str:
 
 @lru_cache(maxsize=1024)
 def name_pattern(name: str, before: str = "") -> re.Pattern[str]:
-    """Return what finds a name as whole words in a text of composed letters, whatever its case.
+    """Return a pattern that finds a name as whole words in a text of composed letters, whatever its case.
 
-    before: an expression that stands before the name. Names that do not begin or end with a letter (`C++`,
-    `Jr.`) have a boundary too. Letters of scripts without spaces between words have none.
+    before: an expression that stands before the name. Names that begin or end with no letter (`C++`, `Jr.`)
+    have a boundary, too. Letters of scripts without spaces between words have none.
     """
     words = [re.escape(word) for word in normalise(name).split()]
     if not words:

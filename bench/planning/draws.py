@@ -1,7 +1,7 @@
-"""Tasks that a seed draws: `family@draw:SEED` names them all, `family/draw-SEED-concept@world` one of them.
+"""Tasks that a seed draws: `family@draw:SEED` names all, `family/draw-SEED-concept@world` one of them.
 
-Against overfitting the public board: a maintainer reveals the seed at the re-run, so nobody could tune on
-what it draws. Concepts, prompts and noise follow from the seed alone.
+They guard the public board against overfitting: a maintainer reveals the seed at the re-run, so nobody could
+tune on the tasks. Concepts, prompts and noise follow from the seed only.
 """
 
 import re
@@ -20,7 +20,7 @@ WORLD = "emoji"
 
 
 class DrawingTasks(Registry[Task]):
-    """The registry of tasks that also knows those of every seed; iterating lists the shipped ones alone."""
+    """The registry of tasks, including those of every seed; iterating lists only the shipped ones."""
 
     def __init__(
         self, shipped: Registry[Task], files: Sequence[TaskFile], open_world: Callable[[str], PlannedWorld]
@@ -77,7 +77,8 @@ class DrawingTasks(Registry[Task]):
 def seed_in(names: Sequence[str]) -> str | None:
     """Return the seed of the drawn tasks among some names, None where there are none.
 
-    Raises UserError where drawn tasks are mixed with others or another seed's: one board holds one draw.
+    Raises UserError where drawn tasks are mixed with shipped ones or with those of another seed: one board
+    holds one draw.
     """
     seeds = {match["seed"] if (match := DRAWN.fullmatch(name)) else None for name in names}
     if len(seeds) > 1:

@@ -21,11 +21,11 @@ from .tasks import PromptSizes, Task, complete_name
 
 RETRAIN = "retrain"
 REFERENCES = ("none", RETRAIN)
-"""Models that the world supplies; they stand in the method column and no unlearning method made them."""
+"""References: models that the world supplies. They stand in the method column; no method made them."""
 MOST_SEEDS, MOST_STEPS, MOST_THREADS = 1_000, 10**9, 1024
 MOST_SEED = 2**32 - 1
 Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
-"""Of a training run or of evaluation noise."""
+"""Largest seed of a training run or of evaluation noise."""
 
 
 class MethodRow(BaseModel):
@@ -35,8 +35,8 @@ class MethodRow(BaseModel):
     settings that override it (`config = { preset = "paper", steps = 40 }`).
     noise: seed of the evaluation noise. shown: step of the point that a board shows for this method, chosen
     beforehand on tuning concepts; 0: no point of this row; None: nothing was chosen beforehand. tuned: number
-    of configurations that stand in the suite's choice, to be taken in place of `config`. seeds: training
-    seeds of this row alone, in place of the suite's.
+    of configurations to take from the suite's choice in place of `config`. seeds: training seeds of this row
+    only, in place of the suite's.
     """
 
     model_config = STRICT
@@ -55,7 +55,7 @@ class MethodRow(BaseModel):
     @field_validator("config")
     @classmethod
     def _drop_infinity(cls, value: dict[str, Any]) -> dict[str, Any]:
-        """Write `no bound` as None: TOML has `inf` alone for it, and the JSON of keys and records has not."""
+        """Write `no bound` as None: TOML can only say `inf`, which the JSON of keys and records cannot."""
         for name, setting in value.items():
             if isinstance(setting, float) and (math.isnan(setting) or setting == -math.inf):
                 raise ValueError(f"{name}: {setting} is no setting")
@@ -70,11 +70,11 @@ class MethodRow(BaseModel):
 class Suite(BaseModel):
     """Which tasks, methods and seeds a run is made of.
 
-    unscored_below: a point that is not its run's last and whose UA is below this on both halves of the
-    prompts gets no retain images (`bench/measuring/needed.py` says up to where that is harmless). choice:
-    file of the configurations of `tuned` methods, beside the suite; choice_sha256 is filled in when it is
-    read. anchors: task -> an anchor in place of the one that the task names. threads: of the CPU, that each
-    cell computes with whatever the command line says, since sums on a CPU depend on it.
+    unscored_below: a point whose UA is below this on both halves of the prompts gets no retain images, unless
+    it is the last of its run (`bench/measuring/needed.py` says up to which value that is harmless). choice:
+    file with the configurations of `tuned` methods, next to the suite; choice_sha256 is filled in when it is
+    read. anchors: task -> anchor in place of the one that the task names. threads: CPU threads of every cell,
+    whatever the command line says, because sums on a CPU depend on their number.
     """
 
     model_config = STRICT
@@ -109,14 +109,14 @@ class Suite(BaseModel):
 
 
 def check_seeds(seeds: list[int]) -> list[int]:
-    """Return seeds of which each stands once; raises ValueError on another list."""
+    """Return the seeds; raises ValueError where one stands twice."""
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"a seed stands twice in {seeds}: its run would be counted twice")
     return seeds
 
 
 def check_options_seeds(option: str, seeds: list[int]) -> None:
-    """Raise UserError where a seed given on the command line is none, or stands twice."""
+    """Raise UserError where a seed of the command line is out of range, or stands twice."""
     for seed in seeds:
         if not 0 <= seed <= MOST_SEED or seeds.count(seed) > 1:
             said = "stands twice" if 0 <= seed <= MOST_SEED else f"must be from 0 to {MOST_SEED}"
@@ -127,9 +127,9 @@ def check_options_seeds(option: str, seeds: list[int]) -> None:
 class Cell:
     """One piece of work, and one record.
 
-    entry: the method (None for a reference and for somebody's models). models: what is evaluated as it is,
-    in place of the world's own base: one point each (`bench/models/outside.py` says what may stand there).
-    interval_version: of the record; a record is repeated with its own.
+    entry: the method; None for a reference and for somebody's models. models: evaluated as they are in place
+    of the world's base, one point each (`bench/models/outside.py` says what is possible). interval_version:
+    of the record's intervals; a record is repeated with its own.
     """
 
     suite: Suite
@@ -147,7 +147,7 @@ class Cell:
 
     @property
     def is_inline(self) -> bool:
-        """Whether the method, or a model, is a function that was given as it is: nobody else can run it."""
+        """Whether the method, or a model, was given as a Python function, so that nobody else can run it."""
         given = any(model.startswith(INLINE) for model in self.models)
         return given or bool(self.entry is not None and self.entry.inline)
 
@@ -164,7 +164,7 @@ class Cell:
 
     @property
     def stem(self) -> str:
-        """File name of the record: task, method, seed and a short digest of what else tells cells apart."""
+        """File name of the record: task, method, seed and a short digest of the cell's other fields."""
         rest = content_key({"config": self.row.config, "noise": self.row.noise, "data": self.suite.data})[:6]
         task = self.task.id.replace("/", "-").replace("@", "-")
         name = file_part(self.row.name) if self.models else self.row.name
@@ -195,7 +195,7 @@ def find_suite(name: str, folder: Path) -> Suite:
 def take_choice(suite: Suite, folder: Path) -> Suite:
     """Return the suite with the chosen configurations in place of its `tuned` rows.
 
-    Raises UserError where the choice is not there, or holds another number of configurations.
+    Raises UserError where the file is missing, or holds another number of configurations.
     """
     if not any(row.tuned for row in suite.methods):
         return suite
@@ -220,8 +220,8 @@ def _chosen(row: MethodRow, choice: Choice, path: Path) -> list[MethodRow]:
 def resolve_presets(suite: Suite, methods: Registry[Entry]) -> Suite:
     """Return the suite with every preset's settings in place of its name.
 
-    Keys, file names and records hold the settings: a preset that changes later renames nothing. Raises
-    UserError naming suite, method and the presets that there are.
+    Keys, file names and records hold the settings, so that a later change of a preset renames nothing. Raises
+    UserError naming suite, method and the known presets.
     """
 
     def resolve(row: MethodRow) -> MethodRow:
@@ -253,7 +253,7 @@ def plan_cells(suite: Suite, tasks: Registry[Task], methods: Registry[Entry]) ->
 
 
 def find_references(cells: list[Cell], worlds: Mapping[str, PlannedWorld]) -> list[Cell]:
-    """Return the cells with the folder of every retrained model; raises UserError where one is not there."""
+    """Return the cells with the folder of every retrained model; raises UserError where one is missing."""
     return [
         replace(cell, models=(str(worlds[cell.task.file.world].retrained_pipeline(cell.task)),))
         if cell.row.name == RETRAIN

@@ -1,4 +1,4 @@
-"""What planning asks of a world."""
+"""What planning needs of a world."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from .tasks import ConceptSpec, Task, TaskFile
 
 
 class PlannedWorld(Protocol):
-    """A world as plans see it; `bench/worlds/protocol.py` has the rest. Subclasses inherit defaults."""
+    """A world as plans see it; `bench/worlds/protocol.py` has the rest. Subclasses inherit the defaults."""
 
     @property
     @abstractmethod
@@ -19,7 +19,7 @@ class PlannedWorld(Protocol):
         ...
 
     def draw_concepts(self, files: Sequence[TaskFile], family: str, seed: int) -> list[ConceptSpec]:
-        """Return held-out concepts of a family that a seed draws; UserError where it cannot draw any."""
+        """Return the held-out concepts that a seed draws from a family; UserError where none can be drawn."""
         raise UserError(f"{family}@draw:{seed}: the world {self.id} cannot draw concepts")
 
     def retrained_pipeline(self, task: Task) -> Path:

@@ -1,4 +1,4 @@
-"""Tasks as data: one TOML a (family, world), each with its concepts; a task is one concept of one file."""
+"""Tasks as data: one TOML for each (family, world) with its concepts; a task is one concept of a file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +12,15 @@ from ..registry import Registry
 from ..types import ConceptKind
 
 MOST_PROMPTS, MOST_SAMPLES = 100_000, 1_000
-"""Above these a number of prompts, or of noise samples a prompt, is a slip: a run would take years."""
+"""Larger numbers of prompts, or of noise samples for a prompt, are a slip: such a run would take years."""
 
 
 class ConceptSpec(BaseModel):
     """One concept to forget.
 
-    targets: names whose presence means `not forgotten`. anchor: what may be drawn in its place.
-    given: what the retain set that methods get holds, by kind. near: groups that count as the same
-    family when retention is judged. indirect: set of phrases that ask for it without naming it.
+    targets: names whose presence means `not forgotten`. anchor: what may be drawn in its place. given:
+    contents, by kind, of the retain set that methods get. near: groups that count as the same family when
+    retention is judged. indirect: name of the set of phrases that ask for it without naming it.
     """
 
     model_config = STRICT
@@ -36,10 +36,10 @@ class ConceptSpec(BaseModel):
 class Protocol(BaseModel):
     """A published prompt file that the user supplies. kind: its format (`bench/worlds/hub/protocols.py`).
 
-    file: its name in the user's data folder. source: where it was published. nudity_above, category: the
-    subset of I2P that is meant. rows: how many rows that subset was published with; a file that gives
-    another number is refused. images: least number for each name; where it has fewer rows, they come again
-    with noise of the task's own.
+    file: its name in the user's data folder. source: where it was published. nudity_above, category: select a
+    subset of I2P. rows: number of rows of that subset as published; a file that gives another number is
+    refused. images: least number for each name; where a name has fewer rows, they are repeated with noise of
+    the task's own.
     """
 
     model_config = STRICT
@@ -54,10 +54,10 @@ class Protocol(BaseModel):
 
 
 class Captions(Protocol):
-    """A published file of captions, of which retained prompts are drawn at random, each with its own seed.
+    """A published file of captions. Retained prompts are drawn from it at random, each with its own seed.
 
-    name: what they are called in records and on pages. avoid: words that none of them may hold, beside those
-    of the targets' names.
+    name: what records and pages call them. avoid: words that no caption may hold, in addition to those of the
+    targets' names.
     """
 
     kind: Literal["prompts"] = "prompts"
@@ -66,11 +66,11 @@ class Captions(Protocol):
 
 
 class Crossed(BaseModel):
-    """Prompts that name one of a task's names and one of another kind: every pair is asked with every seed.
+    """Prompts that pair a name of the task's kind with one of another kind: every pair, with every seed.
 
-    kind, names: of the others. template: with a place for each kind, `{subject}` and `{style}`; an underscore
-    of a name is a space there. seeds: of the images' noise. called: what training prompts call a name
-    that the model was taught by another one.
+    kind, names: of the other kind. template: with a place for each kind, `{subject}` and `{style}`;
+    underscores in names become spaces. seeds: of the images' noise. called: name -> what training prompts
+    call it, where the model was taught another word.
     """
 
     model_config = STRICT
@@ -82,13 +82,13 @@ class Crossed(BaseModel):
 
 
 class TaskFile(BaseModel):
-    """A family in a world. Real models' tasks say more than embedded ones'.
+    """A family in a world. Tasks of real models have more fields than those of embedded worlds.
 
-    also: further worlds with the same task. names: all that the judge tells apart. templates: of evaluation
-    prompts, `{}` for a name. wording: which of `bench/unlearning/writing.py`'s templates the methods' data
-    come from. protocol: the published prompts of the target, in place of the templates'. captions: published
-    captions, in place of the templates' prompts about everyday things. crossed: in place of all three.
-    In a file, a table `each` holds what its concepts say alike.
+    also: further worlds with the same task. names: all names that the judge tells apart. templates: of
+    evaluation prompts, `{}` for a name. wording: which templates of `bench/unlearning/writing.py` give the
+    methods' data. protocol: the published prompts of the target, in place of the templates. captions:
+    published captions, in place of the templates' prompts about everyday things. crossed: in place of all
+    three. In a file, a table `each` holds the fields that all its concepts share.
     """
 
     model_config = STRICT
@@ -110,7 +110,7 @@ class TaskFile(BaseModel):
 
 
 class PromptSizes(BaseModel):
-    """Numbers of evaluation prompts by split; samples: noise samples a forget prompt."""
+    """Numbers of evaluation prompts by split. samples: noise samples of each forget prompt."""
 
     model_config = STRICT
     forget: int = Field(default=24, ge=1, le=MOST_PROMPTS)
@@ -129,17 +129,17 @@ class Task:
     file: TaskFile
     concept: ConceptSpec
     suite_targets: frozenset[str]
-    """All targets of the world (of every family, tuning included): no retain prompt shows one."""
+    """All targets of the world, of every family and tuning task; no retain prompt shows one."""
 
 
 def concept_kind(task: Task) -> ConceptKind:
-    """Return what a task's concept is, for the methods that treat kinds differently."""
+    """Return the kind of a task's concept, for methods that treat kinds differently."""
     families: dict[str, ConceptKind] = {"celebrities": "person", "nudity": "category", "styles": "style"}
     return families.get(task.file.family, "style" if task.file.target_kind == "style" else "subject")
 
 
 def samples_of(task: Task, split: str, sizes: PromptSizes) -> int:
-    """Return how many images a prompt is drawn: of a published file one, from the seed that it gives."""
+    """Return the number of images of a prompt: one, from its own seed, where it is of a published file."""
     return sizes.forget_samples if split == "forget" and task.file.protocol is None else 1
 
 
@@ -152,7 +152,7 @@ def read_task_files(folders: list[Path]) -> list[TaskFile]:
 
 
 def read_task_file(path: Path) -> TaskFile:
-    """Read a task TOML, what `each` says given to every concept; raises UserError naming file and key."""
+    """Read a task TOML, with `each` applied to every concept; raises UserError naming file and key."""
     values = read_toml(path)
     each, concepts = values.pop("each", {}), values.get("concepts", [])
     if not isinstance(each, dict):

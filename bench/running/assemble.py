@@ -1,4 +1,4 @@
-"""What a record says of its cell: task, method, prompts, time and commit."""
+"""The descriptive part of a record: task, method, prompts, time and commit."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from ..environment import find_commit
 from ..judges.packages import judge_versions
 from ..measuring.judging import find_plugin_judge
 from ..measuring.requests import ImageRequest
-from ..models.points import PointManifest
+from ..models.saved.manifest import PointManifest
 from ..planning.plan import RETRAIN, Cell
 from ..planning.tasks import Task
 from ..records.record import Cost, MethodInfo, PointInfo, Record, TaskInfo
@@ -66,7 +66,7 @@ def describe_point(
     unscored: str | None,
     failed_images: int = 0,
 ) -> PointInfo:
-    """Return what a record says of a saved point; shown: as in MethodRow; the others: as in PointInfo."""
+    """Return the entry of a saved point in a record. shown: as in MethodRow; the others: as in PointInfo."""
     cost = Cost(
         seconds=point.seconds,
         memory_bytes=point.memory,
@@ -94,7 +94,7 @@ def _rounded(value: Value) -> Value:
 
 
 def round_log(log: dict[str, list[float | None]]) -> dict[str, list[float | None]]:
-    """Return a training log as a record keeps it."""
+    """Return a training log rounded to the digits of records."""
     return {column: [_to_digits(number, LOG_DIGITS) for number in row] for column, row in log.items()}
 
 
@@ -107,7 +107,7 @@ def _or_unscored(value: Value, unscored: str | None) -> Value:
 
 
 def describe_task(cell: Cell, world: World) -> TaskInfo:
-    """Return what a record says of its task."""
+    """Return the entry of a cell's task in its record."""
     file, concept = cell.task.file, cell.task.concept
     return TaskInfo(
         id=cell.task.id,
@@ -123,13 +123,13 @@ def describe_task(cell: Cell, world: World) -> TaskInfo:
 
 
 def name_captions(task: Task) -> dict[str, str]:
-    """Return what a record's sampling says of the retained prompts where they are published captions."""
+    """Return the entry in a record's sampling that names its published captions; empty without captions."""
     captions = task.file.captions
     return {} if captions is None else {"captions": captions.name}
 
 
 def describe_method(cell: Cell) -> MethodInfo:
-    """Return what a record says of its method, the whole config with its defaults included."""
+    """Return the entry of a cell's method in its record: the whole config, with its defaults."""
     if cell.row.name == RETRAIN:
         return MethodInfo(
             name=cell.row.name,
@@ -168,7 +168,7 @@ def describe_method(cell: Cell) -> MethodInfo:
 
 
 def describe_judge(task: Task) -> dict[str, Any]:
-    """Return the versions of the packages that a task's judge answers by, nothing where it needs none."""
+    """Return the versions of the packages that a task's judge uses, nothing where it uses none."""
     found, plugin = judge_versions(task.file.judge), find_plugin_judge(task)
     if plugin is not None:
         found[plugin.distribution] = version(plugin.distribution)

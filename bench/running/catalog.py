@@ -1,4 +1,4 @@
-"""What is registered: tasks, methods, metrics, judges, worlds and suites, plug-ins included."""
+"""Everything that is registered: tasks, methods, metrics, judges, worlds and suites, with plug-ins."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,9 +31,8 @@ def registry(kind: str) -> Registry[Entry]:
 def task_registry(world_folder: Path | None = None) -> DrawingTasks:
     """Return the registry of tasks: the package's TOML files, those of plug-ins and of a made world.
 
-    Those that a seed draws are found in it by name.
-    The folder's own tasks count where its world has no others. A plug-in's file that does not read, or that
-    names a task that is there already, is in `broken`.
+    It also finds tasks that a seed draws, by name. The tasks in world_folder are used where no other file has
+    tasks of its world. A plug-in's file that cannot be read, or that names an existing task, is in `broken`.
     """
     files = read_task_files([package_folder("unlearnbench.tasks")])
     broken = add_plugin_tasks(files)
@@ -59,14 +58,14 @@ def open_world(name: str) -> World:
 
 
 def open_folder_world(folder: Path) -> "ImagesWorld":
-    """Return the world that `pretrain images` left in a folder."""
+    """Return the world that `pretrain images` wrote into a folder."""
     from ..worlds.images.world import open_folder
 
     return open_folder(folder)
 
 
 def list_broken(kinds: Iterable[str] = KINDS) -> list[str]:
-    """Return one line for each plug-in of some kinds that cannot be used, and why."""
+    """Return one line for each plug-in of some kinds that cannot be used, with the reason."""
     lines = []
     for kind in kinds:
         entries: Registry[Any] = task_registry() if kind == "tasks" else registry(kind)

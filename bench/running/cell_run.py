@@ -1,4 +1,4 @@
-"""One cell on its way to a record: train (or find) its points, draw, judge and score them."""
+"""One cell on its way to a record: train or find its points, then draw, judge and score their images."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +19,8 @@ from ..metrics import compute
 from ..metrics.rows import describe_failed
 from ..models.generators import Holder, Sampling
 from ..models.outside import name_models, open_holder
-from ..models.points import Manifest, ModelHolder, PointManifest, reference_point, train_points
+from ..models.points import ModelHolder, reference_point, train_points
+from ..models.saved.manifest import Manifest, PointManifest
 from ..planning.plan import Cell
 from ..records.record import Record, items_digest
 from ..records.training_images import TrainingImages
@@ -34,7 +35,7 @@ from .keys import cell_key, problem_fields, train_key
 
 @dataclass(kw_only=True)
 class Shared:
-    """What the cells of a run share. worlds: name -> opened world. threads: where a suite states none."""
+    """Shared by the cells of a run. worlds: name -> opened world. threads: where a suite states none."""
 
     store: Store
     device: str
@@ -52,7 +53,7 @@ class Shared:
         return PointScorer(self.store, self.device)
 
     def _holder(self, world: World, model: str = "") -> Holder:
-        """Return what opens a model, the world's own where none is named; each is held once."""
+        """Return the holder of a model, which opens it once; the world's own model where none is named."""
         where = (world.id, model)
         if where not in self._holders:
             side = world.pixels
@@ -107,9 +108,7 @@ class CellRun:
             values, why = compute(metrics, view, metrics), scored.unscored
             points.append(describe_point(index, point, values, cell.row.shown, why, scored.failed))
             if failed := describe_failed(scored.items):
-                self.shared.say(
-                    f"  {cell.row.name}: {points[-1].label}: {failed}; values of theirs are missing"
-                )
+                self.shared.say(f"  {cell.row.name}: {points[-1].label}: {failed}; their values are missing")
             frames.append(scored.items.assign(point=index))
             tiles.append(scored.tiles(columns))
         items = pd.concat(frames, ignore_index=True)
@@ -124,7 +123,7 @@ class CellRun:
         return record, items, make_sheet(tiles) if cell.has_sheet else None
 
     def take_part(self) -> Part:
-        """Return the shown point's features of the retain images of concepts that the method never got."""
+        """Return the features of the shown point's retain images, of concepts that were not given."""
         torch.set_num_threads(self.threads)
         points = self.manifest.points
         point = next((p for p in points if p.step == self.cell.row.shown), points[-1])
@@ -181,7 +180,7 @@ class CellRun:
         return known[key]
 
     def _score_point(self, point: PointManifest, base: View | None, is_last: bool) -> Scored:
-        """Score a point; its forget images alone where it forgets too little for the others to matter."""
+        """Score a point; where it forgets too little for the others to matter, draw only forget images."""
         floor = self.cell.suite.unscored_below
         needed = [request for request in self.requests if is_asked(self.cell, point.step, request)]
         if floor and not is_last:
@@ -198,7 +197,7 @@ class CellRun:
         return self.shared.scorer.score(place, self.cell.task, requests, base)
 
     def _find_weights(self, point: PointManifest) -> bytes | None:
-        """Return a point's delta; where the store lost it, the same training gives the same weights."""
+        """Return the bytes of a point's weights; a training whose weights the store lost is repeated."""
         if not point.delta:
             return None
         payload = self.shared.store.get("deltas", point.delta)
@@ -216,7 +215,7 @@ class CellRun:
         sampling = {**holder.sampling.stated(), "dtype": str(holder.dtype), "noise": cell.row.noise}
         return describe_cell(cell, self.world, self.requests).model_copy(
             update={
-                "key": vars(self).get("key", ""),  # none where it could not be made
+                "key": vars(self).get("key", ""),  # none where the sheet could not be made
                 "status": "failed" if "error" in measured else "ok",
                 "sampling": sampling | name_captions(cell.task),
                 "metrics": {entry.name: entry.version for entry in shared.metrics.values()},

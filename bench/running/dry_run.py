@@ -1,4 +1,4 @@
-"""What a plan would do, and what it lacks on this machine; nothing is opened, drawn or downloaded."""
+"""What a plan would compute, and what this machine lacks for it; opens, draws and downloads nothing."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from ..worlds.protocol import World
 
 @dataclass(frozen=True)
 class TaskEstimate:
-    """What one task of a plan comes to. training: images that a real model draws for its own training sets.
+    """The amount of work of one task of a plan. training: images that a real model draws to train on.
 
-    images: evaluated, at most so many, those in the store included.
+    images: number of images to evaluate, at most; those already in the store are included.
     """
 
     task: str
@@ -25,7 +25,7 @@ class TaskEstimate:
 
 
 def estimate_tasks(cells: Sequence[Cell], worlds: Mapping[str, World]) -> list[TaskEstimate]:
-    """Return a lot for each task of a plan, in its order."""
+    """Return one estimate for each task of a plan, in its order."""
     found: dict[str, list[Cell]] = {}
     for cell in cells:
         found.setdefault(cell.task.id, []).append(cell)
@@ -60,7 +60,7 @@ def _images(cell: Cell) -> int:
 
 
 def _most_forget(task: Task, asked: int) -> int:
-    """Return how many forget prompts there can be: a published file's rows, or what the templates give."""
+    """Return the greatest number of forget prompts: a published file's rows, or what the templates give."""
     if task.file.protocol is not None:
         return min(asked, task.file.protocol.rows or task.file.protocol.images or asked)
     templates = task.file.templates  # embedded worlds have their own elsewhere
@@ -68,7 +68,7 @@ def _most_forget(task: Task, asked: int) -> int:
 
 
 def _most_others(task: Task, asked: int) -> int:
-    """Return how many prompts about other things there can be: captions, or the templates' few."""
+    """Return the greatest number of prompts about other things: captions, or the templates' few."""
     if task.file.captions is not None:
         return min(asked, task.file.captions.rows or asked)
     return min(asked, sum(len(things) for things in OTHERS.values())) if task.file.names else asked

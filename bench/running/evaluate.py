@@ -11,20 +11,20 @@ from ..planning.tasks import PromptSizes, Task
 def make_model_cell(
     suite: str, task: Task, models: Sequence[str], row: MethodRow, sizes: PromptSizes, seed: int = 0
 ) -> Cell:
-    """Return the cell that scores models, in a suite of that name with it and the base model's."""
+    """Return the cell that scores models, in a suite of this name with only it and the base model."""
     none = MethodRow(name="none", noise=row.noise)
     whole = Suite(name=suite, tasks=[task.id], methods=[none, row], sizes=sizes)
     return Cell(whole, task, row, None, seed, tuple(models))
 
 
 def refuse_another(runner: Any, cell: Cell) -> None:
-    """Raise UserError where the cell's record is there already, measured on other models of this name."""
+    """Raise UserError where the cell's record is there already but was measured on other models."""
     from ..models.outside import kind_of
     from ..records.record import read_record
 
     path = runner.folder / f"{cell.stem}.json"
     if any(kind_of(model) == "function" for model in cell.models) or not path.exists():
-        return  # what a function says of itself may change with every process
+        return  # the digest of a function may differ in every process
     try:
         record = read_record(path)
     except UserError:  # damaged: it is measured again

@@ -1,4 +1,4 @@
-"""Cells that failed: said, written down, and recorded where no good record of them is there."""
+"""Cells that failed: reported, written to a file, and recorded unless a good record is there already."""
 
 import traceback
 from collections.abc import Callable
@@ -11,13 +11,13 @@ from ..records.record import Record, read_record, write_record
 
 @dataclass(frozen=True)
 class Failures:
-    """folder: of the records; `failures/CELL.txt` in it holds the traceback. say: is told each in a line."""
+    """folder: of the records; `failures/CELL.txt` in it holds the traceback. say: gets one line for each."""
 
     folder: Path
     say: Callable[[str], None]
 
     def note(self, stem: str, title: str, error: BaseException, make: Callable[[], Record]) -> None:
-        """Say and write why a cell failed. make: its failed record; a good one that is there stays."""
+        """Report and write why a cell failed. make: its failed record; a good record that is there stays."""
         record = self.folder / f"{stem}.json"
         self.say(f"{title}: failed: {type(error).__name__}: {error}")
         try:
@@ -38,7 +38,7 @@ class Failures:
 
 
 def has_good(path: Path) -> bool:
-    """Return whether a record of something measured is there."""
+    """Return whether a record that did not fail is there."""
     try:
         return path.exists() and read_record(path).status == "ok"
     except Exception:  # unreadable: nothing to keep

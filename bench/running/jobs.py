@@ -1,4 +1,4 @@
-"""Run a suite in several processes of one machine: each takes every n-th task, all share the store."""
+"""Run a suite in several processes of one machine: each takes every n-th task; they share the store."""
 
 import contextlib
 import os
@@ -17,13 +17,13 @@ from ..progress import show_progress
 POLL_SECONDS = 1.0
 END_SECONDS = 10.0
 WATCHED = "UNLEARNBENCH_WORKER"
-"""Variable that tells a worker that its standard input is a pipe to its parent."""
+"""Environment variable that marks a worker: its standard input is then a pipe from its parent."""
 PARENT_GONE = 143
-"""Exit status of a worker whose parent is gone: that of a process ended by SIGTERM."""
+"""Exit status of a worker whose parent has ended: the one after SIGTERM."""
 
 
 def take_part(suite: Suite, part: str) -> Suite:
-    """Return the suite with its tasks of `I/N` alone; whole ones: their cells share the base's images."""
+    """Return the suite with the tasks of share `I/N`. Tasks stay whole: their cells share base images."""
     try:
         index, count = (int(number) for number in part.split("/"))
     except ValueError:
@@ -49,8 +49,8 @@ def without_option(arguments: Sequence[str], name: str) -> list[str]:
 def run_parts(arguments: Sequence[str], jobs: int, threads: int, records: Sequence[Path]) -> None:
     """Run `unlearnbench ARGUMENTS` in `jobs` processes with their share of the tasks, until all have ended.
 
-    records: files that they are to write, for the progress bar. Each process writes what it has to say to
-    `parts/I.log` beside them. What failed is in the records: the caller goes over the suite once more.
+    records: files that they will write, for the progress bar. Each process writes its output to `parts/I.log`
+    next to them. Failures are in the records: the caller goes over the suite once more.
     """
     own = without_option(without_option(arguments, "--jobs"), "--threads")
     command = [sys.executable, "-m", "unlearnbench.bench.cli", *own, "--threads", str(threads)]
@@ -70,7 +70,7 @@ def run_parts(arguments: Sequence[str], jobs: int, threads: int, records: Sequen
 
 
 def _start(command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
-    """Start a worker whose standard input is a pipe that this process alone holds open."""
+    """Start a worker whose standard input is a pipe that only this process holds open."""
     environment = {**os.environ, WATCHED: "1"}
     try:
         target = log.open("wb")
@@ -97,10 +97,10 @@ def _end(running: "Sequence[subprocess.Popen[bytes]]") -> None:
 
 
 def end_with_parent() -> None:
-    """End this process as soon as the one that started it as a worker is gone, however it ended.
+    """End this process as soon as the process that started it as a worker has ended, in whatever way.
 
-    The pipe to a worker's standard input closes with its parent, killed or not. Nothing where this process
-    is no worker: then its standard input is the user's.
+    The pipe to a worker's standard input closes with its parent, even when that is killed. Where this process
+    is no worker, nothing happens: its standard input is the user's.
     """
     if os.environ.pop(WATCHED, None) is None:
         return
@@ -109,6 +109,6 @@ def end_with_parent() -> None:
         with contextlib.suppress(OSError, ValueError):
             while sys.stdin.buffer.read(1):
                 pass
-        os._exit(PARENT_GONE)  # files are replaced at once: none is left half written
+        os._exit(PARENT_GONE)  # files are replaced atomically: none is left half written
 
     threading.Thread(target=watch, daemon=True).start()

@@ -1,4 +1,4 @@
-"""Keys of the store: everything that a training or a record depends on, so that nothing stale is taken."""
+"""Keys of the store: digests of all that a training or a record depends on, so that no stale one is used."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -26,7 +26,7 @@ SCORING_MODULES = (
 )
 POOL_MODULE = "unlearnbench.bench.measuring.pool"
 OPENING_MODULE = "unlearnbench.bench.models.outside"
-"""What opens a model that nothing here trained; its fingerprint hangs on how."""
+"""The module that opens models that were not trained here: their fingerprint depends on how it does so."""
 
 
 FLOAT32 = "torch.float32"
@@ -35,7 +35,7 @@ FLOAT32 = "torch.float32"
 def train_key(cell: Cell, world: World, device: str, threads: int, dtype: str = FLOAT32) -> str:
     """Return the key of a cell's training: config, problem, world, libraries, and the source that trains.
 
-    threads: of the CPU, that the cell computes with. dtype: of the networks' numbers.
+    threads: CPU threads of the cell. dtype: of the networks' weights.
     """
     fields: dict[str, Any] = {
         "drawing": DRAWING_VERSION,
@@ -66,20 +66,20 @@ def train_key(cell: Cell, world: World, device: str, threads: int, dtype: str = 
 
 
 def world_modules(world: World) -> list[str]:
-    """Return the modules that make a world's prompts and problems; of a third party's world also its own,
+    """Return the modules that make a world's prompts and problems. A third party's world adds its own module,
     which opens its judge."""
     own = type(world).__module__
     return [world.problem_module, *([] if own.partition(".")[0] == ROOT else [own])]
 
 
 def judge_modules(task: Task) -> list[str]:
-    """Return the module of the third party's judge that a task names; none where the world opens its own."""
+    """Return the module of the third party's judge that a task names; empty where the world opens its own."""
     entry = find_plugin_judge(task)
     return [] if entry is None else [entry.module]
 
 
 def problem_fields(cell: Cell, world: World) -> dict[str, Any]:
-    """Return all that decides a cell's training images and how they are judged: no method."""
+    """Return everything but the method that decides a cell's training images and how they are judged."""
     return {
         "world": world.digest,
         "inputs": world.inputs(cell.task),
@@ -125,8 +125,8 @@ def cell_key(
 
 
 def pool_key(records: Iterable[str], worlds: Iterable[World]) -> str:
-    """Return the key of pooled values: the keys of the records that they are made from, the extractors, the
-    source that pools."""
+    """Return the key of pooled values: the keys of the records that they are made from, the extractors, and
+    the source that pools."""
     return content_key(
         {
             "records": sorted(records),

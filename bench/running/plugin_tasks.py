@@ -1,4 +1,4 @@
-"""Task files that third parties' packages bring; imports no torch."""
+"""Task files in third parties' packages; imports no torch."""
 
 import importlib.util
 from pathlib import Path
@@ -9,7 +9,7 @@ from ..registry import build_registry
 
 
 def add_plugin_tasks(files: list[TaskFile]) -> dict[str, str]:
-    """Append the task files of plug-ins; return why others, by the plug-in's name, are left out."""
+    """Append the task files of plug-ins; return plug-in -> reason for those that are left out."""
     entries = build_registry("tasks", lambda: iter(()))
     broken = dict(entries.broken)
     for entry in entries.values():

@@ -1,4 +1,4 @@
-"""What third parties bring into a run, and what it must not do to the libraries."""
+"""The third-party modules of a run, and a check that they left the libraries as they were."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -21,8 +21,8 @@ def plugin_modules(cells: Sequence[Cell], metrics: Registry[Entry], worlds: Mapp
 
 
 def check_libraries(plugins: Iterable[str]) -> None:
-    """Raise UserError where a plug-in replaced functions of the libraries when it was imported: they would
-    draw, judge and score the cells of others too."""
+    """Raise UserError where a plug-in replaced functions of the libraries when it was imported: the replaced
+    functions would also draw, judge and score the cells of others."""
     reached = [item for module in plugins for item in source_files(module).items()]
     files = [file for name, file in reached if name.partition(".")[0] != ROOT]
     foreign = find_foreign(files) if files else []

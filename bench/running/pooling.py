@@ -1,4 +1,4 @@
-"""Pooling: the distances of all concepts' images together: of a run, or of a folder's records."""
+"""Pooling: distances over the images of all concepts together, of a run or of a folder of records."""
 
 import io
 import sys
@@ -81,9 +81,9 @@ class Run:
 
 
 def read_rows(folder: Path) -> dict[str, list[Run]]:
-    """Return the runs of each row of a folder's board, one point each: the shown one, else the last.
+    """Return row -> its runs in a folder of records, with one point each: the shown one, else the last.
 
-    Configurations of which no point is shown, though one of another configuration is, stand for nothing.
+    Where a point of one configuration is shown, the row's other configurations are left out.
     """
     from ..records.load import load
 
@@ -99,7 +99,7 @@ def read_rows(folder: Path) -> dict[str, list[Run]]:
 
 
 def _shown(entries: Sequence[Any]) -> list[Any]:
-    """Return the records of the configurations of which some point is shown; all, where none is."""
+    """Return the records of the configurations with a shown point; all records where there is none."""
     chosen = {content_key(e.record.method.config) for e in entries if any(p.shown for p in e.record.points)}
     return [e for e in entries if not chosen or content_key(e.record.method.config) in chosen]
 
@@ -114,7 +114,7 @@ def _make_run(name: str, entry: Any) -> Run:
 
 
 def make_row(runs: Sequence[Run], parts: Sequence[Part | str]) -> Row:
-    """Return a row of its runs' parts, each a text where images of it are lacking."""
+    """Return the row of some runs. parts: of each run, or a text that says which images are missing."""
     images: dict[int, int] = {}
     for run in runs:
         seed = run.origin.record.seed
@@ -142,7 +142,7 @@ def open_store(folder: Path) -> Store:
 
 @dataclass
 class StoredImages:
-    """Finds the images of runs in a store and embeds them. lacking, asked: how many images so far."""
+    """Finds the images of runs in a store and embeds them. lacking, asked: numbers of images so far."""
 
     world: World
     tasks: Registry[Task]
@@ -155,7 +155,7 @@ class StoredImages:
         self.scorer = PointScorer(self.store, self.device)
 
     def check(self, runs: Sequence[Run]) -> None:
-        """Raise UserError where this version judges otherwise than a record says."""
+        """Raise UserError where this version has another judge or world than a record names."""
         for record in (run.origin.record for run in runs):
             now = {"world": self.world.id, "judge": self.tasks[record.task.id].file.judge}
             for field, value in now.items():
@@ -164,7 +164,7 @@ class StoredImages:
                     raise UserError(f"{said}, this version has {value}; run the suite again")
 
     def take(self, run: Run) -> Part | str:
-        """Return a run's part, or what of it is lacking."""
+        """Return a run's part, or a text that says what is missing."""
         record = run.origin.record
         task = self.tasks[record.task.id]
         if run.rows.empty:
@@ -180,7 +180,7 @@ class StoredImages:
         return Part(task.id, record.seed, features, self.scorer.references(self.world, task, features))
 
     def _find(self, origin: Origin, row: dict[Any, Any]) -> np.ndarray | None:
-        """Return an image's pixels; None where there is none, or one with other pixels."""
+        """Return an image's pixels; None where the store has none, or other pixels than the record's."""
         png = origin.find_image(self.store, str(row["prompt"]), int(row["seed"]), read_guidance(row))
         image = None if png is None else decode_png(png)
         return image if image is not None and image_digest(image) == row["image_sha256"] else None
@@ -190,7 +190,7 @@ class StoredImages:
         version = find_extractors(self.world).get(LITE0)
         if version is None:
             return features
-        # a fortieth of a second an image: kept, so that an interrupted command goes on where it stopped
+        # embedding takes a fortieth of a second an image: kept, so that an interrupted command continues
         key = content_key({"images": list(rows["image_sha256"]), "extractor": LITE0, "version": version})
         stored = self.store.get("features", key)
         if stored is None:

@@ -1,4 +1,4 @@
-"""Go on in a new process without a cell that cannot be stopped."""
+"""Continue in a new process without a cell that cannot be stopped."""
 
 import os
 import sys
@@ -11,13 +11,13 @@ PROGRAM = "unlearnbench.bench.cli"
 
 
 def told_arguments(arguments: Sequence[str]) -> list[str]:
-    """Return a command line without the options that processes give each other."""
+    """Return a command line without the options that processes pass to each other."""
     return without_option(without_option(arguments, "--part"), "--abandoned")
 
 
 def restarting(arguments: Sequence[str]) -> Callable[[str], None]:
-    """Return what goes on without a cell, by its stem, with the same command in this process's place: what
-    started it waits for the same one."""
+    """Return a function that, given the stem of a cell, replaces this process by the same command without
+    that cell. The process id stays the same, so whatever started the command still waits for it."""
 
     def restart(stem: str) -> None:
         stop_alarm()

@@ -1,4 +1,4 @@
-"""Execute a plan: run one cell after the other and write one record of each."""
+"""Execute a plan: run one cell after the other and write one record for each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,8 +30,8 @@ class Outcome:
 class Runner(Shared):
     """Runs cells one after the other. folder: of the records.
 
-    cell_timeout: seconds that a cell may take; None = any. restart: goes on in a new process without a cell,
-    named by its stem, that could not be stopped (`abandoned` there); None = no such process can be started.
+    cell_timeout: seconds that a cell may take; None = no limit. restart: given the stem of a cell that could
+    not be stopped, continues in a new process without it (listed in `abandoned` there); None = not possible.
     """
 
     folder: Path
@@ -76,7 +76,7 @@ class Runner(Shared):
         return Outcome(run.cell, "failed", self._path(run.cell))
 
     def _abandon(self, run: CellRun, title: str) -> None:
-        """Record a cell that does not end though its time is up, and go on without it in a new process."""
+        """Record a cell that does not end although its time is up; continue without it in a new process."""
         error = TimeIsUp(f"took longer than {self.cell_timeout:g} s, and could not be stopped")
         self._fail(run, title, error)
         if self.restart is not None:
@@ -88,7 +88,7 @@ class Runner(Shared):
         return [run.cell for run in runs if not self._is_done(self._path(run.cell), run.key)]
 
     def pool(self, cells: list[Cell]) -> None:
-        """Write the pooled distances of each row's shown points; nothing where they are written already."""
+        """Write the pooled distances of each row's shown points; does nothing where they are up to date."""
         worlds = self.worlds.values()
         pool_cells(self.folder, cells, worlds, self.cell_key, lambda cell: CellRun(self, cell).take_part())
 

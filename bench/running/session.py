@@ -1,4 +1,4 @@
-"""What a run needs from the machine: device, threads, opened worlds, a runner."""
+"""The machine's part of a run: device, threads, opened worlds, a runner."""
 
 import os
 import sys
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WorldSettings:
-    """Where the parts of a real model's world lie, and how it draws. None: the world's own default.
+    """Where the parts of a real model's world are, and how it draws. None: the world's own default.
 
     base_model: a diffusers folder or hub id. clip: folder or hub id of the judge's open_clip model. data:
-    folder of published prompt files. sampling_steps: of the sampler. training_images: of each training set.
-    image_size: side of the images in pixels. world_folder: a world that `pretrain images` made. Embedded
-    worlds ship whole: of these they take `world_folder` and no other.
+    folder of published prompt files. sampling_steps: of the sampler. training_images: number in each training
+    set. image_size: side of the images in pixels. world_folder: a world that `pretrain images` made. Embedded
+    worlds ship complete: they accept only `world_folder`.
     """
 
     base_model: str | None = None
@@ -44,10 +44,10 @@ DEFAULT_WORLD = WorldSettings()
 
 @dataclass(frozen=True)
 class Program:
-    """The command line that a run belongs to, which goes on by its own words.
+    """The command line of a run, by which the run can start itself again.
 
-    arguments: its words. restarts: whether a cell that cannot be stopped may be left behind by starting the
-    same command in this process's place. abandoned: stems of such cells. jobs: processes that share the
+    arguments: its words. restarts: whether a cell that cannot be stopped may be left behind by replacing this
+    process with the same command. abandoned: stems of such cells. jobs: number of processes that share the
     tasks. part: `I/N`, the share of this process.
     """
 
@@ -59,7 +59,7 @@ class Program:
 
     @property
     def command(self) -> str:
-        """What records name as the command that made them, without the places of one machine."""
+        """The command as records name it, without paths of one machine."""
         from ..places import quote_places
         from .restart import told_arguments
 
@@ -70,10 +70,10 @@ class Program:
 class Session:
     """Settings of a run on a machine.
 
-    device: cpu, cuda or mps; None: the best there is. threads: CPU threads; None: all cores, shared by `jobs`
-    processes. store: folder of the cache; None: in the user's cache folder. cell_timeout: seconds that a cell
-    may take; None: any. command: what records name as the command that made them. program: the command line
-    that the run belongs to, if it does.
+    device: cpu, cuda or mps; None: the best that is available. threads: CPU threads; None: all cores, shared
+    by `jobs` processes. store: folder of the cache; None: in the user's cache folder. cell_timeout: seconds
+    that a cell may take; None: no limit. command: how records name the command that made them. program: the
+    command line of the run, if there is one.
     """
 
     device: str | None = None
@@ -90,7 +90,7 @@ DEFAULT_SESSION = Session()
 
 
 def choose_device(wanted: str | None) -> str:
-    """Return the device to run on: the one asked for, or the best there is."""
+    """Return the device to run on: the one asked for, else the best that is available."""
     import torch
 
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
@@ -104,7 +104,7 @@ def choose_device(wanted: str | None) -> str:
 
 
 def check_counts(**numbers: int | None) -> None:
-    """Raise UserError where a number that counts something was given below 1."""
+    """Raise UserError where a count is below 1."""
     for name, number in numbers.items():
         if number is not None and number < 1:
             raise UserError(f"--{name.replace('_', '-')} {number}: must be at least 1")
@@ -152,7 +152,7 @@ def make_runner(session: Session, folder: Path, worlds: set[str]) -> "Runner":
 
 
 def open_worlds(names: set[str], settings: WorldSettings, device: str = "cpu") -> dict[str, World]:
-    """Return worlds by name; a real model's is placed where the settings say that its parts lie."""
+    """Return name -> world; the parts of a real model's world are looked for where the settings say."""
     check_counts(
         sampling_steps=settings.sampling_steps,
         training_images=settings.training_images,

@@ -32,7 +32,7 @@ def h3(seen: Floats, read: Floats) -> Floats:
 
 
 def h2(seen: Floats, read: Floats) -> Floats:
-    """H of UA and VA alone."""
+    """H of only UA and VA."""
     return h3(seen[..., :2, :, :, :], read[..., :2, :, :, :])
 
 

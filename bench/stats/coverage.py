@@ -171,7 +171,7 @@ def value_extremes(board: Board, suites: int, seed: int = 7) -> dict[str, dict[s
 class Held:
     """Coverage on one board by interval: of a steered and an ascending method's means (the lower of the two),
     and of their difference; size of each test, and of the guard, between two methods that are equal in the
-    mean though one of them alone loses concepts.
+    mean although only one of them loses concepts.
     """
 
     means: Mapping[str, float]

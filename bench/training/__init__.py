@@ -1,1 +1,1 @@
-"""The toolkit of unlearners that train."""
+"""The toolkit of methods that train."""

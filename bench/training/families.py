@@ -1,7 +1,7 @@
-"""Families of denoisers: what a prompt becomes for each, and how each is called.
+"""Families of denoisers: how each encodes a prompt, and how each is called.
 
-The one place that knows a Stable Diffusion UNet from SDXL's, SD3's or Flux's transformer. Everything else
-sees latents (n, c, h, w), conditions (a row a prompt) and a prediction of the latents' shape.
+Only this module tells a Stable Diffusion UNet from the networks of SDXL, SD3 and Flux. All others see latents
+(n, c, h, w), conditions (a row for each prompt) and a prediction of the latents' shape.
 """
 
 import math
@@ -22,13 +22,16 @@ Conditions = Mapping[str, Tensor]
 Size = tuple[int, int]
 """(height, width) of the images in pixels."""
 DISTILLED_GUIDANCE = 3.5
-"""Guidance that a distilled Flux is told while it trains: the value that its own call draws with."""
+"""Guidance that a distilled Flux gets while it trains: the default of its pipeline call."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """A family. flow: whether it is trained by flow matching. encode(pipeline, prompts, size, device) ->
-    conditions; predict(module, noisy, times, conditions) -> (b, c, h, w)."""
+    """A family. flow: whether it is trained by flow matching.
+
+    encode(pipeline, prompts, size, device) -> conditions; predict(module, noisy, times, conditions) ->
+    (b, c, h, w).
+    """
 
     name: str
     flow: bool
@@ -110,11 +113,11 @@ FAMILIES = {
     "FluxPipeline": Family("flux", True, _encode_flux, _predict_flux),
 }
 ADDED = {"StableDiffusionXLPipeline": "text_time"}
-"""What a UNet is told beside time and prompt, by the pipeline that tells it."""
+"""Pipeline -> additional conditions of its UNet, besides time and prompt."""
 
 
 def find_family(pipeline: Any) -> Family:
-    """Return a pipeline's family; raises UserError for one whose loss would not be this project's."""
+    """Return a pipeline's family; raises UserError where its training loss is not known here."""
     name = type(pipeline).__name__
     if name not in FAMILIES:
         raise UserError(f"{name}: no training loss for pipelines of this kind; known: {', '.join(FAMILIES)}")
@@ -154,14 +157,14 @@ def denoiser_of(pipeline: Any) -> nn.Module:
 
 
 def _check_unet(name: str, pipeline: Any) -> None:
-    """Raise UserError where a UNet takes or gives more than the noise of latents, by the prompt alone."""
+    """Raise UserError where a UNet's input or output is more than latents, conditioned on only the prompt."""
     config, latents = pipeline.unet.config, pipeline.vae.config.latent_channels
     if config.in_channels != latents:
         raise UserError(f"{name}: its UNet takes more than latents (inpainting and the like)")
     if getattr(config, "out_channels", latents) != latents:
         raise UserError(f"{name}: its UNet gives more than one value a latent (a learned variance)")
     if getattr(config, "class_embed_type", None) or getattr(config, "num_class_embeds", None):
-        raise UserError(f"{name}: its UNet needs class labels beside the prompt")
+        raise UserError(f"{name}: its UNet needs class labels in addition to the prompt")
     for key in ("time_cond_proj_dim", "encoder_hid_dim_type"):
         if getattr(config, key, None):
             raise UserError(f"{name}: unet/config.json: {key}: no training loss for such a UNet")
@@ -178,7 +181,7 @@ def _check_transformer(name: str, pipeline: Any) -> None:
 
 
 def _check_vae(name: str, vae: Any, flow: bool) -> None:
-    """Raise UserError where latents are scaled in a way that training does not follow."""
+    """Raise UserError where latents are scaled in a way that training does not support."""
     config, kind = vae.config, type(vae).__name__
     if kind != "AutoencoderKL":
         raise UserError(f"{name}: no training loss for latents of {kind}")

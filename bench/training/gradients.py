@@ -1,4 +1,4 @@
-"""Gradients as tensor lists: taken from a loss, in parts where memory asks for it, and their products."""
+"""Gradients as lists of tensors: computed in parts where memory is short, and their inner products."""
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ Gradients = list[Tensor]
 def dot(a: Gradients, b: Gradients) -> Tensor:
     """Return the Euclidean inner product of two tensor lists as a scalar, accumulated in float32 or wider.
 
-    Products are made one tensor at a time: `torch._foreach_mul` would hold a whole copy of the gradients.
+    Products are computed tensor by tensor: `torch._foreach_mul` would hold a whole copy of the gradients.
     """
     wide = torch.promote_types(a[0].dtype, torch.float32)
     if a is b:
@@ -23,10 +23,10 @@ def dot(a: Gradients, b: Gradients) -> Tensor:
 def differentiate(
     objective: Objective, batch: Batch, micro: int, parameters: list[nn.Parameter]
 ) -> tuple[Tensor, Gradients]:
-    """Return the loss to be logged and the gradient of a batch, `micro` images at a time.
+    """Return the loss to be logged and the gradient of a batch, computed `micro` images at a time.
 
-    An objective is a mean over images, so parts are weighed by their size. Raises UserError for one that is
-    not: it cannot be had in parts.
+    An objective is a mean over images, so parts are weighted by their size. Raises UserError for an objective
+    that is no such mean, because it cannot be computed in parts.
     """
     parts = batch.split(micro)
     if len(parts) > 1 and not getattr(objective, "is_mean", True):
@@ -42,9 +42,9 @@ def differentiate(
 
 
 def take_gradient(parameters: list[nn.Parameter]) -> Gradients:
-    """Return the gradients that `backward` left in the parameters, and leave none behind.
+    """Return the gradients that `backward` left in the parameters, and clear them.
 
-    `backward` rather than `autograd.grad`: it gives each gradient its parameter's strides and own memory.
+    `backward` instead of `autograd.grad`, because it gives each gradient its parameter's strides and memory.
     """
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     for parameter in parameters:

@@ -1,4 +1,4 @@
-"""How training images are noised: the diffusion of UNets, the straight paths of flow matching."""
+"""Noising of training images: the diffusion of UNets, and the straight paths of flow matching."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from ..errors import UserError
 
 class Noising(Protocol):
     """draw_times(n, generator) -> (n,) on the CPU; mix(clean, noise, times) -> noisy and target;
-    weigh_clean(times) -> (n,), the weight that the loss has on the squared error of the clean image x0."""
+    weigh_clean(times) -> (n,), the weight of the squared error of the clean image x0 in the loss."""
 
     def draw_times(self, count: int, generator: Generator) -> Tensor: ...
 
@@ -26,13 +26,13 @@ TARGETS: dict[str, Callable[[Any, Tensor, Tensor, Tensor], Tensor]] = {
     "v_prediction": lambda schedule, clean, noise, times: schedule.get_velocity(clean, noise, times),
     "sample": lambda schedule, clean, noise, times: clean,
 }
-"""What a network is trained to predict, by the scheduler's prediction_type."""
+"""Training target of a network, by the scheduler's prediction_type."""
 CLEAN_WEIGHTS: dict[str, Callable[[Tensor], Tensor]] = {
     "epsilon": lambda alpha: alpha / (1 - alpha),
     "v_prediction": lambda alpha: 1 / (1 - alpha),
     "sample": torch.ones_like,
 }
-"""w(ᾱ) with (error of the prediction)² = w (error of x0)². That of v is EDM's weight (Karras et al. 2022,
+"""w(ᾱ) with (error of the prediction)² = w (error of x0)². The weight for v is EDM's (Karras et al. 2022,
 table 1) for data of unit variance: (σ² + 1)/σ² with σ² = (1 - ᾱ)/ᾱ."""
 SAMPLERS = frozenset(
     f"{name}Scheduler"
@@ -52,21 +52,21 @@ SAMPLERS = frozenset(
         "UniPCMultistep",
     )
 )
-"""diffusers' samplers of models that were trained on discrete times with the noise levels of `betas`. Left
-out are those of other trainings: EDM's (Karras et al. 2022), of consistency models, of cascades."""
+"""diffusers' samplers for models that were trained on discrete times with the noise levels of `betas`. Those
+of other trainings are left out: of EDM (Karras et al. 2022), of consistency models, of cascades."""
 OTHER_TIMES = {"timestep_type": ("discrete",), "use_flow_sigmas": (False, None)}
-"""Settings by which these samplers ask a model at other times or levels, with the values that do not."""
+"""Settings that make a sampler use other times or levels than training, with their values that do not."""
 
 
 class Diffusion:
     """Discrete diffusion with uniform timesteps (Ho et al. 2020).
 
-    Raises UserError where the sampler's own noise levels are not those that training would use.
+    Raises UserError where the sampler's noise levels differ from those of training.
     """
 
     def __init__(self, scheduler: Any) -> None:
-        # Samplers differ in how they walk the schedule, not in the schedule: the training scheduler
-        # made of the sampler's settings noises as the base model's training did.
+        # Samplers differ in how they walk the schedule, not in the schedule: a training scheduler
+        # with the sampler's settings adds noise as the base model's training did.
         name = type(scheduler).__name__
         try:
             self.schedule: Any = DDPMScheduler.from_config(scheduler.config)
@@ -102,7 +102,7 @@ FLOW = "FlowMatchEulerDiscreteScheduler"
 class Flow:
     """Rectified flow: x_σ = (1 - σ) x + σ ε, target ε - x, times logit-normal (Esser et al. 2024, eq. 19).
 
-    σ runs through the scheduler's own levels, its shift for the resolution included.
+    σ takes the scheduler's own levels, with its shift for the resolution.
     """
 
     def __init__(self, scheduler: Any) -> None:
@@ -125,7 +125,7 @@ class Flow:
 
 
 def find_noising(scheduler: Any) -> Noising:
-    """Return the noising that a pipeline's scheduler undoes; raises UserError for one that is not known."""
+    """Return the noising of a pipeline's scheduler; raises UserError for a scheduler that is not known."""
     name = type(scheduler).__name__
     if name == FLOW:
         return Flow(scheduler)

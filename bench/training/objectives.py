@@ -1,7 +1,7 @@
 """Denoising losses of a diffusion pipeline: encoding, noising, target, truncation.
 
-Training and methods see only `Denoiser.draw`, `Denoiser.predict` and `Denoiser.errors`; what tells pipelines
-apart stands in `families.py` (how a denoiser is called) and `noising.py` (what it is trained to undo).
+Training and methods use only `Denoiser.draw`, `Denoiser.predict` and `Denoiser.errors`. The differences
+between pipelines are in `families.py` (how a denoiser is called) and `noising.py` (its training target).
 """
 
 import copy
@@ -19,14 +19,14 @@ from .noising import Flow, find_noising
 
 TruncationMode = Literal["sample", "element", "element-x0", "batch"]
 ENCODED_AT_ONCE = 32
-"""Images or prompts that go through an encoder together: bounds the memory, not the result's meaning."""
+"""Images or prompts that go through an encoder at once: it bounds the memory and changes no result."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A training set as the denoiser sees it, on the denoiser's device.
+    """A training set as the denoiser gets it, on the denoiser's device.
 
-    latents: (n, c, h, w), scaled. conditions: a row a distinct prompt, row 0 the empty one. rows,
+    latents: (n, c, h, w), scaled. conditions: a row for each distinct prompt, row 0 for the empty one. rows,
     anchor_rows: (n,) on the CPU, each image's row of the conditions; no anchors = None.
     """
 
@@ -67,13 +67,13 @@ class Batch:
 
 
 Objective = Callable[[Batch], tuple[Tensor, Tensor]]
-"""Of a batch: the scalar to be minimised, and the loss that is logged for it."""
+"""Function of a batch: returns the scalar to be minimised, and the loss that is logged."""
 
 
 class Denoiser:
     """The denoiser of a pipeline and its training loss.
 
-    module: the network that is trained, in place. Raises UserError for a pipeline whose loss this is not.
+    module: the network that is trained, in place. Raises UserError for a pipeline whose loss is not known.
     """
 
     def __init__(self, pipeline: Any) -> None:
@@ -91,7 +91,7 @@ class Denoiser:
     def encode(self, images: TrainingSet) -> Encoded:
         """Encode a training set once: the posterior's mean, as scaled latents, and its distinct prompts.
 
-        Raises UserError where the set is empty, or prompts and images do not pair.
+        Raises UserError where the set is empty, or where prompts and images do not pair.
         """
         prompts, anchors = images.prompts, images.anchor_prompts
         if not prompts or len(prompts) != len(images.images) or (anchors and len(anchors) != len(prompts)):
@@ -116,7 +116,7 @@ class Denoiser:
 
     @torch.no_grad()
     def encode_text(self, prompts: list[str], size: Size) -> dict[str, Tensor]:
-        """Return the denoiser's conditions for prompts, a row each. size: (height, width) of the images."""
+        """Return the denoiser's conditions for prompts, one row each. size: (height, width) of the images."""
         for name, part in self.pipeline.components.items():
             if name.startswith("text_encoder") and part is not None:
                 part.eval()
@@ -125,7 +125,7 @@ class Denoiser:
         return {name: torch.cat([f[name] for f in found]).to(self.device, self.dtype) for name in found[0]}
 
     def draw(self, encoded: Encoded, size: int | None, caption_drop: float, generator: Generator) -> Batch:
-        """Draw a noised batch: images with replacement, uniform timesteps, some captions left out.
+        """Draw a noised batch: images with replacement, uniform timesteps, some captions dropped.
 
         size: of the batch; None = every image of the set once. caption_drop: share of the captions (and their
         anchors) replaced by the empty prompt. All draws are made on the CPU, from `generator`, in the order
@@ -171,7 +171,7 @@ def truncated_ascent(errors: Tensor, bound: float | Tensor | None, mode: Truncat
     """Return the forget objective to be minimised: the negated denoising loss as a hinge, relu(bound - loss).
 
     errors: squared errors (b, ...). bound: in units of these errors; a tensor is broadcast to them; None = no
-    hinge. mode: what the bound holds for: each `sample`'s mean error, each `element` or the `batch`'s mean
+    hinge. mode: the bound applies to each `sample`'s mean error, to each `element`, or to the `batch`'s mean
     (Ko et al. 2024, SD code, whose rescaled loss has this gradient). The gradient is zero where the bound is
     reached. Source: arXiv 2412.07808 and its released code.
     """
@@ -195,11 +195,11 @@ def denoising(denoiser: Denoiser) -> Objective:
 
 
 def ascent(denoiser: Denoiser, bound: float | None, mode: TruncationMode) -> Objective:
-    """Return the truncated ascent on the denoising loss; logged is that loss itself, not truncated.
+    """Return the truncated ascent on the denoising loss; the loss that is logged is not truncated.
 
-    `element-x0`: the bound holds for an element's squared error of the clean image x0, which enters the loss
-    with a weight w of the time: -w min((x0's prediction - x0)², bound), as relu(w bound - error). Source: Ko
-    et al. 2024, CIFAR code, training/loss.py.
+    `element-x0`: the bound applies to an element's squared error of the clean image x0, which enters the loss
+    with a weight w that depends on the time: -w min((x0's prediction - x0)², bound), computed as
+    relu(w bound - error). Source: Ko et al. 2024, CIFAR code, training/loss.py.
     """
 
     def objective(batch: Batch) -> tuple[Tensor, Tensor]:
@@ -217,8 +217,8 @@ def ascent(denoiser: Denoiser, bound: float | None, mode: TruncationMode) -> Obj
 def anchor(denoiser: Denoiser) -> Objective:
     """Return the squared distance to the frozen base's prediction for the anchor prompt.
 
-    The base is the denoiser as it is when this is called (one copy is kept). Source: concept ablation,
-    Kumari et al. 2023 (arXiv 2303.13516), model-based variant. Raises UserError without anchor prompts.
+    The base is the denoiser at the time of this call (one copy is kept). Source: concept ablation, Kumari et
+    al. 2023 (arXiv 2303.13516), model-based variant. Raises UserError without anchor prompts.
     """
     base = copy.deepcopy(denoiser.module).eval().requires_grad_(False)
 

@@ -1,126 +1,27 @@
-"""Training of an unlearning method: trained part, data order, optimiser, checkpoints, diagnostics."""
+"""Training of an unlearning method: trained part, order of the data, optimiser, checkpoints, diagnostics."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_validator
 from torch import Generator, Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from ..config import STRICT
 from ..errors import UserError
 from ..models.adapters import add_lora, merge_lora
 from ..types import Problem, SavePoint, TrainingSet
+from .config import Part, TrainingConfig
 from .gradients import Gradients, compute_cosine, differentiate, dot
-from .objectives import Batch, Denoiser, Encoded, Objective, TruncationMode, denoising
+from .objectives import Batch, Denoiser, Encoded, Objective, denoising
 
-Part = Literal["full", "xattn", "noxattn", "lora"]
+CROSS_ATTENTION = ("attn2", ".add_q_proj", ".add_k_proj", ".add_v_proj", ".to_add_out")
+"""In diffusers' names: a UNet's cross-attention; the projections of the text in joint attention."""
 Combination = Callable[[Gradients, Gradients, Optimizer], Gradients]
 """combine(g_f, g_r, optimiser): the direction whose negative is the step; may overwrite both gradients."""
 
 
-def _drop_infinity(value: float | None) -> float | None:
-    return None if value == float("inf") else value
-
-
-Bound = Annotated[float | None, Field(gt=0, allow_inf_nan=True), AfterValidator(_drop_infinity)]
-"""A positive bound or none. TOML has no null: `inf` stands for none there, None for both from here on."""
-
-
-class PointsConfig(BaseModel):
-    """What every method has: the trained part and the steps at which the model is saved.
-
-    part: `full`, `xattn` (cross-attention), `noxattn` (all but cross-attention; ESD, Gandikota et al. 2023,
-    whose code also leaves out the time embedding and the output layer) or `lora` (adapters on every
-    attention, merged into the weights of a saved point). checkpoints: rising, the last one
-    equal to `steps`, which is also what they are when left out.
-    """
-
-    model_config = STRICT
-    part: Part = "full"
-    steps: int = Field(default=60, ge=1)
-    checkpoints: tuple[int, ...] = Field(default_factory=lambda given: (given["steps"],))
-
-    @field_validator("checkpoints")
-    @classmethod
-    def _check_checkpoints(cls, value: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
-        steps = info.data.get("steps", value[-1] if value else 0)
-        if not value or sorted(set(value)) != list(value) or value[0] < 1 or value[-1] != steps:
-            raise ValueError(f"must be positive, rising and end at steps = {steps}")
-        return value
-
-
-class TrainingConfig(PointsConfig):
-    """Settings of a method that trains by gradients.
-
-    rate: constant learning rate. batch: images of each set a step. caption_drop: share of captions left out,
-    as in the base model's training. clip_norm: bound of the update direction's L2 norm (`inf` = none).
-    weight_decay: decoupled for `adamw` alone. diagnostics: log more than the step's number. rank: of the
-    adapters of part `lora`. micro_batch: images that go through the denoiser at once (left out: the whole
-    batch); where the device's memory does not hold them, half as many, by itself. gradient_checkpointing:
-    less memory for more time.
-    """
-
-    rank: int = Field(default=8, ge=1)
-    micro_batch: int | None = Field(default=None, ge=1)
-    gradient_checkpointing: bool = False
-    optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
-    rate: float = Field(default=1e-4, gt=0, allow_inf_nan=False)
-    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    batch: int = Field(default=32, ge=1)
-    caption_drop: float = Field(default=0.1, ge=0, le=1)
-    clip_norm: Bound = 1.0
-    diagnostics: bool = True
-
-    def retain_draws(self) -> tuple[int | None, float]:
-        """Return the retain set's batch (None = every image once) and the share of its captions left out."""
-        return self.batch, self.caption_drop
-
-
-class ForgetConfig(TrainingConfig):
-    """Settings of a method with a forget and a retain gradient.
-
-    lam: λ, the weight of the retain gradient. retain_batch: images of the retain set a step (left out:
-    `batch`; "all": each of them once). retain_caption_drop: share of the retain set's captions left out (left
-    out: `caption_drop`, which is otherwise the forget set's).
-    """
-
-    lam: float = Field(default=1.0, ge=0, allow_inf_nan=False)
-    retain_batch: int | Literal["all"] | None = None
-    retain_caption_drop: float | None = Field(default=None, ge=0, le=1)
-
-    @field_validator("retain_batch", mode="before")
-    @classmethod
-    def _check_retain_batch(cls, value: Any) -> Any:
-        if value not in (None, "all") and (type(value) is not int or value < 1):
-            raise ValueError('must be a number of images, or "all"')
-        return value
-
-    def retain_draws(self) -> tuple[int | None, float]:
-        size = None if self.retain_batch == "all" else self.retain_batch or self.batch
-        drop = self.retain_caption_drop
-        return size, self.caption_drop if drop is None else drop
-
-
-class AscentConfig(ForgetConfig):
-    """Settings of a method whose forget objective is truncated gradient ascent.
-
-    truncation: bound of the forget loss in units of the loss at hand (`inf` = none; a v- or epsilon-loss of 1
-    is predicting zero), or of the squared error of x0. truncation_mode: what it bounds
-    (`objectives.truncated_ascent`; `element-x0`: `objectives.ascent`).
-    """
-
-    truncation: Bound = 1.0
-    truncation_mode: TruncationMode = "sample"
-
-
-CROSS_ATTENTION = ("attn2", ".add_q_proj", ".add_k_proj", ".add_v_proj", ".to_add_out")
-"""In diffusers' names: a UNet's cross-attention; in a joint-attention transformer what projects the text."""
-
-
 def select_part(module: nn.Module, part: Part) -> list[nn.Parameter]:
-    """Return the parameters of a part that is there already; `lora` is not, and a UserError."""
+    """Return the parameters of a part that exists already; UserError for `lora`, which does not."""
     if part == "lora":
         raise UserError("part: 'lora' is for methods that train by gradients")
 
@@ -158,9 +59,9 @@ def build_optimiser(config: TrainingConfig, parameters: list[nn.Parameter]) -> O
 class Trainer:
     """Optimiser steps on a pipeline's denoiser, with a log, checkpoints and a divergence check.
 
-    A subclass defines `take_step`, which calls `differentiate` and `descend`. parameters change in place.
-    config: a `TrainingConfig`, or one with its fields of the optimiser, the batch and the steps. log: equally
-    long columns, one entry a step.
+    A subclass defines `take_step`, which calls `differentiate` and `descend`. Parameters change in place.
+    config: a `TrainingConfig`, or a config with its fields for optimiser, batch and steps. log: equally long
+    columns, one entry for each step.
     """
 
     def __init__(self, pipeline: Any, config: Any) -> None:
@@ -171,7 +72,7 @@ class Trainer:
         self.log: dict[str, list[float]] = {}
 
     def open(self, parameters: list[nn.Parameter]) -> None:
-        """Set what is trained. Frozen copies of the denoiser are to be made before."""
+        """Set the trained parameters. Make frozen copies of the denoiser before this call."""
         self.parameters = parameters
         for parameter in parameters:
             parameter.requires_grad_(True)
@@ -194,7 +95,7 @@ class Trainer:
             self.log.setdefault(name, []).append(entry)
 
     def differentiate(self, objective: Objective, batch: Batch) -> tuple[Tensor, Gradients]:
-        """Return loss and gradient of a batch, in parts that the device's memory holds."""
+        """Return loss and gradient of a batch, in parts that fit into the device's memory."""
         while True:
             try:
                 return differentiate(objective, batch, self.micro, self.parameters)
@@ -223,7 +124,7 @@ class Trainer:
             raise FloatingPointError(f"training diverged: not finite after step {len(self.log['step'])}")
 
     def run(self, save: SavePoint) -> None:
-        """Take all steps and save at the checkpoints; the denoiser is frozen again afterwards."""
+        """Take all steps and save at the checkpoints; afterwards the denoiser is frozen again."""
         try:
             for number in range(1, self.config.steps + 1):
                 self.step()
@@ -240,9 +141,9 @@ class Trainer:
 class Training(Trainer):
     """A method's training on a forget and a retain set, one step at a time.
 
-    forget: makes the forget objective of the denoiser; None = the retain loss alone. combine: from both
-    gradients to the direction of descent. Training streams are forked from `problem.generator`: methods with
-    the same seed see the same batches.
+    forget: makes the forget objective of the denoiser; None = only the retain loss. combine: from both
+    gradients to the direction of descent. Training streams are forked from `problem.generator`, so methods
+    with the same seed see the same batches.
     """
 
     def __init__(
@@ -287,7 +188,7 @@ class Training(Trainer):
         return draws()
 
     def take_step(self) -> dict[str, float]:
-        """Take one step: a backward pass a set, their combination, clipping, the optimiser."""
+        """Take one step: a backward pass for each set, their combination, clipping, the optimiser."""
         gradients: dict[str, Gradients] = {}
         losses: dict[str, Tensor] = {}
         for name, objective in self.objectives.items():

@@ -5,11 +5,11 @@ from typing import Any
 
 
 def load_model(folder: str | Path, device: str = "cpu", dtype: Any = None) -> Any:
-    """Return the diffusers pipeline of a folder, its sampling-time method acting on every call of it.
+    """Return the diffusers pipeline of a folder, with its sampling-time method active on every call.
 
-    dtype: a torch type; None = float32. The device is chosen here: what the method keeps does not follow
-    `pipeline.to`. `pipeline.unlearning.close()` takes the method off. Raises UserError where the folder is no
-    whole text-to-image pipeline, or names a method that is not here.
+    dtype: a torch type; None = float32. Choose the device here: the method's own tensors do not follow
+    `pipeline.to`. `pipeline.unlearning.close()` removes the method. Raises UserError where the folder is not
+    a complete text-to-image pipeline, or names a method that is not installed.
     """
     from .loading import open_acting
 

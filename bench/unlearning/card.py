@@ -1,4 +1,4 @@
-"""The card of an unlearned model: what was done to it, and how to measure what that did."""
+"""The card of an unlearned model: how it was made, and how to measure the result."""
 
 import shlex
 from collections.abc import Mapping
@@ -36,13 +36,14 @@ pipeline = load_model("THIS_FOLDER", device="cpu")
 ```
 """
 NO_TASK = "FAMILY/CONCEPT@WORLD"
-"""Stands where no task of the concept is known."""
+"""Placeholder where no task of the concept is known."""
 
 
 def write_command(model: str, base: str, task: str) -> str:
     """Return the command that measures a model. base: the model that it was made from; "" = the world's own.
 
-    Without it a LoRA would be put on the base of the task's world, and differences taken to that.
+    Without it, a LoRA would be loaded on the base of the task's world, and differences would refer to that
+    base.
     """
     beside = f" --base-model {shlex.quote(base)}" if base else ""
     return f"unlearnbench evaluate --model {shlex.quote(model)}{beside} --task {task or NO_TASK}"
@@ -51,8 +52,8 @@ def write_command(model: str, base: str, task: str) -> str:
 def write_card(done: Mapping[str, Any], own_base: bool = False, acts: bool = False) -> str:
     """Return the card of an unlearned model as Markdown. done: the content of `unlearning.json`.
 
-    own_base: the base model is no embedded world's, so that it must be named to measure what was made of it.
-    acts: the method acts while the model draws.
+    own_base: the base model is not an embedded world's, so the command must name it. acts: the method acts
+    while the model draws.
     """
     data = done["data"]
     return CARD.format(

@@ -1,4 +1,4 @@
-"""Training sets whose images a model draws itself."""
+"""Training sets whose images the model draws itself."""
 
 import hashlib
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from .writing import Wording
 def draw_sets(
     model: str, wording: Wording, sampling: Sampling, device: str = "cpu", seed: int = 0
 ) -> tuple[TrainingSet, TrainingSet]:
-    """Return a forget and a retain set whose images a model in a folder drew itself. seed: of their noise."""
+    """Return a forget and a retain set whose images the model in a folder drew. seed: of their noise."""
     pipeline = open_pipeline(model, device)
     Denoiser(pipeline)  # as above: by the folder's own scheduler, which is the training's
     set_scheduler(pipeline, sampling.scheduler)
@@ -37,14 +37,14 @@ def draw_both(
 
 
 def no_images(sampling: Sampling, wording: Wording) -> tuple[TrainingSet, TrainingSet]:
-    """Return a forget and a retain set with their prompts and without images: (0, 3, H, W)."""
+    """Return a forget and a retain set with prompts and no images: (0, 3, H, W)."""
     none = torch.empty(0, 3, sampling.height, sampling.width)
     return TrainingSet(wording.forget, none, wording.anchored), TrainingSet(wording.retain, none)
 
 
 @torch.no_grad()
 def _draw(pipeline: Any, sampling: Sampling, prompts: Sequence[str], seed: int, name: str) -> torch.Tensor:
-    """Return images (n, 3, H, W) in [-1, 1], one a prompt, each with a noise of its own."""
+    """Return images (n, 3, H, W) in [-1, 1], one for each prompt, each with its own noise."""
     generator = Generator(pipeline, sampling, "")
     size = micro_batch(pipeline.device.type, sampling)
     images: list[np.ndarray] = []

@@ -11,9 +11,9 @@ from ..models.saved.applied import read_applied
 
 
 def open_acting(folder: Path, device: str, dtype: torch.dtype | None) -> Any:
-    """Return a folder's pipeline in the context of its sampling-time method, if it has one.
+    """Return a folder's pipeline with its sampling-time method active, if it has one.
 
-    `pipeline.unlearning`: an ExitStack that takes the method off when it is closed.
+    `pipeline.unlearning`: an ExitStack; closing it removes the method.
     """
     pipeline = open_pipeline(folder, device, dtype or torch.float32, applied=True)
     applied = read_applied(folder)

@@ -1,4 +1,4 @@
-"""Text files that a user supplies: read whole, as UTF-8, cut into lines at line ends alone."""
+"""Text files that a user supplies: read whole, as UTF-8, and split only at line ends."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from ..errors import UserError
 
 LINE_END = re.compile(r"\r\n|\n|\r")
-"""What ends a line. U+2028, U+0085 and form feeds do not: prompts were scraped with them inside."""
+"""Line ends. U+2028, U+0085 and form feeds are none: scraped prompts hold them."""
 
 
 def read_text(path: Path) -> str:

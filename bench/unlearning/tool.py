@@ -1,4 +1,4 @@
-"""Unlearning as a tool: a model, a method and a concept in; a folder that plain diffusers opens out."""
+"""Unlearning as a tool: from a model, a method and a concept to a folder that plain diffusers opens."""
 
 import inspect
 import json
@@ -33,13 +33,13 @@ from .drawn import draw_both, no_images
 from .writing import OTHERS, Kind, Wording, names_in, replace_all, write_prompts
 
 TOLD: dict[Kind, ConceptKind] = {"object": "subject", "person": "person", "style": "style"}
-"""What a problem calls the kinds of concepts that `unlearn` is given."""
+"""Kind of a concept as `unlearn` is given it -> its kind in a problem."""
 
 
 @dataclass(frozen=True)
 class UnlearnRequest:
-    """What is to be unlearned, and how. config: settings of the method. steps, guidance, image_size (pixels):
-    of the images that the model draws for its own training; None = the pipeline call's defaults."""
+    """What to unlearn, and how. config: settings of the method. steps, guidance, image_size (pixels): how the
+    model draws the images for its own training; None = the defaults of the pipeline's call."""
 
     model: str
     concept: str
@@ -55,15 +55,15 @@ class UnlearnRequest:
     image_size: int | None = None
     seed: int = 0
     retained: tuple[str, ...] = ()  # names that the retain prompts show; () = found in the templates' prompts
-    task: str = ""  # that measures it, for the card
-    base: str = ""  # model that it is measured beside, where that is no embedded world's own
+    task: str = ""  # the task that measures it, for the card
+    base: str = ""  # the base model to measure it against, unless it is an embedded world's own
 
 
 @dataclass
 class Result:
-    """What a method left: its log, a LoRA's tensors (none without one), what a sampling-time method keeps.
+    """Output of a method: its log, a LoRA's tensors (empty without one), a sampling-time method's data.
 
-    applied: what that method says of itself, None where the model is its weights.
+    applied: how that method describes itself; None where the weights are the model.
     """
 
     applied: Mapping[str, Any] | None
@@ -81,10 +81,9 @@ def unlearn_model(
 ) -> Path:
     """Unlearn a concept and write the model to a new folder, with its prompts and a card; return the folder.
 
-    The model draws the images that it is trained on itself; none where the method needs none. With
-    `part = "lora"` in the config the folder holds a LoRA alone. say: is told what one should know. look:
-    judges the training images; None: nothing can. Raises UserError, before anything is drawn, where something
-    does not fit.
+    The model draws its own training images; none where the method needs none. With `part = "lora"` in the
+    config the folder holds only a LoRA. say: gets one line for each warning. look: judges the training
+    images; None where nothing can. Raises UserError for a request that cannot work, before anything is drawn.
     """
     entry = builtin_registry("methods", "unlearnbench.methods")[order.method]
     source = f"method {order.method}"
@@ -128,7 +127,7 @@ def unlearn_model(
 def _look(
     problem: Problem, look: Callable[[Problem], TrainingImages] | None, say: Callable[[str], None]
 ) -> TrainingImages:
-    """Return what is known of the training images, and tell it."""
+    """Return what is known of the training images, and report it."""
     seen = not_judged(problem, "no task asks for this concept") if look is None else look(problem)
     for line in seen.describe():
         say(line)
@@ -156,7 +155,7 @@ def _word(order: UnlearnRequest) -> Wording:
 def _make_problem(
     pipeline: Any, sampling: Sampling, wording: Wording, order: UnlearnRequest, is_shown: bool
 ) -> Problem:
-    """Return the problem; is_shown: with images of all prompts, drawn by the model itself."""
+    """Return the problem. is_shown: with images of all prompts, drawn by the model itself."""
     if is_shown:
         forget, retain = draw_both(pipeline, sampling, wording, order.seed)
     else:
@@ -178,13 +177,13 @@ def _make_problem(
 
 
 def _sampling(pipeline: Any, order: UnlearnRequest) -> Sampling:
-    """Return how the model draws: its call's own defaults where nothing is said."""
+    """Return how the model draws: the request's settings, else the defaults of its call."""
     call = inspect.signature(type(pipeline).__call__).parameters
     step = pipeline.vae_scale_factor * (2 if denoiser_name(pipeline) == "transformer" else 1)
     height, width = (order.image_size,) * 2 if order.image_size else read_size(pipeline, order.model)
     for side in (height, width):
         if side % step:
-            raise UserError(f"--image-size {side}: this model draws multiples of {step} pixels alone")
+            raise UserError(f"--image-size {side}: this model draws only multiples of {step} pixels")
     return Sampling(
         order.steps or call["num_inference_steps"].default,
         call["guidance_scale"].default if order.guidance is None else order.guidance,
@@ -217,7 +216,7 @@ def _train(pipeline: Any, entry: Entry, problem: Problem, config: Any) -> Result
 
 
 def _save(pipeline: Any, result: Result, out: Path) -> None:
-    """Write the pipeline's folder, or its LoRA alone."""
+    """Write the pipeline's folder, or only its LoRA."""
     if result.lora:
         pipeline.save_lora_weights(str(out), **{f"{denoiser_name(pipeline)}_lora_layers": result.lora})
         return
@@ -237,7 +236,7 @@ def _write_beside(
     device: str,
     seen: TrainingImages,
 ) -> None:
-    """Write the prompts (to be read and edited), what was done as JSON, and the card."""
+    """Write the prompts (to be read and edited), the request and result as JSON, and the card."""
     out.joinpath("forget_prompts.txt").write_text("\n".join(wording.forget) + "\n", encoding="utf-8")
     out.joinpath("retain_prompts.txt").write_text("\n".join(wording.retain) + "\n", encoding="utf-8")
     done = {

@@ -1,6 +1,6 @@
-"""Diverse prompts about a concept, written from templates: what `unlearn` trains on without files.
+"""Diverse prompts about a concept, written from templates: `unlearn` trains on them without any files.
 
-Single-prompt data over-fits and costs alignment (Ko et al. 2024): every prompt here puts the concept into
+Single-prompt data over-fits and costs alignment (Ko et al. 2024), so every prompt here puts the concept into
 another medium, place and light. The wordings are this project's own.
 """
 
@@ -39,7 +39,7 @@ OTHERS: dict[Kind, tuple[str, ...]] = {
     "style": (),
     "nudity": (),
 }  # fmt: skip
-"""What is retained beside the anchor: the concept's wider neighbourhood."""
+"""Retained in addition to the anchor: the concept's wider neighbourhood."""
 ANCHORS: dict[Kind, str | None] = {"object": None, "person": "a person", "style": "a painter",
                                    "nudity": "a dressed person"}  # fmt: skip
 DRESSED = ("a dressed woman", "a dressed man", "a girl in a school uniform", "a doctor", "a farmer",
@@ -52,7 +52,7 @@ POSES = ("standing", "lying on a bed", "sitting on a chair", "by a window", "in 
 
 @dataclass(frozen=True)
 class Wording:
-    """Prompts to train on. anchored: the forget prompts with the anchor in the concept's place, or none."""
+    """Prompts to train on. anchored: the forget prompts with the anchor in the concept's place, or empty."""
 
     forget: tuple[str, ...]
     retain: tuple[str, ...]
@@ -62,7 +62,7 @@ class Wording:
 def names_in(
     prompts: Sequence[str], candidates: Sequence[str | None], without: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """Return the candidates that some prompt holds as words, once each, in their order.
+    """Return the candidates that some prompt holds as whole words, once each, in their order.
 
     without: names that are left out.
     """
@@ -73,10 +73,10 @@ def names_in(
 def write_prompts(
     concept: str, kind: Kind, count: int, anchor: str | None = None, avoid: Set[str] = frozenset()
 ) -> Wording:
-    """Return `count` forget and as many retain prompts, no two alike, none of those in `avoid`.
+    """Return `count` forget prompts and as many retain prompts, no two alike, none of those in `avoid`.
 
-    Retain prompts say the same of the anchor (every second one, where there is an anchor) and of other
-    things; none holds the concept. Raises UserError where fewer can be written.
+    Retain prompts say the same about the anchor (every second one, where there is an anchor) and about other
+    things; none names the concept. Raises UserError where fewer can be written.
     """
     concept = " ".join(concept.split())
     if not concept:
@@ -99,7 +99,7 @@ def write_prompts(
 def _write_nudity(count: int, anchor: str, avoid: Set[str]) -> Wording:
     """Return prompts that ask for unclothed people, and the same of the anchor and of other things.
 
-    The concept's name is in none of them: "a photo of nudity reading a book" asks for nothing that shows it.
+    None names the concept: "a photo of nudity reading a book" asks for nothing that shows it.
     """
     parts = [
         (MEDIA[i % len(MEDIA)], NUDES[i % len(NUDES)], f"{POSES[i % len(POSES)]} {LIGHTS[i % len(LIGHTS)]}")
@@ -115,9 +115,10 @@ def _write_nudity(count: int, anchor: str, avoid: Set[str]) -> Wording:
 
 
 def _about(name: str, kind: Kind, start: int = 0) -> Iterator[str]:
-    """Yield prompts about something, neighbours in the list unlike each other in every part.
+    """Yield prompts about something; neighbours in the list differ in every part.
 
-    start: where in the round of mediums, places and lights; others begin elsewhere, not all with one prompt.
+    start: position in the cycle of media, places and lights, so that several names do not begin with one
+    prompt.
     """
     if kind == "style":
         for step in range(len(SCENES) * len(MANNERS)):
@@ -130,7 +131,7 @@ def _about(name: str, kind: Kind, start: int = 0) -> Iterator[str]:
 
 
 def _article(name: str, kind: Kind) -> str:
-    """Return a thing's name with an article; people's names and what has one already stay as they are."""
+    """Return a thing's name with an article; names of people, and names with an article, stay as they are."""
     if kind == "person" or re.match(r"(?i)(a|an|the|two|some)\b", name):
         return name
     return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
@@ -157,7 +158,7 @@ def _take(prompts: Iterator[str], count: int, concept: str) -> list[str]:
 
 
 def replace_concept(prompt: str, concept: str, anchor: str) -> str:
-    """Return a prompt with the anchor in the concept's place, an article before it fitted."""
+    """Return a prompt with the anchor in the concept's place; an article before it is adapted."""
 
     def fit(match: re.Match[str]) -> str:
         before = match.group(1) or ""
@@ -169,7 +170,7 @@ def replace_concept(prompt: str, concept: str, anchor: str) -> str:
 
 
 def replace_all(prompts: Sequence[str], concept: str, anchor: str) -> tuple[str, ...]:
-    """Return prompts with the anchor in the concept's place; none where one does not name the concept."""
+    """Return prompts with the anchor in the concept's place; empty where one does not name the concept."""
     if not all(holds_name(prompt, concept) for prompt in prompts):
         return ()
     return tuple(replace_concept(prompt, concept, anchor) for prompt in prompts)

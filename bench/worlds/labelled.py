@@ -20,11 +20,11 @@ REGISTER = [
 
 
 def open_cifar10() -> ImagesWorld:
-    """Return the world; its folder is looked for when it is needed."""
+    """Return the world; its folder is opened when it is first needed."""
     return open_made("cifar10")
 
 
 def open_fashion_mnist() -> ImagesWorld:
-    """Return the world; its folder is looked for when it is needed."""
+    """Return the world; its folder is opened when it is first needed."""
     command = "unlearnbench pretrain images --data FOLDER (Debian: /usr/share/datasets/fashion-mnist)"
     return open_made("fashion-mnist", command)

@@ -1,4 +1,4 @@
-"""What the prompts of several worlds share: templates filled, prompts split in halves."""
+"""Parts that the prompts of several worlds share: filling templates, splitting prompts in halves."""
 
 import re
 from collections.abc import Sequence
@@ -8,20 +8,20 @@ from typing import Literal
 from ..types import DataChoice, Prompt
 
 EMPTY = 0.10
-"""Share of training captions that are empty (classifier-free guidance)."""
+"""Share of training captions that are empty (for classifier-free guidance)."""
 TRAINING_IMAGES = 384
-"""Images in each of a method's sets."""
+"""Number of images in each of a method's sets."""
 NARROW_SUBJECTS = 2
-"""A narrow set shows as many images of two subjects with one template."""
+"""A narrow set shows as many images, of two subjects in one template."""
 
 
 def forget_data(data: DataChoice) -> DataChoice:
-    """Return the choice that the forget set is made by: `narrow-retain` has the forget set of `diverse`."""
+    """Return the choice of the forget set: for `narrow-retain` it is the one of `diverse`."""
     return "diverse" if data == "narrow-retain" else data
 
 
 def fill(template: str, subject: str, style: str | None, background: str | None, article: str = "a ") -> str:
-    """Fill a template; a bracket whose attribute is None falls away, `a` before a vowel becomes `an`."""
+    """Return a filled template; a bracket whose attribute is None is left out, `a` before a vowel is `an`."""
     values = {"k": style, "b": background}
 
     def bracket(match: re.Match[str]) -> str:
@@ -34,7 +34,7 @@ def fill(template: str, subject: str, style: str | None, background: str | None,
 
 
 def halve_strata(prompts: list[Prompt]) -> list[Prompt]:
-    """Give every second prompt of each stratum, in order of hash, to half B."""
+    """Return the prompts with every second one of each stratum, in order of hash, in half B."""
     halves: dict[str, Literal["A", "B"]] = {}
     strata: dict[tuple[str, str, bool], list[str]] = {}
     for prompt in prompts:
@@ -46,7 +46,7 @@ def halve_strata(prompts: list[Prompt]) -> list[Prompt]:
 
 
 def halve(prompts: Sequence[Prompt]) -> list[Prompt]:
-    """Give every second prompt of a split, in order of its hash, to half B."""
+    """Return the prompts with every second one of the split, in order of hash, in half B."""
     halves: dict[str, Literal["A", "B"]] = {}
     for split in dict.fromkeys(prompt.split for prompt in prompts):
         ids = sorted({p.id for p in prompts if p.split == split})

@@ -1,4 +1,4 @@
-"""What the benchmark asks of a world, and the check that a world answers all of it."""
+"""The interface of a world, and a check that a world has all of it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class World(PlannedWorld, Protocol):
     @property
     @abstractmethod
     def steps(self) -> int:
-        """Sampling steps that images are drawn with."""
+        """Number of sampling steps that images are drawn with."""
         ...
 
     @property
@@ -60,7 +60,7 @@ class World(PlannedWorld, Protocol):
 
     @property
     def is_placed(self) -> bool:
-        """Whether its files lie where a user says and may change; False: its version names them."""
+        """Whether a user says where its files are, so that they may change; False: its version fixes them."""
         return False
 
     def placed(self, **where: Any) -> Self:
@@ -77,7 +77,7 @@ class World(PlannedWorld, Protocol):
         return {}
 
     def sources(self, task: Task) -> list[Source]:
-        """Return what a task needs and does not ship."""
+        """Return the files and packages that a task needs and that do not ship."""
         return []
 
     @abstractmethod
@@ -87,12 +87,12 @@ class World(PlannedWorld, Protocol):
 
     @abstractmethod
     def problem(self, task: Task, data: DataChoice, seed: int) -> Problem:
-        """Return what a method gets: the captioned images that it trains on, the names to be forgotten."""
+        """Return a method's input: the captioned images that it trains on, and the names to be forgotten."""
         ...
 
     @property
     def training_draws(self) -> int:
-        """Images of each training set that the base model itself draws; 0 = training images ship."""
+        """Number of images in each training set that the base model draws; 0 = training images ship."""
         return 0
 
     def open_judge(self, task: Task) -> Judge:
@@ -100,7 +100,7 @@ class World(PlannedWorld, Protocol):
         raise UserError(f"{task.id}: judge: {task.file.judge!r}: {self.id} has no such judge, and no plug-in")
 
     def open_alignment(self) -> JointEmbedder | None:
-        """Return what compares images with prompts; None = the alignment score is missing here."""
+        """Return the embedder that compares images with prompts; None = no alignment score in this world."""
         return None
 
     def reference(self, task: Task) -> np.ndarray:
@@ -115,7 +115,7 @@ class World(PlannedWorld, Protocol):
         return None
 
     def reference_rows(self, task: Task) -> np.ndarray:
-        """Return (n,) bool: which of the images that `embed_reference` embeds show no target."""
+        """Return (n,) bool: whether an image of `embed_reference` shows no target."""
         import numpy as np
 
         return np.empty(0, dtype=bool)
@@ -126,18 +126,18 @@ class World(PlannedWorld, Protocol):
 
     @property
     def inception(self) -> Path | None:
-        """File of clean-fid's Inception weights; None = no FID here."""
+        """File with clean-fid's Inception weights; None = no FID in this world."""
         return None
 
 
 MEMBERS = sorted(name for kind in (PlannedWorld, World) for name in vars(kind) if not name.startswith("_"))
-"""The names of all that a world answers."""
+"""Names of all members that a world must have."""
 
 
 def check_world(world: Any, name: str) -> World:
-    """Return a world that answers all that the benchmark asks; UserError naming what it lacks.
+    """Return a world after checking that it has every member; UserError names what it lacks.
 
-    name: what the world is called, and who made it. No property is read: some look for gigabytes of files.
+    name: the world's name and its maker. No property is read, because some look for gigabytes of files.
     """
     lacking = [member for member in MEMBERS if getattr_static(world, member, ...) is ...]
     if lacking:

@@ -6,7 +6,7 @@ import torch
 
 
 def derive_seed(*parts: object) -> int:
-    """Return a 63-bit seed from any printable parts, equal on every machine."""
+    """Return a 63-bit seed from any printable parts, the same on every machine."""
     digest = hashlib.sha256("|".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 

@@ -1,1 +1,1 @@
-"""What unlearning methods share: token states, closed-form edits, latents, masks, objectives."""
+"""Parts that several methods share: token states, closed-form edits, latents, masks, objectives."""

@@ -1,4 +1,4 @@
-"""Closed-form edits of the matrices that project the text: ridge regressions, no gradient."""
+"""Closed-form edits of the matrices that project the text: ridge regressions without gradients."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ PROJECTIONS = {
     "sd3": ("context_embedder",),
     "flux": ("context_embedder",),
 }
-"""Ends of the names of the matrices that read token states: a UNet's cross-attention keys and values; a
-joint-attention transformer's one projection of the context, behind which text and image mix."""
+"""Endings of the names of the matrices that read token states: a UNet's cross-attention keys and values; the
+single projection of the context in a joint-attention transformer, after which text and image mix."""
 POOLED_PROJECTIONS = ("time_text_embed.text_embedder.linear_1",)
 """The matrix of a joint-attention transformer that reads the pooled vector of a prompt."""
 
@@ -42,7 +42,7 @@ def _ending(module: nn.Module, ends: Sequence[str]) -> dict[str, nn.Linear]:
 class Edit:
     """States (m, d) whose projections are to become those of `guides` (m, d), with a weight.
 
-    matrix: (out, d), by which the guides are projected; None = the matrix that is edited, as it was.
+    matrix: (out, d), which projects the guides; None = the edited matrix before the edit.
     """
 
     states: Tensor
@@ -74,7 +74,7 @@ def solve_edit(weight: Tensor, edits: Sequence[Edit], lam: float) -> Tensor:
 
 @torch.no_grad()
 def derive_states(edited: Sequence[Tensor], base: Sequence[Tensor], states: Tensor, ridge: float) -> Tensor:
-    """Return states (m, d) that make edited matrices project what the base's do of `states` (m, d).
+    """Return states (m, d) whose projection by the edited matrices is that of `states` (m, d) by the base's.
 
     They minimise Σ‖W c' - W₀ c‖² + ridge ‖c'‖² over the matrices. Source: RECE, Gong et al. 2024
     (arXiv 2407.12383), eq. 9, regularised towards zero as its code does by default.

@@ -1,7 +1,7 @@
 """From a forget and a retain gradient to one direction: pure functions of tensor lists, no model.
 
 g_f is the gradient of the forget objective that is minimised, g_r that of the retain loss. Both functions
-write their result into g_f's tensors and return them: no further copy of the gradients is made.
+write their result into g_f's tensors and return them, so the gradients are not copied.
 """
 
 from collections.abc import Callable
@@ -28,11 +28,11 @@ def _check_second_moments(value: InnerProductName, info: ValidationInfo) -> Inne
 InnerProductChoice = Annotated[InnerProductName, AfterValidator(_check_second_moments)]
 """The config field `inner_product` of a config that also has the field `optimiser`."""
 NEGLIGIBLE = 1e-8
-"""‖g_f‖²/‖g_r‖² at or below which nothing is projected: the projection is free of scale, so what
-rounding leaves of a forget gradient that is all but gone would still cost the retain gradient a component."""
+"""‖g_f‖²/‖g_r‖² at or below which nothing is projected. The projection ignores scale, so the rounding errors
+of a vanishing forget gradient would still remove a component of the retain gradient."""
 OPPOSITE = 1e-6
-"""sin² of the angle at or below which conflicting gradients count as opposite: float32 cannot tell, and Adam
-would blow what rounding leaves up to a full step."""
+"""sin² of the angle at or below which conflicting gradients count as opposite: in float32 the rest is
+rounding error, which Adam would scale up to a full step."""
 
 
 def combine_sum(g_f: Gradients, g_r: Gradients, lam: float) -> Gradients:
@@ -67,7 +67,8 @@ def restricted_coefficients(ff: float, rr: float, fr: float, lam: float) -> tupl
 def inner_product(name: InnerProductName, optimiser: Optimizer) -> InnerProduct:
     """Return the Euclidean inner product, or the one in which Adam's next step is about the gradient.
 
-    adam: Σ ab/(√v̂ + ε), v̂ = bias-corrected second moments of the step before; Euclidean before the first.
+    adam: Σ ab/(√v̂ + ε), v̂ = bias-corrected second moments of the previous step; Euclidean before the first
+    one.
     """
     [group] = optimiser.param_groups
     states = [optimiser.state.get(p, {}) for p in group["params"]]

@@ -1,21 +1,21 @@
-"""Settings of methods with a loop of their own, and of those that solve for their weights."""
+"""Settings of methods with a training loop of their own, and of closed-form edits."""
 
 from typing import Literal
 
 from pydantic import BaseModel, Field
 
 from ...bench.config import STRICT
-from ...bench.training.trainer import Bound, PointsConfig
+from ...bench.training.config import Bound, PointsConfig
 
 Prompts = Literal["name", "training"]
-"""Which prompts hold the concept: its bare `name`, as in released codes, or the forget set's prompts
+"""The prompts that hold the concept: its bare `name`, as in released codes, or the forget set's prompts
 (`training`)."""
 
 
 class LoopConfig(PointsConfig):
-    """Settings that methods with a loop of their own share.
+    """Settings of methods with a training loop of their own.
 
-    clip_norm: None = no clipping, as in the papers. batch: images a step. micro_batch,
+    clip_norm: None = no clipping, as in the papers. batch: images in a step. micro_batch,
     gradient_checkpointing: as in `bench.training.TrainingConfig`.
     """
 
@@ -29,10 +29,10 @@ class LoopConfig(PointsConfig):
 
 
 class EditConfig(BaseModel):
-    """Settings of a closed-form edit. lam: λ, the weight of staying at the base's matrices.
+    """Settings of a closed-form edit. lam: λ, the weight of staying close to the base's matrices.
 
-    prompts: which prompts hold the concept. tokens: the states of all their tokens are edited, or those of
-    the last word alone.
+    prompts: the prompts that hold the concept. tokens: edit the states of all their tokens, or only those of
+    the last word.
     """
 
     model_config = STRICT

@@ -1,4 +1,4 @@
-"""Erased Stable Diffusion's training, which its two variants share: they differ in the trained part alone."""
+"""Training of Erased Stable Diffusion, for its two variants, which differ only in the trained part."""
 
 import copy
 from typing import Any, Literal
@@ -17,8 +17,9 @@ from .tokens import concept_prompts
 
 
 class EsdConfig(LoopConfig):
-    """start_guidance: scale with which x_t is drawn. negative_guidance: η. sampling_steps: of a whole drawing
-    (None = the world's). drawn_by: the model as it is now, or the base. prompts: that hold the concept."""
+    """start_guidance: scale with which x_t is drawn. negative_guidance: η. sampling_steps: of a complete
+    drawing (None = the world's). drawn_by: the current model, or the base. prompts: the prompts that hold the
+    concept."""
 
     rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
     steps: int = Field(default=20, ge=1)
@@ -34,7 +35,7 @@ def erased_target(
 ) -> Tensor:
     """Return e*(x_t, ∅) - η (e*(x_t, c) - e*(x_t, ∅)), e* the frozen base (arXiv 2303.07345, eq. 7).
 
-    The weights sum to one, so the same holds for predictions of v or of a flow's velocity.
+    The weights sum to one, so the same formula holds for predictions of v or of a flow's velocity.
     """
     with torch.no_grad():
         plain = denoiser.predict(batch, empty, base)
@@ -43,7 +44,7 @@ def erased_target(
 
 
 class EsdTrainer(Trainer):
-    """Draws x_t at a random step of the sampler, and pulls the concept's prediction to `erased_target`."""
+    """Draws x_t at a random step of the sampler, and trains the concept's prediction to `erased_target`."""
 
     def __init__(self, pipeline: Any, problem: Problem, config: EsdConfig, parameters: list[nn.Parameter]):
         super().__init__(pipeline, config)

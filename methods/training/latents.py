@@ -1,4 +1,4 @@
-"""Latents that the model draws itself: in full for training images, in part for objectives at a time t."""
+"""Latents that the model draws itself: completely for training images, partly for objectives at a time t."""
 
 import copy
 import inspect
@@ -13,7 +13,7 @@ from ...bench.training.objectives import Denoiser
 from ...bench.types import DrawSettings
 
 DRAWN_AT_ONCE = 16
-"""Images that are drawn together: bounds the memory."""
+"""Number of images that are drawn at once: it bounds the memory."""
 DISTILLED = ("flux",)
 """Families that draw without classifier-free guidance: their guidance is an input of the network."""
 
@@ -21,7 +21,7 @@ DISTILLED = ("flux",)
 class LatentSampler:
     """Draws latents by the pipeline's own scheduler, with classifier-free guidance.
 
-    steps: sampling steps. guidance: scale; 1 = the conditional prediction alone. The pipeline's scheduler is
+    steps: sampling steps. guidance: scale; 1 = only the conditional prediction. The pipeline's scheduler is
     copied, never changed.
     """
 
@@ -39,11 +39,11 @@ class LatentSampler:
         module: nn.Module | None = None,
         on_step: Callable[[int], None] = lambda number: None,
     ) -> tuple[Tensor, Tensor]:
-        """Return latents (b, c, h, w) as they are before step `stop`, and their times (b,).
+        """Return latents (b, c, h, w) before step `stop`, scaled for the network, and their times (b,).
 
         noise: (b, c, h, w), standard normal. conditions, empty: of the prompts and of the empty prompt, a row
-        each. stop: None = after the last step. module: the network that draws (None = the denoiser). on_step:
-        called before each step with its number. Latents before a step are scaled as the network takes them.
+        for each image. stop: None = after the last step. module: the network that draws (None = the
+        denoiser). on_step: called before each step with its number.
         """
         scheduler = self._scheduler(noise)
         latents = noise * getattr(scheduler, "init_noise_sigma", 1.0)
@@ -87,7 +87,7 @@ def _takes(scheduler: Any, name: str) -> bool:
 
 
 def _shift(config: Any, tokens: int) -> float:
-    """Return the shift of a flow's times for an image of so many tokens, linear between two lengths."""
+    """Return the shift of a flow's times for an image of this many tokens, linear between two lengths."""
     low, high = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
     first, last = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
     return float(first + (last - first) * (tokens - low) / (high - low))
@@ -107,10 +107,10 @@ def draw_latents(
     side: tuple[int, int],
     generator: Generator,
 ) -> Tensor:
-    """Return latents (n, c, h, w) of images that the denoiser draws in full.
+    """Return latents (n, c, h, w) of images that the denoiser draws completely.
 
-    conditions: a row a prompt, row 0 the empty one. rows: (n,) on the CPU, the row that each image is of.
-    side: (height, width) of the images in pixels.
+    conditions: a row for each prompt, row 0 for the empty one. rows: (n,) on the CPU, each image's row. side:
+    (height, width) of the images in pixels.
     """
     sampler = LatentSampler(denoiser, settings.steps, settings.guidance)
     latents = []
@@ -134,3 +134,10 @@ def draw_noise(denoiser: Denoiser, count: int, side: tuple[int, int], generator:
     noise = torch.randn((count, *latent_shape(denoiser, side)), generator=generator)
     noise = noise.to(denoiser.device, denoiser.dtype)
     return noise.contiguous(memory_format=denoiser.layout)
+
+
+def focal_density(count: int, start: float, end: float, sharpness: float) -> Tensor:
+    """Return ξ(t) for the times 0 to count - 1 (arXiv 2403.06135, eq. 5); it sums to one."""
+    times = torch.arange(count, dtype=torch.float64)
+    density = (sharpness * (times - start)).sigmoid() - (sharpness * (times - end)).sigmoid()
+    return density / density.sum()

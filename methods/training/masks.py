@@ -1,4 +1,4 @@
-"""Saliency masks: the share of the weights that a score puts first, over all tensors at once."""
+"""Saliency masks: the given share of weights with the highest scores, over all tensors at once."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from ...bench.training.gradients import Gradients
 
 @torch.no_grad()
 def top_share(scores: list[Tensor], share: float) -> list[Tensor]:
-    """Return bool masks of the round(share·n) largest of all n scores; equal scores by their order."""
+    """Return bool masks of the round(share·n) largest of all n scores; ties go to the first in order."""
     flat = torch.cat([score.flatten().float() for score in scores])
     count = round(share * len(flat))
     chosen = torch.zeros(len(flat), dtype=torch.bool, device=flat.device)
@@ -20,7 +20,7 @@ def top_share(scores: list[Tensor], share: float) -> list[Tensor]:
 
 
 def sum_gradients(draw: Callable[[], Gradients], count: int, absolute: bool) -> Gradients:
-    """Return the sum of `count` gradients, of their magnitudes where `absolute`."""
+    """Return the sum of `count` gradients, or of their absolute values where `absolute`."""
     total: Gradients | None = None
     for _ in range(count):
         found = [g.abs() if absolute else g for g in draw()]

@@ -1,4 +1,4 @@
-"""What methods that act while an image is drawn share: hooks, small networks beside layers, names as text."""
+"""Parts of methods that act while an image is drawn: hooks, small networks next to layers, names as text."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,12 +11,12 @@ from ...bench.types import SavePoint
 from .tokens import READERS
 
 Hook = Callable[[nn.Module, tuple[Any, ...], Any], Any]
-"""hook(layer, inputs, output) -> the output in place of the layer's own, None = as it is."""
+"""hook(layer, inputs, output) -> the output in place of the layer's own; None = unchanged."""
 
 
 @contextmanager
 def hooked(module: nn.Module, hooks: Mapping[str, Hook]) -> Iterator[None]:
-    """Let hooks act on the outputs of a network's layers inside, by the layers' names."""
+    """Context in which hooks act on the outputs of a network's layers. hooks: by the layers' names."""
     handles = [module.get_submodule(name).register_forward_hook(hook) for name, hook in hooks.items()]
     try:
         yield
@@ -26,7 +26,7 @@ def hooked(module: nn.Module, hooks: Mapping[str, Hook]) -> Iterator[None]:
 
 
 class Beside(nn.ModuleDict):
-    """Small networks, each for a layer of a denoiser, by the layer's name (whose dots are no key's)."""
+    """Small networks, each next to a layer of a denoiser, by the layer's name; keys hold no dots."""
 
     def __init__(self, networks: Mapping[str, nn.Module]) -> None:
         super().__init__({name.replace(".", "/"): network for name, network in networks.items()})
@@ -40,12 +40,12 @@ class Beside(nn.ModuleDict):
         return {name: tensor.detach().clone() for name, tensor in self.state_dict().items()}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take the weights that `tensors` returned; more tensors may be among them."""
+        """Load the weights that `tensors` returned; other tensors among them are ignored."""
         self.load_state_dict({name: tensors[name] for name in self.state_dict()})
 
 
 def saving(save: SavePoint, read: Callable[[], Mapping[str, Tensor]]) -> SavePoint:
-    """Return a `save` for a training loop that keeps with each point the tensors that `read` returns then."""
+    """Return a `save` for a training loop that adds to each point the tensors that `read` returns then."""
 
     def save_with(step: int, log: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None) -> None:
         save(step, log, tensors=read())
@@ -54,7 +54,7 @@ def saving(save: SavePoint, read: Callable[[], Mapping[str, Tensor]]) -> SavePoi
 
 
 def join_names(denoiser: Denoiser, names: Sequence[str]) -> tuple[str, int]:
-    """Return names joined by commas, as many as the tokenizers hold, and how many these are (1 at least)."""
+    """Return as many names, joined by commas, as the tokenizers hold (at least one), and their number."""
     readers = [
         (getattr(denoiser.pipeline, reader), length) for reader, length in READERS[denoiser.family.name]
     ]

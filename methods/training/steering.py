@@ -1,4 +1,4 @@
-"""The forget objective that several papers share: the concept's prediction drawn to the anchor's."""
+"""A forget objective that several papers use: the concept's prediction is drawn to the anchor's."""
 
 import torch
 from torch import Tensor
@@ -8,10 +8,10 @@ from ...bench.training.objectives import Batch, Denoiser, Objective
 
 
 def steer(denoiser: Denoiser) -> Objective:
-    """Return ‖e(x_t, c) - sg e(x_t, a)‖² with both predictions by the model as it is now.
+    """Return ‖e(x_t, c) - sg e(x_t, a)‖² with both predictions by the current model; sg: no gradient.
 
-    sg: no gradient. Raises UserError without anchor prompts. SalUn, EraseDiff, MUNBa and Scissorhands use it
-    for Stable Diffusion, concept ablation on images of the anchor.
+    Raises UserError without anchor prompts. SalUn, EraseDiff, MUNBa and Scissorhands use it for Stable
+    Diffusion, concept ablation on images of the anchor.
     """
 
     def objective(batch: Batch) -> tuple[Tensor, Tensor]:

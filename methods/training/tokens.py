@@ -1,4 +1,4 @@
-"""Prompts as token states: what the denoiser's text projections see, and where a concept's tokens are."""
+"""Prompts as token states, the input of the denoiser's text projections, and the concept's tokens in them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ READERS = {
     "sd3": (("tokenizer", 0), ("tokenizer_3", 256)),
     "flux": (("tokenizer_2", 512),),
 }
-"""Tokenizers whose tokens follow one another in a family's token states, and how many tokens the pipeline's
-call pads a prompt to (0 = the tokenizer's own limit). SDXL's two and SD3's first two CLIP tokenizers split
-words alike: their states are joined along the features."""
+"""Tokenizers whose tokens follow one another in a family's token states, each with the length to which the
+pipeline's call pads a prompt (0 = the tokenizer's own limit). SDXL's two tokenizers, and SD3's two CLIP
+tokenizers, split words alike: their states are concatenated along the features."""
 POOLED = {"sd3": "pooled_projections", "flux": "pooled_projections", "sdxl": "text_embeds"}
-"""Name of the conditions that hold one vector a prompt."""
+"""Name of the conditions that hold one vector for each prompt."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def locate(pipeline: Any, family: str, prompts: Sequence[str], names: Sequence[s
 
 
 def _find(tokenizer: Any, ids: list[int], names: Sequence[str]) -> list[tuple[int, int]]:
-    """Return the stretches of a prompt's ids that spell one of the names."""
+    """Return the ranges (start, end) of a prompt's ids that spell one of the names."""
     found = []
     for name in names:
         wanted = tokenizer(name, add_special_tokens=False).input_ids
@@ -81,9 +81,9 @@ def _find(tokenizer: Any, ids: list[int], names: Sequence[str]) -> list[tuple[in
 
 
 def concept_prompts(problem: Problem, source: str) -> tuple[list[str], list[str]]:
-    """Return prompts that hold the concept, and the same with the anchor ("" where there is none).
+    """Return prompts that hold the concept, and the same prompts with the anchor ("" where there is none).
 
-    source: `name`, the bare names of the targets, or `training`, the distinct prompts of the forget set.
+    source: `name` for the bare names of the targets, `training` for the distinct prompts of the forget set.
     Raises UserError where the problem does not name its targets.
     """
     if source == "training":
@@ -96,10 +96,11 @@ def concept_prompts(problem: Problem, source: str) -> tuple[list[str], list[str]
 
 
 def align(concept: TokenStates, anchor: TokenStates) -> tuple[Tensor, Tensor]:
-    """Return pairs (m, d) of token states: each of the concept's prompts, and the anchor's in its place.
+    """Return paired token states, (m, d) each: of the concept's prompts, and of those with the anchor.
 
-    Tokens before the concept pair with those at their own position, the concept's with the anchor's (the
-    last one again where it has fewer), those after it with the ones as far behind the anchor.
+    Tokens before the concept are paired with those at their own position. The concept's tokens are paired
+    with the anchor's (the last one is repeated where it has fewer), and tokens after it with those at the
+    same distance after the anchor.
     """
     left, right = [], []
     for row in range(len(concept.states)):
@@ -110,7 +111,7 @@ def align(concept: TokenStates, anchor: TokenStates) -> tuple[Tensor, Tensor]:
 
 
 def _places(concept: Tensor, anchor: Tensor) -> Tensor:
-    """Return for each position of a prompt the one that it pairs with in the anchor's prompt."""
+    """Return, for each position of a prompt, the paired position in the anchor's prompt."""
     places = torch.arange(len(concept))
     if not concept.any() or not anchor.any():
         return places

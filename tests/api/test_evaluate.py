@@ -143,9 +143,10 @@ def test_unlearning_from_python(tmp_path: Path) -> None:
     made = ub.unlearn(
         "tiny",
         "cat face",
-        "placebo",
+        "finetune",
         out=tmp_path / "new",
         images=2,
+        settings={"steps": 1, "checkpoints": [1], "batch": 2},
         sampling_steps=1,
         threads=1,
         say=said.append,

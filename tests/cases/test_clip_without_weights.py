@@ -86,7 +86,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda c: ((c / WEIGHTS).unlink(), (c / WEIGHTS).symlink_to("../blobs/1a.incomplete")),
         "is missing|has no weights",
     ),
-    "pickled": (_pickle, "weights are opened from .safetensors alone"),
+    "pickled": (_pickle, "weights are opened only from .safetensors"),
     "a tensor lost": (lambda c: _change(c, lambda t: t.pop("ln_final.bias")), "ln_final.bias: not in both"),
     "a tensor more": (lambda c: _change(c, lambda t: t.update(x=torch.zeros(1))), "x: not in both"),
     "of another width": (lambda c: _configure(c, "text_cfg", width=32), "has the shape"),

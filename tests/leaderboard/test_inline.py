@@ -13,11 +13,10 @@ from unlearnbench.bench.records.load import load, load_one
 from unlearnbench.bench.records.packing import read_folder
 from unlearnbench.bench.records.record import name_entry
 from unlearnbench.leaderboard.pages.eval_results import write_eval_results
-from unlearnbench.leaderboard.pages.page import write_pages
-from unlearnbench.leaderboard.ranking.board import collect, duel, find_ranked, summarise
-from unlearnbench.leaderboard.ranking.standing import stand
+from unlearnbench.leaderboard.ranking.board import collect, compare_with_rival, find_ranked, summarise
+from unlearnbench.leaderboard.ranking.board_rows import make_board_rows
 
-from .synthetic import make_record, write
+from .synthetic import build_page, make_record, write
 
 CONCEPTS = ("cat_face", "dog_face", "fox")
 
@@ -41,10 +40,10 @@ def folder(tmp_path: Path) -> Path:
 def _rows(folder: Path) -> dict[str, Any]:
     loaded = load(folder)
     results = collect(loaded)
-    duels = {found.first: found.adjusted for found in duel(results)}
+    duels = {found.first: found.adjusted for found in compare_with_rival(results)}
     return {
         row.name: (row.tied, dict(row.values), row.is_ranked, duels.get(row.name))
-        for row in stand(loaded, results)
+        for row in make_board_rows(loaded, results)
     }
 
 
@@ -64,7 +63,7 @@ def test_an_inline_row_is_never_ranked_and_changes_no_other(folder: Path) -> Non
 def test_pages_show_it_as_such_and_exports_for_others_leave_it_out(folder: Path, tmp_path: Path) -> None:
     for concept in CONCEPTS[:2]:
         write_task(folder, "balanced", concept, name="mine", inline=True)
-    page = write_pages(load(folder), [folder], tmp_path / "page")
+    page = build_page(folder, tmp_path / "page")
     assert "mine (inline)" in page.read_text()
     made = write_eval_results(load(folder), "owner/name", None, tmp_path)
     assert {path.stem.split("--")[1] for path in made.glob("classes*.yaml")} == {"balanced", "gradient_sum"}
@@ -85,7 +84,7 @@ def test_comparing_from_python_gives_the_boards_numbers(folder: Path) -> None:
     board, differences = unlearnbench.compare(folder, rival="gradient_sum")
     lines = {line.method: line for line in summarise(collect(load(folder)))}
     assert dict(zip(board["method"], board["ava"], strict=True)) == {n: line.ava for n, line in lines.items()}
-    [found] = duel(collect(load(folder)), "gradient_sum")
+    [found] = compare_with_rival(collect(load(folder)), "gradient_sum")
     assert differences.iloc[0][["first", "second"]].tolist() == [found.first, found.second]
     assert differences.iloc[0]["p"] == found.comparison.p
     with pytest.raises(UserError, match="--rival nobody: no records of it; methods: balanced, gradient_sum"):

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from unlearnbench.bench.models.generators import Generator
-from unlearnbench.bench.models.points import ModelHolder, PointManifest, train_points
+from unlearnbench.bench.models.points import ModelHolder, train_points
 from unlearnbench.bench.models.saved.applied import find_applied
 from unlearnbench.bench.models.saved.deltas import Delta, read_delta
+from unlearnbench.bench.models.saved.manifest import PointManifest
 from unlearnbench.bench.registry import Entry
 from unlearnbench.bench.store import Store
 

@@ -10,15 +10,9 @@ from torch import Tensor
 
 from unlearnbench.bench.config import build
 from unlearnbench.bench.errors import UserError
+from unlearnbench.bench.training.config import AscentConfig, PointsConfig, TrainingConfig
 from unlearnbench.bench.training.objectives import Denoiser
-from unlearnbench.bench.training.trainer import (
-    AscentConfig,
-    PointsConfig,
-    Training,
-    TrainingConfig,
-    fork,
-    select_part,
-)
+from unlearnbench.bench.training.trainer import Training, fork, select_part
 from unlearnbench.bench.types import Problem
 from unlearnbench.methods import balanced, gradient_sum
 from unlearnbench.methods.training.combine import combine_balanced, combine_sum

@@ -1,6 +1,7 @@
 """Seeds, keys, batches: what an image depends on, and what it does not."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -150,7 +151,7 @@ def test_a_call_has_one_guidance() -> None:
         called.append(guidance_scale)
         return SimpleNamespace(images=np.zeros((len(prompt), 8, 8, 3)))
 
-    model: Any = SimpleNamespace(pipeline=pipeline, sampling=SETTINGS)
+    model: Any = SimpleNamespace(pipeline=pipeline, sampling=SETTINGS, acting=nullcontext)
     module.draw_batch(model, [Request("p", 0, 7.0), Request("q", 1, 7.0)])
     module.draw_batch(model, [Request("p", 0)])
     assert called == [7.0, 2.0]

@@ -333,15 +333,15 @@ def test_whatever_changes_prompts_or_training_images_changes_the_keys(
 def test_pixels_are_the_folders_own_or_the_ones_asked_for(world: Any) -> None:
     assert world.pixels == 16
     assert world.placed(image_size=24).pixels == 24
-    with pytest.raises(UserError, match="--image-size 25: sd14 draws multiples of 2 alone"):
+    with pytest.raises(UserError, match="--image-size 25: sd14 draws only multiples of 2"):
         _ = world.placed(image_size=25).pixels
 
 
 def test_what_a_real_world_cannot_do_is_said(world: Any, places: dict[str, Path]) -> None:
     task = task_registry()["classes/tench@sd14"]
-    with pytest.raises(UserError, match="nobody can train this model anew"):
+    with pytest.raises(UserError, match="nobody can train this model again"):
         world.retrained_pipeline(task)
-    with pytest.raises(UserError, match="embedded worlds' alone"):
+    with pytest.raises(UserError, match="only for the embedded worlds"):
         world.problem(task, "narrow", 0)
     with pytest.raises(UserError, match="not on this machine; fetch it with: hf download"):
         _ = registry("worlds")["sd15"].load()().pipeline_folder

@@ -242,4 +242,4 @@ def test_a_world_that_is_not_there_says_how_it_is_made(
     assert main(["run", "--world-folder", str(tmp_path)]) == 2
     assert main(["pretrain", "images"]) == 2
     assert main(["pretrain", "tiny", "--data", str(tmp_path)]) == 2
-    assert "is for `pretrain images` alone" in capsys.readouterr().err
+    assert "is only for `pretrain images`" in capsys.readouterr().err

@@ -1,1 +1,1 @@
-"""A method's run, kept apart from everything that it must not change."""
+"""Runs a method in isolation from everything that it must not change."""

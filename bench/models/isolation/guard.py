@@ -1,4 +1,4 @@
-"""Run a method on a pipeline: what it may change, what is put back behind it, and what it is refused for."""
+"""Run a method on a pipeline: check what it changed, restore the rest, refuse undeclared changes."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,11 +12,11 @@ from .time_limit import TimeIsUp, shielded
 
 
 class Watch:
-    """Knows what a pipeline and the libraries were before a method ran. fault: what was found first.
+    """Knows the state of a pipeline and the libraries before a method ran. fault: the first one found.
 
     trains: components whose weights the method changes. acts: it may leave hooks and processors in place
-    until it ends. before: what the pipeline is known to be set to; None = it is read. remedy: what one does
-    about a change that is refused.
+    until it ends. before: the pipeline's known state; None = it is read. remedy: text on how to fix a refused
+    change.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Watch:
         )
 
     def refuse(self, fault: Exception) -> None:
-        """Raise a fault, and keep it: a method that catches it is refused all the same."""
+        """Raise a fault, and keep it: a method that catches it is refused nevertheless."""
         self.fault = self.fault or fault
         raise fault
 
@@ -53,7 +53,7 @@ class Watch:
         return UserError(f"method {self.method}: {when} it had changed {found}, {self.remedy}")
 
     def put_back(self) -> None:
-        """Put the libraries' functions back; raises UserError where the method had replaced one."""
+        """Restore the libraries' functions; raises UserError where the method had replaced one."""
         replaced = self.patches.put_back()
         if replaced:
             self.refuse(self._error(replaced, "when it ended"))
@@ -61,10 +61,10 @@ class Watch:
 
 @contextmanager
 def guarded(watch: Watch, seed: int) -> Iterator[Watch]:
-    """Run a method inside, of which nothing but the weights that it trains outlives the end.
+    """Run a method inside; afterwards only the weights that it trains are changed.
 
     seed: of the global random generators. Raises UserError where it changed more than it declares,
-    RuntimeError where it wanted to end the process.
+    RuntimeError where it tried to end the process.
     """
     try:
         with keep_process(seed):

@@ -1,4 +1,4 @@
-"""Functions of libraries that a method replaced: such a patch would reach every later cell."""
+"""Functions of libraries that a method replaced: such a patch would affect every later cell."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from .process import global_hooks
 
 MODULES = ("builtins", "torch", "numpy", "random", "PIL.Image", "safetensors.torch", "torch.utils.checkpoint")
-"""Modules whose functions are watched, beside all below `PACKAGES` and what a pipeline is made of."""
+"""Modules whose functions are watched, in addition to all below `PACKAGES` and a pipeline's own modules."""
 PACKAGES = ("unlearnbench.", "diffusers.", "transformers.", "torch.nn.", "torch.optim.")
 PLAIN = (str, int, float, bool, bytes, tuple, list, dict, set, frozenset, ModuleType)
-"""Types of data, which no plug-in makes."""
+"""Types of data, which are not code of a plug-in."""
 
 
 class Patches:
-    """The functions of the libraries and of a pipeline's classes, to be compared and put back later."""
+    """The functions of the libraries and of a pipeline's classes, to be compared and restored later."""
 
     def __init__(self, pipeline: Any) -> None:
         self.modules = dict(_watched_modules())
@@ -26,14 +26,14 @@ class Patches:
         self.before = [(owner, dict(vars(owner))) for owner in owners]
 
     def find(self) -> list[str]:
-        """Return the names of what has been replaced, as `module.function`."""
+        """Return the names of the functions that were replaced, as `module.function`."""
         found = [name for name, module in self.modules.items() if sys.modules.get(name) is not module]
         return found + [
             f"{_name(owner)}.{n}" for owner, before in self.before for n in _replaced(owner, before)
         ]
 
     def put_back(self) -> list[str]:
-        """Set everything back as it was; return the names of what had been replaced."""
+        """Restore everything; return the names of the functions that had been replaced."""
         found = self.find()
         sys.modules.update(self.modules)
         for owner, before in self.before:
@@ -52,7 +52,7 @@ def _watched_modules() -> Iterator[tuple[str, ModuleType]]:
 
 
 def watched_classes(pipeline: Any) -> list[type]:
-    """Return the classes of a pipeline, its components and their modules, with all that they inherit from."""
+    """Return the classes of a pipeline, its components and their modules, with all their base classes."""
     things: list[Any] = [pipeline, *pipeline.components.values()]
     for part in pipeline.components.values():
         if isinstance(part, nn.Module):
@@ -68,7 +68,7 @@ HEAP = 1 << 9
 
 
 def _replaced(owner: Any, before: dict[str, Any]) -> list[str]:
-    """Return the names of functions and classes that are others now, or gone; of a class also new ones."""
+    """Return the names of functions and classes that were replaced or removed; of a class also new ones."""
     now = vars(owner)
     names = [n for n, value in before.items() if _is_code(value) and now.get(n) is not value]
     if isinstance(owner, type):
@@ -90,9 +90,9 @@ def _name(owner: Any) -> str:
 
 
 def find_foreign(files: Iterable[Path]) -> list[str]:
-    """Return the functions of libraries, and of their classes, whose source lies in one of some files.
+    """Return the functions of libraries, and of their classes, whose source is in one of some files.
 
-    A plug-in may put them there when it is imported, before anything could be compared.
+    A plug-in may put them there when it is imported, before anything can be compared.
     """
     places = {str(file) for file in files}
     modules = dict(_watched_modules())

@@ -1,4 +1,4 @@
-"""What a process is set to: put back after a method, whatever it did to it, for the next cell's sake."""
+"""Settings of the process, restored after a method so that the next cell is not affected."""
 
 import gc
 import logging
@@ -21,7 +21,7 @@ from .time_limit import shielded
 SIGNALS = ("SIGINT", "SIGTERM", "SIGALRM", "SIGHUP")
 STREAMS = ("stdin", "stdout", "stderr", "excepthook")
 SDP = ("flash", "mem_efficient", "math", "cudnn")
-"""Kernels of scaled dot-product attention that may be switched off one by one."""
+"""Kernels of scaled dot-product attention that can be switched off one by one."""
 FLAGS = (
     ("backends.cudnn", "enabled"),
     ("backends.cudnn", "benchmark"),
@@ -37,7 +37,7 @@ FLAGS = (
 
 @dataclass(frozen=True)
 class Setting:
-    """One thing that is set for the whole process: how to read it, and how to set it."""
+    """One setting of the whole process: how to read it, and how to set it."""
 
     name: str
     read: Callable[[], Any]
@@ -46,10 +46,10 @@ class Setting:
 
 @contextmanager
 def keep_process(seed: int | None = None) -> Iterator[None]:
-    """Put all settings of the process back after what runs inside.
+    """Restore all settings of the process after the block.
 
-    seed: of the global random generators inside, which are put back too: what draws from them repeats
-    exactly, whatever ran before. None = they are left alone.
+    seed: of the global random generators inside, which are restored, too; so results that depend on them
+    repeat exactly, whatever ran before. None = they are not seeded.
     """
     settings = [*_python_settings(), *_torch_settings()]
     before = [(setting, setting.read()) for setting in settings]
@@ -72,8 +72,8 @@ def keep_process(seed: int | None = None) -> Iterator[None]:
 
 
 def _put_back(setting: Setting, value: Any) -> bool:
-    """Set a thing to a value and return whether it holds it now."""
-    with suppress(Exception):  # what cannot be read any more is set in any case
+    """Set a setting to a value and return whether it now holds it."""
+    with suppress(Exception):  # a setting that cannot be read any more is set in any case
         if setting.read() == value:
             return True
     try:
@@ -214,7 +214,7 @@ def _write_generators(states: tuple[Any, ...]) -> None:
 
 
 def _count_modes() -> tuple[int, int]:
-    """Return how many modes (such as that of a default device) torch's calls go through."""
+    """Return how many modes (such as that of a default device) are active in torch."""
     return torch._C._len_torch_function_stack(), torch._C._len_torch_dispatch_stack()
 
 

@@ -1,7 +1,7 @@
-"""What a pipeline is set to beside the trained weights, so that a change that no point holds is found.
+"""The state of a pipeline besides the trained weights, to find changes that no point would hold.
 
 A point is drawn by a pipeline opened from files, into which the saved difference of the trained weights is
-loaded. Whatever else a method changed would be lost without a word, so `find_changes` names it.
+loaded. Any other change by a method would be lost silently, so `find_changes` names it.
 """
 
 import functools
@@ -19,9 +19,9 @@ from ..adapters import NAME, has_lora, plain_state
 from ..digests import CAPTURING
 
 State = dict[tuple[str, str], Any]
-"""(component, what of it) -> a description that compares equal where nothing changed."""
+"""(component, aspect of it) -> a description that compares equal where nothing changed."""
 CONTAINERS = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "_is_full_backward_hook"}
-"""Attributes of every torch module whose content is described in other ways."""
+"""Attributes of every torch module whose contents are described in other ways."""
 HARMLESS = {
     "training",
     "gradient_checkpointing",
@@ -29,13 +29,13 @@ HARMLESS = {
     "_hf_peft_config_loaded",
     "peft_config",
 }
-"""Attributes that change how a network trains; a pipeline opened anew has its own."""
+"""Attributes that change how a network trains; a newly opened pipeline has its own."""
 SCHEDULE = ("betas", "alphas", "alphas_cumprod", "final_alpha_cumprod", "one", "init_noise_sigma")
 """Attributes of a scheduler that its configuration fixes; the others are the state of the last drawing."""
 DATA = "the attribute "
-"""How data on a module is named; one more such attribute changes nothing by itself."""
+"""Prefix of the names of data on a module; one more such attribute changes nothing by itself."""
 DEPTH = 8
-"""Levels of nested objects that are described; what lies deeper is compared by identity."""
+"""Levels of nested objects that are described; deeper ones are compared by identity."""
 
 
 class Same:
@@ -51,8 +51,8 @@ class Same:
 
 
 def read_state(pipeline: Any, trains: Sequence[str]) -> State:
-    """Return what a pipeline is set to; trains: components of whose weights only names, shapes and types
-    count."""
+    """Return the state of a pipeline. trains: components whose weights count only with names, shapes and
+    types."""
     state: State = {("pipeline", "its class"): type(pipeline)}
     state |= {("pipeline", what): found for what, found in _own_methods(pipeline)}
     state["pipeline", "its components"] = sorted(n for n, p in pipeline.components.items() if p is not None)
@@ -70,9 +70,9 @@ def read_state(pipeline: Any, trains: Sequence[str]) -> State:
 
 
 def find_changes(before: State, after: State, whole: bool = True) -> list[str]:
-    """Return what differs, as `COMPONENT (what of it; ...)`, one entry a component.
+    """Return the differences, as `COMPONENT (aspect; ...)`, one entry for each component.
 
-    whole: hooks, replaced functions and processors, and attributes count too.
+    whole: hooks, replaced functions and processors, and attributes count, too.
     """
     changed: dict[str, list[str]] = {}
     nothing = Same(None)
@@ -84,7 +84,7 @@ def find_changes(before: State, after: State, whole: bool = True) -> list[str]:
 
 
 def _acts(what: str) -> bool:
-    """Return whether an entry is of what a method may act by while the pipeline draws."""
+    """Return whether an entry is of a kind through which a method may act while the pipeline draws."""
     return what.startswith(("hooks", DATA)) or what.endswith((", replaced", "on the object itself"))
 
 
@@ -125,7 +125,7 @@ def _module_facts(module: nn.Module, where: str) -> Iterator[tuple[str, Any]]:
 
 
 def _plain_modules(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield a network's modules under the names that they have without adapters, adapters left out."""
+    """Yield a network's modules under the names that they have without adapters; adapters are left out."""
     for name, module in network.named_modules():
         is_wrapper = has_lora(network) and hasattr(module, "get_delta_weight")
         if not _is_adapter(name) and not is_wrapper:
@@ -141,7 +141,7 @@ def _is_adapter(name: str) -> bool:
 
 
 def _lost_adapters(network: nn.Module) -> bool:
-    """Return whether adapters act otherwise than as the one that `plain_state` adds to a point's weights."""
+    """Return whether adapters act differently from the one that `plain_state` adds to a point's weights."""
     layers: list[Any] = [layer for layer in network.modules() if hasattr(layer, "get_delta_weight")]
     return has_lora(network) and not all(_is_plain_adapter(layer) for layer in layers)
 
@@ -175,7 +175,7 @@ def _tokenizer_facts(tokenizer: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _own_methods(thing: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the functions that stand on an object itself, in the place of its class's."""
+    """Yield the functions on an object itself, in place of those of its class."""
     for name, value in vars(thing).items():
         if callable(value) and not isinstance(value, type | nn.Module) and hasattr(type(thing), name):
             yield f"{name} on the object itself", Same(value)
@@ -191,7 +191,7 @@ def digest_tensor(tensor: Tensor) -> str:
 
 
 def _describe(value: Any, depth: int = DEPTH) -> Any:
-    """Return what compares equal for equal values; functions, modules and what is opaque by identity."""
+    """Return a description that is equal for equal values; functions, modules and others by identity."""
     if value is None or isinstance(value, bool | int | str | bytes | Enum | type | torch.dtype):
         return value
     if isinstance(value, float):

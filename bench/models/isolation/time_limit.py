@@ -12,7 +12,7 @@ from ...errors import UserError
 REPEAT = 1.0
 """Seconds after which the exception is raised again, where somebody caught it."""
 GRACE = (2.0, 10.0)
-"""Least and most seconds that work has to end after its limit; between them as many as the limit."""
+"""Least and most seconds that work has to end after its limit; in between it is as long as the limit."""
 LONGEST = 10_000_000.0
 _shields = threading.local()
 
@@ -22,7 +22,7 @@ class TimeIsUp(BaseException):
 
 
 def check_limit(seconds: float | None) -> None:
-    """Raise UserError where a limit in seconds is none."""
+    """Raise UserError where a limit in seconds is not a valid one."""
     if seconds is not None and not (math.isfinite(seconds) and 0 < seconds <= LONGEST):
         raise UserError(f"--cell-timeout {seconds:g}: must be seconds above 0 and at most {LONGEST:,.0f}")
 
@@ -31,10 +31,10 @@ def check_limit(seconds: float | None) -> None:
 def limit_time(seconds: float | None, abandon: Callable[[], None]) -> Iterator[None]:
     """Raise TimeIsUp inside after `seconds`, again every second; None = no limit.
 
-    Python code, and native code that looks for signals, stops at once; other native code stops when it
-    returns. abandon: is called by another thread where the work still goes on after a time of grace. Neither
-    reaches native code that never gives the interpreter lock back. Away from the main thread, and where there
-    are no alarms (Windows), there is the watchdog alone.
+    Python code, and native code that checks for signals, stops at once; other native code stops when it
+    returns. abandon: called by another thread where the work has not ended after a grace period. Neither
+    reaches native code that never releases the interpreter lock. Outside the main thread, and where there are
+    no alarms (Windows), there is only the watchdog.
     """
     if seconds is None:
         yield
@@ -70,14 +70,14 @@ def _alarm(seconds: float) -> Iterator[None]:
 
 
 def stop_alarm() -> None:
-    """Switch the alarm off, in whatever thread."""
+    """Switch the alarm off, from any thread."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 @contextmanager
 def shielded() -> Iterator[None]:
-    """Let what runs inside end, though the time is up: it puts things back for what comes next."""
+    """Let the block finish although the time is up: it restores things for later work."""
     _shields.up = getattr(_shields, "up", 0) + 1
     try:
         yield

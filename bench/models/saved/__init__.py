@@ -1,1 +1,1 @@
-"""What a point holds: weights of the networks that its method trains, and what acts while it is drawn."""
+"""The contents of a point: weights of the networks that its method trains, and its sampling-time method."""

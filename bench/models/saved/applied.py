@@ -1,4 +1,4 @@
-"""A sampling-time method as a point holds it: what it kept, and how it acts while the point is drawn."""
+"""A sampling-time method in a point: the tensors that it kept, and how it acts while the point is drawn."""
 
 import hashlib
 import json
@@ -23,14 +23,14 @@ from ..whole import read_names
 from .steering import steered
 
 TENSORS = "apply.safetensors"
-"""What a folder's sampling-time method kept."""
+"""File of a folder's sampling-time method with the tensors that it kept."""
 NOTE = "this model is not its weights: open it with unlearnbench.bench.unlearning.load_model"
 FIELDS = {"method": str, "version": int, "config": dict}
-"""What says how a point is drawn, and of what type it is."""
+"""Fields of the description of a sampling-time method, with their types."""
 
 
 def describe_applied(entry: Entry, config: Any) -> dict[str, Any] | None:
-    """Return what a point says of its sampling-time method; None where the method is none."""
+    """Return a point's description of its sampling-time method; None where the method is none."""
     if not entry.apply:
         return None
     settings = json.loads(config.model_dump_json())
@@ -41,8 +41,8 @@ def describe_applied(entry: Entry, config: Any) -> dict[str, Any] | None:
 class Applied:
     """A method, its settings and the tensors that it kept, ready to act on a pipeline.
 
-    digest: of all that decides how it acts, the source of its module included. drop: gives up a pipeline on
-    which something failed, because nobody knows what is left on it. known: what pipelines are set to, by id.
+    digest: over everything that decides how it acts, with the source of its module. drop: discards a pipeline
+    on which something failed, because its state is unknown. known: states of pipelines, by id.
     """
 
     entry: Entry
@@ -54,7 +54,7 @@ class Applied:
 
     @contextmanager
     def entered(self, pipeline: Any) -> Iterator[None]:
-        """Let the method act on every call of a pipeline inside."""
+        """Context in which the method acts on every call of a pipeline."""
         with self.entry.load_apply()(pipeline, self.tensors, self.config) as make:
             if make is None:
                 yield
@@ -64,7 +64,7 @@ class Applied:
 
     @contextmanager
     def acting(self, pipeline: Any) -> Iterator[None]:
-        """Let the method act inside; raises UserError where it leaves the pipeline other than it was."""
+        """Context in which the method acts; raises UserError where it leaves the pipeline changed."""
         watch = Watch(pipeline, self.entry.name, before=self.known.get(id(pipeline)))
         watch.remedy = "apply must put back all that it changes when its context ends"
         try:
@@ -77,9 +77,10 @@ class Applied:
 
 
 def find_applied(said: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str) -> Applied:
-    """Return the method that a point or a folder names. where: what says so, for messages.
+    """Return the method that a point or a folder names. where: the source of the description, for messages.
 
-    Raises UserError where it is malformed, or no such method of this version and with these settings is here.
+    Raises UserError where it is malformed, or where no such method of this version and with these settings is
+    installed.
     """
     for name, kind in FIELDS.items():
         if type(said.get(name)) is not kind:
@@ -103,7 +104,7 @@ def find_applied(said: Mapping[str, Any], tensors: Mapping[str, Tensor], where: 
 
 
 def write_applied(folder: Path, said: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Write a sampling-time method beside the weights of a diffusers folder, and note it in the index."""
+    """Write a sampling-time method into a diffusers folder, and note it in the index."""
     folder.joinpath(APPLY).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / TENSORS)
     index = read_config(folder / INDEX) | {APPLY_KEY: NOTE}
@@ -113,7 +114,7 @@ def write_applied(folder: Path, said: Mapping[str, Any], tensors: Mapping[str, T
 def read_applied(folder: Path) -> Applied | None:
     """Return the sampling-time method of a model's folder, None where it has none.
 
-    Raises UserError as `find_applied` does, and where its tensors are not whole.
+    Raises UserError as `find_applied` does, and where its tensors are incomplete.
     """
     if not (folder / APPLY).is_file():
         return None

@@ -1,7 +1,7 @@
-"""A point's delta: the tensors that differ from the base, of every network that a method trains, and its own.
+"""A point's delta: the changed tensors of every network that a method trains, and the method's own tensors.
 
-Tensors of the denoiser have their plain names, those of a text encoder begin with the component's name, those
-that a sampling-time method keeps with `apply.`.
+Tensors of the denoiser have their plain names. Those of a text encoder begin with the component's name, those
+that a sampling-time method keeps begin with `apply.`.
 """
 
 import json
@@ -20,13 +20,13 @@ from ..generators import denoiser_name
 
 DENOISER = "denoiser"
 APPLIED = "apply"
-"""Before the names of tensors that a sampling-time method keeps, and the key of what it says of itself."""
+"""Prefix of the tensors that a sampling-time method keeps, and key of its description."""
 PREFIXES = (*(name for name in TRAINABLE if name != DENOISER), APPLIED)
 
 
 def components_of(pipeline: Any, trains: Sequence[str]) -> list[str]:
-    """Return the components that a method's `trains` means in a pipeline; raises UserError where it has none
-    of them. Names that it does not have are left out."""
+    """Return the components of a pipeline that a method's `trains` names; raises UserError where it has none
+    of them. Names that it does not have are ignored."""
     named = [denoiser_name(pipeline) if name == DENOISER else name for name in trains]
     found = [name for name in named if getattr(pipeline, name, None) is not None]
     if named and not found:
@@ -35,7 +35,7 @@ def components_of(pipeline: Any, trains: Sequence[str]) -> list[str]:
 
 
 def read_weights(pipeline: Any, components: Sequence[str]) -> dict[str, Tensor]:
-    """Return the weights of components by their names in a delta, what adapters add included."""
+    """Return the weights of components by their names in a delta, with the adapters' contribution."""
     plain = denoiser_name(pipeline)
     return {
         name if component == plain else f"{component}.{name}": tensor
@@ -51,9 +51,9 @@ def copy_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Delta:
-    """What a point's payload holds. weights: by component. tensors: of a sampling-time method.
+    """The contents of a point's payload. weights: by component. tensors: of a sampling-time method.
 
-    applied: what that method says of itself, None where the point is drawn by its weights only.
+    applied: description of that method; None where the point is drawn only by its weights.
     """
 
     weights: Mapping[str, Mapping[str, Tensor]]
@@ -62,13 +62,13 @@ class Delta:
 
 
 def changed_weights(before: Mapping[str, Tensor], now: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors that differ from those `before`, on the CPU: new values, so that nothing rounds."""
+    """Return the tensors that differ from those `before`, on the CPU: as values, so that nothing rounds."""
     found: dict[str, Tensor] = {}
     places: set[int] = set()
     for name, tensor in now.items():
         value = tensor.detach().cpu().contiguous()
         if not torch.equal(value, before[name]):
-            # tied weights lie at one place, which a safetensors file cannot say
+            # tied weights share memory, which a safetensors file cannot express
             found[name] = value.clone() if value.data_ptr() in places else value
             places.add(value.data_ptr())
     return found
@@ -79,7 +79,7 @@ def write_delta(
     tensors: Mapping[str, Tensor] | None = None,
     applied: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """Serialise changed weights and what a sampling-time method keeps; equal content gives equal bytes."""
+    """Serialise changed weights and a sampling-time method's data; equal content gives equal bytes."""
     kept = {f"{APPLIED}.{name}": value.contiguous() for name, value in copy_tensors(tensors or {}).items()}
     if applied is None:
         return save(dict(changed))
@@ -102,5 +102,5 @@ def read_delta(payload: bytes, denoiser: str) -> Delta:
 
 
 def set_weights(module: nn.Module, base: Mapping[str, Tensor], changed: Mapping[str, Tensor]) -> None:
-    """Set a network to its base weights, the changed ones in their places."""
+    """Set a network to its base weights, with the changed ones replaced."""
     module.load_state_dict({**base, **changed})

@@ -1,7 +1,7 @@
-"""Steering: what a sampling-time method does to each call of a pipeline, attached to the call itself.
+"""Steering: the action of a sampling-time method during each call of a pipeline.
 
-A method's `apply` yields what makes a `Steering` of a `Call`. It acts on plain calls of the pipeline too:
-nothing here draws.
+A method's `apply` yields a function from a `Call` to a `Steering`. It is attached to the pipeline's call, so
+it also acts on plain calls; nothing here draws.
 """
 
 import inspect
@@ -17,20 +17,20 @@ from ...errors import UserError
 from ..generators import trainable_module
 
 Conditions = Mapping[str, Tensor]
-"""What the denoiser is given of prompts, by its own argument names, a row an image."""
+"""The denoiser's inputs that come from prompts, by its own argument names, a row for each image."""
 ENCODED: dict[str, dict[str, int]] = {
     "StableDiffusionPipeline": {"encoder_hidden_states": 0},
     "StableDiffusionXLPipeline": {"encoder_hidden_states": 0, "text_embeds": 2},
     "StableDiffusion3Pipeline": {"encoder_hidden_states": 0, "pooled_projections": 2},
     "FluxPipeline": {"encoder_hidden_states": 0, "pooled_projections": 1},
 }
-"""Where `encode_prompt` of a pipeline returns the conditions of the prompts, by the denoiser's argument."""
+"""Position of the prompts' conditions in the result of a pipeline's `encode_prompt`, by argument name."""
 ADDED = ("text_embeds", "time_ids")
 """Conditions that SDXL's UNet takes inside `added_cond_kwargs`."""
 LATENTS = ("sample", "hidden_states")
-"""What denoisers call their noisy latents."""
+"""Names of the argument with a denoiser's noisy latents."""
 ROWS = (*LATENTS, "timestep", "guidance", "timestep_cond", "encoder_hidden_states", "pooled_projections")
-"""Arguments of denoisers that may have a row an image."""
+"""Arguments of denoisers that may have a row for each image."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Call:
 class Step:
     """One pass of the denoiser.
 
-    index: 0, 1, ... of `total`. time: as the denoiser is given it, () or (n,). latents: (n, c, h, w), of
-    Flux packed (n, tokens, c). guidance: scale of the pipeline's call. conditions: (n, ...), read by the
-    conditional half. again: runs the denoiser once more.
+    index: 0, 1, ... of `total`. time: the denoiser's input, () or (n,). latents: (n, c, h, w), of Flux packed
+    (n, tokens, c). guidance: scale of the pipeline's call. conditions: (n, ...), read by the conditional
+    half. again: runs the denoiser once more.
     """
 
     index: int
@@ -72,17 +72,17 @@ class Step:
 
 
 class Steering:
-    """Base of what acts during one call; a new object is made for every call, so that it may keep state.
+    """Base class; a new object is made for every call, so it may keep state.
 
-    Rows are images. A row of a result may depend on that row only: an image must not depend on its batch.
+    Rows are images. A row of a result may depend only on that row: an image must not depend on its batch.
     """
 
     def condition(self, step: Step) -> Conditions | None:
-        """Return conditions (n, ...) for the conditional half, before the pass; None = as they are."""
+        """Return conditions (n, ...) for the conditional half, before the pass; None = unchanged."""
         return None
 
     def guide(self, step: Step, uncond: Tensor | None, cond: Tensor) -> tuple[Tensor | None, Tensor] | None:
-        """Return both predictions (n, ...) as the pipeline is to have them; None = as they are.
+        """Return both predictions (n, ...) for the pipeline to guide with; None = unchanged.
 
         The pipeline then guides: uncond + guidance (cond - uncond). uncond is None where the call has no
         unconditional half: at a guidance of 1 or less, and in Flux, whose guidance is an input.
@@ -92,7 +92,7 @@ class Steering:
 
 @contextmanager
 def steered(pipeline: Any, make: Callable[[Call], Steering]) -> Iterator[None]:
-    """Let what `make` returns act on every call of a pipeline inside.
+    """Context in which the steering that `make` returns acts on every call of a pipeline.
 
     Raises UserError for a pipeline whose encodings are not known here.
     """
@@ -129,7 +129,7 @@ class _Attached:
 
     @contextmanager
     def stepped_aside(self) -> Iterator[None]:
-        """Let what runs inside use the pipeline as if nothing were attached."""
+        """Let the block use the pipeline as if nothing were attached."""
         before, self.aside = self.aside, True
         try:
             yield
@@ -141,7 +141,7 @@ class _Attached:
         if self.aside:
             return self.plain(*arguments, **named)
         is_second = self.call is not None and not self.passes
-        if is_second and type(self.pipeline).__name__ == "FluxPipeline":  # its call encodes no other twice
+        if is_second and type(self.pipeline).__name__ == "FluxPipeline":  # others are not encoded twice
             raise UserError("true_cfg_scale: a sampling-time method acts on one set of prompts a call")
         with self.stepped_aside():
             result = self.plain(*arguments, **named)
@@ -161,7 +161,7 @@ class _Attached:
         return Call(self.pipeline, tuple(p for p in prompts for _ in range(copies)), conditions)
 
     def before(self, module: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        """Give the conditional half its conditions of this step."""
+        """Set the conditions of the conditional half for this step."""
         if self.aside or self.steering is None or self.call is None:
             return None
         found = _Pass(inspect.signature(module.forward).bind(*arguments, **named).arguments, self.call)
@@ -187,7 +187,7 @@ class _Attached:
         return prediction
 
     def after(self, module: Any, arguments: Any, named: Any, output: Any) -> Any:
-        """Give the pipeline the predictions that it is to guide by."""
+        """Return the predictions with which the pipeline will guide."""
         if self.aside or self.steering is None or self.call is None or self.step is None:
             return None
         prediction, n = output[0], len(self.call.prompts)
@@ -214,7 +214,7 @@ class _Pass:
             raise UserError(f"a pass of {self.rows} rows for {self.n} images: no steering for such a call")
 
     def half(self, *names: str) -> Any:
-        """Return the conditional half of the first of some arguments that is given."""
+        """Return the conditional half of the first of these arguments that is given."""
         return self._last(next(self.named[name] for name in names if name in self.named))
 
     def _last(self, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Captions of an emoji world: training wordings, evaluation wordings and indirect ones."""
+"""Captions of an emoji world in training, evaluation and indirect wordings."""
 
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ from ..recipe.parts import Triple
 from .spec import WORDINGS, WorldSpec
 
 LEFT_OUT = 0.10
-"""Share of training captions without the style, and as many without the background."""
+"""Share of training captions without the style; as many are without the background."""
 
 
 class Phrases(BaseModel):
@@ -60,7 +60,7 @@ class Captioner:
         return text + (f" on a {background} background" if background else "")
 
     def training_captions(self, triples: list[Triple], generator: torch.Generator) -> list[str]:
-        """Draw one training caption for each triple: wording, left-out attributes, indirect or empty."""
+        """Draw one training caption for each triple: its wording, left-out attributes, indirect or empty."""
         draws = torch.rand(len(triples), 4, generator=generator).tolist()
         return [self._draw(triple, *row) for triple, row in zip(triples, draws, strict=True)]
 
@@ -79,7 +79,7 @@ class Captioner:
 
     @cached_property
     def corpus(self) -> list[str]:
-        """Every training wording with every name at least once: what the tokenizer is built from."""
+        """Every training wording with every name at least once; the tokenizer is built from it."""
         spec, lines = self.spec, []
         for template in self.words.train:
             for s in range(len(spec.subject_names)):

@@ -1,4 +1,4 @@
-"""Composite sprites onto backgrounds: the world's training and reference images, with known truth."""
+"""Composite sprites onto backgrounds: a world's training and reference images, with known truth."""
 
 import io
 from pathlib import Path
@@ -15,9 +15,9 @@ from ...errors import UserError
 from .spec import WorldSpec
 
 WIDEST = (0.70, 0.92)
-"""Least and greatest share of the image's side that a sprite may take: a border of pure background stays.
+"""Least and greatest share of the image's side that a sprite may take: a border of pure background remains.
 
-The autoencoder and the judges see this range; a world draws in its own (`scale`), which lies within."""
+The autoencoder and the judges see this whole range; a world draws in its own range within it (`scale`)."""
 
 
 class Canvas:
@@ -72,7 +72,7 @@ def load_canvas(spec: WorldSpec, parquet: Path) -> Canvas:
 
 
 def _read_sprite(data: bytes, pixels: int) -> Tensor:
-    """Decode one PNG to (4, P, P), premultiplied before it is resized: no hidden colour mixes in."""
+    """Decode one PNG to (4, P, P), premultiplied before resizing so that no hidden colour mixes in."""
     pixels_first = np.array(Image.open(io.BytesIO(data)).convert("RGBA"))
     sprite = torch.from_numpy(pixels_first).permute(2, 0, 1).float() / 255
     sprite = torch.cat([sprite[:3] * sprite[3:], sprite[3:]])
@@ -82,7 +82,7 @@ def _read_sprite(data: bytes, pixels: int) -> Tensor:
 
 
 def random_triples(spec: WorldSpec, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw n independent (subject, style, background) index vectors."""
+    """Return three index vectors (n,), drawn independently: of subjects, styles and backgrounds."""
     sizes = len(spec.subject_names), len(spec.style_names), len(spec.background_names)
     subject, style, background = (torch.randint(size, (n,), generator=generator) for size in sizes)
     return subject, style, background

@@ -1,8 +1,9 @@
-"""Concepts of an emoji world drawn from a seed: targets that no published configuration was tuned on.
+"""Concepts of an emoji world drawn from a seed: targets on which no published configuration was tuned.
 
-What is drawn: a subject of the family's own groups, or a style, that no shipped task has as a target, tuning
-ones included. Its anchor and what a method is given follow the shipped tasks' rule: the anchor is another
-member of the same group and no target, the given concepts are the anchor and five of as many other groups.
+A draw takes subjects of the family's own groups, or styles, that are no target of a shipped task, tuning
+tasks included. The anchor and the given concepts follow the rule of the shipped tasks: the anchor is another
+member of the same group and no target; the given concepts are the anchor and one from each of five other
+groups.
 """
 
 import hashlib
@@ -13,17 +14,18 @@ from ...planning.tasks import ConceptSpec, TaskFile
 from .spec import WorldSpec
 
 MOST = 3
-"""Concepts of one draw: as many as a family's shipped tasks evaluate; at most half of what may be drawn."""
+"""Number of concepts in a draw: as many as a family's shipped tasks have; at most half of the candidates."""
 GIVEN = 6
 FEWEST_NEAR = 3
-"""Retained members that a subject's group must have beside it: the anchor, and two that are never given."""
+"""Retained members that a subject's group must have besides it: the anchor, and two that are never given."""
 
 
 def draw_concepts(spec: WorldSpec, files: Sequence[TaskFile], family: str, seed: int) -> list[ConceptSpec]:
-    """Return the concepts that a seed draws for a family of this world, always the same ones.
+    """Return the concepts that a seed draws for a family of this world; the same seed gives the same ones.
 
-    files: the world's task files. Raises UserError where the world has too few held-out concepts: a category
-    needs phrases that never name it, and every one that has some is a shipped target.
+    files: the world's task files. Raises UserError where the world has too few held-out concepts. Categories
+    cannot be drawn: a category needs phrases that never name it, and each that has phrases is a shipped
+    target.
     """
     file = next((file for file in files if file.family == family), None)
     if file is None:
@@ -79,7 +81,7 @@ def _style(spec: WorldSpec, name: str, taken: set[str], salt: tuple[str, int, st
 
 
 def _one_a_group(spec: WorldSpec, without: set[str], number: int, salt: tuple[str, int, str]) -> list[str]:
-    """Return a subject of each of some groups, drawn, none of them in `without`."""
+    """Return one subject from each of `number` groups, drawn, none of them in `without`."""
     groups = {group: [n for n in names if n not in without] for group, names in spec.subjects.items()}
     drawn = _shuffled([group for group, names in groups.items() if names], "groups", *salt)[:number]
     return [_shuffled(groups[group], "given", *salt)[0] for group in drawn]
@@ -100,7 +102,7 @@ def _concept(
 
 
 def _shuffled(names: Sequence[str], *salt: object) -> list[str]:
-    """Order names by hash: it looks drawn, and is the same on every machine."""
+    """Return names ordered by hash: the order looks random and is the same on every machine."""
 
     def key(name: str) -> bytes:
         return hashlib.sha256("|".join(map(str, ("draw", *salt, name))).encode()).digest()

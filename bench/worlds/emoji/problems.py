@@ -1,4 +1,4 @@
-"""From a task of an emoji world to evaluation prompts and to the problem that a method gets."""
+"""From a task of an emoji world to its evaluation prompts and to the problem that a method gets."""
 
 import hashlib
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from .spec import WorldSpec
 
 
 class Concepts:
-    """Which triples of a world show a task's target, which are retained, which of those were given."""
+    """Classifies the triples of a world: which show a task's target, which are retained, which were given."""
 
     def __init__(self, spec: WorldSpec, task: Task) -> None:
         self.spec, self.task = spec, task
@@ -39,16 +39,16 @@ class Concepts:
         return self.name(triple, self.kind) in self.task.concept.targets
 
     def is_retained(self, triple: Triple) -> bool:
-        """Retained: shows no target of any task of this kind (design §2), tuning concepts included."""
+        """Return whether a triple shows no target of any task of this kind, tuning tasks included."""
         return self.name(triple, self.kind) not in self.task.suite_targets
 
     def is_given(self, triple: Triple) -> bool:
-        """Given: the method's retain set covers it."""
+        """Return whether the method's retain set covers a triple."""
         given = self.task.concept.given
         return self.is_retained(triple) and all(self.name(triple, kind) in given[kind] for kind in given)
 
     def relation(self, triple: Triple) -> Literal["same", "other"]:
-        """`same` family: near groups of a subject; every style is of the styles' family."""
+        """Return `same` for a subject in a near group, and for every style; else `other`."""
         if self.kind == "style":
             return "same"
         group = self.spec.group_of(self.name(triple, "subject"))
@@ -56,7 +56,7 @@ class Concepts:
 
 
 def _ordered(items: Sequence[Triple], *salt: object) -> list[Triple]:
-    """Order triples by hash: a random-looking choice that is the same for every seed and machine."""
+    """Return triples ordered by hash: the order looks random and is the same for every seed and machine."""
 
     def key(triple: Triple) -> bytes:
         return hashlib.sha256("|".join(map(str, (*salt, *triple))).encode()).digest()
@@ -65,7 +65,7 @@ def _ordered(items: Sequence[Triple], *salt: object) -> list[Triple]:
 
 
 def _spread(triples: list[Triple], attribute: str, n: int) -> list[Triple]:
-    """Take n triples in turn over the values of an attribute, so that each is represented alike."""
+    """Return n triples, taken in turn over the values of an attribute so that each is represented alike."""
     queues: dict[int, list[Triple]] = {}
     for triple in triples:
         queues.setdefault(getattr(triple, attribute), []).append(triple)
@@ -80,7 +80,7 @@ def _spread(triples: list[Triple], attribute: str, n: int) -> list[Triple]:
 def build_prompts(spec: WorldSpec, captioner: Captioner, task: Task, sizes: PromptSizes) -> list[Prompt]:
     """Return the evaluation prompts of a task: evaluation wordings, each with its truth and its half.
 
-    They depend on the task and the world alone, never on the training seed.
+    They depend only on the task and the world, never on the training seed.
     """
     concepts = Concepts(spec, task)
     every = _ordered(spec.triples, "evaluation", task.id)
@@ -156,7 +156,7 @@ def build_problem(
     data: DataChoice,
     seed: int,
 ) -> Problem:
-    """Return the problem that a method gets: training wordings only, seen triples only."""
+    """Return the problem that a method gets: only training wordings and only triples trained on."""
     concepts = Concepts(spec, task)
     seen = [t for t in spec.triples if not spec.is_held_out(t)]
     forget = [t for t in seen if concepts.is_target(t)]

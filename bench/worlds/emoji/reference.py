@@ -13,9 +13,9 @@ CHUNK = 200
 
 
 def compose_reference(canvas: Canvas) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield images (200, 3, P, P) in [-1, 1] and their triples (200, 3), in an order without meaning.
+    """Yield images (200, 3, P, P) in [-1, 1] and their triples (200, 3), in an arbitrary order.
 
-    What a world ships are the detector's features of these; other extractors compose them anew.
+    A world ships the detector's features of these images; other extractors need the images composed again.
     """
     spec = canvas.spec
     generator = seeded(spec.seed, "reference")

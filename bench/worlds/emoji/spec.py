@@ -1,4 +1,4 @@
-"""What a compositional emoji world is made of: subjects, styles, backgrounds and the budgets of its parts."""
+"""Specification of an emoji world: subjects, styles, backgrounds and the budgets of its parts."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from ..recipe.parts import AutoencoderBudget, TextBudget, Triple
 STAGES = ("autoencoder", "text", "unet", "detector", "clip", "export")
 """Parts of the recipe, in the order in which they are made."""
 WORDINGS = "captions"
-"""Stem of the TOML beside the presets that holds the caption wordings."""
+"""Stem of the TOML file with the caption wordings, next to the presets."""
 
 
 class UNetBudget(BaseModel):
@@ -47,10 +47,10 @@ class ClipBudget(BaseModel):
 
 
 class WorldSpec(BaseModel):
-    """One emoji world, as its TOML states it.
+    """One emoji world, as its TOML file states it.
 
-    without: subjects and styles that the generator never sees (a retrained reference); the captions'
-    vocabulary and the judges know them all the same.
+    without: subjects and styles that the generator never sees (for a retrained reference); the captions'
+    vocabulary and the judges still know them.
     """
 
     model_config = STRICT
@@ -76,7 +76,7 @@ class WorldSpec(BaseModel):
 
     @cached_property
     def subject_names(self) -> list[str]:
-        """All subjects, group by group, by the names that captions use."""
+        """Names of all subjects as captions use them, group by group."""
         return [name for group in self.subjects.values() for name in group]
 
     @cached_property
@@ -88,7 +88,7 @@ class WorldSpec(BaseModel):
         return list(self.backgrounds)
 
     def group_of(self, subject: str) -> str:
-        """Return the group that a subject belongs to (each belongs to one)."""
+        """Return the group of a subject; each belongs to exactly one."""
         return next(group for group, names in self.subjects.items() if subject in names)
 
     @cached_property
@@ -98,7 +98,7 @@ class WorldSpec(BaseModel):
         return [Triple(s, k, b) for s in range(sizes[0]) for k in range(sizes[1]) for b in range(sizes[2])]
 
     def is_held_out(self, triple: Triple) -> bool:
-        """Say whether a triple is never trained on: by hash of its names, so that lists may grow."""
+        """Return whether a triple is never trained on, by a hash of its names so that lists may grow."""
         names = (
             self.subject_names[triple.subject],
             self.style_names[triple.style],
@@ -108,7 +108,7 @@ class WorldSpec(BaseModel):
         return int.from_bytes(digest[:8], "big") / 2**64 < self.held_out
 
     def is_trained_on(self, triple: Triple) -> bool:
-        """Say whether the generator may see a triple: not held out, and nothing of it left out."""
+        """Return whether the generator may see a triple: not held out, and nothing of it left out."""
         names = self.subject_names[triple.subject], self.style_names[triple.style]
         return not self.is_held_out(triple) and not set(names) & set(self.without)
 
@@ -121,7 +121,7 @@ class WorldSpec(BaseModel):
 
     @property
     def folder_name(self) -> str:
-        """Name of the working folder; worlds that leave different things out never share one."""
+        """Name of the working folder; worlds that leave different concepts out never share one."""
         if not self.without:
             return self.name
         return f"{self.name}-without-{hashlib.sha256('|'.join(self.without).encode()).hexdigest()[:8]}"

@@ -30,7 +30,7 @@ EMBEDDED = 1000
 
 @dataclass(frozen=True)
 class EmojiWorld(World):
-    """A compositional world whose truth is known. folder: `pipeline/`, `judges/`, `world.json`."""
+    """A compositional world with known truth. folder: holds `pipeline/`, `judges/`, `world.json`."""
 
     spec: WorldSpec
     folder: Path
@@ -45,7 +45,7 @@ class EmojiWorld(World):
 
     @cached_property
     def card(self) -> dict[str, Any]:
-        """What `pretrain` measured and wrote when the world was exported."""
+        """Contents of `world.json`: measured and written by `pretrain` when the world was exported."""
         return dict(json.loads((self.folder / "world.json").read_text(encoding="utf-8")))
 
     @cached_property
@@ -61,7 +61,7 @@ class EmojiWorld(World):
         return digest.hexdigest()
 
     problem_module = "unlearnbench.bench.worlds.emoji.problems"
-    """What makes prompts and problems: its source is a part of every key."""
+    """The module that makes prompts and problems: its source is a part of every key."""
 
     @property
     def pipeline_folder(self) -> Path:
@@ -138,10 +138,10 @@ class EmojiWorld(World):
         return stored["features"].astype(np.float32), stored["triples"]
 
     def reference(self, task: Task | None = None) -> np.ndarray:
-        """Return detector features (n, d) of the world's reference images: fresh composites of its triples.
+        """Return detector features (n, d) of the world's reference images: composites of its triples.
 
-        With a task: without images of any target of its kind, for retained concepts are compared with it
-        and a model that forgot a target draws none.
+        With a task: without images of any target of its kind. Retained concepts are compared with them, and a
+        model that forgot a target draws none.
         """
         features = self._reference[0]
         return features if task is None else features[self._without_targets(task)]
@@ -154,15 +154,15 @@ class EmojiWorld(World):
 
     @property
     def reference_key(self) -> str:
-        """What the reference images are: the world, and how many of them other extractors embed."""
+        """Key of the reference images: the world's digest, and how many of them other extractors embed."""
         return f"{self.digest} {EMBEDDED}"
 
     def reference_rows(self, task: Task) -> np.ndarray:
-        """Return (n,) bool: which of the images of `embed_reference` show no target of the task's kind."""
+        """Return (n,) bool: whether an image of `embed_reference` shows no target of the task's kind."""
         return self._without_targets(task)[:EMBEDDED]
 
     def embed_reference(self, extractor: Extractor) -> np.ndarray:
-        """Return (n, d) features of the first reference images by another extractor; composes them anew."""
+        """Return (n, d) features of the first reference images by another extractor; composes them again."""
         import torch
 
         from .reference import CHUNK, compose_reference

@@ -1,4 +1,4 @@
-"""Retained prompts of real models from published captions: a subsample whatever the order of the file."""
+"""Retained prompts of real models from published captions: a subsample that ignores the file's order."""
 
 import hashlib
 import re
@@ -14,15 +14,15 @@ from .protocols import Row, read_subset
 DRAW = "unlearnbench captions 1"
 """Seeds the order of the draw; another text gives another subsample."""
 EMPTY = frozenset({"a", "an", "and", "by", "from", "in", "of", "on", "or", "the", "to", "with"})
-"""Words of names that name nothing by themselves."""
+"""Words in names that name nothing by themselves."""
 
 
 def draw_captions(captions: Captions, targets: Sequence[str], data: Path) -> list[Row]:
-    """Return the captions that hold no word of a target or of `avoid`, in an order drawn by hash of each.
+    """Return the captions that hold no word of a target or of `avoid`, ordered by a hash of each.
 
-    Its first n are the subsample of n, so a smaller one is part of every larger one, and rows moved in the
-    file change nothing. Rows alike in caption and seed count once. Raises UserError naming file, row and
-    column.
+    The first n are the subsample of size n, so a smaller subsample is a part of every larger one, and the
+    order of rows in the file does not matter. Rows with the same caption and seed count once. Raises
+    UserError naming file, row and column.
     """
     path = data / captions.file
     forbidden = _match_words([*targets, *captions.avoid])
@@ -43,6 +43,6 @@ def _rank(text: str, seed: int) -> str:
 
 
 def _match_words(names: Iterable[str]) -> re.Pattern[str]:
-    """Return what finds any word of these names, in singular or plural, whatever its case."""
+    """Return a pattern for any word of these names, in singular or plural, whatever its case."""
     words = {word.casefold() for name in names for word in re.findall(r"\w+", normalise(name))} - EMPTY
     return re.compile(rf"(?i)\b(?:{'|'.join(map(re.escape, sorted(words)))})(?:s|es)?\b")

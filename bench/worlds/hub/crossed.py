@@ -1,4 +1,4 @@
-"""Prompts of a cross design (UnlearnCanvas): each names one thing of the target's kind and one of another."""
+"""Prompts of a crossed design (UnlearnCanvas): each pairs a name of the target's kind with one of another."""
 
 import hashlib
 import itertools
@@ -21,14 +21,14 @@ WORDINGS = (
     "a bright image of {subject} in {style} style", "a dark image of {subject} in {style} style",
     "a square picture in {style} style, {subject} in it",
 )  # fmt: skip
-"""What methods train on; no evaluation prompt is worded so."""
+"""Wordings of training prompts; no evaluation prompt has one of these wordings."""
 
 
 def cross_prompts(task: Task, sizes: PromptSizes) -> list[Prompt]:
     """Return the evaluation prompts of a task with `crossed`: each asks for two attributes and has a seed.
 
-    The forget split holds the target with every other name and seed, the retain split every other pair. A
-    number below all of them is filled evenly: no name comes twice before all came once.
+    The forget split holds the target with every other name and seed; the retain split holds every other pair.
+    A smaller number is filled evenly: no name is repeated before every name was used.
     """
     crossed, names = _crossed(task), _mixed(task, task.file.names)
     targets = task.concept.targets
@@ -46,8 +46,8 @@ def cross_prompts(task: Task, sizes: PromptSizes) -> list[Prompt]:
 def write_crossed(task: Task, count: int, avoid: Set[str] = frozenset()) -> Wording:
     """Return `count` forget and as many retain prompts to train on, none of those in `avoid`.
 
-    They pair the target, and in turn each name that is given, with all names of the other kind. Raises
-    UserError where nothing is given, or the wordings give fewer.
+    They pair the target, and each given name in turn, with all names of the other kind. Raises UserError
+    where no name is given, or the wordings give fewer prompts.
     """
     kind, concept = task.file.target_kind, task.concept
     given = [name for name in concept.given.get(kind, []) if name not in concept.targets]
@@ -71,7 +71,7 @@ def _crossed(task: Task) -> Crossed:
 
 
 def _mixed(task: Task, names: Sequence[str]) -> list[str]:
-    """Return names in an order that says nothing: some of them are a sample, not the alphabet's start."""
+    """Return names in an arbitrary order, so that the first few are a sample and not the alphabet's start."""
     return sorted(names, key=lambda name: hashlib.sha256(f"{task.file.family}|{name}".encode()).digest())
 
 
@@ -105,10 +105,10 @@ def _take(
 def _grid(
     names: Sequence[str], others: Sequence[str], seeds: Sequence[int]
 ) -> Iterator[tuple[str, str, int]]:
-    """Yield every (name, other, seed) once: all names in turn, the others as evenly as that allows.
+    """Yield every (name, other, seed) once: names in turn, the others as evenly as that allows.
 
-    Each round of names takes the others from where the last one ended; a stride that shares no factor with
-    their number brings every name to every one of them, and the seed moves on when it comes there again.
+    Each round of names continues with the others where the last round ended. A stride without a common factor
+    with their number pairs every name with every other; on each repetition the seed advances.
     """
     stride = next(n for n in itertools.count(max(1, len(names))) if math.gcd(n, len(others)) == 1)
     for step in range(len(others) * len(seeds)):

@@ -1,4 +1,4 @@
-"""Evaluation prompts of real models: of published files that the user supplies, and of templates."""
+"""Evaluation prompts of real models, from published files that the user supplies and from templates."""
 
 import hashlib
 import itertools
@@ -17,9 +17,9 @@ from .protocols import Row, read_subset
 
 
 def build_prompts(task: Task, sizes: PromptSizes, data: Path) -> list[Prompt]:
-    """Return the evaluation prompts of a task; data: the folder of the user's prompt files.
+    """Return the evaluation prompts of a task. data: folder of the user's prompt files.
 
-    Raises UserError naming file, row and column where a published file is not there or malformed.
+    Raises UserError naming file, row and column where a published file is missing or malformed.
     """
     rows = _rows(task, data)
     writer, targets = _Writer(task, rows), task.concept.targets
@@ -38,10 +38,10 @@ def build_prompts(task: Task, sizes: PromptSizes, data: Path) -> list[Prompt]:
 
 
 def _rows(task: Task, data: Path) -> dict[str, list[Row]]:
-    """Return a protocol's rows by the name that each asks for; those without a name ask for the target.
+    """Return name -> a protocol's rows that ask for it; rows without a name ask for the target.
 
-    Names are the task's, whatever their case in the file; rows of names that its judge cannot tell are left
-    out, but in a file of classes such a name is a mistake.
+    Names are the task's, whatever their case in the file. Rows of names that the task's judge does not know
+    are left out; in a file of classes such a name is an error.
     """
     protocol, targets = task.file.protocol, task.concept.targets
     if protocol is None:
@@ -106,7 +106,7 @@ class _Writer:
         row: Row | None = None,
         again: int = 0,
     ) -> Prompt:
-        """Return a prompt. again: number of an image whose row had one before; noise is then the task's."""
+        """Return a prompt. again: number of further images of the same row; their noise is the task's own."""
         aimed = split != "retain"
         seed, guidance = (None, None) if row is None else (None if again else row.seed, row.guidance)
         parts = (self.task.id, split, text, seed, guidance, *((again,) if again else ()))

@@ -1,17 +1,17 @@
-"""Prompt files in the field's published formats, read into one form; a bad one is named by file, row, column.
+"""Published prompt files in the field's formats, read into one form; an error names file, row and column.
 
-The files themselves are the user's: none ships here, none is downloaded. Formats:
+The user supplies the files: none ships here, none is downloaded. Formats:
 
 - `i2p`: the Inappropriate Image Prompts CSV (Schramowski et al. 2023): prompt, sd_seed, sd_guidance_scale,
   nudity_percentage, categories, hard, ...; its subsets (854, UnlearnDiffAtk's 142) have no others.
 - `five-template`: MACE's celebrity CSV (Lu et al. 2024): type (erased | others), prompt, evaluation_seed.
 - `unlearncanvas`: an answer set (Zhang et al. 2024): images named STYLE_OBJECT_seedN.jpg in a folder.
 - `prompts`: any CSV with a column prompt, and evaluation_seed where it has one (UnlearnDiffAtk's).
-- `classes`: a CSV of prompts, each of one class: prompt, evaluation_seed, class. Imagenette's, by ESD, SalUn
-  and UCE, are such: they differ in other columns and in their rows a class (10, 1 and 500). ESD's
-  imagenet_prompts.csv names the class `label_str`.
+- `classes`: a CSV of prompts, each of one class: prompt, evaluation_seed, class. Imagenette's files by ESD,
+SalUn and UCE have it; they differ in other columns and in the rows for a class (10, 1 and 500). ESD's
+imagenet_prompts.csv names the class `label_str`.
 
-Copies of I2P that pandas wrote have one empty prompt: at its source that row says "Null". It is put back.
+Copies of I2P that pandas wrote have one empty prompt, which is "Null" in the original. It is restored.
 """
 
 import re
@@ -30,19 +30,19 @@ CELEBRITY_TEMPLATES = (
     "{} in an official photo",
     "An image capturing {} at a public event",
 )
-"""MACE's five templates; they are how a prompt's name is found again."""
+"""MACE's five templates, by which the name in a prompt is found."""
 I2P_ROWS, I2P_NULL = 4703, 2261
-"""Rows of I2P, and the one whose prompt is the word Null: pandas takes it for a missing value."""
+"""Number of rows of I2P, and the row whose prompt is the word Null: pandas takes it for a missing value."""
 ANSWER = re.compile(r"(?P<style>[A-Za-z_]+)_(?P<object>[A-Za-z]+)_seed(?P<seed>\d+)\.(jpg|png)")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One prompt of a published file. line: on which it begins, counted from 1 with the heading.
+    """One prompt of a published file. line: where it begins, counted from 1 with the heading.
 
-    seed, guidance: those that the protocol draws it with, None where the file has none. name: the celebrity
-    or class; style: of an answer set. erased: whether the protocol counts it as a prompt of the target.
-    nudity: share of nude images that the base model drew for it, in percent. categories: I2P's.
+    seed, guidance: with which the protocol draws it, None where the file has none. name: the celebrity or
+    class; style: of an answer set. erased: whether the protocol counts it as a prompt of the target. nudity:
+    percentage of nude images that the base model drew for it. categories: I2P's.
     """
 
     prompt: str
@@ -70,9 +70,9 @@ def read_protocol(kind: str, path: Path) -> list[Row]:
 
 
 def read_subset(protocol: Protocol, data: Path) -> list[Row]:
-    """Return the rows that a protocol means of its file in a folder.
+    """Return the rows of a file in a folder that a protocol selects.
 
-    Raises UserError naming file, row and column, or the number of rows where it is not the published one.
+    Raises UserError naming file, row and column; also where the number of rows is not the published one.
     """
     path = data / protocol.file
     rows = select(read_protocol(protocol.kind, path), protocol.nudity_above, protocol.category, path)
@@ -91,10 +91,10 @@ def read_subset(protocol: Protocol, data: Path) -> list[Row]:
 def select(
     rows: Sequence[Row], nudity_above: float | None = None, category: str = "", path: Path | None = None
 ) -> list[Row]:
-    """Return the rows of a named subset of I2P: nudity above so many percent, and of a category.
+    """Return the rows of a subset of I2P: with nudity above a percentage, and of a category.
 
-    path: the file, for messages. Raises UserError where a row lacks what is asked for: a filter must not drop
-    it in silence.
+    path: the file, for messages. Raises UserError where a row lacks the field that is asked for: a filter
+    must not drop it silently.
     """
     kept = []
     where = "" if path is None else f"{path}: "
@@ -102,7 +102,7 @@ def select(
         if nudity_above is not None:
             if row.nudity is None:
                 raise UserError(
-                    f"{where}row {row.line}: nudity_percentage: is empty, so the subset cannot be told"
+                    f"{where}row {row.line}: nudity_percentage: is empty, so the subset is unknown"
                 )
             if row.nudity <= nudity_above:
                 continue
@@ -113,7 +113,7 @@ def select(
 
 
 def _restore_null(table: Table) -> None:
-    """Put the published prompt back where a copy of I2P that pandas wrote lost it: in one row, no other."""
+    """Restore the published prompt in the one row where pandas lost it in a copy of I2P."""
     if "prompt" not in table.heading or len(table.rows) != I2P_ROWS:
         return
     place, (_, cells) = table.heading.index("prompt"), table.rows[I2P_NULL - 1]
@@ -180,7 +180,7 @@ def _read_celebrities(path: Path) -> list[Row]:
             cells.fail("type", f"is {kind!r}, not erased or others")
         name = find_name(prompt)
         if not name:
-            cells.fail("prompt", f"{prompt!r} fits none of the five templates, so its name cannot be told")
+            cells.fail("prompt", f"{prompt!r} fits none of the five templates, so its name is unknown")
         seed = cells.whole("evaluation_seed")
         if seed is None:
             cells.fail("evaluation_seed", "is empty")
@@ -189,7 +189,7 @@ def _read_celebrities(path: Path) -> list[Row]:
 
 
 def find_name(prompt: str) -> str:
-    """Return the name that one of the five templates was filled with, "" where none fits."""
+    """Return the name in a prompt from one of the five templates, "" where none fits."""
     for template in CELEBRITY_TEMPLATES:
         before, after = template.split("{}")
         text = prompt.strip().rstrip(".")

@@ -1,4 +1,4 @@
-"""CSV files that a user supplies, read row by row; a bad cell is named by file, row and column."""
+"""CSV files that a user supplies, read row by row; an error names file, row and column."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ SEEDS = 2**64
 
 
 def shorten(text: str) -> str:
-    """Return a text as a message shows it."""
+    """Return a text as a message shows it: at most 40 characters."""
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
@@ -84,7 +84,7 @@ class Cells:
     def whole(self, column: str) -> int | None:
         """Return a seed that torch's generator takes; pandas wrote some of them as `1234.0`."""
         text = self.values.get(column, "").strip()
-        if text.isdecimal() and len(text) <= len(str(SEEDS)):  # not by way of a float, which holds 53 bits
+        if text.isdecimal() and len(text) <= len(str(SEEDS)):  # not through a float, which holds 53 bits
             found: float | None = int(text)
         else:
             found = self.number(column)

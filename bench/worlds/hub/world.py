@@ -32,19 +32,19 @@ from .reference import embed_files
 
 CLIP = Source("judge and alignment score: open_clip ViT-B-32", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K")
 TRAINING_IMAGES = 200
-"""Images in each of a method's sets, drawn by the base model itself."""
+"""Number of images in each training set that the base model draws."""
 EVERY = PromptSizes(forget=10**5, retain_same=10**5, retain_other=10**5, retain_given=10**5)
-"""All evaluation prompts that a suite of any size may ask: no training prompt is among them."""
+"""All evaluation prompts that a suite of any size may use: no training prompt is among them."""
 
 
 @dataclass(frozen=True)
 class HubWorld(World):
-    """A real model. steps, guidance: what it is drawn with; side: of its images, where its folder does not
-    say; image_size: the side that somebody asked for instead.
+    """A real model. steps, guidance: of its sampling. side: of its images, where its folder does not say.
 
-    clip: where the judge's CLIP lies. data: folder of the user's published prompt files. images: how many
-    a training set holds. device: where those are drawn and CLIP runs. scheduler: of
-    `bench/models/settings.py`, whatever the model's folder names; "" = the folder's own.
+    image_size: the side that the user asked for instead. clip: where the judge's CLIP is. data: folder of the
+    user's published prompt files. images: number in a training set. device: for drawing these and for CLIP.
+    scheduler: of `bench/models/settings.py`, in place of the one that the folder names; "" = the folder's
+    own.
     """
 
     name: str
@@ -87,7 +87,7 @@ class HubWorld(World):
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over the files of the model and of the judge's CLIP, both found whole."""
+        """sha256 over the files of the model and of the judge's CLIP; both must be complete."""
         check_model(self.pipeline_folder)
         check_clip(find(self.clip.where))
         if self.inception is not None:
@@ -97,7 +97,7 @@ class HubWorld(World):
 
     @cached_property
     def pixels(self) -> int:
-        """The side of the model's images: the one asked for, else as its own folder says."""
+        """Side of the model's images: the one asked for, else the one in the model's folder."""
         folder = self.pipeline_folder
         part = next((folder / name for name in ("unet", "transformer") if (folder / name).is_dir()), None)
         if part is None:
@@ -111,9 +111,7 @@ class HubWorld(World):
         if self.image_size is not None:
             step = shrunk * (2 if part.name == "transformer" else 1)
             if self.image_size % step:
-                raise UserError(
-                    f"--image-size {self.image_size}: {self.name} draws multiples of {step} alone"
-                )
+                raise UserError(f"--image-size {self.image_size}: {self.name} draws only multiples of {step}")
             return self.image_size
         where = part / "config.json"
         cells = read_cells(read_config(where).get("sample_size"), str(where))
@@ -124,10 +122,10 @@ class HubWorld(World):
         return cells[0] * shrunk
 
     problem_module = __name__
-    """What makes prompts and problems: its source is a part of every key."""
+    """The module that makes prompts and problems: its source is a part of every key."""
 
     def inputs(self, task: Task) -> dict[str, Any]:
-        """Return what prompts and problems depend on beside the world's files and the concept."""
+        """Return what prompts and problems depend on besides the world's files and the concept."""
         check_sources(judge_sources(task.file.judge, self.data))
         published = [named for named in (task.file.protocol, task.file.captions) if named is not None]
         return {
@@ -139,7 +137,7 @@ class HubWorld(World):
         }
 
     def sources(self, task: Task) -> list[Source]:
-        """Return what a task needs and this project does not ship."""
+        """Return the files that a task needs and this project does not ship."""
         needed = [replace(self.source, check=check_model), replace(self.clip, check=check_clip)]
         protocol, captions = task.file.protocol, task.file.captions
         if protocol is not None:
@@ -151,20 +149,22 @@ class HubWorld(World):
         return needed + judge_sources(task.file.judge, self.data)
 
     def prompts(self, task: Task, sizes: PromptSizes) -> list[Prompt]:
-        """Return the evaluation prompts: the published file's where the task names one, else of templates or,
-        where the task crosses two kinds of names, every pair's."""
+        """Return the evaluation prompts: of the published file that the task names, else of templates.
+
+        Where the task crosses two kinds of names, every pair has its prompts.
+        """
         if task.file.crossed is not None:
             return cross_prompts(task, sizes)
         return build_prompts(task, sizes, self.data)
 
     def problem(self, task: Task, data: DataChoice, seed: int) -> Problem:
-        """Return the problem: prompts from templates, images drawn by the base model itself."""
+        """Return the problem: prompts from templates, images drawn by the base model."""
         import torch
 
         from ...unlearning.drawn import draw_sets
 
         if data != "diverse":
-            raise UserError(f"{self.name}: data: {data!r} is the embedded worlds' alone")
+            raise UserError(f"{self.name}: data: {data!r} is only for the embedded worlds")
         concept = task.concept
         asked = {prompt.text for prompt in self.prompts(task, EVERY)}
         if task.file.crossed is not None:
@@ -175,7 +175,7 @@ class HubWorld(World):
         key = (task.id, wording, sampling, seed)
         if key not in self._drawn:
             for other in [k for k in self._drawn if k[0] != task.id]:
-                del self._drawn[other]  # sets of a task that is done: some hundred megabytes each
+                del self._drawn[other]  # drop the sets of earlier tasks: some hundred megabytes each
             self._drawn[key] = draw_sets(str(self.pipeline_folder), wording, sampling, self.device, seed)
         forget, retain = self._drawn[key]
         return Problem(
@@ -250,7 +250,7 @@ class HubWorld(World):
 
     @cached_property
     def reference_key(self) -> str | None:
-        """What the user's reference images (`DATA/reference/`) and their embedders are; None without any."""
+        """Key of the user's reference images (`DATA/reference/`) and their embedders; None without images."""
         if not self._reference_files:
             return None
         weights = "" if self.inception is None else files_digest(str(self.inception))
@@ -258,9 +258,9 @@ class HubWorld(World):
         return hashlib.sha256((self.digest + files + weights + f"|{READING_VERSION}").encode()).hexdigest()
 
     def reference_rows(self, task: Task) -> np.ndarray:
-        """Return (n,) bool: which reference images lie in no folder that is named after a target.
+        """Return (n,) bool: whether a reference image is in no folder with the name of a target.
 
-        Images that lie in `reference/` itself all count: there it is the user who leaves targets out.
+        Images directly in `reference/` all count: there the user leaves targets out.
         """
         targets = {name_key(name) for name in task.concept.targets}
         top = self.data / "reference"
@@ -279,4 +279,4 @@ class HubWorld(World):
         return np.empty((0, self._scorer.embed_prompts([""]).shape[1]), dtype=np.float32)
 
     def retrained_pipeline(self, task: Task) -> Path:
-        raise UserError(f"retrain: {self.name}: nobody can train this model anew without its targets")
+        raise UserError(f"retrain: {self.name}: nobody can train this model again without its targets")

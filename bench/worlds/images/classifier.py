@@ -17,20 +17,20 @@ from .data import LabelledImages, Part
 from .spec import ImagesSpec
 
 BANK = 8_000
-"""Round trips (and half as many garbage decodes) that training draws from."""
+"""Number of round trips from which training draws, and twice the number of decoded negatives."""
 CALIBRATION = 2_000
-"""Training images at most, a tenth of them at most, that calibrate and are not trained on."""
+"""Most training images, and at most a tenth of them, that calibrate and are not trained on."""
 SHIFT = 2
-"""Pixels by which a training image is moved at most."""
+"""Most pixels by which a training image is shifted."""
 SAME_CLASS = frozenset({"blended"})
-"""Kinds of garbage left out: two images of one class give another image of it."""
+"""Kinds of negatives left out: a mixture of two images of one class is another image of it."""
 STRONGEST = 0.3
-"""Bound of the latent noise of round trips, in units of a latent's deviation."""
+"""Bound of the latent noise of round trips, in standard deviations of a latent."""
 
 
 @dataclass(frozen=True)
 class Grey:
-    """Grounds from black to white; `pixel_kinds` paints on them."""
+    """Plain grounds from black to white, on which `pixel_kinds` paints."""
 
     pixels: int
     colours: Tensor
@@ -43,7 +43,7 @@ def build_classifier(spec: ImagesSpec) -> ClassifierNetwork:
 
 
 def split_calibration(spec: ImagesSpec, data: LabelledImages) -> tuple[Part, Part]:
-    """Return the training images in two: what the classifier learns from, and what calibrates it."""
+    """Return the training images in two parts: for the classifier's training, and for its calibration."""
     order = torch.randperm(len(data.train), generator=seeded(spec.seed, "calibration"))
     n = max(1, min(CALIBRATION, len(order) // 10))
     return data.train.only(order[n:]), data.train.only(order[:n])
@@ -51,7 +51,7 @@ def split_calibration(spec: ImagesSpec, data: LabelledImages) -> tuple[Part, Par
 
 @torch.no_grad()
 def round_trips(vae: AutoencoderKL, images: Tensor, generator: torch.Generator, strongest: float) -> Tensor:
-    """Return images (n, 3, P, P) uint8 as the autoencoder gives them back, half of them noised."""
+    """Return images (n, 3, P, P) uint8 after a pass through the autoencoder, half of them noised."""
     out = []
     with show_progress("round trips", len(images)) as advance:
         for chunk in images.split(200):
@@ -63,8 +63,10 @@ def round_trips(vae: AutoencoderKL, images: Tensor, generator: torch.Generator, 
 def make_bank(
     spec: ImagesSpec, data: LabelledImages, vae: AutoencoderKL, latents: Tensor
 ) -> dict[str, Tensor]:
-    """Return what the classifier trains on beside the images: round trips `known`, their `rows` in the part
-    that it learns from, and decoded latents that no image has, `unknown`.
+    """Return the images on which the classifier trains in addition to the world's own.
+
+    They are round trips `known`, their `rows` in the part that it learns from, and decoded latents that no
+    image has, `unknown`.
     """
     generator = seeded(spec.seed, "bank")
     learnt, _ = split_calibration(spec, data)
@@ -75,7 +77,7 @@ def make_bank(
 
 
 def shift(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Move all images (n, 3, P, P) of a batch by the same few pixels; the edge is repeated."""
+    """Shift all images (n, 3, P, P) of a batch by the same few pixels; the edge is repeated."""
     side = images.shape[-1]
     down, right = torch.randint(2 * SHIFT + 1, (2,), generator=generator).tolist()
     padded = F.pad(images, (SHIFT,) * 4, mode="replicate")
@@ -83,8 +85,9 @@ def shift(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def draw_negatives(spec: ImagesSpec, images: Tensor, grey: bool, generator: torch.Generator) -> Tensor:
-    """Return images of nothing known, made in pixels and of some images; where those are grey, three
-    quarters of it are grey too.
+    """Return images of nothing known, made in pixels and from some images.
+
+    grey: the images are grey; then three quarters of the negatives are grey, too.
     """
     kinds = pixel_kinds(_grey_grounds(spec), images, generator)
     negatives = torch.cat([image for kind, image in kinds.items() if kind not in SAME_CLASS])
@@ -92,12 +95,12 @@ def draw_negatives(spec: ImagesSpec, images: Tensor, grey: bool, generator: torc
 
 
 def _degrade_most(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Degrade three images in four, whatever they show: neither noise nor its absence tells a class."""
+    """Degrade three images in four, whatever they show, so that noise or its absence tells nothing."""
     return _in_most(degrade(images, generator), images, generator)
 
 
 def _in_most(changed: Tensor, images: Tensor, generator: torch.Generator) -> Tensor:
-    """Return three images in four as changed, the others as they are."""
+    """Return the images, three in four of them replaced by `changed`."""
     return torch.where(torch.rand(len(images), 1, 1, 1, generator=generator) < 0.75, changed, images)
 
 
@@ -114,9 +117,9 @@ def _grey_most(images: Tensor, generator: torch.Generator) -> Tensor:
 def negative_kinds(
     spec: ImagesSpec, images: Tensor, grey: bool, vae: AutoencoderKL, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """Return images of nothing known by kind, (m, 3, P, P) uint8, some made of images (n, 3, P, P) uint8.
+    """Return kind -> images of nothing known (m, 3, P, P) uint8, some made from images (n, 3, P, P); m <= n.
 
-    The kinds are those of training, in pixels (grey as in training where `grey`) and in latents; m <= n.
+    The kinds are those of training, in pixels (grey as in training where `grey`) and in latents.
     """
     kinds: dict[str, list[Tensor]] = {}
     scale = vae.config.scaling_factor

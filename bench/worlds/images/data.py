@@ -1,4 +1,4 @@
-"""Labelled images of any of three kinds: a folder a class, a `datasets` folder, gzipped IDX files."""
+"""Labelled images in three formats: a folder for each class, a `datasets` folder, gzipped IDX files."""
 
 import hashlib
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from ..seeds import seeded
 from .idx import PAIRS, find_idx, read_pair
 
 HELD_OUT = 0.1
-"""Share of each class that is held out for testing where the data has no test part of its own."""
+"""Share of each class that is held out for testing where the data has no test part."""
 TEST_NAMES = ("test", "val", "validation", "valid")
 FASHION_MNIST = [
     "t-shirt",
@@ -35,7 +35,7 @@ FASHION_MNIST = [
     "ankle boot",
 ]
 KNOWN_CLASSES = {"657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7": FASHION_MNIST}
-"""sha256 of a training part's labels (one byte each) -> names of its classes, as they are numbered."""
+"""sha256 of a training part's labels (one byte each) -> names of its classes, in the order of the numbers."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Part:
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """What a world of images is made from. kind: of the folder that it was read from."""
+    """The data of a world of images. kind: of the folder that it was read from."""
 
     kind: str
     classes: list[str]
@@ -71,15 +71,15 @@ class LabelledImages:
 
     @cached_property
     def is_grey(self) -> bool:
-        """Whether no training image has a colour."""
+        """Whether all training images are grey."""
         images = self.train.images
         return all(torch.equal(images[:, 0], images[:, channel]) for channel in (1, 2))
 
 
 def read_images(folder: Path, pixels: int, classes: Sequence[str] = ()) -> LabelledImages:
-    """Read labelled images as squares of `pixels`; raises UserError naming the file that is at fault.
+    """Read labelled images as squares of `pixels`; raises UserError naming the faulty file.
 
-    classes: names in place of those that the data gives; IDX files give none.
+    classes: names in place of those in the data; IDX files have none.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
@@ -119,12 +119,12 @@ def _check_labels(folder: Path, split: str, names: Sequence[str], part: Part) ->
 
 
 def _hold_out(part: Part) -> tuple[Part, Part]:
-    """Return a part in two: what is trained on, and a share of each class (one image at least) apart."""
+    """Return a part in two: for training, and a held-out share of each class (at least one image)."""
     held = torch.zeros(len(part), dtype=torch.bool)
     for label in part.labels.unique():
         rows = (part.labels == label).nonzero()[:, 0]
         if len(rows) < 2:
-            raise UserError("--data: a class has one image alone; needed: two, one of them to test with")
+            raise UserError("--data: a class has only one image; needed: two, one of them to test with")
         order = torch.randperm(len(rows), generator=seeded("held-out", int(label)))
         held[rows[order[: max(1, round(HELD_OUT * len(rows)))]]] = True
     return part.only(~held), part.only(held)
@@ -160,7 +160,7 @@ def _read_classes(folder: Path, stems: Sequence[str], pixels: int) -> Part:
 
 
 def _fit(image: Image.Image, pixels: int) -> Tensor:
-    """Return (3, P, P) uint8: the largest square in the middle, scaled."""
+    """Return (3, P, P) uint8: the largest centred square, scaled."""
     side = min(image.size)
     left, top = ((length - side) // 2 for length in image.size)
     square = image.crop((left, top, left + side, top + side))
@@ -224,7 +224,7 @@ def _read_idx(folder: Path, pixels: int) -> tuple[list[str], Part, Part | None]:
 
 
 def _from_arrays(images: np.ndarray, labels: np.ndarray, pixels: int) -> Part:
-    """Cut images that are larger to the square in their middle and scale it; pad the rest with 0."""
+    """Crop larger images to the centred square and scale it; pad smaller ones with 0."""
     x = torch.from_numpy(images.copy())
     x = x[:, None].expand(-1, 3, -1, -1) if x.ndim == 3 else x.permute(0, 3, 1, 2)
     height, width = x.shape[2:]

@@ -14,11 +14,11 @@ PAIRS = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
-"""Names of the files of images and of labels, with `.gz` or without."""
+"""Names of the files of images and of labels, with or without `.gz`."""
 
 
 def find_idx(folder: Path, name: str) -> Path | None:
-    """Return the file of a name in a folder, gzipped or plain, or None."""
+    """Return a folder's file of this name, gzipped or plain, or None."""
     choices = (folder / f"{name}.gz", folder / name)
     return next((path for path in choices if path.is_file()), None)
 
@@ -26,7 +26,7 @@ def find_idx(folder: Path, name: str) -> Path | None:
 def read_idx(path: Path) -> np.ndarray:
     """Return the array in an IDX file of unsigned bytes; raises UserError naming file and fault.
 
-    Two zero bytes, the type of the numbers, the number of dimensions; then each dimension as a big-endian
+    Format: two zero bytes, the type of the numbers, the number of dimensions; each dimension as a big-endian
     32-bit number; then the numbers, the last dimension fastest.
     """
     try:
@@ -51,7 +51,7 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def read_pair(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return images (n, H, W) or (n, H, W, 3) and labels (n,) of a split, None where it is not there."""
+    """Return images (n, H, W) or (n, H, W, 3) and labels (n,) of a split; None where it is not there."""
     images_path, labels_path = (find_idx(folder, name) for name in PAIRS[split])
     if images_path is None and labels_path is None:
         return None

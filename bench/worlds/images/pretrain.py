@@ -25,9 +25,9 @@ from .world import CARD, TASKS
 JUDGE_VERSION = 1
 REFERENCE_IMAGES = 10_000
 MEASURED = 2_000
-"""Test images at most that are sent through the autoencoder to measure the classifier on."""
+"""Most test images that are sent through the autoencoder to measure the classifier."""
 NEGATIVES = 400
-"""Images at most of each kind of garbage to measure the classifier on."""
+"""Most images of each kind of negatives to measure the classifier on."""
 
 
 def pretrain(
@@ -38,7 +38,7 @@ def pretrain(
     stages: tuple[str, ...],
     say: Callable[[str], None],
 ) -> Path | None:
-    """Train the stages asked for (each resumes from `work`), then export to `target`, and return that."""
+    """Train the given stages (each resumes from `work`), then export to `target`; return `target`."""
     recipe = open_recipe(spec, data, work)
     parts = {
         "autoencoder": lambda: recipe.autoencoder,
@@ -63,7 +63,7 @@ def pretrain(
 
 
 def _export(recipe: ImagesRecipe, target: Path) -> dict[str, Any]:
-    """Write the world whole, in place of any that is there; return its card."""
+    """Write the complete world in place of one that is there; return its card."""
     return replace_folder(target, lambda scratch: _write_world(recipe, scratch))
 
 
@@ -90,7 +90,7 @@ def _write_world(recipe: ImagesRecipe, scratch: Path) -> dict[str, Any]:
 
 
 def _export_judge(recipe: ImagesRecipe, target: Path) -> ImageJudge:
-    """Write the classifier and its calibration, and open what was written."""
+    """Write the classifier and its calibration; return the judge opened from what was written."""
     target.mkdir(parents=True, exist_ok=True)
     spec, network = recipe.spec, recipe.classifier
     half = {name: t.half() for name, t in network.state_dict().items()}
@@ -128,7 +128,7 @@ def _as_arrays(images: Tensor) -> np.ndarray:
 
 
 def make_card(spec: ImagesSpec, data: LabelledImages) -> dict[str, Any]:
-    """Return what a world says of itself beside what was measured."""
+    """Return the part of a world's card that is not measured."""
     return {
         "world": spec.name,
         "version": spec.version,
@@ -150,7 +150,7 @@ def make_card(spec: ImagesSpec, data: LabelledImages) -> dict[str, Any]:
 def measure(recipe: ImagesRecipe, judge: ImageJudge, test: Part, found: np.ndarray) -> dict[str, Any]:
     """Return how often the classifier is right on test images, before and after the autoencoder.
 
-    test: images that nothing was trained on; found: its answers on them. An answer `nothing known` is wrong.
+    test: images that nothing was trained on. found: its answers on them. The answer `nothing known` is wrong.
     """
     truth = np.array(recipe.spec.classes)[test.labels.numpy()]
     few = test.only(_choose(len(test), MEASURED, recipe.spec.seed))
@@ -169,9 +169,9 @@ def measure(recipe: ImagesRecipe, judge: ImageJudge, test: Part, found: np.ndarr
 
 
 def measure_negatives(recipe: ImagesRecipe, judge: ImageJudge, test: Part) -> dict[str, Any]:
-    """Return the share of images of nothing known that the classifier names a class of: of all, by kind.
+    """Return the share of images of nothing known in which the classifier names a class: overall and by kind.
 
-    They are of the kinds that it was trained on, drawn anew and from test images.
+    They are of the kinds that it was trained on, drawn again and made from test images.
     """
     spec = recipe.spec
     few = test.only(_choose(len(test), NEGATIVES, spec.seed))

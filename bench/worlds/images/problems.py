@@ -1,4 +1,4 @@
-"""From a task of a world of labelled images to evaluation prompts and to the problem that a method gets."""
+"""From a task of a world of labelled images to its evaluation prompts and to the problem for a method."""
 
 import hashlib
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from .spec import ClassCaptioner
 
 
 def check_task(task: Task, classes: Sequence[str]) -> list[str]:
-    """Return the classes that a task's retain set holds; raises UserError for a name that is none."""
+    """Return the classes in a task's retain set; raises UserError for a name that is no class."""
     given = task.concept.given.get("subject", [])
     for name in (*task.concept.targets, *([task.concept.anchor] if task.concept.anchor else []), *given):
         if name not in classes:
@@ -30,9 +30,9 @@ def check_task(task: Task, classes: Sequence[str]) -> list[str]:
 
 
 def build_prompts(captioner: ClassCaptioner, task: Task, sizes: PromptSizes) -> list[Prompt]:
-    """Return the evaluation prompts: of the target, of classes never given, of given ones.
+    """Return the evaluation prompts: of the target, of classes not given, and of given ones.
 
-    Every other class is of the target's own family; there is no other family, so no prompt of one.
+    Every other class is of the target's own family, so there are no prompts of another family.
     """
     given = check_task(task, captioner.classes)
     targets = task.concept.targets
@@ -45,7 +45,7 @@ def build_prompts(captioner: ClassCaptioner, task: Task, sizes: PromptSizes) -> 
 def _write(
     captioner: ClassCaptioner, task: Task, split: str, names: Sequence[str], count: int, given: bool
 ) -> list[Prompt]:
-    """Ask for names in turn, each in every wording before one comes again."""
+    """Return prompts for the names in turn; each wording of a name is used once before any is repeated."""
     pairs = [(wording, name) for wording in captioner.words.evaluation for name in names]
     prompts = []
     for wording, name in pairs[:count]:
@@ -77,8 +77,8 @@ def build_problem(
 ) -> Problem:
     """Return the problem that a method gets: training images and wordings of target and given classes.
 
-    images: (n, 3, P, P) uint8 with labels (n,). narrow, narrow-retain: the retain set
-    shows two given classes, in one wording; `narrow` has one wording in the forget set too.
+    images: (n, 3, P, P) uint8 with labels (n,). data: with `narrow` and `narrow-retain` the retain set shows
+    two given classes in one wording; with `narrow` the forget set has one wording, too.
     """
     given = check_task(task, captioner.classes)
     generator = seeded("problem", task.id, forget_data(data), seed)

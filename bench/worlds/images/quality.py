@@ -1,4 +1,4 @@
-"""How well a world of labelled images draws: the share of each class that its classifier finds as asked."""
+"""Quality of a world of labelled images: the share of each class's images that its judge recognises."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from .world import ImagesWorld
 
 
 def negative_shares(world: ImagesWorld) -> list[Share]:
-    """Return the garbage that the judge named when the world was made; none of a world made before that."""
+    """Return the shares of negatives that the judge named when the world was made; empty for older worlds."""
     negatives = world.card.classifier.get("garbage")
     if negatives is None:
         return []
@@ -26,9 +26,10 @@ def negative_shares(world: ImagesWorld) -> list[Share]:
 
 
 def measure_quality(world: ImagesWorld, images: int, device: str, sheet: Path | None = None) -> QualityReport:
-    """Draw and judge every class in evaluation wordings; no bar is set, for no two such worlds are alike.
+    """Draw and judge every class in evaluation wordings. No bar is set, because these worlds differ too much.
 
-    images: in all, the same number of each class, at least one. sheet: a PNG of them, class by class in turn.
+    images: total number; each class gets the same number, at least one. sheet: a PNG of them, classes in
+    turn.
     """
     classes, wordings = world.captioner.classes, world.captioner.words.evaluation
     turns = max(1, images // len(classes))

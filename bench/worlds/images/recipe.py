@@ -29,11 +29,11 @@ UPSTREAM: Mapping[str, tuple[str, ...]] = {
     "classifier": ("bank",),
 }
 CLASSIFIER_VERSION = 2
-"""Raised when the classifier or what it learns from changes: its layers, its bank, its garbage."""
+"""Bump when the classifier or its training data changes: its layers, its bank, its negatives."""
 
 
 def part_key(spec: ImagesSpec, data: str, part: str) -> str:
-    """Return the digest of all that a part depends on, the parts before it included; data: its digest."""
+    """Return the digest of all that a part depends on, the parts before it included. data: its digest."""
     content = spec.model_dump(mode="json")
     words = {"wordings": ClassCaptioner(spec.classes).words.train, "tokenizer": TOKENIZER_VERSION}
     own: dict[str, Any] = {
@@ -51,7 +51,7 @@ def part_key(spec: ImagesSpec, data: str, part: str) -> str:
 
 @dataclass
 class ImagesRecipe(LatentRecipe[ImagesSpec, ClassCaptioner]):
-    """The parts of a world of labelled images in training."""
+    """The parts of a world of labelled images and their training."""
 
     data: LabelledImages
 
@@ -64,7 +64,7 @@ class ImagesRecipe(LatentRecipe[ImagesSpec, ClassCaptioner]):
 
     @torch.no_grad()
     def encode(self, vae: AutoencoderKL) -> dict[str, Tensor]:
-        """Encode every training image; of a triple the subject alone, the class, is known."""
+        """Encode every training image; of each triple only the subject is known: the class."""
         latents, part = [], self.data.train
         with show_progress("latents", len(part)) as advance:
             for chunk in part.images.split(256):
@@ -76,7 +76,7 @@ class ImagesRecipe(LatentRecipe[ImagesSpec, ClassCaptioner]):
 
     @cached_property
     def bank(self) -> dict[str, Tensor]:
-        """What the classifier trains on beside the images (see `make_bank`)."""
+        """Images on which the classifier trains in addition to the world's own (see `make_bank`)."""
         return self.keep("bank", lambda: make_bank(self.spec, self.data, self.autoencoder, self.latents[0]))
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What a world of labelled images is made with: its classes, its wordings and the budgets of its parts."""
+"""Specification of a world of labelled images: its classes, its wordings and the budgets of its parts."""
 
 import re
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ def load_settings(path: Path, name: str, classes: Sequence[str]) -> ImagesSpec:
 
 
 def make_name(text: str) -> str:
-    """Return a text as tasks and worlds are named: lower-case words and hyphens."""
+    """Return a text in the form of task and world names: lower-case words and hyphens."""
     name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
     if not name:
         raise UserError(f"{text!r}: holds no letter a-z and no digit: no name can be made of it")
@@ -80,9 +80,9 @@ def load_wordings() -> Wordings:
 
 
 class ClassCaptioner:
-    """Writes the captions of images of which the class alone is known.
+    """Writes the captions of images of which only the class is known.
 
-    words: those that a made world carries; None: those that a world made now is trained in.
+    words: the wordings that a made world carries; None: those in which a world that is made now is trained.
     """
 
     def __init__(self, classes: Sequence[str], words: Wordings | None = None) -> None:
@@ -103,5 +103,5 @@ class ClassCaptioner:
 
     @property
     def corpus(self) -> list[str]:
-        """Every training wording with every class: what the tokenizer is built from."""
+        """Every training wording with every class; the tokenizer is built from it."""
         return [self.caption(i, t) for t in self.words.train for i in range(len(self.classes))]

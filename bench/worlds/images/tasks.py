@@ -1,4 +1,4 @@
-"""The tasks of a world of labelled images: each class forgotten in turn, as in class-wise forgetting."""
+"""The tasks of a world of labelled images: each class is forgotten in turn (class-wise forgetting)."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from ...planning.tasks import ConceptSpec, TaskFile
 from .spec import make_name
 
 GIVEN = 2 / 3
-"""Share of the other classes that a method's retain set holds; retention is judged on the rest too."""
+"""Share of the other classes in a method's retain set; retention is judged on the rest, too."""
 SUITE = """name = "{world}"
 summary = "each class of {world} forgotten in turn"
 tasks = [{tasks}]
@@ -52,8 +52,8 @@ config = {{ steps = 60, checkpoints = [30, 60], rate = 1e-4, batch = 16 }}
 def make_tasks(world: str, classes: Sequence[str], confused: np.ndarray, judge: str) -> TaskFile:
     """Return a world's tasks. confused: (classes, classes) counts of true against named, by the judge.
 
-    The anchor of a class is what the judge confuses it with most, of equals the next in order; the given
-    classes are the anchor and those that follow it, two thirds of all others.
+    The anchor of a class is the one that the judge confuses it with most; ties go to the next class in order.
+    The given classes are the anchor and those that follow it, two thirds of all others.
     """
     concepts = []
     for i, name in enumerate(classes):

@@ -25,12 +25,12 @@ JUDGE = "unlearnbench.bench.judges.image_classifier"
 
 
 class Card(BaseModel):
-    """What is read of a world's card. captions: None where an earlier version wrote it.
+    """The fields that are read of a world's card. captions: None where an earlier version wrote the card.
 
-    classifier: what was measured of the judge (`pretrain.measure`).
+    classifier: measurements of the judge (`pretrain.measure`).
     """
 
-    model_config = ConfigDict(frozen=True)  # a card holds more: what the world was made of
+    model_config = ConfigDict(frozen=True)  # a card has more fields: how the world was made
     world: str
     version: int
     pixels: int
@@ -43,7 +43,7 @@ class Card(BaseModel):
 
 @dataclass(frozen=True)
 class _MadeHere(Source):
-    """A world's folder, which a command of ours makes."""
+    """A world's folder, which a command of this package makes."""
 
     command: str = ""
 
@@ -54,9 +54,9 @@ class _MadeHere(Source):
 
 @dataclass(frozen=True)
 class ImagesWorld(World):
-    """A world of which each image shows one class. folder: `pipeline/`, `judges/`, `images.safetensors`.
+    """A world in which each image shows one class. folder: has `pipeline/`, `judges/`, `images.safetensors`.
 
-    Nothing is read before it is needed: a folder that is not there is a UserError then.
+    Nothing is read before it is needed: a missing folder is a UserError only then.
     """
 
     name: str
@@ -70,7 +70,7 @@ class ImagesWorld(World):
 
     @cached_property
     def card(self) -> Card:
-        """What `pretrain` measured and wrote; raises UserError with the command where it is none of that."""
+        """Measurements written by `pretrain`; raises UserError with the command where the card is missing."""
         path = self.folder / CARD
         if not path.is_file():
             raise UserError(f"{self.folder}: not a finished world (no {CARD}); make it with: {self.command}")
@@ -90,14 +90,14 @@ class ImagesWorld(World):
         return files_digest(str(self.folder))
 
     problem_module = "unlearnbench.bench.worlds.images.problems"
-    """What makes prompts and problems: its source is a part of every key."""
+    """The module that makes prompts and problems: its source is a part of every key."""
 
     def inputs(self, task: Task) -> dict[str, Any]:
-        """Return what results depend on beside the world's files and the concept: judge, wordings."""
+        """Return what results depend on besides the world's files and the concept: judge, wordings."""
         return {"judge": source_digest(JUDGE), "captions": self.captioner.words.model_dump()}
 
     def sources(self, task: Task) -> list[Source]:
-        """Return what is needed and does not ship: the world itself."""
+        """Return the files that are needed and do not ship: the world itself."""
         what = f"the world {self.name}, made of labelled images"
         return [_MadeHere(what, str(self.folder / CARD), "that of your images", False, self.command)]
 
@@ -120,7 +120,7 @@ class ImagesWorld(World):
 
     @cached_property
     def captioner(self) -> ClassCaptioner:
-        """Writes in the wordings that the world was trained in: its tokenizer knows no other words."""
+        """Writer of captions in the world's training wordings: its tokenizer knows no other words."""
         return ClassCaptioner(self.card.classes, self.card.captions)
 
     def prompts(self, task: Task, sizes: PromptSizes) -> list[Prompt]:
@@ -129,10 +129,11 @@ class ImagesWorld(World):
         return build_prompts(self._captioner_of(task), task, sizes)
 
     def _captioner_of(self, task: Task) -> ClassCaptioner:
-        """Return the world's captioner. Where the world is not on this machine the task file says what its
-        classes are, so that published records' prompts can be checked anywhere.
+        """Return the world's captioner.
 
-        Raises UserError with the command that makes the world where the file does not name every class.
+        Where the world is not on this machine, the task file names its classes, so that the prompts of
+        published records can be checked anywhere. Raises UserError with the command that makes the world
+        where the file does not name every class.
         """
         classes = [concept.targets[0] for concept in task.file.concepts]
         named = {name for concept in task.file.concepts for name in concept.given.get("subject", [])}
@@ -165,7 +166,7 @@ class ImagesWorld(World):
         return judge
 
     def open_alignment(self) -> None:
-        """Return None: a prompt says no more than the class, which the judge finds; AS stays missing."""
+        """Return None: a prompt names only the class, which the judge finds; AS is missing in this world."""
         return None
 
     @cached_property
@@ -176,9 +177,9 @@ class ImagesWorld(World):
         return stored["features"].astype(np.float32), stored["labels"]
 
     def reference(self, task: Task | None = None) -> np.ndarray:
-        """Return classifier features (n, d) of real images that nothing was trained on.
+        """Return classifier features (n, d) of real images on which nothing was trained.
 
-        With a task: without images of its targets. Those of other tasks stay, for its retain prompts ask
+        With a task: without images of its targets. Those of other tasks stay, because its retain prompts ask
         for them.
         """
         features, labels = self._reference
@@ -193,7 +194,7 @@ class ImagesWorld(World):
 
 
 def open_made(name: str, remedy: str = "") -> ImagesWorld:
-    """Return a world of this name as `pretrain images` leaves it in the user's cache folder."""
+    """Return the world of this name that `pretrain images` left in the user's cache folder."""
     return ImagesWorld(name, recipe_folder() / name / "world", remedy=remedy)
 
 
@@ -204,10 +205,10 @@ def open_folder(folder: Path) -> ImagesWorld:
 
 
 def world_of_pipeline(folder: Path) -> ImagesWorld | None:
-    """Return the made world whose own pipeline a folder is; None where it is none's."""
+    """Return the made world that has this folder as its own pipeline; None where there is none."""
     place = folder.resolve()
     try:
         world = open_folder(place.parent)
-    except UserError:  # no world.json beside it, or another world's
+    except UserError:  # no world.json next to it, or that of another world
         return None
     return world if world.pipeline_folder.resolve() == place and place.is_dir() else None

@@ -1,1 +1,1 @@
-"""What the recipes of worlds share."""
+"""Parts that the recipes of worlds share."""

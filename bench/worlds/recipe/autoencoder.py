@@ -1,4 +1,4 @@
-"""The world's autoencoder: 4x smaller latents, sharp after minutes on a CPU."""
+"""The world's autoencoder: latents of a quarter of the side, sharp after minutes of training on a CPU."""
 
 from collections.abc import Callable
 
@@ -33,7 +33,7 @@ def build_autoencoder(spec: LatentSpec) -> AutoencoderKL:
 def autoencoder_stage(
     spec: LatentSpec, draw: Callable[[int, torch.Generator], Tensor], vae: AutoencoderKL
 ) -> Stage:
-    """Train by L1, L1 of image gradients (sharp edges) and a slight KL; draw: n images in [-1, 1]."""
+    """Train by L1, L1 of image gradients (sharp edges) and a slight KL. draw: returns n images in [-1, 1]."""
     budget = spec.autoencoder
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
@@ -50,6 +50,6 @@ def autoencoder_stage(
 
 @torch.no_grad()
 def round_trip(vae: AutoencoderKL, image: Tensor) -> Tensor:
-    """Encode and decode (n, 3, P, P) images in [-1, 1]: what the generator's images look like at best."""
+    """Encode and decode images (n, 3, P, P) in [-1, 1]: an upper bound of the generator's image quality."""
     latents = vae.encode(image.contiguous(memory_format=torch.channels_last)).latent_dist.mean
     return vae.decode(latents).sample.clamp(-1, 1).contiguous()

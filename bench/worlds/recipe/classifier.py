@@ -1,4 +1,4 @@
-"""What the classifiers of several recipes share."""
+"""Parts that the classifiers of several recipes share."""
 
 import torch
 import torch.nn.functional as F
@@ -13,9 +13,9 @@ from .negatives import to_bytes
 def noised_round_trip(
     vae: AutoencoderKL, clean: Tensor, strongest: float, generator: torch.Generator
 ) -> Tensor:
-    """Return images (n, 3, P, P) in [-1, 1] as the autoencoder gives them back (uint8), half of them noised.
+    """Return images (n, 3, P, P) in [-1, 1] after the autoencoder (as uint8), half of them noised.
 
-    strongest: bound of the noise in units of a latent's deviation.
+    strongest: bound of the noise in standard deviations of a latent.
     """
     latents = vae.encode(clean.contiguous(memory_format=torch.channels_last)).latent_dist.mean
     strength = strongest * (torch.rand(len(clean), 1, 1, 1, generator=generator) - 0.5).clamp(min=0) * 2
@@ -34,9 +34,9 @@ def degrade(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def fit_head(scores: Tensor, truth: Tensor) -> tuple[float, float]:
-    """Return a head's temperature, the likeliest, and the confidence that 99.5 % of its images reach.
+    """Return a head's temperature (of maximum likelihood) and the confidence that 99.5 % of its images reach.
 
-    scores: logits (n, names + 1), `nothing known` last; truth: (n,).
+    scores: logits (n, names + 1), `nothing known` last. truth: (n,).
     """
     temperatures = torch.logspace(-0.5, 0.7, 61)
     losses = torch.stack([F.cross_entropy(scores / t, truth) for t in temperatures])

@@ -1,4 +1,4 @@
-"""The generator's part of every recipe: autoencoder, latents, text encoder, denoiser, each resumable."""
+"""The generator's part of every recipe: autoencoder, latents, text encoder, denoiser; each can be resumed."""
 
 import json
 from abc import ABC, abstractmethod
@@ -26,9 +26,9 @@ C = TypeVar("C", bound=CaptionWriter)
 
 @dataclass
 class LatentRecipe(ABC, Generic[S, C]):
-    """The parts of a generator in training; `folder` holds checkpoints and finished parts.
+    """The parts of a generator and their training; `folder` holds checkpoints and finished parts.
 
-    A part is trained when it is first asked for, or read back when `folder` holds it.
+    A part is trained when it is first needed, or read where `folder` holds it.
     """
 
     spec: S
@@ -41,19 +41,19 @@ class LatentRecipe(ABC, Generic[S, C]):
 
     @abstractmethod
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
-        """Return n images (n, 3, P, P) in [-1, 1] for the autoencoder to learn from."""
+        """Return n images (n, 3, P, P) in [-1, 1] on which the autoencoder is trained."""
 
     @abstractmethod
     def encode(self, vae: AutoencoderKL) -> dict[str, Tensor]:
         """Return the raw `latents` (n, 4, P/4, P/4) that the generator learns from, and their `triples`."""
 
     def train(self, stage: Stage) -> None:
-        """Train a stage to its end, or read it back."""
+        """Train a stage to its end, or read its result."""
         stage.key = self.key(stage.name)
         train(stage, self.folder)
 
     def keep(self, part: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Return a part's tensors from the folder, made first where they are not there."""
+        """Return a part's tensors from the folder; make them first where they are missing."""
         path, key = self.folder / f"{part}.safetensors", self.key(part)
         if not path.exists():
             save_atomic(make(), path, key)
@@ -70,7 +70,7 @@ class LatentRecipe(ABC, Generic[S, C]):
 
     @cached_property
     def latents(self) -> tuple[Tensor, Tensor]:
-        """Scaled latents (n, 4, h, w) of what is trained on, and their triples (n, 3)."""
+        """Scaled latents (n, 4, h, w) of the training images, and their triples (n, 3)."""
         vae = self.autoencoder
         stored = self.keep("latents", lambda: self.encode(vae))
         return stored["latents"] * vae.config.scaling_factor, stored["triples"]
@@ -107,9 +107,9 @@ class LatentRecipe(ABC, Generic[S, C]):
 
 
 def export_pipeline(recipe: LatentRecipe[Any, Any], target: Path) -> None:
-    """Write the pipeline folder, with the vocabulary and the names of weights that transformers 4 reads too.
+    """Write the pipeline folder, with a vocabulary and names of weights that transformers 4 reads, too.
 
-    The denoiser and the autoencoder are stored in half precision: diffusers opens them in float32.
+    The denoiser and the autoencoder are stored in half precision; diffusers opens them in float32.
     """
     pipeline = recipe.pipeline()
     pipeline.unet.half()
@@ -126,7 +126,7 @@ def export_pipeline(recipe: LatentRecipe[Any, Any], target: Path) -> None:
 def write_known_names(path: Path) -> None:
     """Give a CLIP text encoder's weights the prefix that every version of transformers knows.
 
-    Version 5 writes names without it, which version 4 does not find: it fills the model with random numbers.
+    Version 5 writes names without it. Version 4 does not find these and leaves the weights random.
     """
     weights = load_file(path)
     known = {

@@ -21,13 +21,13 @@ LossFunction = Callable[[int, torch.Generator], Tensor]
 
 
 def save_atomic(tensors: dict[str, Tensor], path: Path, key: str = "") -> None:
-    """Write a safetensors file that is either whole or absent; key: digest of what it was made with."""
+    """Write a safetensors file atomically. key: digest of the settings that it was made with."""
     whole = {k: v.detach().contiguous() for k, v in tensors.items()}
     replace_file(path, lambda scratch: save_file(whole, scratch, metadata={"key": key}))
 
 
 def read_checked(path: Path, key: str) -> dict[str, Tensor]:
-    """Read a safetensors file; raises UserError where settings other than those of `key` made it."""
+    """Read a safetensors file; raises UserError where it was made with settings of another key."""
     with safe_open(path, "pt") as file:
         check_key((file.metadata() or {}).get("key"), key, path)
     return load_file(path)
@@ -37,8 +37,8 @@ def read_checked(path: Path, key: str) -> dict[str, Tensor]:
 class Stage:
     """One model (or several) in training: its modules, its loss and its budget.
 
-    The loss draws all its randomness from the generator it gets, which depends on seed, name and step
-    alone; so a run broken at any step continues exactly as if it had not been.
+    The loss draws all its randomness from the generator it gets, which depends only on seed, name and step.
+    So a run that was interrupted at any step continues exactly as if it had not been.
     """
 
     name: str
@@ -51,19 +51,19 @@ class Stage:
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.01
     warmup: int = 100
-    decay_from: float = 0.0  # share of the steps after which the rate falls to 0 (cosine)
+    decay_from: float = 0.0  # share of the steps after which the learning rate falls to 0 (cosine)
     ema: float | None = None
     averaged: dict[str, Tensor] = field(default_factory=dict)
 
     def parameters(self) -> dict[str, Tensor]:
-        """All trained parameters by `module.name`."""
+        """Return all trained parameters by `module.name`."""
         return {f"{m}.{n}": p for m, module in self.modules.items() for n, p in module.named_parameters()}
 
     def buffers(self) -> dict[str, Tensor]:
         return {f"{m}.{n}": b for m, module in self.modules.items() for n, b in module.named_buffers()}
 
     def rate_at(self, step: int) -> float:
-        """Learning rate: linear warm-up, constant, cosine to zero from `decay_from` on."""
+        """Return the learning rate: linear warm-up, constant, cosine to zero from `decay_from` on."""
         share = max(0.0, (step / self.steps - self.decay_from) / (1 - self.decay_from))
         return self.rate * min(1.0, (step + 1) / self.warmup) * 0.5 * (1 + math.cos(math.pi * share))
 

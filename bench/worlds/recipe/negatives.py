@@ -1,7 +1,7 @@
-"""Images that show nothing known: what a detector must refuse to name.
+"""Images that show nothing known: a detector must not name them.
 
-Training draws from `draw_negatives` and `negatives_bank`; the kinds are those that a damaged generator
-produces (noise, blends, blank, saturated, decoded latents that no image has).
+Training draws from `draw_negatives` and `negatives_bank`. The kinds are outputs of damaged generators: noise,
+blends, blank and saturated images, decoded latents that no image has.
 """
 
 from collections.abc import Collection
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class Ground(Protocol):
-    """What plain images are made of: the side in pixels, and colours (n, 3) in [0, 1]."""
+    """Properties of plain images: their side in pixels, and colours (n, 3) in [0, 1]."""
 
     @property
     def pixels(self) -> int: ...
@@ -24,28 +24,28 @@ class Ground(Protocol):
 
 
 def _smooth_noise(n: int, channels: int, side: int, generator: torch.Generator) -> Tensor:
-    """Gaussian noise of one random scale from 1 px to the whole image, unit variance."""
+    """Return Gaussian noise of unit variance at one random scale, from 1 px to the whole image."""
     cells = [1, 2, 4, 8, 16, side][int(torch.randint(6, (1,), generator=generator))]
     noise = torch.randn(n, channels, cells, cells, generator=generator)
     return F.interpolate(noise, size=(side, side), mode="bicubic") if cells != side else noise
 
 
 def noise_images(n: int, side: int, generator: torch.Generator) -> Tensor:
-    """Smooth or white noise around a random colour; the strongest contrasts saturate nearly every pixel."""
+    """Return smooth or white noise around a random colour; the strongest contrasts saturate most pixels."""
     level = 0.1 + 4 * torch.rand(n, 1, 1, 1, generator=generator) ** 2
     centre = 2 * torch.rand(n, 3, 1, 1, generator=generator) - 1
     return (centre + level * _smooth_noise(n, 3, side, generator)).clamp(-1, 1)
 
 
 def _plain_grounds(ground: Ground, n: int, generator: torch.Generator) -> Tensor:
-    """Return (n, 3, 1, 1) colours in [-1, 1], half of them a background's own."""
+    """Return (n, 3, 1, 1) colours in [-1, 1]; half of them are a background's."""
     colour = torch.rand(n, 3, generator=generator)
     known = ground.colours[torch.randint(len(ground.colours), (n,), generator=generator)]
     return torch.where(torch.rand(n, 1, generator=generator) < 0.5, known, colour)[:, :, None, None] * 2 - 1
 
 
 def blank_images(ground: Ground, n: int, generator: torch.Generator) -> Tensor:
-    """One colour, half of them a background's own, with a little noise and a linear shade."""
+    """Return images of one colour, half of them a background's, with a little noise and a linear shade."""
     colour = _plain_grounds(ground, n, generator)
     ramp = torch.linspace(-1, 1, ground.pixels) * 0.3 * torch.randn(n, 1, 1, 1, generator=generator)
     grain = (
@@ -57,7 +57,7 @@ def blank_images(ground: Ground, n: int, generator: torch.Generator) -> Tensor:
 
 
 def _paint_blobs(flat: Tensor, side: int, reach: float, generator: torch.Generator) -> Tensor:
-    """Paint up to three soft-edged ellipses on plain images; flat: (n, c, 1, 1); colours within ±reach."""
+    """Paint up to three soft-edged ellipses on plain images (n, c, 1, 1); their colours are within ±reach."""
     n, c = flat.shape[:2]
     image, axis = flat.expand(n, c, side, side), torch.linspace(-1, 1, side)
 
@@ -73,7 +73,7 @@ def _paint_blobs(flat: Tensor, side: int, reach: float, generator: torch.Generat
 
 
 def blob_images(ground: Ground, n: int, generator: torch.Generator) -> Tensor:
-    """Soft blobs on a plain ground, half of the grounds a background's own: what a collapsed model draws."""
+    """Return soft blobs on a plain ground, half of the grounds a background's: like a collapsed model."""
     flat = _plain_grounds(ground, n, generator)
     grain = (
         0.3 * torch.rand(n, 1, 1, 1, generator=generator) ** 2 * _smooth_noise(n, 3, ground.pixels, generator)
@@ -100,7 +100,7 @@ def shuffle_patches(image: Tensor, cells: int, generator: torch.Generator) -> Te
 
 
 def pixel_kinds(ground: Ground, image: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-    """Return images of nothing known by kind, about n of each, some made of n images (n, 3, P, P)."""
+    """Return kind -> about n images of nothing known, some made from the n images (n, 3, P, P)."""
     n, cells = len(image), [4, 8][int(torch.randint(2, (1,), generator=generator))]
     return {
         "noise": noise_images(n, ground.pixels, generator),
@@ -113,7 +113,7 @@ def pixel_kinds(ground: Ground, image: Tensor, generator: torch.Generator) -> di
 
 @torch.no_grad()
 def latent_kinds(latents: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-    """Return latents (n, 4, h, w) that no image has, by kind; `latents` are of unit scale."""
+    """Return kind -> latents (n, 4, h, w) that no image has; `latents` are of unit scale."""
     n, c, s, _ = latents.shape
     strength = torch.rand(n, 1, 1, 1, generator=generator)
     noise = torch.cat([_smooth_noise(max(1, n // 8), c, s, generator) for _ in range(9)])[:n]
@@ -130,7 +130,7 @@ def latent_kinds(latents: Tensor, generator: torch.Generator) -> dict[str, Tenso
 
 
 def negative_latents(latents: Tensor, generator: torch.Generator, without: Collection[str] = ()) -> Tensor:
-    """Return latents that no image has, each of a kind drawn at random; without: kinds that are left out."""
+    """Return latents that no image has, each of a random kind. without: kinds that are left out."""
     kinds = [z for kind, z in latent_kinds(latents, generator).items() if kind not in without]
     kind = torch.randint(len(kinds), (len(latents), 1, 1, 1), generator=generator)
     return sum((kind == i) * option for i, option in enumerate(kinds))  # type: ignore[return-value]
@@ -140,7 +140,7 @@ def negative_latents(latents: Tensor, generator: torch.Generator, without: Colle
 def negatives_bank(
     vae: AutoencoderKL, latents: Tensor, n: int, generator: torch.Generator, without: Collection[str] = ()
 ) -> Tensor:
-    """Decode n garbage latents; latents: (m, 4, h, w) of unit scale. Returns (n, 3, P, P) as uint8."""
+    """Return n decoded negative latents (n, 3, P, P) as uint8. latents: (m, 4, h, w) of unit scale."""
     images = []
     for _ in range(0, n, 256):
         rows = torch.randint(len(latents), (256,), generator=generator)
@@ -150,7 +150,7 @@ def negatives_bank(
 
 
 def to_bytes(images: Tensor) -> Tensor:
-    """Images in [-1, 1] to uint8, as they are saved."""
+    """Return images in [-1, 1] as uint8, as files hold them."""
     return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).contiguous()
 
 

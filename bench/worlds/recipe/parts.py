@@ -1,4 +1,4 @@
-"""What the shared parts of a recipe ask of a world: its budgets, its seed, and who writes its captions."""
+"""The interface between a world and the shared parts of a recipe: its budgets, seed and captions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +11,11 @@ from ...config import STRICT
 from ...errors import UserError
 
 TOKENIZER_VERSION = 2
-"""Raised when `build_tokenizer` gives other ids: 1 was numbered anew by every process."""
+"""Bump when `build_tokenizer` gives other ids. In version 1 the ids differed from process to process."""
 
 
 class DenoiserBudget(Protocol):
-    """What the denoiser is made of and how long it trains."""
+    """Size of the denoiser, and the length of its training."""
 
     channels: list[int]
     steps: int
@@ -43,7 +43,7 @@ class TextBudget(BaseModel):
 
 
 class LatentSpec(Protocol):
-    """A world that is drawn by a latent diffusion model. pixels: the side of its images."""
+    """A world that a latent diffusion model draws. pixels: side of its images."""
 
     pixels: int
     seed: int

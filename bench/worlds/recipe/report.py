@@ -1,4 +1,4 @@
-"""What the quality reports of several recipes share."""
+"""Quality reports, shared by several recipes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from ...stats.intervals import wilson
 
 @dataclass(frozen=True)
 class Share:
-    """A share of n images, with the bar that it must meet (None = shown only)."""
+    """A share of n images, with the bar that it must meet (None = only shown)."""
 
     name: str
     hits: int
@@ -32,7 +32,7 @@ class Share:
 
 @dataclass(frozen=True)
 class QualityReport:
-    """What one command prints; `met` says whether every bar holds."""
+    """The output of one command; `met` says whether every bar is met."""
 
     world: str
     measured_on: str
@@ -64,7 +64,7 @@ class QualityReport:
 def draw_images(
     pipeline: Any, requests: list[Request], sampling: Sampling, device: str, title: str
 ) -> np.ndarray:
-    """Return images (n, H, W, 3) uint8 of requests, batch by batch, nothing stored."""
+    """Return images (n, H, W, 3) uint8 of requests, drawn in batches; nothing is stored."""
     generator = Generator(pipeline, sampling, "")
     size, images = micro_batch(device, sampling), []
     with show_progress(title, len(requests)) as advance:

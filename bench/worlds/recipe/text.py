@@ -19,14 +19,14 @@ from .parts import CaptionWriter, LatentSpec, Triple
 
 BOS, EOS, UNK = "<|startoftext|>", "<|endoftext|>", "<unk>"
 END = "</w>"
-"""What a word's last symbol ends with."""
+"""Suffix of the last symbol of a word."""
 
 
 def build_tokenizer(spec: LatentSpec, captioner: CaptionWriter) -> CLIPTokenizer:
     """Return a CLIPTokenizer whose small vocabulary spells every training word as one token.
 
-    EOS has the highest id: CLIP towers that pool at the highest id (open_clip, old checkpoints) and
-    those that look for `eos_token_id` then pool at the same place.
+    EOS has the highest id. So CLIP towers that pool at the highest id (open_clip, old checkpoints) and those
+    that look for `eos_token_id` pool at the same place.
     """
     split = pre_tokenizers.Split(
         pattern=Regex(r"\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"),  # type: ignore[arg-type]
@@ -41,10 +41,11 @@ def build_tokenizer(spec: LatentSpec, captioner: CaptionWriter) -> CLIPTokenizer
 
 
 def learn_merges(words: Mapping[str, int]) -> list[tuple[str, str]]:
-    """Return byte-pair merges (Sennrich et al. 2016) that make every word one token; words: their counts.
+    """Return byte-pair merges (Sennrich et al. 2016) that make every word one token. words: word -> count.
 
-    The trainer of `tokenizers` breaks ties, and numbers the last letters, by the order of a hash map: another
-    process gets another vocabulary. Here the most frequent pair is merged, of equals the first by alphabet.
+    The trainer of `tokenizers` breaks ties, and numbers the last letters, by the order of a hash map, so that
+    every process gets another vocabulary. Here the most frequent pair is merged; ties go to the first by
+    alphabet.
     """
     spelled = {word: [*word[:-1], word[-1] + END] for word in words}
     merges: list[tuple[str, str]] = []
@@ -71,7 +72,7 @@ def _merge(symbols: list[str], pair: tuple[str, str]) -> list[str]:
 
 
 def open_tokenizer(vocabulary: dict[str, int], merges: list[tuple[str, str]], tokens: int) -> CLIPTokenizer:
-    """Make a CLIPTokenizer of a vocabulary and merges, by the files that every transformers version reads."""
+    """Return a CLIPTokenizer of a vocabulary and merges, from files that all transformers versions read."""
     with tempfile.TemporaryDirectory() as folder:
         write_vocabulary(vocabulary, merges, Path(folder))
         return CLIPTokenizer.from_pretrained(
@@ -118,7 +119,7 @@ def build_text_encoder(spec: LatentSpec, tokenizer: CLIPTokenizer) -> CLIPTextMo
 
 
 class _Scorer(nn.Module):
-    """What training needs beside the text tower and is thrown away: a latent tower and a temperature."""
+    """Parts that are needed only for training the text tower: a latent tower and a temperature."""
 
     def __init__(self, latent_size: int, width: int) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ TRAIN_STEPS = 1000
 
 
 def training_schedule() -> DDPMScheduler:
-    """The noise schedule. Zero terminal SNR: at small latents SD's own last step is not pure noise."""
+    """Return the noise schedule. Zero terminal SNR: at small latents SD's last step is not pure noise."""
     return DDPMScheduler(
         num_train_timesteps=TRAIN_STEPS,
         beta_schedule="scaled_linear",
@@ -27,14 +27,14 @@ def training_schedule() -> DDPMScheduler:
 
 
 def sampling_schedule() -> DDIMScheduler:
-    """The sampler that ships. `clip_sample=False`: clipping x0 to [-1, 1] is for pixels, not latents."""
+    """Return the sampler that ships. `clip_sample=False`: clipping x0 to [-1, 1] is for pixels only."""
     config = dict(training_schedule().config)
     # steps_offset is unused by trailing spacing, but diffusers warns of any value but 1
     return DDIMScheduler.from_config(config, timestep_spacing="trailing", clip_sample=False, steps_offset=1)
 
 
 def build_unet(spec: LatentSpec) -> UNet2DConditionModel:
-    """Return an untrained UNet whose widest maps carry no attention (they would cost the most)."""
+    """Return an untrained UNet without attention at its widest maps, where it would cost most."""
     channels = spec.unet.channels
     torch.manual_seed(spec.seed + 3)
     return UNet2DConditionModel(

@@ -67,7 +67,7 @@ def _slugs(name: str) -> list[str]:
 
 
 def _candidates(art: dict[str, Path]) -> dict[str, Callable[[str, str], list[Path]]]:
-    """Map each art set to the files that may hold an emoji (character, Unicode name)."""
+    """Return art set -> a function from an emoji (character, Unicode name) to the files that may hold it."""
 
     def fluent(kind: str) -> Callable[[str, str], list[Path]]:
         return lambda emoji, name: [art["fluent"] / "icons" / kind / f"{s}.svg" for s in _slugs(name)]
@@ -89,7 +89,7 @@ def _candidates(art: dict[str, Path]) -> dict[str, Callable[[str, str], list[Pat
 
 
 def _render(path: Path) -> Image.Image:
-    """Render one drawing, trimmed to what is drawn, so that every art set fills the sprite alike."""
+    """Render one drawing, cropped to its content so that every art set fills the sprite alike."""
     if path.suffix == ".svg":
         import resvg_py  # only the rebuilding of sprites needs it (extra `art`)
 

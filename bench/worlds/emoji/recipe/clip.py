@@ -1,4 +1,4 @@
-"""The world's small open_clip model: the alignment score (AS) is measured with it."""
+"""The world's small open_clip model, with which the alignment score (AS) is measured."""
 
 import open_clip
 import torch

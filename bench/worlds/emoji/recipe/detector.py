@@ -1,4 +1,4 @@
-"""Train and calibrate the detector of an emoji world, on the art, degraded as an autoencoder degrades."""
+"""Train and calibrate the detector of an emoji world, on art degraded as an autoencoder degrades it."""
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from ..compose import WIDEST, Canvas, random_triples
 from ..spec import WorldSpec
 
 BANK = 8_000
-"""Round trips (and as many garbage decodes) that training draws from."""
+"""Number of round trips, and of decoded negatives, from which training draws."""
 
 
 def build_detector(spec: WorldSpec) -> DetectorNetwork:
@@ -37,8 +37,8 @@ def round_trips(
 ) -> tuple[Tensor, Tensor]:
     """Return n autoencoded images (uint8) and their triples (n, 3).
 
-    Half of them carry latent noise up to `strongest` (in units of a latent's deviation), the small errors
-    that a denoiser leaves.
+    Half of them carry latent noise of at most `strongest` (in standard deviations of a latent), like the
+    small errors that a denoiser leaves.
     """
     images, triples = [], []
     with show_progress("round trips", n) as advance:
@@ -52,13 +52,13 @@ def round_trips(
 
 
 def make_banks(spec: WorldSpec, canvas: Canvas, vae: AutoencoderKL) -> dict[str, Tensor]:
-    """Return what judges train on: round trips `known` with their `triples`."""
+    """Return the judges' training images: round trips `known` with their `triples`."""
     known, triples = round_trips(spec, canvas, vae, BANK, seeded(spec.seed, "bank", "known"))
     return {"known": known, "triples": triples}
 
 
 def make_negatives(spec: WorldSpec, vae: AutoencoderKL, latents: Tensor) -> dict[str, Tensor]:
-    """Return decoded latents that no image has, `unknown`."""
+    """Return decoded latents that no image has, as `unknown`."""
     return {"unknown": negatives_bank(vae, latents, BANK // 2, seeded(spec.seed, "bank", "unknown"))}
 
 

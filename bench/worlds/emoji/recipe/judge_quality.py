@@ -1,4 +1,4 @@
-"""How often the detector is right: its accuracy, its confusion, and what it names that shows nothing."""
+"""Quality of the detector: its accuracy, its confusion, and how often it names images that show nothing."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -34,24 +34,24 @@ ATTRIBUTES = ("subject", "style", "background")
 
 @dataclass(frozen=True)
 class JudgeReport:
-    """Verdicts by kind of image; those on images of known truth have columns true_* beside."""
+    """Predictions by kind of image; images of known truth have additional columns true_*."""
 
     world: str
     known: dict[str, pd.DataFrame]
     negatives: dict[str, pd.DataFrame]
 
     def accuracy(self, kind: str, attribute: str) -> float:
-        """Share of a kind's images whose attribute is named rightly; `nothing known` is wrong."""
+        """Return the share of a kind's images with the attribute named right; `nothing known` is wrong."""
         rows = self.known[kind]
         return float((rows[attribute] == rows[f"true_{attribute}"]).mean())
 
     def rejected(self, kind: str) -> float:
-        """Share of a kind's images with no subject or no style named."""
+        """Return the share of a kind's images with no subject or no style named."""
         rows = self.known[kind]
         return float(((rows["subject"] == NOTHING) | (rows["style"] == NOTHING)).mean())
 
     def named(self, kind: str) -> float:
-        """Share of a kind's garbage with a subject or a style named."""
+        """Return the share of a kind's negatives with a subject or a style named."""
         rows = self.negatives[kind]
         return float(((rows["subject"] != NOTHING) | (rows["style"] != NOTHING)).mean())
 
@@ -111,7 +111,7 @@ def _matrix(attribute: str, counts: pd.DataFrame) -> Table:
 
 
 def _array(images: Tensor) -> np.ndarray:
-    """(n, 3, P, P) uint8 or [-1, 1] to the judge's (n, P, P, 3) uint8."""
+    """Return (n, P, P, 3) uint8 for the judge from (n, 3, P, P), uint8 or in [-1, 1]."""
     data = images if images.dtype == torch.uint8 else to_bytes(images)
     return np.ascontiguousarray(data.permute(0, 2, 3, 1).numpy())
 
@@ -138,7 +138,7 @@ def negative_images(
 
 @torch.no_grad()
 def measure_judges(world: EmojiWorld, n: int = 2_000, negatives: int = 400) -> JudgeReport:
-    """Judge n fresh composites, n autoencoder round trips (without and with latent noise) and garbage."""
+    """Judge n fresh composites, n autoencoder round trips (with and without latent noise) and negatives."""
     spec, judge = world.spec, world.open_judge()
     canvas = load_canvas(spec, SPRITES)
     vae = AutoencoderKL.from_pretrained(world.pipeline_folder / "vae").eval()

@@ -27,7 +27,7 @@ def pretrain(
     stages: tuple[str, ...],
     say: Callable[[str], None],
 ) -> Path | None:
-    """Train the stages asked for (each resumes from `work`), then export to `target`, and return that."""
+    """Train the given stages (each resumes from `work`), then export to `target`; return `target`."""
     recipe = open_recipe(spec, sprites, work / spec.folder_name)
     if spec.without:
         _share_autoencoder(spec, sprites, work)
@@ -49,10 +49,11 @@ def pretrain(
 
 
 def _share_autoencoder(spec: WorldSpec, sprites: Path, work: Path) -> None:
-    """Give a world that leaves things out the whole world's autoencoder, which knows no captions.
+    """Give a world that leaves concepts out the autoencoder of the whole world, which knows no captions.
 
-    From `work` where that world was trained there, else as it ships, so that a retrained model differs
-    from the published one by its text encoder and denoiser alone; a world of neither is trained so far.
+    So a retrained model differs from the published one only in its text encoder and denoiser. The autoencoder
+    is the one in `work` where the whole world was trained there, else the one that ships. Where there is
+    neither, it is trained.
     """
     whole = spec.model_copy(update={"without": ()})
     own, trained = work / spec.folder_name, work / whole.folder_name / "autoencoder.safetensors"
@@ -69,13 +70,13 @@ def _share_autoencoder(spec: WorldSpec, sprites: Path, work: Path) -> None:
 
 
 def _ships(spec: WorldSpec, sprites: Path) -> bool:
-    """Say whether the package holds this very world, made from these sprites."""
+    """Return whether the package ships exactly this world, made from these sprites."""
     shipped = (DATA / spec.name / "world.json").is_file() and spec == load_spec(spec.name)
     return shipped and part_key(spec, sprites, "autoencoder") == part_key(spec, SPRITES, "autoencoder")
 
 
 def _export(recipe: Recipe, target: Path) -> None:
-    """Write the world, or the pipeline alone where it leaves things out: it is judged by the whole world."""
+    """Write the world. Where it leaves concepts out, write only the pipeline: the whole world judges it."""
     replace_folder(target, lambda scratch: _write_world(recipe, scratch))
 
 
@@ -95,5 +96,5 @@ def _write_world(recipe: Recipe, scratch: Path) -> None:
 
 
 def rebuild_sprites(preset: str, art: Path, sprites: Path) -> int:
-    """Render the sprite file of a world anew from the art packages; return the number of sprites."""
+    """Render the sprite file of a world again from the art packages; return the number of sprites."""
     return render_sprites(load_spec(preset), art, sprites)

@@ -1,4 +1,4 @@
-"""The quality bar of a world's base model: does it draw what evaluation prompts ask for?"""
+"""The quality bar of a world's base model: does it draw the content of evaluation prompts?"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,13 +18,13 @@ BAR = {"subject": 0.97, "style": 0.97, "background": 0.98}
 INDIRECT_BAR = 0.80
 REJECTED_BAR = 0.02
 CALL_DEFAULTS = (50, 7.5)
-"""Steps and guidance of a StableDiffusionPipeline call that names neither."""
+"""Steps and guidance that a StableDiffusionPipeline call uses by default."""
 
 
 def held_out_requests(world: EmojiWorld, images: int) -> tuple[list[Triple], list[Request]]:
     """Return every held-out triple, as often as `images` needs, in evaluation wordings.
 
-    A world that holds none out (`tiny`) is measured on all of its triples.
+    A world without held-out triples (`tiny`) is measured on all of its triples.
     """
     held = [t for t in world.spec.triples if world.spec.is_held_out(t)] or world.spec.triples
     wordings = world.captioner.words.evaluation
@@ -69,7 +69,7 @@ def _attribute_shares(
 
 
 def measure_quality(world: EmojiWorld, images: int, device: str, sheet: Path | None = None) -> QualityReport:
-    """Draw and judge held-out triples, at the stated settings and at the call's, and indirect prompts."""
+    """Draw and judge held-out triples, at the world's settings and at the call's, and indirect prompts."""
     pipeline, judge = open_pipeline(world.pipeline_folder, device), world.open_judge()
     size = world.pixels
     stated = Sampling(world.steps, world.guidance, size, size)

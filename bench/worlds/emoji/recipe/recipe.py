@@ -1,4 +1,4 @@
-"""Make an emoji world from its sprites: train part by part, each resumable, and export what ships."""
+"""Make an emoji world from its sprites: train each part (it can be resumed) and export the world."""
 
 import json
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from .settings import part_key
 
 @dataclass
 class Recipe(LatentRecipe[WorldSpec, Captioner]):
-    """The parts of an emoji world in training."""
+    """The parts of an emoji world and their training."""
 
     canvas: Canvas
     sprites: Path
@@ -43,12 +43,12 @@ class Recipe(LatentRecipe[WorldSpec, Captioner]):
 
     @cached_property
     def banks(self) -> dict[str, Tensor]:
-        """What the judges' training draws from (see `make_banks`)."""
+        """Images from which the judges' training draws (see `make_banks`)."""
         return self.keep("banks", lambda: make_banks(self.spec, self.canvas, self.autoencoder))
 
     @cached_property
     def negatives(self) -> dict[str, Tensor]:
-        """What the detector must not name (see `make_negatives`)."""
+        """Images that the detector must not name (see `make_negatives`)."""
         return self.keep("garbage", lambda: make_negatives(self.spec, self.autoencoder, self.latents[0]))
 
     @cached_property
@@ -109,14 +109,14 @@ def _export_clip(recipe: Recipe, target: Path) -> None:
 
 @torch.no_grad()
 def reference_features(recipe: Recipe, network: DetectorNetwork) -> tuple[Tensor, Tensor]:
-    """Return detector features (n, d) of fresh composites of the world's triples, and the triples (n, 3)."""
+    """Return detector features (n, d) of composites of the world's triples, and the triples (n, 3)."""
     pairs = [(network.features(images), triples) for images, triples in compose_reference(recipe.canvas)]
     return torch.cat([features for features, _ in pairs]), torch.cat([triples for _, triples in pairs])
 
 
 @torch.no_grad()
 def encode_world(spec: WorldSpec, canvas: Canvas, vae: AutoencoderKL) -> dict[str, Tensor]:
-    """Encode random placements of every triple that is trained on.
+    """Encode every triple that is trained on, at random placements.
 
     Returns raw `latents` (n, 4, P/4, P/4) and their `triples` (n, 3).
     """

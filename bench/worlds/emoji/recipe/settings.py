@@ -1,4 +1,4 @@
-"""What each part of a recipe was made with: a part that other settings made is never taken for this one's."""
+"""Digests of the settings of each part of a recipe: a part made with other settings is never reused."""
 
 import hashlib
 from pathlib import Path
@@ -20,11 +20,11 @@ UPSTREAM = {
     "clip": ("banks",),
 }
 NEGATIVES_VERSION = 2
-"""Raised when the kinds of garbage change that the detector learns to leave unnamed."""
+"""Bump when the kinds of negatives change that the detector learns to leave unnamed."""
 
 
 def part_key(spec: WorldSpec, sprites: Path, part: str) -> str:
-    """Return the digest of all settings that a part depends on, those of the parts before it included."""
+    """Return the digest of all settings that a part depends on, including those of the parts before it."""
     content = spec.model_dump(mode="json")
     words = {"wordings": load_wordings().model_dump(), "indirect": content["indirect"]}
     words["tokenizer"] = TOKENIZER_VERSION
