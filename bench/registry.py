@@ -1,4 +1,4 @@
-"""Registries of tasks, methods, metrics, judges and worlds: frozen entries, read without importing them.
+"""Registries of tasks, methods, attacks, metrics, judges, worlds: frozen entries, read without an import.
 
 Each registered module has a literal `REGISTER = {...}`, or a list of such tables. It is read from the source
 text, so listing imports no torch. Built-ins are found by file name, third parties by entry points
@@ -19,10 +19,11 @@ from typing import Any, Generic, TypeVar
 
 from .errors import UserError
 
-KINDS = ("tasks", "methods", "metrics", "judges", "worlds")
+KINDS = ("tasks", "methods", "attacks", "metrics", "judges", "worlds")
 NEEDED = {
     "tasks": ("file",),
     "methods": ("function", "config"),
+    "attacks": ("function", "config", "moves", "access", "unit"),
     "metrics": ("function",),
     "judges": ("function",),
     "worlds": ("function",),
@@ -47,7 +48,7 @@ class Entry:
     trains: networks whose weights a method changes, of TRAINABLE; () = none. apply: the context manager of a
     method that acts while a point is drawn (`bench/models/saved/applied.py`). pipelines: families of
     pipelines that a method works on (`bench/training/families.py`), () = all. presets: settings of a method
-    by the name under which a suite or the command line asks for them.
+    by the name by which they are asked for. moves, access, unit (of its budget): of an attack.
     """
 
     name: str
@@ -62,6 +63,9 @@ class Entry:
     file: str = ""
     trains: tuple[str, ...] = TRAINED
     apply: str = ""
+    moves: str = ""
+    access: str = ""
+    unit: str = ""
     distribution: str = "unlearnbench"
     pipelines: tuple[str, ...] = ()
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
@@ -186,7 +190,9 @@ def make_entry(name: str, module: str, register: dict[str, Any], distribution: s
     presets = values.get("presets", {})
     if not isinstance(presets, dict) or not all(isinstance(preset, dict) for preset in presets.values()):
         raise UserError(f"{module}: PRESETS: not a table of settings for each name (from {distribution})")
-    if values.get("config"):  # a method
+    if "moves" in values:  # an attack
+        values.setdefault("trains", ())
+    elif values.get("config"):  # a method
         values.setdefault("needs", IMAGES)
     for key in NAMES:
         values[key] = _read_names(values.get(key, getattr(Entry, key)), f"{where}{key}", distribution)
@@ -204,18 +210,21 @@ def make_entry(name: str, module: str, register: dict[str, Any], distribution: s
         raise UserError(
             f"{where}name: {entry.name!r}: use only letters, digits, `.`, `_`, `-` (from {distribution})"
         )
+    _check_trained(entry, where, distribution)
+    return entry
+
+
+def _check_trained(entry: Entry, where: str, distribution: str) -> None:
+    """Raise UserError where what is trained cannot be held by a point, or nothing could change."""
     unknown = [name for name in entry.trains if name not in TRAINABLE]
     if unknown or len(set(entry.trains)) < len(entry.trains):
         raise UserError(
             f"{where}trains: {', '.join(unknown) or 'a name stands twice'}: a point holds the weights of "
             f"{', '.join(TRAINABLE)} only; name some of them once each (from {distribution})"
         )
-    if not entry.trains and entry.function and entry.config and not entry.apply:
-        raise UserError(
-            f"{where}trains: names no network, and there is no `apply`: the method could change nothing; "
-            f"name either (from {distribution})"
-        )
-    return entry
+    if entry.function and entry.config and not (entry.trains or entry.apply or entry.moves):
+        said = "names no network, and there is no `apply`: it could change nothing; name either"
+        raise UserError(f"{where}trains: {said} (from {distribution})")
 
 
 def _read_names(value: Any, where: str, distribution: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,6 +59,42 @@ def missing(reason: str, n: int = 0) -> Value:
 def not_scored(reason: str) -> Value:
     """Return the Value of a number that was left out on purpose: neither a failure nor a zero."""
     return missing(f"not scored: {reason}")
+
+
+class AttackCost(RecordPart):
+    """seconds: of the attack, without the images that measure it. passes: images through the denoiser, a step
+    each. images: drawn by the attack. judged: images that it asked the judge about."""
+
+    seconds: float
+    passes: int
+    images: int
+    judged: int
+
+
+class AttackInfo(RecordPart):
+    """One attack. budget: in words, with its unit. fingerprint: of the model that was attacked.
+
+    of: digest of the record that was attacked, "" for a model without one. texts: prompt id -> what was asked
+    in its place. learning_seed: of the images that it learnt from. readings: of a diagnostic. values: see
+    `bench/metrics/attacks.py`.
+    """
+
+    name: str
+    version: int
+    summary: str
+    paper: str
+    moves: Literal["prompt", "embedding", "noise", "weights", "nothing"]
+    access: Literal["black-box", "white-box"]
+    config: dict[str, Any]
+    budget: str
+    seed: int
+    learning_seed: int
+    fingerprint: str
+    of: str = ""
+    texts: dict[str, str] = Field(default_factory=dict)
+    readings: dict[str, float] = Field(default_factory=dict)
+    values: dict[str, Value] = Field(default_factory=dict)
+    cost: AttackCost
 
 
 @dataclass(frozen=True)

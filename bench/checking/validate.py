@@ -1,24 +1,20 @@
 """Validate a record: every check that needs no image to be drawn again."""
 
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
 from ..config import build
 from ..errors import UserError
 from ..metrics.rows import BASE_FAILED
-from ..names import find_problems_in_name, find_problems_in_path
-from ..places import find_problems_in_places
+from ..names import find_problems_in_name
 from ..records.load import Loaded, load_one
 from ..records.record import Record
 from ..records.rows import Stamp, find_file, stamp
-from ..records.sealed import SHEET
 from ..records.sheets import SUMS, bound_sheet
 from ..records.statements import CLAIMED
 from ..records.untrusted import (
@@ -29,8 +25,8 @@ from ..records.untrusted import (
     read_untrusted_items,
     read_untrusted_json,
     read_untrusted_table,
-    walk_texts,
 )
+from .attacked import check_attacked
 from .expected import Expected, find_problems_in_coverage, guess_sizes, noise_of
 from .known import (
     Known,
@@ -39,23 +35,10 @@ from .known import (
     find_problems_in_versions,
     suite_of,
 )
+from .named import Check, State, conclude, find_bad_names, find_bad_places, find_gaps
 from .plausible import find_problems_in_numbers, find_problems_in_rows, find_problems_in_unscored
 from .recomputed import KEYS, find_problems_in_values, rescore
 from .stated import find_problems_in_statements
-
-State = Literal["passed", "failed", "unchecked"]
-HEX = re.compile(r"[0-9a-f]{64}")
-TASK_ID = re.compile(r"[a-z0-9-]+/[a-z0-9][a-z0-9-]*@[a-z0-9-]+")
-LINK = re.compile(r"^\s*(?!https?:)[a-z][a-z0-9+.-]*:(?!\s)", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Check:
-    """Result of one check of one record. detail: one line that names the field, "" where it passed."""
-
-    name: str
-    state: State
-    detail: str = ""
 
 
 def validate(path: Path, known: Known) -> list[Check]:
@@ -69,31 +52,28 @@ def validate(path: Path, known: Known) -> list[Check]:
     except UserError as error:
         return [Check("files", "failed", str(error))]
     record = entry.record
-    stated = chain(_find_gaps(record), find_problems_in_statements(record), find_problems_in_metrics(record))
-    checks = [_conclude("files", stated)]
+    if record.attack is not None:
+        return check_attacked(path, entry, known)
+    stated = chain(find_gaps(record), find_problems_in_statements(record), find_problems_in_metrics(record))
+    checks = [conclude("files", stated)]
     checks += _check_binding(path, record)
-    checks.append(_conclude("names", chain(_find_bad_names(record), _find_bad_places(record))))
+    checks.append(conclude("names", chain(find_bad_names(record), find_bad_places(record))))
     if checks[-1].state == "failed":
         return checks
     said = chain(find_problems_in_versions(record, known), find_problems_in_suite(path, record, known))
-    checks.append(_conclude("versions", said))
+    checks.append(conclude("versions", said))
     if entry.items is None or any(check.state == "failed" for check in checks):
         return checks
     expected, prompts = _check_prompts(record, entry.items, known)
     checks.append(prompts)
     if expected is not None:
-        checks.append(_conclude("coverage", _find_bad_points(record, entry.items, expected)))
+        checks.append(conclude("coverage", _find_bad_points(record, entry.items, expected)))
     base = _find_base(path, record, known)
-    checks.append(_conclude("values", _find_bad_values(entry, base)))
+    checks.append(conclude("values", _find_bad_values(entry, base)))
     if base is None and not record.method.reference and "AS" in record.metrics:
         text = "AS_delta: not compared, for the base model's record of these images is not beside this one"
         checks.append(Check("values", "unchecked", text))
     return checks
-
-
-def _conclude(name: str, complaints: Iterator[str]) -> Check:
-    first = next(complaints, None)
-    return Check(name, "passed") if first is None else Check(name, "failed", first)
 
 
 def _read(path: Path) -> Loaded:
@@ -130,14 +110,6 @@ def find_problems_in_table(file: Path, _: Stamp) -> str | None:
     return None
 
 
-def _find_gaps(record: Record) -> Iterator[str]:
-    """Yield where a record states values without the item rows or the metric that they come from."""
-    if record.status == "ok" and record.items_sha256 is None:
-        yield "items_sha256: none, though status is ok: its values come from no item rows"
-    if record.status == "failed" and record.points:
-        yield "points: there are some, though the run failed"
-
-
 def _check_binding(path: Path, record: Record) -> list[Check]:
     """Return a check for a contact sheet without a known digest; an empty list where there is one.
 
@@ -149,52 +121,6 @@ def _check_binding(path: Path, record: Record) -> list[Check]:
     state: State = "failed" if (folder / SUMS).exists() else "unchecked"
     text = f"sheet: neither the record nor {SUMS} holds its digest; `unlearnbench pack` lists it"
     return [Check("sheet", state, text)]
-
-
-def _find_bad_names(record: Record) -> Iterator[str]:
-    """Yield what is wrong with names and digests."""
-    task, method = record.task, record.method
-    names = {"cell": record.cell, "suite": record.suite, "task.family": task.family, "task.world": task.world,
-             "task.concept": task.concept, "task.judge": task.judge, "method.name": method.name}  # fmt: skip
-    listed = {"task.targets": task.targets, "metrics": record.metrics, "log": record.log,
-              "points.label": [p.label for p in record.points],
-              "points.values": [name for p in record.points for name in p.values]}  # fmt: skip
-    pairs = [*names.items(), *((f, n) for f, found in listed.items() for n in found)]
-    if task.anchor is not None:
-        pairs.append(("task.anchor", task.anchor))
-    for where, name in pairs:
-        if complaint := find_problems_in_name(name):
-            yield f"{where}: {complaint}"
-    digests = {"key": record.key, "prompts_sha256": record.prompts_sha256, "choice": record.choice,
-               "items_sha256": record.items_sha256}  # fmt: skip
-    digests |= {f"files.{name}": digest for name, digest in record.files.items()}
-    if record.files.keys() - {SHEET}:
-        yield f"files: {ascii(max(record.files.keys() - {SHEET}))[:60]}: a record lists its {SHEET} alone"
-    try:
-        noise_of(record)
-    except UserError as error:
-        yield str(error)
-    digests |= {f"points.{i}.fingerprint": p.fingerprint for i, p in enumerate(record.points)}
-    for where, digest in digests.items():
-        if digest is not None and not HEX.fullmatch(digest):
-            yield f"{where}: {ascii(digest)[:60]} is no sha256 (64 hex digits)"
-
-
-def _find_bad_places(record: Record) -> Iterator[str]:
-    """Yield fields that could be a path out of the folder, or a link that runs a program."""
-    task, method = record.task, record.method
-    if not TASK_ID.fullmatch(task.id):
-        yield f"task.id: {ascii(task.id)[:60]} is not of the form family/concept@world"
-    for part, values in (("method.config", method.config), ("environment", record.environment),
-                         ("sampling", record.sampling), ("sheet", record.sheet)):  # fmt: skip
-        for where, text in walk_texts(values, part):
-            if complaint := find_problems_in_path(text):
-                yield f"{where}: {complaint}"
-    for where, text in (("command", record.command), ("error", record.error or "")):
-        if complaint := find_problems_in_places(text):
-            yield f"{where}: {complaint}"
-    if LINK.match(method.paper):
-        yield f"method.paper: {ascii(method.paper)[:60]} is a link of another kind than https"
 
 
 def _check_prompts(record: Record, items: pd.DataFrame, known: Known) -> tuple[Expected | None, Check]:

@@ -10,19 +10,19 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..models.isolation.time_limit import check_limit
+from .attack import add_attack_command
 from .audit import add_audit
 from .boards import add_boards
 from .check import add_check
-from .common import add_machine, add_output, add_places
+from .common import USAGE_ERROR, Terminated, add_machine, add_output, add_places, listen, read_or_exit
 from .label import add_label
 from .plan import check_task, show_list
 from .records import add_submissions
 from .run import add_evaluate, add_run
-from .start import USAGE_ERROR, Terminated, listen, read_or_exit
 from .unlearn import add_unlearn
 from .worlds import add_pretrain, show_quality
 
-RESUMED = ("run", "evaluate", "check", "rerun", "pretrain", "label", "pack")
+RESUMED = ("run", "evaluate", "attack", "check", "rerun", "pretrain", "label", "pack")
 """Commands that keep what they did: called again they go on."""
 
 
@@ -45,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_evaluate(commands)
     add_unlearn(commands)
     add_check(commands)
+    add_attack_command(commands, add_output, add_places)
     add_audit(commands)
     add_label(commands)
     add_submissions(commands, add_output, add_places)
@@ -53,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_places(doctor, "--model")
     doctor.set_defaults(run=check_task)
     add_boards(commands)
-    listing = commands.add_parser("list", help="tasks, methods, metrics, judges, worlds, suites")
+    listing = commands.add_parser("list", help="tasks, methods, attacks, metrics, judges, worlds, suites")
     listing.add_argument("kind", nargs="?", help="one kind alone")
     listing.set_defaults(run=show_list)
     add_pretrain(commands)

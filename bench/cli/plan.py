@@ -76,7 +76,7 @@ def check_task(options: argparse.Namespace) -> int:
 
 def show_list(options: argparse.Namespace) -> int:
     """Print what there is, kind by kind; imports no torch."""
-    kinds = ("tasks", "methods", "metrics", "judges", "worlds", "suites")
+    kinds = (*KINDS, "suites")
     if options.kind and options.kind not in kinds:
         raise UserError(f"nothing named {options.kind!r} to list; kinds: {', '.join(kinds)}")
     console = open_console()
@@ -118,9 +118,21 @@ def _empty_table(title: str, *columns: str) -> "Table":
 def _entry_table(kind: str, entries: Registry[Entry]) -> "Table":
     if kind == "methods":
         return _method_table(entries)
+    if kind == "attacks":
+        return _attack_table(entries)
     table = _empty_table(kind, "name", "version", "summary", "paper")
     for entry in entries.values():
         table.add_row(entry.name, str(entry.version), entry.summary, _short(entry.paper))
+    return table
+
+
+def _attack_table(entries: Registry[Entry]) -> "Table":
+    table = _empty_table("attacks", "", "moves", "access", "a unit of budget", "pipelines")
+    table.columns[0].no_wrap = False
+    for entry in entries.values():
+        about = f"{entry.name}\n  {entry.summary}" + (f" ({_short(entry.paper)})" if entry.paper else "")
+        pipelines = ", ".join(entry.pipelines) or "all"
+        table.add_row(about, entry.moves, entry.access, entry.unit, pipelines)
     return table
 
 

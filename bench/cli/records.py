@@ -22,7 +22,14 @@ def validate_records(options: argparse.Namespace) -> int:
     from ...leaderboard.pages.terminal import make_check_table
     from ..checking.beside import check_beside, check_record
     from ..checking.known import make_known
-    from ..records.layout import find_records, find_statements, find_strays, find_tables, is_statement
+    from ..records.layout import (
+        find_attacked,
+        find_records,
+        find_statements,
+        find_strays,
+        find_tables,
+        is_statement,
+    )
 
     known, submissions = (
         make_known(read_world(options)),
@@ -35,7 +42,8 @@ def validate_records(options: argparse.Namespace) -> int:
         found |= _validate_submission(path, known)
     paths = [path for path in options.paths if path not in submissions]
     said = [path for path in paths if path.suffix == ".json" and path.is_file() and is_statement(path)]
-    records = find_records([path for path in paths if path not in said])
+    rest = [path for path in paths if path not in said]
+    records = list(dict.fromkeys([*find_records(rest), *find_attacked(rest)]))
     for path in records:
         found[path] = check_record(path, known)
     beside = [*said, *find_tables(records), *find_statements(records), *find_strays(paths, records)]
@@ -187,7 +195,7 @@ def _finish_pool(folder: Path, key: str, rows: "dict[str, Row]", there: Any, pla
 
 
 def add_submissions(commands: Any, add_output: AddOptions, add_places: AddOptions) -> None:
-    """Add validate, submit, pack, pool, rerun, retract and attack to the command line."""
+    """Add validate, submit, pack, pool, rerun, retract and report-attack to the command line."""
     validate = commands.add_parser("validate", help="check records and submissions: 0 good, 1 one fails")
     validate.add_argument("paths", type=Path, nargs="+", help="records, folders of them, submissions (.zip)")
     add_places(validate, "--base-model")

@@ -1,4 +1,7 @@
-"""`rerun`, `retract` and `attack`: options, and what they do. Each appends a statement about a record."""
+"""`rerun`, `retract` and `report-attack`: options, and what they do.
+
+Each appends a statement about a record.
+"""
 
 import argparse
 import re
@@ -122,20 +125,29 @@ def _rerun(options: argparse.Namespace) -> int:
 
 
 def _repeat(claimed: Any, options: argparse.Namespace) -> Any:
-    from ..checking.known import make_known
-    from ..checking.repeat import find_cell
-    from ..records.record import refuse_inline
-
-    record, known = claimed.record, make_known(read_world(options))
-    refuse_inline(options.record, record)
     folder = options.out or Path("runs") / "rerun"
     session = replace(
         read_session(options),
         # a fresh store: nothing of the first run may be reused
         store=options.store or folder / "store",
-        device=options.device or _device(record),
-        threads=options.threads or _threads(record),
+        device=options.device or recorded_device(claimed.record),
+        threads=options.threads or recorded_threads(claimed.record),
     )
+    runner, cell = restore_cell(claimed, options.record, options, session, folder)
+    [outcome] = runner.run([cell])
+    return outcome
+
+
+def restore_cell(
+    claimed: Any, path: Path, options: argparse.Namespace, session: Any, folder: Path
+) -> tuple[Any, Any]:
+    """Return a runner and the cell of a record, made of the record's fields; folder: of new records."""
+    from ..checking.known import make_known
+    from ..checking.repeat import find_cell
+    from ..records.record import refuse_inline
+
+    record, known = claimed.record, make_known(read_world(options))
+    refuse_inline(path, record)
     tasks = task_registry(options.world_folder)
     task = tasks[record.task.id]
     runner = make_runner(session, folder, {task.file.world})
@@ -151,11 +163,10 @@ def _repeat(claimed: Any, options: argparse.Namespace) -> Any:
     if cell.row.name == "retrain":
         where = runner.worlds[task.file.world].retrained_pipeline(cell.task)
         cell = replace(cell, models=(str(where),))
-    [outcome] = runner.run([cell])
-    return outcome
+    return runner, cell
 
 
-def _device(record: Any) -> str | None:
+def recorded_device(record: Any) -> str | None:
     """Return the device that a record says it was made on: anybody may have written it."""
     device = record.environment.get("device")
     if device is not None and not (isinstance(device, str) and DEVICE.fullmatch(device)):
@@ -163,7 +174,7 @@ def _device(record: Any) -> str | None:
     return device
 
 
-def _threads(record: Any) -> int | None:
+def recorded_threads(record: Any) -> int | None:
     threads = record.environment.get("threads")
     whole = isinstance(threads, int) and not isinstance(threads, bool)
     if threads is not None and not (whole and 1 <= threads <= MOST_THREADS):
@@ -205,7 +216,9 @@ def add_statements(commands: Any) -> None:
     retract.add_argument("--by", required=True, help="who says so")
     retract.add_argument("--successor", type=Path, help="the record that replaces it")
     retract.set_defaults(run=retract_record)
-    attack = commands.add_parser("attack", help="add a stronger attack's result, which lowers a record's UA")
+    attack = commands.add_parser(
+        "report-attack", help="add somebody's stronger attack, which lowers a record's UA"
+    )
     attack.add_argument("record", type=Path, help="the record of the attacked model (CELL.json)")
     attack.add_argument("--attack", required=True, help="its name and version")
     attack.add_argument("--ua", type=float, required=True, help="UA under the attack, in [0, 1]")

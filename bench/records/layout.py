@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..errors import UserError
-from .statements import CLAIMED, LABELS, list_records
+from .statements import ATTACKED, CLAIMED, LABELS, list_records
 from .statements import FOLDER as STATEMENTS
 from .untrusted import TABLE
 
@@ -59,10 +59,16 @@ def find_records(paths: Iterable[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def find_attacked(paths: Iterable[Path]) -> list[Path]:
+    """Return the attacked records of some folders of records, which `find_records` leaves out."""
+    below = [found for path in paths if path.is_dir() for found in sorted(path.rglob(f"{ATTACKED}/*.json"))]
+    return list(dict.fromkeys(path for path in below if path.parent.name == ATTACKED))
+
+
 def _folders(path: Path) -> Iterator[Path]:
     """Yield the folders that may hold records: a folder, those in it, and the claims of each."""
     for folder in [path, *sorted(f for f in path.iterdir() if f.is_dir())]:
-        if folder.name not in (STATEMENTS, POOLED) and (folder.name != CLAIMED or folder == path):
+        if folder.name not in (STATEMENTS, POOLED, ATTACKED) and (folder.name != CLAIMED or folder == path):
             yield folder
             if (folder / CLAIMED).is_dir():
                 yield folder / CLAIMED

@@ -152,6 +152,11 @@ def read_folder_of_records(folder: Path) -> RecordFolder:
     if not paths and not claims:
         raise UserError(f"{folder}: no records (*.json) in it; `unlearnbench run` writes some")
     records, claimed = [load_one(path) for path in paths], [_load_claimed(path) for path in claims]
+    for entry in records:
+        if entry.record.attack is not None:
+            raise UserError(
+                f"{folder / entry.name}: attack: an attacked record is no method's; no board ranks it"
+            )
     statements = read_statements(folder)
     by_digest = {entry.digest: entry for entry in (*claimed, *records)}
     for statement in statements:

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from ..config import read_json
 from ..errors import UserError
 from ..files import replace_file, write_file
-from ..types import ITEM_COLUMNS, LATER, DataChoice, RecordPart, Value, not_scored
+from ..types import ITEM_COLUMNS, LATER, AttackInfo, DataChoice, RecordPart, Value, not_scored
 from .rows import find_file, read_rows, write_items
 from .sealed import SEAL, SHEET, check_content, content_digest, sha256
 from .training_images import TrainingImages
@@ -133,6 +133,7 @@ class Record(RecordPart):
     environment: dict[str, Any]  # versions, device, threads, platform
     command: str
     commit: str | None
+    attack: AttackInfo | None = Field(default=None, json_schema_extra=LATER)  # of an attacked record only
     files: dict[str, str] = Field(default_factory=dict, json_schema_extra=LATER)  # suffix -> sha256
     content_sha256: str = Field(default="", json_schema_extra=LATER)  # of all other fields, see `sealed.py`
 
@@ -155,6 +156,8 @@ def record_digest(record: Record) -> str:
         point["cost"].pop("seconds")
         point["cost"].pop("memory_bytes")
         point["cost"].pop("memory_of", None)
+    if "attack" in content:
+        content["attack"]["cost"].pop("seconds")
     canonical = json.dumps(content, sort_keys=True, allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -23,6 +23,8 @@ from .untrusted import read_untrusted_json
 LABELS = ".labels.json"
 """Suffix of files of people's labels, which are in the same folder but are no records."""
 FOLDER = "statements"
+ATTACKED = "attacked"
+"""Folder of attacked records, next to the records: no board ranks them."""
 CLAIMED = "claimed"
 """Folder of claims, next to the records: records whose source is `reported`."""
 HEADLINE = ("UA", "UA_indirect", "VA", "in_prompt", "IRA", "CRA", "AS")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PACKAGES = {
     "methods": "unlearnbench.methods",
+    "attacks": "unlearnbench.bench.attacks",
     "metrics": "unlearnbench.bench.metrics",
     "judges": "unlearnbench.bench.judges",
     "worlds": "unlearnbench.bench.worlds",
@@ -23,7 +24,7 @@ PACKAGES = {
 
 
 def registry(kind: str) -> Registry[Entry]:
-    """Return the registry of methods, metrics, judges or worlds, plug-ins included."""
+    """Return the registry of methods, attacks, metrics, judges or worlds, plug-ins included."""
     return builtin_registry(kind, PACKAGES[kind])
 
 

@@ -327,7 +327,9 @@ def test_a_base_that_was_taken_back_is_not_found_and_a_named_one_is_told(
 
 def test_attacks_and_re_runs_are_told(records: tuple[Path, Path]) -> None:
     for ua, point in (("0.25", "160"), ("0.5", "120")):
-        _say("attack", records[0], "--ua", ua, "--point", point, "--attack", "Probe 1", "--images", "40")
+        _say(
+            "report-attack", records[0], "--ua", ua, "--point", point, "--attack", "Probe 1", "--images", "40"
+        )
     own = load_one(records[0])
     number = {"point": "160", "metric": "UA", "claimed": 1.0, "rerun": 0.5, "state": "differs"}
     write_statement(

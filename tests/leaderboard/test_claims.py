@@ -145,7 +145,7 @@ def test_a_statement_about_another_record_stops_the_reading(folder: Path) -> Non
 
 def attack(path: Path, ua: str, *more: str) -> int:
     named = ["--attack", "UnlearnDiffAtk 1.0", "--images", "100", *BY]
-    return main(["attack", str(path), "--ua", ua, *named, *more])
+    return main(["report-attack", str(path), "--ua", ua, *named, *more])
 
 
 def test_an_attack_lowers_in_its_own_column_and_changes_no_rank(folder: Path) -> None:
