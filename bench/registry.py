@@ -180,11 +180,7 @@ def read_register(source: Path) -> dict[str, Any] | None:
 
 
 def make_entry(name: str, module: str, register: dict[str, Any], distribution: str = "unlearnbench") -> Entry:
-    """Return the Entry of a REGISTER literal.
-
-    Raises UserError for a key that entries do not have, for a value of another type, and for a network to
-    train that a point cannot hold.
-    """
+    """Return the Entry of a REGISTER; UserError for an unknown key, a wrong type, or an unknown network."""
     values = dict(register)
     where = f"{module}: REGISTER: "
     presets = values.get("presets", {})
