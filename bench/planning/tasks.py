@@ -1,5 +1,6 @@
 """Tasks as data: one TOML for each (family, world) with its concepts; a task is one concept of a file."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -129,7 +130,7 @@ class Task:
     file: TaskFile
     concept: ConceptSpec
     suite_targets: frozenset[str]
-    """All targets of the world, of every family and tuning task; no retain prompt shows one."""
+    """All targets of the world and of the task's kind, tuning tasks included; no retain prompt shows one."""
 
 
 def concept_kind(task: Task) -> ConceptKind:
@@ -162,8 +163,23 @@ def read_task_file(path: Path) -> TaskFile:
     return build(TaskFile, values, str(path))
 
 
-def build_tasks(task_files: list[TaskFile]) -> Registry[Task]:
-    """Return the registry of tasks, by `family/concept@world`."""
+def build_tasks(task_files: Sequence[TaskFile], others: Sequence[TaskFile] = ()) -> Registry[Task]:
+    """Return the registry of tasks, by `family/concept@world`.
+
+    others: files of third parties. Their targets are kept out of the retain prompts of their own tasks, not
+    of those of `task_files`: what is installed must not change the prompts of a shipped task.
+    """
+    registry = _build_tasks(task_files)
+    shipped = set(registry)
+    for file in others:
+        joined = _build_tasks([*task_files, file])
+        for name in joined:
+            if name not in shipped:
+                registry.add(name, joined[name])
+    return registry
+
+
+def _build_tasks(task_files: Sequence[TaskFile]) -> Registry[Task]:
     files = [f.model_copy(update={"world": w}) for f in task_files for w in (f.world, *f.also)]
     targets: dict[tuple[str, str], set[str]] = {}
     for file in files:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..planning.draws import DrawingTasks
-from ..planning.tasks import build_tasks, read_task_files
+from ..planning.tasks import TaskFile, build_tasks, read_task_files
 from ..registry import KINDS, Entry, Registry, builtin_registry, package_folder
 from ..worlds.protocol import World, check_world
-from .plugin_tasks import add_plugin_tasks
+from .plugin_tasks import read_plugin_tasks
 
 if TYPE_CHECKING:
     from ..worlds.images.world import ImagesWorld
@@ -34,15 +34,21 @@ def task_registry(world_folder: Path | None = None) -> DrawingTasks:
     It also finds tasks that a seed draws, by name. The tasks in world_folder are used where no other file has
     tasks of its world. A plug-in's file that cannot be read, or that names an existing task, is in `broken`.
     """
-    files = read_task_files([package_folder("unlearnbench.tasks")])
-    broken = add_plugin_tasks(files)
+    shipped = read_task_files([package_folder("unlearnbench.tasks")])
+    others, broken = read_plugin_tasks(shipped)
     if world_folder is not None:
         own = open_folder_world(world_folder).task_file()
-        if own.world not in {world for file in files for world in (file.world, *file.also)}:
-            files.append(own)
-    tasks = DrawingTasks(build_tasks(files), files, open_world)
+        if own.world not in _worlds([*shipped, *others]):
+            others.append(own)
+    # what a seed draws from a shipped world depends on no plug-in
+    drawn = [*shipped, *(file for file in others if not _worlds([file]) & _worlds(shipped))]
+    tasks = DrawingTasks(build_tasks(shipped, others), drawn, open_world)
     tasks.broken.update(broken)
     return tasks
+
+
+def _worlds(files: Iterable[TaskFile]) -> set[str]:
+    return {world for file in files for world in (file.world, *file.also)}
 
 
 def open_world(name: str) -> World:
