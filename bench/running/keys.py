@@ -33,9 +33,12 @@ FLOAT32 = "torch.float32"
 
 
 def train_key(cell: Cell, world: World, device: str, threads: int, dtype: str = FLOAT32) -> str:
-    """Return the key of a cell's training: config, problem, world, libraries, and the source that trains.
+    """Return the key of a cell's training.
 
-    threads: CPU threads of the cell. dtype: of the networks' weights.
+    It holds the world, the concept and all targets of its kind, the method, its config, seed and data, the
+    source of method and world, library versions and device. threads: CPU threads of the cell, in the key
+    unless it trains on CUDA. dtype: of the networks' weights, in the key unless it is float32. A model that
+    is evaluated as it is stands there by its digest.
     """
     fields: dict[str, Any] = {
         "drawing": DRAWING_VERSION,
