@@ -1,6 +1,7 @@
 """`run`: a suite, or a part of it, from plan to records."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -229,6 +230,13 @@ def run_plan(plan: Plan, folder: Path, session: Session) -> Records:
     from .bench.planning.plan import find_references
     from .bench.running.jobs import run_parts
 
+    tasks = len(plan.suite.tasks)
+    if session.jobs > tasks:
+        print(
+            f"--jobs {session.jobs}: the suite has {tasks} tasks, one process for each at most",
+            file=sys.stderr,
+        )
+        session = replace(session, jobs=tasks)
     runner = make_runner(session, folder, plan.worlds)
     cells = find_references(plan.cells, runner.worlds)
     pending = runner.pending(cells)

@@ -30,8 +30,10 @@ LIKE = {
 
 @dataclass(frozen=True)
 class Unlearned:
-    """Result of `unlearn`. folder: the model, which plain diffusers opens, or a LoRA; prompts and a card.
+    """Result of `unlearn`.
 
+    folder: the model, or a LoRA, with its prompts and a card. Plain diffusers opens it, unless the method
+    acts while images are drawn: `bench.unlearning.load_model` opens such a model whole.
     task: the task that measures it, "" where none asks for the concept. base: the base model that it is
     compared with, "" for an embedded world's own. command: the one that measures it.
     """

@@ -46,9 +46,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a judge says of n images. found: (n,) bool, a target is there. score: (n,) how sure, else 0 and 1.
+    """What a judge says of n images. found: (n,) bool, whether a target is there.
 
-    Both are False and 0 for an image that has pixels that are not finite.
+    score: (n,) the judge's confidence that it is; 1 and 0 from a judge without confidences. An image with
+    pixels that are not finite has False and 0.
     """
 
     found: np.ndarray

@@ -62,7 +62,7 @@ def list_words(tokenizer: Any) -> dict[int, str]:
 
 
 def find_rare_word(tokenizer: Any, texts: Sequence[str]) -> tuple[int, str]:
-    """Return the id and text of a word that no text holds: of those the last that the vocabulary learnt."""
+    """Return the token id and text of the unused word with the highest id."""
     used = {word for text in texts for word in text.lower().split()}
     free = {number: word for number, word in list_words(tokenizer).items() if word not in used}
     number = max(free)

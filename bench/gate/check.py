@@ -35,7 +35,7 @@ class Side:
 
 
 def make_side(name: str, values: Mapping[str, Value], items: pd.DataFrame) -> Side:
-    """Return a point as a side, its shares computed again from its rows with the current intervals."""
+    """Return one side of the comparison. Shares and intervals are computed again from the item rows."""
     found = recompute(items, None)
     return Side(name, {n: found[n] if n in SHARES and n in found else v for n, v in values.items()}, items)
 
@@ -44,8 +44,8 @@ def make_side(name: str, values: Mapping[str, Value], items: pd.DataFrame) -> Si
 class Finding:
     """The finding of a rule. low, high: interval of `value`, or of `difference` for a rule about it.
 
-    needed: about how many prompts would tell, where these do not. p: exact McNemar test between the two
-    models, for scores of 0 and 1. reason: why there is no number, or the waiver's.
+    needed: estimated number of prompts that would decide an unclear rule. p: exact McNemar test between the
+    two models, for scores of 0 and 1. reason: why there is no number, or the waiver's reason.
     """
 
     rule: str

@@ -40,9 +40,9 @@ _PATHS = ("baseline", "out", "store", "data", "world_folder")
 
 
 def read_request(**options: Any) -> GateRequest:
-    """Return the request of some options, by their names in GateRequest, Session and WorldSettings.
+    """Return a request from options that are named as the fields of GateRequest, Session and WorldSettings.
 
-    Paths may be text. Raises UserError for a name that is in none of them.
+    Options of None are left out. Paths may be text. Raises UserError for a name that is in none of them.
     """
     given = {
         name: Path(value) if name in _PATHS else value for name, value in options.items() if value is not None

@@ -70,11 +70,11 @@ def load(folder: Path) -> list[Loaded]:
 
 
 def tell_apart(pairs: Sequence[tuple[Path, Loaded]]) -> list[Loaded]:
-    """Return records with suffixes that distinguish rows of one name. An added record changes no other row.
+    """Return records with suffixes on row names that would otherwise be equal.
 
-    A board's own source is the suite with most records of the first folder. The same method from another
-    folder or suite, or of another version, is a row of its own; so is one from another commit where both were
-    measured on a concept.
+    The main source is the suite with the most records in the first folder; its rows keep their names. Records
+    of another folder, suite or method version are a row of their own. So are those of another commit, if both
+    commits measured the same concept. An added record renames no other row.
     """
     if not pairs:
         return []

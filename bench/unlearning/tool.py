@@ -1,4 +1,4 @@
-"""Unlearning as a tool: from a model, a method and a concept to a folder that plain diffusers opens."""
+"""Unlearning as a tool: from a model, a method and a concept to a folder of a model."""
 
 import inspect
 import json

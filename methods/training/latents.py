@@ -137,7 +137,10 @@ def draw_noise(denoiser: Denoiser, count: int, side: tuple[int, int], generator:
 
 
 def focal_density(count: int, start: float, end: float, sharpness: float) -> Tensor:
-    """Return ξ(t) for the times 0 to count - 1 (arXiv 2403.06135, eq. 5); it sums to one."""
+    """Return MACE's sampling probabilities ξ(t), (count,); they sum to one (arXiv 2403.06135, eq. 5).
+
+    They are high from `start` to `end`, with edges of steepness `sharpness`.
+    """
     times = torch.arange(count, dtype=torch.float64)
     density = (sharpness * (times - start)).sigmoid() - (sharpness * (times - end)).sigmoid()
     return density / density.sum()

@@ -84,7 +84,7 @@ def concept_prompts(problem: Problem, source: str) -> tuple[list[str], list[str]
     """Return prompts that hold the concept, and the same prompts with the anchor ("" where there is none).
 
     source: `name` for the bare names of the targets, `training` for the distinct prompts of the forget set.
-    Raises UserError where the problem does not name its targets.
+    Raises UserError for `name` where the problem has no targets.
     """
     if source == "training":
         anchors = problem.forget_set.anchor_prompts or ("",) * len(problem.forget_set.prompts)

@@ -9,7 +9,9 @@ from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.places import quote_places
 from unlearnbench.bench.planning.plan import MethodRow, Suite
 from unlearnbench.bench.records.record import read_record, record_digest
+from unlearnbench.bench.running import jobs
 from unlearnbench.bench.running.jobs import take_part, without_option
+from unlearnbench.bench.running.runner import Runner
 
 SUITE = """
 name = "two"
@@ -41,6 +43,20 @@ def test_parts_are_a_partition_of_the_tasks() -> None:
 def test_an_option_goes_with_its_value() -> None:
     line = ["run", "--jobs", "2", "--suite", "emoji", "--jobs=3"]
     assert without_option(line, "--jobs") == ["run", "--suite", "emoji"]
+
+
+def test_more_processes_than_tasks_are_as_many_as_the_tasks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A worker without a task would end with an error, and leave its share to the first process."""
+    (tmp_path / "two.toml").write_text(SUITE)
+    asked: list[int] = []
+    monkeypatch.setattr(jobs, "run_parts", lambda arguments, count, *_: asked.append(count))
+    monkeypatch.setattr(Runner, "run", lambda self, cells: [])
+    words = ["run", "--suite", str(tmp_path / "two.toml"), "--out", str(tmp_path / "out")]
+    main([*words, "--store", str(tmp_path / "store"), "--jobs", "5", "--threads", "1"])
+    assert asked == [2]
+    assert "--jobs 5: the suite has 2 tasks" in capsys.readouterr().err
 
 
 def test_two_processes_write_the_records_of_one(
