@@ -177,7 +177,7 @@ def read_untrusted_items(path: Path, most_rows: int) -> pa.Table:
 
 
 def read_untrusted_table(path: Path) -> pa.Table:
-    """Return the rows of a folder's table after the checks of a record's file; `cell` names a row's record."""
+    """Return the rows of a folder's table, checked as a record's file is; `cell` names a row's record."""
     return _read_rows(path, TABLE_ROWS, ["cell", "point", *ITEM_COLUMNS])
 
 
