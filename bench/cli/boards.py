@@ -75,8 +75,6 @@ def choose_configurations(options: argparse.Namespace) -> int:
 
 def show_coverage(options: argparse.Namespace) -> int:
     """Simulate boards of known truth and print how the number's candidates, intervals and tests perform."""
-    from rich.console import Console
-
     from ...leaderboard.pages import simulated
     from ...leaderboard.pages.terminal import make_share_table
     from ..progress import show_progress
@@ -85,7 +83,7 @@ def show_coverage(options: argparse.Namespace) -> int:
 
     if options.suites < 2:
         raise UserError(f"--suites {options.suites}: must be at least 2")
-    console, board = Console(), coverage.Board()
+    console, board = open_console(), coverage.Board()
     held: dict[coverage.Board, coverage.Held] = {}
     with show_progress("simulated", len(coverage.PAIRS) + len(coverage.GRID)) as advance:
         for done, (name, pair) in enumerate(coverage.PAIRS.items()):

@@ -138,7 +138,7 @@ def test_the_command_prints_the_whole_grid(
     monkeypatch.setattr(share_coverage, "list_truths", lambda: few)
     assert main(["coverage", "--suites", "2"]) == 0
     out = capsys.readouterr().out
-    for text in ("Candidates, claim", "budget too small", "garbage for the target", "half Gaffke", "unequal",
+    for text in ("Candidates, claim", "budget too small", "Candidates: what a method gets that", "garbage", "half Gaffke", "unequal",
                  "sign flip", "test and guard", "2 suites each"):  # fmt: skip
         assert text in " ".join(out.split()), text
     assert main(["coverage", "--suites", "1"]) == 2
