@@ -132,7 +132,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "unet empty": (lambda f: (f / UNET).write_bytes(b""), "not a whole safetensors file"),
     "unet no weights": (lambda f: (f / UNET).unlink(), "unet: .* is missing: the folder has no weights"),
     "text encoder no weights": (lambda f: (f / TEXT).unlink(), "text_encoder: .* no weights"),
-    "pickles only": (_pickled, r"unet: diffusion_pytorch_model\.bin: opened only from \.safetensors"),
+    "pickles only": (_pickled, r"unet: diffusion_pytorch_model\.bin: weights are opened only"),
     "checker named but missing": (
         _name_checker,
         r"(safety_checker|feature_extractor)/ is missing; .*\[null, null\]",
