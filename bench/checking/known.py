@@ -1,7 +1,8 @@
 """Compare a record's task, method, metrics and suite with those of this package."""
 
+import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,7 @@ from ..running.session import DEFAULT_WORLD, WorldSettings, open_worlds
 from ..store import content_key
 from ..worlds.protocol import World
 from .expected import Expectations, noise_of
+from .named import Check
 
 RESULTS = "results"
 """Folder of published records, with one folder for each suite."""
@@ -45,6 +47,7 @@ class Known:
     metrics: Registry[Entry]
     open_world: Callable[[str], World]
     find_suite: Callable[[str], Suite | None]
+    declarations: Mapping[str, str] = field(default_factory=dict)  # sha256 -> name of a shipped declaration
     expectations: Expectations = field(default_factory=Expectations)
     bases: dict[Path, dict[tuple[str, str, int], Loaded]] = field(default_factory=dict)
 
@@ -157,8 +160,38 @@ def find_problems_in_suite(path: Path, record: Record, known: Known) -> Iterator
     if noise_of(record) not in (noises or {0}) and (suite is not None or not record.method.reference):
         drawn = sorted(noises or {0})
         yield f"sampling.noise: {noise_of(record)}; {record.method.name} is drawn with {drawn}"
+    if suite is not None and record.headline != suite.headline:
+        yield f"headline: is {record.headline}; the board of {suite.name} is ordered by {suite.headline}"
+    yield from _find_problems_in_declaration(record, suite, known)
     yield from _find_problems_in_stem(record, rows)
     yield from _find_problems_in_choice(record, suite, rows)
+
+
+def _find_problems_in_declaration(record: Record, suite: Suite | None, known: Known) -> Iterator[str]:
+    """Yield where the record of a shipped suite holds the digest of no shipped declaration.
+
+    An earlier declaration of a suite counts as long as its file ships: what a run was declared by stays true.
+    """
+    if suite is None or (suite.declaration is None and not record.declaration):
+        return
+    if not record.declaration:
+        yield f"declaration: is not there; {suite.name} was declared beforehand in {suite.declaration}"
+    elif record.declaration not in known.declarations:
+        shipped = ", ".join(sorted(known.declarations.values())) or "none ships"
+        yield f"declaration: no shipped file has the digest {record.declaration:.64} (shipped: {shipped})"
+
+
+def check_declaration(record: Record, known: Known) -> list[Check]:
+    """Return a check for a record of no shipped suite whose declaration does not ship, else nothing."""
+    if not record.declaration or record.declaration in known.declarations or suite_of(record, known):
+        return []
+    text = f"declaration: no shipped file has the digest {record.declaration:.64}; ask for the text"
+    return [Check("versions", "unchecked", text)]
+
+
+def find_declarations(folder: Path) -> dict[str, str]:
+    """Return the declarations in a folder of suites: sha256 -> file name."""
+    return {hashlib.sha256(path.read_bytes()).hexdigest(): path.name for path in sorted(folder.glob("*.md"))}
 
 
 def _is_row(row: MethodRow, record: Record, known: Known) -> bool:
@@ -230,4 +263,11 @@ def make_known(settings: WorldSettings = DEFAULT_WORLD) -> Known:
         world = open_world(name)
         return open_worlds({name}, settings)[name] if world.is_placed else world
 
-    return Known(task_registry(folder), registry("methods"), registry("metrics"), find_world, find_suite)
+    return Known(
+        task_registry(folder),
+        registry("methods"),
+        registry("metrics"),
+        find_world,
+        find_suite,
+        find_declarations(suites_folder()),
+    )

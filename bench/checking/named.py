@@ -60,7 +60,7 @@ def find_bad_names(record: Record) -> Iterator[str]:
         if complaint := find_problems_in_name(name):
             yield f"{where}: {complaint}"
     digests = {"key": record.key, "prompts_sha256": record.prompts_sha256, "choice": record.choice,
-               "items_sha256": record.items_sha256}  # fmt: skip
+               "declaration": record.declaration or None, "items_sha256": record.items_sha256}  # fmt: skip
     if attack is not None:
         digests |= {"attack.fingerprint": attack.fingerprint, "attack.of": attack.of or None}
     digests |= {f"files.{name}": digest for name, digest in record.files.items()}

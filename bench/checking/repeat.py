@@ -46,7 +46,8 @@ def find_cell(
         data=record.data,
         sizes=_sizes(record, items, task, world, suite),
         unscored_below=_floor(record, suite),
-    ).model_copy(update={"choice_sha256": record.choice})
+        headline=record.headline,
+    ).model_copy(update={"choice_sha256": record.choice, "declaration_sha256": record.declaration})
     outside = _models(record, models)
     if outside or row.name in REFERENCES:
         return Cell(plain, task, row, None, record.seed, outside, record.interval_version)

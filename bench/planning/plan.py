@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..names import INLINE, file_part
 from ..registry import Entry, Registry
 from ..store import content_key
-from ..types import INTERVAL_VERSION, DataChoice
+from ..types import INTERVAL_VERSION, DataChoice, Headline
 from .choice import Choice, read_choice, rows_of
 from .protocol import PlannedWorld
 from .tasks import PromptSizes, Task, complete_name
@@ -74,7 +74,10 @@ class Suite(BaseModel):
     it is the last of its run (`bench/measuring/needed.py` says up to which value that is harmless). choice:
     file with the configurations of `tuned` methods, next to the suite; choice_sha256 is filled in when it is
     read. anchors: task -> anchor in place of the one that the task names. threads: CPU threads of every cell,
-    whatever the command line says, because sums on a CPU depend on their number.
+    whatever the command line says, because sums on a CPU depend on their number. headline: the number that
+    orders the suite's board; H reads every point, so unscored_below is then 0. declaration: text file next to
+    the suite that says beforehand what the suite asks and what would count as an answer; every record holds
+    its sha256, declaration_sha256, which is filled in when the suite is read.
     """
 
     model_config = STRICT
@@ -90,6 +93,9 @@ class Suite(BaseModel):
     choice_sha256: str | None = Field(default=None, exclude=True)
     anchors: dict[str, str] = {}
     threads: int | None = Field(default=None, ge=1, le=MOST_THREADS)
+    headline: Headline = "AVA"
+    declaration: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.md$")
+    declaration_sha256: str = Field(default="", exclude=True)
 
     @field_validator("seeds")
     @classmethod
@@ -105,6 +111,11 @@ class Suite(BaseModel):
             twice = next((name for name in names if names.count(name) > 1), None)
             if twice is not None:
                 raise ValueError(f"{field}: {twice:.80} stands twice")
+        if self.headline == "H" and self.unscored_below > 0:
+            raise ValueError(
+                f"unscored_below: is {self.unscored_below}; with headline H every point counts, "
+                "so it must be 0"
+            )
         return self
 
 
@@ -177,8 +188,25 @@ def seeds_of(suite: Suite, row: MethodRow) -> list[int]:
 
 
 def read_suite(path: Path) -> Suite:
-    """Read a suite; raises UserError naming file and key."""
-    return build(Suite, read_toml(path), str(path))
+    """Read a suite with the digest of its declaration; raises UserError naming file and key."""
+    return take_declaration(build(Suite, read_toml(path), str(path)), path.parent)
+
+
+def take_declaration(suite: Suite, folder: Path) -> Suite:
+    """Return the suite with the sha256 of its declaration, a file in `folder`; a digest it has already stays.
+
+    Raises UserError where the file cannot be read.
+    """
+    if suite.declaration is None or suite.declaration_sha256:
+        return suite
+    path = folder / suite.declaration
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(
+            f"{path}: {error.strerror}; the suite {suite.name} names it as its declaration: write it first"
+        ) from None
+    return suite.model_copy(update={"declaration_sha256": digest})
 
 
 def find_suite(name: str, folder: Path) -> Suite:

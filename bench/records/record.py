@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from ..config import read_json
 from ..errors import UserError
 from ..files import replace_file, write_file
-from ..types import ITEM_COLUMNS, LATER, AttackInfo, DataChoice, RecordPart, Value, not_scored
+from ..types import ITEM_COLUMNS, LATER, AttackInfo, DataChoice, Headline, RecordPart, Value, not_scored
 from .rows import find_file, read_rows, write_items
 from .sealed import SEAL, SHEET, check_content, content_digest, sha256
 from .training_images import TrainingImages
@@ -118,6 +118,8 @@ class Record(RecordPart):
     seed: int
     data: DataChoice
     choice: str | None = None  # sha256 of the file of configurations chosen on tuning concepts
+    headline: Headline = Field(default="AVA", json_schema_extra=LATER)  # what orders the suite's board
+    declaration: str = Field(default="", json_schema_extra=LATER)  # sha256 of what the suite declared before
     sampling: dict[str, Any]  # steps, guidance, size, dtype, samples a prompt
     prompts_sha256: str
     metrics: dict[str, int]  # name -> version

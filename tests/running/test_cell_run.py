@@ -82,3 +82,20 @@ def test_another_dtype_is_in_the_keys_and_opens_the_models(
     assert run.key not in plain
     assert run._holder().dtype == torch.bfloat16
     assert next(run._holder().open().unet.parameters()).dtype == torch.bfloat16  # type: ignore[attr-defined]
+
+
+def test_a_record_holds_its_suites_headline_and_declaration(
+    make_runner: Callable[..., Runner], make_cell: Any
+) -> None:
+    runner, cell = make_runner(), make_cell()
+    plain = CellRun(runner, cell).assemble()
+    assert not {"headline", "declaration"} & plain.model_dump().keys()
+    change = {"headline": "H", "declaration_sha256": "a" * 64}
+    ranked = replace(cell, suite=cell.suite.model_copy(update=change))
+    found = CellRun(runner, ranked).assemble()
+    assert (found.headline, found.declaration) == ("H", "a" * 64)
+    assert runner.train_key(ranked) == runner.train_key(cell)
+    assert runner.cell_key(ranked) != runner.cell_key(cell)
+    # a record says by what it was declared when it was measured: a later text makes no other record of it
+    later = replace(ranked, suite=ranked.suite.model_copy(update={"declaration_sha256": "b" * 64}))
+    assert runner.cell_key(later) == runner.cell_key(ranked)
