@@ -12,7 +12,7 @@ from ..config import build
 from ..errors import UserError
 from ..metrics.rows import BASE_FAILED
 from ..names import file_part
-from ..planning.plan import REFERENCES, MethodRow, Suite
+from ..planning.plan import REFERENCES, MethodRow, Suite, stem_digest
 from ..planning.tasks import Task
 from ..records.load import Loaded
 from ..records.record import Record
@@ -20,7 +20,6 @@ from ..records.statements import CLAIMED
 from ..registry import Entry, Registry
 from ..running.catalog import open_folder_world, open_world, registry, suites_folder, task_registry
 from ..running.session import DEFAULT_WORLD, WorldSettings, open_worlds
-from ..store import content_key
 from ..worlds.protocol import World
 from .expected import Expectations, noise_of
 from .named import Check
@@ -162,9 +161,20 @@ def find_problems_in_suite(path: Path, record: Record, known: Known) -> Iterator
         yield f"sampling.noise: {noise_of(record)}; {record.method.name} is drawn with {drawn}"
     if suite is not None and record.headline != suite.headline:
         yield f"headline: is {record.headline}; the board of {suite.name} is ordered by {suite.headline}"
+    yield from _find_problems_in_label(record, suite)
     yield from _find_problems_in_declaration(record, suite, known)
     yield from _find_problems_in_stem(record, rows)
     yield from _find_problems_in_choice(record, suite, rows)
+
+
+def _find_problems_in_label(record: Record, suite: Suite | None) -> Iterator[str]:
+    """Yield where a record's row on the board is none of its suite's."""
+    if suite is None:
+        return
+    name, label = record.method.name, record.method.label
+    labels = {row.label for row in suite.methods if row.name == name} or {""}
+    if label not in labels:
+        yield f"method.label: is {label!r}; {suite.name} has {', '.join(map(repr, sorted(labels)))} of {name}"
 
 
 def _find_problems_in_declaration(record: Record, suite: Suite | None, known: Known) -> Iterator[str]:
@@ -197,7 +207,7 @@ def find_declarations(folder: Path) -> dict[str, str]:
 def _is_row(row: MethodRow, record: Record, known: Known) -> bool:
     """Return whether a record is of a suite's row. Settings of later versions have their defaults."""
     method = record.method
-    if row.name != method.name or row.noise != noise_of(record):
+    if (row.name, row.label, row.noise) != (method.name, method.label, noise_of(record)):
         return False
     if method.reference:
         return True
@@ -214,8 +224,7 @@ def _find_problems_in_stem(record: Record, rows: list[MethodRow]) -> Iterator[st
     configs = [row.config for row in rows]
     if method.reference or is_evaluated(record):
         configs = [{} if method.reference else method.config]
-    same = {"noise": noise_of(record), "data": record.data}
-    digests = [content_key({"config": config, **same})[:6] for config in configs]
+    digests = [stem_digest(config, noise_of(record), record.data, method.label) for config in configs]
     first, last = f"{task}.{method.name}.", f".s{record.seed}"
     if is_evaluated(record) and not record.cell.startswith(first):
         first = f"{task}.{file_part(method.name)}."

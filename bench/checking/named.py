@@ -46,7 +46,8 @@ def find_bad_names(record: Record) -> Iterator[str]:
     task, method = record.task, record.method
     attack = record.attack
     names = {"cell": record.cell, "suite": record.suite, "task.family": task.family, "task.world": task.world,
-             "task.concept": task.concept, "task.judge": task.judge, "method.name": method.name}  # fmt: skip
+             "task.concept": task.concept, "task.judge": task.judge, "method.name": method.name,
+             "method.label": method.label or "none"}  # fmt: skip
     listed = {"task.targets": task.targets, "metrics": record.metrics, "log": record.log,
               "points.label": [p.label for p in record.points],
               "points.values": [name for p in record.points for name in p.values]}  # fmt: skip

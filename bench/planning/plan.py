@@ -36,11 +36,13 @@ class MethodRow(BaseModel):
     noise: seed of the evaluation noise. shown: step of the point that a board shows for this method, chosen
     beforehand on tuning concepts; 0: no point of this row; None: nothing was chosen beforehand. tuned: number
     of configurations to take from the suite's choice in place of `config`. seeds: training seeds of this row
-    only, in place of the suite's.
+    only, in place of the suite's. label: sets configurations apart that a board shows in a row of their own
+    (`paper` for a preset beside the tuned row); the board's row is then named `NAME (LABEL)`.
     """
 
     model_config = STRICT
     name: str = Field(min_length=1)
+    label: str = Field(default="", pattern=r"^([a-z0-9][a-z0-9 ._-]*)?$", max_length=40)
     config: dict[str, Any] = {}
     noise: Seed = 0
     shown: int | None = Field(default=None, ge=0, le=MOST_STEPS)
@@ -176,10 +178,16 @@ class Cell:
     @property
     def stem(self) -> str:
         """File name of the record: task, method, seed and a short digest of the cell's other fields."""
-        rest = content_key({"config": self.row.config, "noise": self.row.noise, "data": self.suite.data})[:6]
+        rest = stem_digest(self.row.config, self.row.noise, self.suite.data, self.row.label)
         task = self.task.id.replace("/", "-").replace("@", "-")
         name = file_part(self.row.name) if self.models else self.row.name
         return f"{task}.{name}.{rest}.s{self.seed}"
+
+
+def stem_digest(config: Mapping[str, Any], noise: int, data: str, label: str) -> str:
+    """Return the six digits by which the files of a method's configurations differ in name."""
+    named = {"label": label} if label else {}
+    return content_key({"config": config, "noise": noise, "data": data, **named})[:6]
 
 
 def seeds_of(suite: Suite, row: MethodRow) -> list[int]:

@@ -41,6 +41,7 @@ class MethodInfo(RecordPart):
     paper: str
     config: dict[str, Any]
     reference: bool = False  # `none`, `retrain`: a model that the world supplies
+    label: str = Field(default="", json_schema_extra=LATER)  # of configurations in a row of their own
 
 
 class Cost(RecordPart):
@@ -145,10 +146,15 @@ class Record(RecordPart):
         return f"{self.interval}; intervals of shares of version {self.interval_version}"
 
 
-def name_row(method: str, data: str, noise: int, reference: bool) -> str:
-    """Return the name of a cell's row on a board. Narrow data and other noise make rows of their own."""
+def name_row(method: str, data: str, noise: int, reference: bool, label: str = "") -> str:
+    """Return the name of a cell's row on a board. Label, narrow data and noise make rows of their own."""
     narrow = "" if data == "diverse" else f" ({data} data)"
-    return method + narrow + (f", noise {noise}" if noise and reference else "")
+    return (
+        method
+        + (f" ({label})" if label else "")
+        + narrow
+        + (f", noise {noise}" if noise and reference else "")
+    )
 
 
 def record_digest(record: Record) -> str:
@@ -280,7 +286,7 @@ def name_point(label: str, step: int) -> str:
 def name_entry(record: Record) -> str:
     """Return the name of a record's row on the board."""
     noise = record.sampling.get("noise", 0)
-    name = name_row(record.method.name, record.data, noise, record.method.reference)
+    name = name_row(record.method.name, record.data, noise, record.method.reference, record.method.label)
     return f"{name} (inline)" if record.inline else name
 
 

@@ -166,6 +166,7 @@ def describe_method(cell: Cell) -> MethodInfo:
         summary=cell.entry.summary,
         paper=cell.entry.paper,
         config=full,
+        label=cell.row.label,
     )
 
 

@@ -148,6 +148,8 @@ def _in_config(content: dict[str, Any]) -> None:
         (lambda c: c["points"][-1]["values"]["KID"].update(value=None), "KID: has neither or both"),
         (lambda c: c["points"][-1]["values"]["collapse"].update(value=1.5), "collapse: 1.5 is not between"),
         (lambda c: c["points"][-1].update(unscored="too weak"), "point 40:"),
+        (lambda c: c["method"].update(label="paper"), "method.label: is 'paper'; emoji has ''"),
+        (lambda c: c["method"].update(label="<b>"), "method.label: '<b>'"),
         (lambda c: c.update(headline="H"), "headline: is H; the board of emoji is ordered by AVA"),
         (lambda c: c.update(headline="H", suite="mine", choice=None), "unscored: H may read any point"),
         (lambda c: c.update(headline="UA"), "headline: Input should be 'AVA' or 'H'"),

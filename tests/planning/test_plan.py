@@ -201,3 +201,17 @@ def test_a_suite_given_in_python_takes_its_declaration_from_the_working_folder(
     (tmp_path / "X.md").write_text("so be it")
     [cell] = plan_run(suite).cells
     assert cell.suite.declaration_sha256 == hashlib.sha256(b"so be it").hexdigest()
+
+
+def test_a_label_sets_two_rows_of_a_method_apart(tmp_path: Path) -> None:
+    rows = '[[methods]]\nname = "placebo"\nlabel = "{}"\nconfig = {{ norm = 0.1 }}\n'
+    path = _write(tmp_path, "")
+    path.write_text(path.read_text() + rows.format("paper") + rows.format("half the rate"))
+    cells = plan_cells(find_suite(str(path), tmp_path), task_registry(), registry("methods"))
+    assert len({cell.stem for cell in cells}) == 3
+    path.write_text(path.read_text() + rows.format("paper"))
+    with pytest.raises(UserError, match="stands twice"):
+        find_suite(str(path), tmp_path)
+    path.write_text(_write(tmp_path, "").read_text() + rows.format("(x)"))
+    with pytest.raises(UserError, match=r"methods.1.label"):
+        find_suite(str(path), tmp_path)
