@@ -205,7 +205,8 @@ def time_methods(
     entries = [e for e in registry("methods").values() if not e.pipelines or family in e.pipelines]
     for saving in (False, True):
         for entry in entries:
-            if saving and "gradient_checkpointing" not in entry.load_config().model_fields:
+            field = entry.load_config().model_fields.get("gradient_checkpointing")
+            if saving and (field is None or field.annotation is not bool):
                 continue
             config = settings_of(entry, batch, rounds, saving)
             run = partial(train, entry, copy.deepcopy(pipeline), build_problem(side), config, device)
