@@ -1,6 +1,5 @@
 """The content of a method's page: settings, training curves, cost, and results by concept."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +17,8 @@ from ..ranking.board_rows import average_values, count_configs, shown_point
 from ..ranking.columns import COLUMNS, COSTS, Column, columns_for, write_value
 from ..ranking.task_rows import Role, find_role
 from ..templating import flatten
+from .page import find_link
 from .scopes import Division, prefer_measured, rows_of
-
-ARXIV = re.compile(r"arXiv[:\s]*(\d{4}\.\d{4,5})", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -142,14 +140,6 @@ def _merge(tables: Sequence[Sequence[tuple[str, str]]]) -> list[tuple[str, str]]
         if value not in known:
             known.append(value)
     return [(key, "; ".join(sorted(known))) for key, known in found.items()]
-
-
-def find_link(paper: str) -> str:
-    """Return the address that a paper's text is or names, "" where there is none."""
-    if re.fullmatch(r"https?://\S+", paper):
-        return paper
-    found = ARXIV.search(paper)
-    return f"https://arxiv.org/abs/{found[1]}" if found else ""
 
 
 def _settings(entries: Sequence[Loaded]) -> list[Setting]:
