@@ -23,7 +23,9 @@ class TrainingImages(RecordPart):
     reason: str = ""
 
     def describe(self) -> list[str]:
-        """Return one line for each warning."""
+        """Return one line for each warning; none where there are no images."""
+        if not self.forget and not self.retain:
+            return []
         if self.forget_shown is None or self.retain_shown is None:
             return [f"training images: not judged: {self.reason}"]
         lines = []

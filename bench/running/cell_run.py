@@ -23,8 +23,8 @@ from ..models.points import ModelHolder, reference_point, train_points
 from ..models.saved.manifest import Manifest, PointManifest
 from ..planning.plan import Cell
 from ..records.record import Record, items_digest
-from ..records.training_images import TrainingImages
-from ..registry import Entry, Registry
+from ..records.training_images import TrainingImages, not_judged
+from ..registry import IMAGES, Entry, Registry
 from ..store import Store
 from ..training.families import check_folder
 from ..types import Problem, View
@@ -147,8 +147,15 @@ class CellRun:
     def _holder(self, model: str = "") -> Holder:
         return self.shared._holder(self.world, model)
 
+    @cached_property
+    def has_images(self) -> bool:
+        """Whether the method gets training images: all that ship, and what a model draws only if needed."""
+        entry = self.cell.entry
+        return not self.world.training_draws or bool(entry and set(entry.needs) & set(IMAGES))
+
     def _problem(self) -> Problem:
-        return self.world.problem(self.cell.task, self.cell.suite.data, self.cell.seed)
+        make = self.world.problem if self.has_images else self.world.problem_without_images
+        return make(self.cell.task, self.cell.suite.data, self.cell.seed)
 
     def _train(self) -> Manifest:
         shared, cell, config = self.shared, self.cell, self.cell.build_config()
@@ -165,6 +172,8 @@ class CellRun:
 
     def _look(self, problem: Problem | None = None) -> TrainingImages:
         """Return what the cell's training images show; they are judged once for all methods."""
+        if not self.has_images:
+            return not_judged(problem or self._problem(), f"{self.cell.row.name} needs none")
         fields = problem_fields(self.cell, self.world)
         return self.shared.scorer.look(self.world, self.cell.task, fields, lambda: problem or self._problem())
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ..models.hub import Source
 from ..planning.plan import Cell
 from ..planning.tasks import Task, samples_of
+from ..registry import IMAGES
 from ..unlearning.writing import OTHERS
 from ..worlds.protocol import World
 
@@ -33,13 +34,13 @@ def estimate_tasks(cells: Sequence[Cell], worlds: Mapping[str, World]) -> list[T
 
 
 def _estimate_task(task: str, cells: Sequence[Cell], world: World) -> TaskEstimate:
-    trained = any(cell.entry is not None for cell in cells)
+    is_drawn = any(cell.entry is not None and set(cell.entry.needs) & set(IMAGES) for cell in cells)
     steps, points = zip(*(_steps_and_points(cell) for cell in cells), strict=True)
     return TaskEstimate(
         task,
         len(cells),
         sum(steps),
-        2 * world.training_draws if trained else 0,
+        2 * world.training_draws if is_drawn else 0,
         sum(n * _images(cell) for n, cell in zip(points, cells, strict=True)),
     )
 

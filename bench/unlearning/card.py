@@ -2,7 +2,10 @@
 
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from ..registry import builtin_registry
 
 CARD = """# {base_model}, without {concept}
 
@@ -43,10 +46,16 @@ def write_command(model: str, base: str, task: str) -> str:
     """Return the command that measures a model. base: the model that it was made from; "" = the world's own.
 
     Without it, a LoRA would be loaded on the base of the task's world, and differences would refer to that
-    base.
+    base. A folder with the name of a method gets another name: `evaluate` refuses that of a method.
     """
     beside = f" --base-model {shlex.quote(base)}" if base else ""
-    return f"unlearnbench evaluate --model {shlex.quote(model)}{beside} --task {task or NO_TASK}"
+    own = Path(model).name
+    named = (
+        f" --name {shlex.quote(f'my-{own}')}"
+        if own in builtin_registry("methods", "unlearnbench.methods")
+        else ""
+    )
+    return f"unlearnbench evaluate --model {shlex.quote(model)}{beside} --task {task or NO_TASK}{named}"
 
 
 def write_card(done: Mapping[str, Any], own_base: bool = False, acts: bool = False) -> str:

@@ -90,6 +90,13 @@ class World(PlannedWorld, Protocol):
         """Return a method's input: the captioned images that it trains on, and the names to be forgotten."""
         ...
 
+    def problem_without_images(self, task: Task, data: DataChoice, seed: int) -> Problem:
+        """Return the input of a method that needs no training images: sets may have prompts only.
+
+        A world whose base model draws its training images overrides it.
+        """
+        return self.problem(task, data, seed)
+
     @property
     def training_draws(self) -> int:
         """Number of images in each training set that the base model draws; 0 = training images ship."""

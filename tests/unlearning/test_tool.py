@@ -210,6 +210,12 @@ def test_a_model_of_ones_own_is_measured_beside_its_own_base(tmp_path: Path) -> 
     assert place(UnlearnRequest("tiny", "cat face")).base == ""
 
 
+def test_the_command_names_a_model_whose_folder_is_called_as_a_method() -> None:
+    """`evaluate` refuses the name of a method, which the folder's own would be."""
+    command = write_command("out/uce", "", "classes/church@sd15")
+    assert command == "unlearnbench evaluate --model out/uce --task classes/church@sd15 --name my-uce"
+
+
 @pytest.mark.parametrize("model", ["tiny", "folder"])
 def test_a_worlds_own_model_is_asked_in_its_own_words(model: str) -> None:
     """The small text encoder of an embedded world knows no others; prompts that are given stay."""

@@ -34,6 +34,8 @@ from unlearnbench.bench.running.assemble import describe_judge
 from unlearnbench.bench.running.catalog import registry, suites_folder, task_registry
 from unlearnbench.bench.running.keys import cell_key, train_key
 from unlearnbench.bench.store import Store
+from unlearnbench.bench.unlearning import drawn as drawn_module
+from unlearnbench.bench.unlearning.drawn import draw_both
 
 from ..methods.tiny import build_pipeline
 
@@ -210,6 +212,33 @@ def test_the_whole_pilot_runs_on_a_tiny_model(
     assert image_digest(decode_png(png)) == forget["image_sha256"].iloc[0]
     assert origin.find_image(kept, *asked) is None
     assert main(command) == 0  # and the second run draws nothing
+
+
+@pytest.mark.parametrize(("method", "drawn"), [("uce", 0), ("finetune", 4)])
+def test_a_run_draws_training_images_only_for_a_method_that_needs_them(
+    places: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, drawn: int
+) -> None:
+    asked = []
+    monkeypatch.setattr(
+        drawn_module,
+        "draw_both",
+        lambda *given: asked.append(given) or draw_both(*given),  # type: ignore
+    )
+    suite, out = tmp_path / "suite.toml", tmp_path / "records"
+    config = "" if method == "uce" else "config = { steps = 1, checkpoints = [1], batch = 2 }\n"
+    suite.write_text(
+        'name = "s"\ntasks = ["classes/tench@sd14"]\n[sizes]\nforget = 2\nforget_samples = 1\n'
+        f'retain_same = 2\nretain_other = 0\nretain_given = 0\n[[methods]]\nname = "{method}"\n{config}'
+    )
+    command = ["run", "--suite", str(suite), *_places(places), "--sampling-steps", "1", "--threads", "1"]
+    command += ["--training-images", "4", "--out", str(out), "--store", str(tmp_path / "store")]
+    assert main(command) == 0
+    record = next(r for r in map(read_record, out.glob("*.json")) if not r.method.reference)
+    assert record.training_images is not None
+    assert (record.training_images.forget, record.training_images.retain) == (drawn, drawn)
+    assert len(asked) == (drawn > 0)
+    if not drawn:
+        assert record.training_images.reason == "uce needs none"
 
 
 def test_a_record_and_its_page_say_how_many_captions_were_retained(

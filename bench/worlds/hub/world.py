@@ -23,8 +23,8 @@ from ...models.whole import check_archive
 from ...pictures import PICTURES, READING_VERSION
 from ...planning.concept_names import name_key
 from ...planning.tasks import PromptSizes, Task, concept_kind
-from ...types import DataChoice, DrawSettings, Problem, Prompt
-from ...unlearning.writing import OTHERS, names_in, write_prompts
+from ...types import DataChoice, DrawSettings, Problem, Prompt, TrainingSet
+from ...unlearning.writing import OTHERS, Wording, names_in, write_prompts
 from ..protocol import World
 from .crossed import cross_prompts, write_crossed
 from .prompts import build_prompts
@@ -35,6 +35,8 @@ TRAINING_IMAGES = 200
 """Number of images in each training set that the base model draws."""
 EVERY = PromptSizes(forget=10**5, retain_same=10**5, retain_other=10**5, retain_given=10**5)
 """All evaluation prompts that a suite of any size may use: no training prompt is among them."""
+MakeSets = Callable[[Task, Wording, int], tuple[TrainingSet, TrainingSet]]
+"""(task, prompts, seed) -> forget and retain set."""
 
 
 @dataclass(frozen=True)
@@ -159,9 +161,34 @@ class HubWorld(World):
 
     def problem(self, task: Task, data: DataChoice, seed: int) -> Problem:
         """Return the problem: prompts from templates, images drawn by the base model."""
-        import torch
+        return self._problem(task, data, seed, self._draw_sets)
 
+    def problem_without_images(self, task: Task, data: DataChoice, seed: int) -> Problem:
+        """Return the problem with the same prompts and no images; nothing is drawn."""
+        from ...unlearning.drawn import no_images
+
+        return self._problem(task, data, seed, lambda task, wording, seed: no_images(self._sampling, wording))
+
+    @property
+    def _sampling(self) -> Sampling:
+        return Sampling(self.steps, self.guidance, self.pixels, self.pixels, scheduler=self.scheduler)
+
+    def _draw_sets(self, task: Task, wording: Wording, seed: int) -> tuple[TrainingSet, TrainingSet]:
+        """Return the sets that the base model draws, once for all methods of a task."""
         from ...unlearning.drawn import draw_sets
+
+        key = (task.id, wording, self._sampling, seed)
+        if key not in self._drawn:
+            for other in [k for k in self._drawn if k[0] != task.id]:
+                del self._drawn[other]  # drop the sets of earlier tasks: some hundred megabytes each
+            self._drawn[key] = draw_sets(
+                str(self.pipeline_folder), wording, self._sampling, self.device, seed
+            )
+        found: tuple[TrainingSet, TrainingSet] = self._drawn[key]
+        return found
+
+    def _problem(self, task: Task, data: DataChoice, seed: int, make_sets: MakeSets) -> Problem:
+        import torch
 
         if data != "diverse":
             raise UserError(f"{self.name}: data: {data!r} is only for the embedded worlds")
@@ -171,13 +198,7 @@ class HubWorld(World):
             wording = write_crossed(task, self.images, asked)
         else:
             wording = write_prompts(concept.targets[0], task.file.wording, self.images, concept.anchor, asked)
-        sampling = Sampling(self.steps, self.guidance, self.pixels, self.pixels, scheduler=self.scheduler)
-        key = (task.id, wording, sampling, seed)
-        if key not in self._drawn:
-            for other in [k for k in self._drawn if k[0] != task.id]:
-                del self._drawn[other]  # drop the sets of earlier tasks: some hundred megabytes each
-            self._drawn[key] = draw_sets(str(self.pipeline_folder), wording, sampling, self.device, seed)
-        forget, retain = self._drawn[key]
+        forget, retain = make_sets(task, wording, seed)
         return Problem(
             task=task.id,
             concept=concept.name,
