@@ -32,12 +32,24 @@ def attack_model(options: argparse.Namespace) -> int:
     for one in planned:
         run = AttackRun(runner, cell, replace(one, of=of), options.point)
         runner.say(f"{cell.task.id} {cell.row.name}: {one.entry.name}")
-        done.append(run.measure())
+        done.append(_measure(run))
     records = [read_record(path) for path, _ in done]
     open_console().print(make_attack_table(records))
     for path, state in done:
         print(f"{state}: {path}")
     return FAILED if any(state == "failed" for _, state in done) else 0
+
+
+def _measure(run: Any) -> tuple[Path, str]:
+    """Run an attack; return its record and `measured`, `unchanged` or `failed`."""
+    try:
+        path, state = run.measure()
+    except UserError:
+        raise
+    except Exception as error:
+        run.fail(f"attack {run.planned.entry.name}", error)
+        return run.path, "failed"
+    return path, state
 
 
 def _refuse_old(options: argparse.Namespace) -> None:

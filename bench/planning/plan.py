@@ -67,6 +67,24 @@ class MethodRow(BaseModel):
         return {"preset": value} if isinstance(value, str) else value
 
 
+class AttackRow(BaseModel):
+    """One attack on the models of a suite, run after its cells.
+
+    config: settings, budget included. seed: of the attack. methods, tasks: of the suite, whose models are
+    attacked; empty: all. seeds: training seeds of the attacked models; empty: all. point: label of the
+    attacked point; None: the shown one, else the last.
+    """
+
+    model_config = STRICT
+    name: str = Field(min_length=1)
+    config: dict[str, Any] = {}
+    seed: Seed = 0
+    methods: list[str] = []
+    tasks: list[str] = []
+    seeds: list[Seed] = Field(default=[], max_length=MOST_SEEDS)
+    point: str | None = None
+
+
 class Suite(BaseModel):
     """Which tasks, methods and seeds a run is made of.
 
@@ -74,7 +92,8 @@ class Suite(BaseModel):
     it is the last of its run (`bench/measuring/needed.py` says up to which value that is harmless). choice:
     file with the configurations of `tuned` methods, next to the suite; choice_sha256 is filled in when it is
     read. anchors: task -> anchor in place of the one that the task names. threads: CPU threads of every cell,
-    whatever the command line says, because sums on a CPU depend on their number.
+    whatever the command line says, because sums on a CPU depend on their number. attacks: run after the
+    cells; no key of a cell depends on them.
     """
 
     model_config = STRICT
@@ -82,6 +101,7 @@ class Suite(BaseModel):
     summary: str = ""
     tasks: list[str] = Field(min_length=1)
     methods: list[MethodRow] = Field(min_length=1)
+    attacks: list[AttackRow] = []
     seeds: list[Seed] = Field(default=[0], min_length=1, max_length=MOST_SEEDS)
     data: DataChoice = "diverse"
     sizes: PromptSizes = PromptSizes()
@@ -101,10 +121,16 @@ class Suite(BaseModel):
         for field, names in (
             ("tasks", self.tasks),
             ("methods", [row.model_dump_json() for row in self.methods]),
+            ("attacks", [row.model_dump_json() for row in self.attacks]),
         ):
             twice = next((name for name in names if names.count(name) > 1), None)
             if twice is not None:
                 raise ValueError(f"{field}: {twice:.80} stands twice")
+        for row in self.attacks:
+            there = {"methods": [method.name for method in self.methods], "tasks": self.tasks}
+            for field, names in there.items():
+                if unknown := sorted(set(getattr(row, field)) - set(names)):
+                    raise ValueError(f"attacks: {row.name}: {field}: {unknown[0]!r:.80} is none of the suite")
         return self
 
 

@@ -12,6 +12,7 @@ from unlearnbench.bench.checking.validate import validate
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.records.load import load, load_one
 from unlearnbench.bench.records.record import Record, read_items, read_record, record_digest
+from unlearnbench.bench.running.attacking.host import learning_seed
 from unlearnbench.bench.running.catalog import registry
 
 HEAD = """
@@ -195,9 +196,12 @@ def test_an_attack_that_fails_leaves_a_failed_record(
     make_attack: Callable[..., Any], modules: Callable[[str, str], Any], known: Known
 ) -> None:
     run = make_attack(write_attack(modules, "broken_attack", "raise ValueError('no luck')"), budget=1)
-    path, state = run.measure()
+    with pytest.raises(ValueError, match="no luck") as caught:
+        run.measure()
+    run.fail("an attack", caught.value)
+    path = run.path
     record: Record = read_record(path)
-    assert (state, record.status, record.points) == ("failed", "failed", [])
+    assert (record.status, record.points) == ("failed", [])
     assert "no luck" in str(record.error)
     assert record.attack is not None
     assert record.attack.values == {}
@@ -208,5 +212,5 @@ def test_learning_images_are_of_another_seed(make_attack: Callable[..., Any]) ->
     run = make_attack("relearn", budget=0)
     learning = run.host.learn()
     own = run.run._problem()
-    assert run.host.learning_seed != run.cell.seed
+    assert learning_seed(run.planned.seed) != run.cell.seed
     assert learning.forget.prompts != own.forget_set.prompts

@@ -40,6 +40,11 @@ LEARNING = 1_000_000
 """What an attack learns from has the seed LEARNING + the attack's: no training has it."""
 
 
+def learning_seed(seed: int) -> int:
+    """Return the seed of the sets that an attack of a seed learns from."""
+    return LEARNING + seed
+
+
 @dataclass(frozen=True)
 class _Opened:
     """A pipeline at its point. parts: components that may differ from the base; base: their weights there.
@@ -64,10 +69,6 @@ class Host:
     entry: Entry
     seed: int
     cost: Cost = field(default_factory=Cost)
-
-    @property
-    def learning_seed(self) -> int:
-        return LEARNING + self.seed
 
     def attack(self, config: Any) -> tuple[Inputs, PointManifest]:
         """Run the attack; return what it gave, and the point that is measured under it."""
@@ -122,7 +123,7 @@ class Host:
     def learn(self) -> Learning:
         """Return the sets of another seed than any training's."""
         problem: Problem = self.run.world.problem(
-            self.run.cell.task, self.run.cell.suite.data, self.learning_seed
+            self.run.cell.task, self.run.cell.suite.data, learning_seed(self.seed)
         )
         forget = problem.forget_set
         clean = forget.anchor_prompts or tuple(without(p, problem.targets) for p in forget.prompts)
