@@ -58,14 +58,16 @@ def _steps_and_points(cell: Cell) -> tuple[int, int]:
 def count_attacked(attacks: Sequence["SuiteAttack"]) -> int:
     """Return the number of images under some attacks, at most; what attacks draw for themselves is not in it.
 
-    Further noises of a prompt are in it.
+    Further noises of a prompt and the points on an attack's way are in it.
     """
     found = 0
     for attack in attacks:
-        entry, budget = attack.planned.entry, attack.planned.config.budget
+        entry, config = attack.planned.entry, attack.planned.config
         if entry.moves != "nothing":
             prompts = _most_forget(attack.cell.task, attack.cell.suite.sizes.forget)
-            found += _forget_images(attack.cell) + (prompts * budget if entry.moves == "noise" else 0)
+            curve = [step for step in getattr(config, "checkpoints", ()) if step < config.budget]
+            found += _forget_images(attack.cell) * (1 + len(curve))
+            found += prompts * config.budget if entry.moves == "noise" else 0
     return found
 
 

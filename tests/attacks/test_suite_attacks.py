@@ -41,7 +41,7 @@ config = { budget = 2 }
 
 [[attacks]]
 name = "relearn"
-config = { budget = 1, images = 2, batch = 2 }
+config = { budget = 2, images = 2, batch = 2, checkpoints = [1, 2] }
 methods = ["gradient_sum"]
 """
 
@@ -102,8 +102,8 @@ def test_an_attack_that_fails_is_named_and_the_others_go_on(
 
 def test_the_plan_counts_them(write: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--suite", str(write(ATTACKS)), "--dry-run"]) == 0
-    # two models, 4 prompts x (2 samples + 2 noises); one model, 4 x 2
-    assert "attacks: 3 attacked records, at most 40 images" in capsys.readouterr().out
+    # two models, 4 prompts x (2 samples + 2 noises); one model at the steps 1 and 2, 4 x 2 each
+    assert "attacks: 3 attacked records, at most 48 images" in capsys.readouterr().out
     assert main(["run", "--suite", str(write("")), "--dry-run"]) == 0
     assert "attack" not in capsys.readouterr().out.replace("attacked: the plan", "")
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -17,8 +18,9 @@ from ...errors import UserError
 from ...measuring.needed import forget_requests
 from ...measuring.requests import ImageRequest
 from ...metrics import ua
-from ...metrics.attacks import AFTER, BEFORE, attack_values
+from ...metrics.attacks import AFTER, BEFORE, attack_values, curve_area
 from ...models.points import ModelHolder
+from ...models.sampling import latents_seed
 from ...models.saved.manifest import PointManifest, clean_log
 from ...places import clean_error
 from ...planning.plan import Cell
@@ -188,15 +190,23 @@ class AttackRun:
         if moved:
             requests = _moved(self.requests, inputs)
             frames.append(self.run._score(point, requests, None).items.assign(point=AFTER))
+        curve = self.host.curve
+        for index, (_, place) in enumerate(curve, len(frames)):
+            frames.append(self.run._score(place, requests, None).items.assign(point=index))
         items = pd.concat(frames, ignore_index=True)
         items = items[["point", *[name for name in items.columns if name != "point"]]]
         version = self.cell.interval_version
-        values = attack_values(before, frames[-1], entry.moves, version) if moved else {}
-        places = [self.point, point][: len(frames)]
+        steps = [step for step, _ in curve]
+        ends = [0, self.planned.config.budget]
+        values = attack_values(before, frames[1], entry.moves, version) if moved else {}
+        if curve:
+            values["area"] = curve_area([ends[0], *steps, ends[1]], [before, *frames[2:], frames[1]])
+        labels = ["before", "attacked", *(f"attack step {step}" for step in steps)]
+        places = [self.point, point, *(place for _, place in curve)][: len(frames)]
         points = [
             describe_point(
                 index,
-                replace(place, label=("before", "attacked")[index]),
+                replace(place, label=labels[index]),
                 ua.METRIC.reduce(None, View(rows, interval_version=version)),
                 None,
                 None,
@@ -204,7 +214,7 @@ class AttackRun:
             )
             for index, (place, rows) in enumerate(zip(places, frames, strict=True))
         ]
-        attack = self._describe(seconds, self.host.cost, inputs, values)
+        attack = self._describe(seconds, self.host.cost, inputs, values, steps)
         record = self._record(
             points=points,
             log=round_log(clean_log(inputs.log)),
@@ -213,7 +223,14 @@ class AttackRun:
         )
         return record, items
 
-    def _describe(self, seconds: float, cost: Cost, inputs: Inputs, values: dict[str, Value]) -> AttackInfo:
+    def _describe(
+        self,
+        seconds: float,
+        cost: Cost,
+        inputs: Inputs,
+        values: dict[str, Value],
+        curve: Sequence[int] = (),
+    ) -> AttackInfo:
         entry = self.planned.entry
         return AttackInfo(
             name=entry.name,
@@ -231,6 +248,7 @@ class AttackRun:
             texts=dict(inputs.texts),
             readings={name: float(number) for name, number in inputs.readings.items()},
             values=values,
+            curve=list(curve),
             cost=AttackCost(seconds=round(seconds, 3), **vars(cost)),
         )
 
@@ -248,11 +266,16 @@ class AttackRun:
 
 
 def _moved(requests: Sequence[ImageRequest], inputs: Inputs) -> list[ImageRequest]:
-    """Return the images under an attack: the same with new texts, then those of further noise."""
+    """Return the images under an attack: the same with new texts or noise, then those of further noise."""
     moved = []
     for request in requests:
-        text = inputs.texts.get(request.prompt.id, request.prompt.text)
-        moved.append(replace(request, prompt=replace(request.prompt, text=text)))
+        name = request.prompt.id
+        text = inputs.texts.get(name, request.prompt.text)
+        request = replace(request, prompt=replace(request.prompt, text=text))
+        if name in inputs.latents:
+            latents = np.ascontiguousarray(inputs.latents[name][request.sample])
+            request = replace(request, seed=latents_seed(latents), latents=latents)
+        moved.append(request)
     last = {request.prompt.id: request for request in moved}  # its last noise sample
     for name, seeds in inputs.seeds.items():
         first = last[name].sample + 1
