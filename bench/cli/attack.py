@@ -132,6 +132,40 @@ def _show(value: Any) -> str:
     )
 
 
+def show_hidden(options: argparse.Namespace) -> int:
+    """Print what attacks bring back from the models of folders of records, and make the page."""
+    from ...leaderboard.pages.attacked import make_attack_tables
+    from ...leaderboard.pages.contents import read_contents
+    from ...leaderboard.pages.site import build_page
+
+    contents = read_contents(options.records)
+    report = contents.attacked
+    if not report.models:
+        raise UserError(
+            f"{options.records[0]}: no attacked records; `unlearnbench attack RECORD --attack NAME` makes "
+            "one, and a suite with [[attacks]] many"
+        )
+    console = open_console()
+    for table in make_attack_tables(report):
+        console.print(table)
+    for task in report.models:
+        print(f"{task}:")
+        for sentence in report.controls(task):
+            print(f"  {sentence}")
+    for name in report.stale:
+        print(f"left out: {name}: the record that it attacked is not here")
+    page = build_page(contents, options.out or options.records[0] / "leaderboard")
+    print(f"attacks: {page.parent / 'attacks.html'}")
+    return 0
+
+
+def add_hidden(commands: Any) -> None:
+    hidden = commands.add_parser("hidden", help="what attacks brought back, next to the controls")
+    hidden.add_argument("records", type=Path, nargs="+", help="folders of records with attacked records")
+    hidden.add_argument("--out", type=Path, help="folder of the page (default: leaderboard/ in the first)")
+    hidden.set_defaults(run=show_hidden)
+
+
 def add_attack_command(commands: Any, add_output: AddOptions, add_places: AddOptions) -> None:
     attack = commands.add_parser("attack", help="attack a model: is the target gone, or only hidden?")
     attack.add_argument("record", type=Path, nargs="?", help="the record whose model is attacked (CELL.json)")

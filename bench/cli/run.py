@@ -84,6 +84,8 @@ def finish(found: "Records") -> int:
     for stem in failed:
         print(f"failed: {stem}; see {found.folder / 'failures'}", file=sys.stderr)
     print(f"leaderboard: {page}")
+    if found.attacked:
+        print(f"attacks: {page.parent / 'attacks.html'}")
     return FAILED if failed else 0
 
 
