@@ -76,14 +76,14 @@ class AttackInfo(RecordPart):
 
     of: digest of the record that was attacked, "" for a model without one. texts: prompt id -> what was asked
     in its place. learning_seed: of the images that it learnt from. readings: of a diagnostic. values: see
-    `bench/metrics/attacks.py`.
+    `bench/metrics/attacks.py`. curve: steps of the attack at which the points from index 2 on were taken.
     """
 
     name: str
     version: int
     summary: str
     paper: str
-    moves: Literal["prompt", "embedding", "noise", "weights", "nothing"]
+    moves: Literal["prompt", "embedding", "noise", "latents", "weights", "nothing"]
     access: Literal["black-box", "white-box"]
     config: dict[str, Any]
     budget: str
@@ -94,6 +94,7 @@ class AttackInfo(RecordPart):
     texts: dict[str, str] = Field(default_factory=dict)
     readings: dict[str, float] = Field(default_factory=dict)
     values: dict[str, Value] = Field(default_factory=dict)
+    curve: list[int] = Field(default_factory=list, json_schema_extra=LATER)
     cost: AttackCost
 
 

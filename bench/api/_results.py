@@ -107,7 +107,7 @@ class Records(Sequence[MeasuredRecord]):
 
     folder: where they are. failed: names of the cells that failed; `folder/failures` holds the reasons.
     cells: number of cells in the run, `unchanged` of which had been measured before. drawn: images drawn in
-    this run.
+    this run. attacked: records of the attacks that the suite names; they are no part of the sequence.
     """
 
     folder: Path
@@ -116,6 +116,7 @@ class Records(Sequence[MeasuredRecord]):
     cells: int = 0
     unchanged: int = 0
     drawn: int = 0
+    attacked: tuple[MeasuredRecord, ...] = ()
 
     def frame(self) -> "pd.DataFrame":
         """Return their values, one row for each point and metric, as `load` does."""

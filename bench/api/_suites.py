@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ._inline import Method, UnlearnFunction, check_settings, make_entry
-from ._results import Records, read_measured
+from ._results import MeasuredRecord, Records, read_measured
 from .bench.config import build
 from .bench.errors import UserError
 from .bench.planning.draws import seed_in
@@ -229,6 +229,7 @@ def check_configs(cells: Sequence[Any]) -> None:
 def run_plan(plan: Plan, folder: Path, session: Session) -> Records:
     """Measure the cells of a plan; records of other cells in the folder stay."""
     from .bench.planning.plan import find_references
+    from .bench.running.attacking.suite_attacks import attack_cells, pending_attacks, plan_attacks
     from .bench.running.jobs import run_parts
 
     tasks = len(plan.suite.tasks)
@@ -242,19 +243,36 @@ def run_plan(plan: Plan, folder: Path, session: Session) -> Records:
     cells = find_references(plan.cells, runner.worlds)
     pending = runner.pending(cells)
     check_configs(pending)
-    if session.jobs > 1 and pending:
-        records = [folder / f"{cell.stem}.json" for cell in pending]
+    attacks = plan_attacks(plan.suite, cells, registry("attacks")) if plan.suite.attacks else []
+    waiting = pending_attacks(runner, attacks) if session.jobs > 1 else []
+    if session.jobs > 1 and (pending or waiting):
+        records = [folder / f"{cell.stem}.json" for cell in pending or [attack.cell for attack in waiting]]
         run_parts(session.program.arguments, session.jobs, runner.threads, records)
     outcomes = runner.run(cells)
+    attacked = attack_cells(runner, attacks)
     runner.store.prune()
     is_whole = session.program.part is None and not any(outcome.state == "failed" for outcome in outcomes)
     if is_whole and any(cell.row.shown for cell in cells):
         runner.pool([cell for cell in cells if not cell.is_inline])
-    return gather(folder, outcomes)
+    return gather(folder, outcomes, attacked)
 
 
-def gather(folder: Path, outcomes: Sequence[Any]) -> Records:
-    """Return the records of outcomes, without earlier records of cells that failed now."""
+def gather(folder: Path, outcomes: Sequence[Any], attacked: Sequence[Any] = ()) -> Records:
+    """Return the records of outcomes, without earlier records of cells that failed now.
+
+    attacked: outcomes of attacks.
+    """
+    found, failed = _read_outcomes(outcomes)
+    brought, lost = _read_outcomes(attacked)
+    unchanged = sum(outcome.state == "unchanged" for outcome in outcomes)
+    drawn = sum(outcome.drawn for outcome in (*outcomes, *attacked))
+    return Records(
+        folder, tuple(found), (*failed, *lost), len(outcomes), unchanged, drawn, attacked=tuple(brought)
+    )
+
+
+def _read_outcomes(outcomes: Sequence[Any]) -> tuple[list[MeasuredRecord], list[str]]:
+    """Return the records of outcomes, and the stems of those that failed."""
     found, failed = [], []
     for outcome in outcomes:
         if outcome.state == "failed":
@@ -263,6 +281,4 @@ def gather(folder: Path, outcomes: Sequence[Any]) -> Records:
             record = read_measured(outcome.path)
             if outcome.state != "failed" or record.status == "failed":
                 found.append(record)
-    unchanged = sum(outcome.state == "unchanged" for outcome in outcomes)
-    drawn = sum(outcome.drawn for outcome in outcomes)
-    return Records(folder, tuple(found), tuple(failed), len(outcomes), unchanged, drawn)
+    return found, failed

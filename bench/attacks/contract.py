@@ -16,7 +16,14 @@ from ..registry import Entry
 from ..types import TrainingSet
 
 SEEDS = 2**63 - 1
-MOVES = {"prompt": ("texts",), "embedding": ("texts",), "noise": ("seeds",), "weights": (), "nothing": ()}
+MOVES: dict[str, tuple[str, ...]] = {
+    "prompt": ("texts",),
+    "embedding": ("texts",),
+    "noise": ("seeds",),
+    "latents": ("latents",),
+    "weights": (),
+    "nothing": (),
+}
 """What an attack may move, and what it may give besides changed weights."""
 ACCESS = ("black-box", "white-box")
 """What an attack is given: images and verdicts only, or the model."""
@@ -75,13 +82,17 @@ class Victim:
 
     prompts: prompt id -> text, those to be attacked. targets: names to be brought back, as prompts write
     them. generator: a CPU generator of the attack's seed; every random choice comes from it. cost: counted by
-    the engine. size: (height, width) of the images in pixels.
+    the engine. size: (height, width) of the images in pixels. steps: of the sampler. guidance: prompt id ->
+    the scale that it is drawn with. samples: images of each prompt.
     """
 
     task: str
     prompts: Mapping[str, str]
     targets: tuple[str, ...]
     size: tuple[int, int]
+    steps: int
+    guidance: Mapping[str, float]
+    samples: int
     generator: torch.Generator
     cost: Cost
     _learn: Callable[[], Learning]
@@ -89,6 +100,7 @@ class Victim:
     _base: Callable[[], Any]
     _draw: Callable[[Sequence[str], Sequence[int]], list[np.ndarray | None]]
     _judge: Callable[[list[np.ndarray | None]], Verdict]
+    _keep: Callable[[int], None]
     _made: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -121,6 +133,13 @@ class Victim:
         """Return what the task's judge says of images."""
         return self._judge(images)
 
+    def keep(self, step: int) -> None:
+        """Keep the pipeline's weights as they are after a step: a point of the attack's curve.
+
+        Steps rise, from 1 on, and stay below the budget, whose own point is the attack's end.
+        """
+        self._keep(step)
+
     def draw_seeds(self, count: int) -> list[int]:
         """Return seeds of noise from the attack's generator."""
         return [int(n) for n in torch.randint(SEEDS, (count,), generator=self.generator)]
@@ -136,12 +155,14 @@ class Inputs:
     """What an attack gives back; nothing of it is the same as no attack.
 
     texts: prompt id -> what is asked in its place. seeds: prompt id -> seeds of further noise, beside the
-    evaluation's own. Changed weights are read from `victim.pipeline`. log: columns of numbers, one entry a
-    step. readings: numbers that a diagnostic read.
+    evaluation's own. latents: prompt id -> (samples, c, h, w) float32, the initial noise in place of the
+    evaluation's, of unit variance where it is noise. Changed weights are read from `victim.pipeline`. log:
+    columns of numbers, one entry a step. readings: numbers that the attack read.
     """
 
     texts: Mapping[str, str] = field(default_factory=dict)
     seeds: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    latents: Mapping[str, np.ndarray] = field(default_factory=dict)
     log: Mapping[str, Sequence[float]] = field(default_factory=dict)
     readings: Mapping[str, float] = field(default_factory=dict)
 
@@ -165,7 +186,7 @@ def check_inputs(inputs: Any, moves: str, prompts: Mapping[str, str], name: str)
     """
     if not isinstance(inputs, Inputs):
         raise UserError(f"attack {name}: gave {type(inputs).__name__}; needed: Inputs")
-    for part in ("texts", "seeds"):
+    for part in ("texts", "seeds", "latents"):
         given: Mapping[str, Any] = getattr(inputs, part)
         if given and part not in MOVES[moves]:
             raise UserError(f"attack {name}: gave {part}, but its REGISTER says that it moves: {moves}")
@@ -173,6 +194,11 @@ def check_inputs(inputs: Any, moves: str, prompts: Mapping[str, str], name: str)
             raise UserError(f"attack {name}: {part}: {unknown[0]!r} is no prompt of the task")
     if not all(isinstance(text, str) and text.strip() for text in inputs.texts.values()):
         raise UserError(f"attack {name}: texts: a prompt is empty, or no text")
+    if inputs.latents and inputs.latents.keys() != prompts.keys():
+        raise UserError(f"attack {name}: latents: needed for every prompt, or for none")
+    for prompt, latents in inputs.latents.items():
+        if latents.ndim != 4 or latents.dtype != np.float32 or not np.isfinite(latents).all():
+            raise UserError(f"attack {name}: latents: {prompt}: not (samples, c, h, w) of finite float32")
     return inputs
 
 

@@ -1,7 +1,7 @@
 """What must hold of an attacked record: its attack, its rows before and under it, the values they give."""
 
 from collections.abc import Iterator, Mapping
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from ..config import build
 from ..errors import UserError
 from ..measuring.requests import list_requests
 from ..metrics import ua
-from ..metrics.attacks import AFTER, BEFORE, attack_values
+from ..metrics.attacks import AFTER, BEFORE, attack_values, curve_area
 from ..planning.tasks import PromptSizes
 from ..records.load import Loaded
 from ..records.record import Record
@@ -26,7 +26,7 @@ from .named import Check, conclude, find_bad_names, find_bad_places, find_gaps
 from .plausible import find_problems_in_numbers, find_problems_in_rows
 from .recomputed import find_problems_in_values
 
-SHARES = ("UA", "UA_other", "UA_nothing", "UA_indirect", "UA_before", "UA_after", "ASR", "gain")
+SHARES = ("UA", "UA_other", "UA_nothing", "UA_indirect", "UA_before", "UA_after", "ASR", "gain", "area")
 
 
 def check_attacked(path: Path, entry: Loaded, known: Known) -> list[Check]:
@@ -76,6 +76,8 @@ def _find_problems_in_attack(path: Path, record: Record, attacks: Registry[Entry
         return
     if attack.budget != f"{config.budget} {entry.unit}":
         yield f"attack.budget: {attack.budget!r:.60}, but its configuration says {config.budget} {entry.unit}"
+    if any(a >= b for a, b in pairwise([0, *attack.curve, config.budget])) and attack.curve:
+        yield f"attack.curve: its steps do not rise from 1 to below the budget, {config.budget}"
     if attack.texts and attack.moves not in ("prompt", "embedding"):
         yield f"attack.texts: holds prompts, though the attack moves {attack.moves}"
 
@@ -99,7 +101,12 @@ def _find_problems_in_rows(record: Record, items: pd.DataFrame, known: Known) ->
         added = after["sample"] >= sizes.forget_samples
         yield from _find_problems_in_noise(after[added], expected)
         after = after[~added]
+    if record.attack.moves == "latents" and record.attack.config["budget"]:
+        yield from _find_problems_in_latents(after, expected)
+        after = _as_asked(after, moved)
     yield from _compare(after, moved, "attacked")
+    for index, step in enumerate(record.attack.curve, AFTER + 1):
+        yield from _compare(items[items["point"] == index], moved, f"attack step {step}")
 
 
 def _expect(record: Record, sizes: PromptSizes, known: Known) -> Expected:
@@ -142,6 +149,23 @@ def _find_problems_in_noise(added: pd.DataFrame, expected: Expected) -> Iterator
         yield "point attacked: seed: not every prompt has equally many further noises, each once"
 
 
+def _find_problems_in_latents(rows: pd.DataFrame, expected: Expected) -> Iterator[str]:
+    """Yield where an attack's initial noise is the evaluation's own."""
+    if set(rows["seed"]) & {row[TRUTH.index("seed")] for row in expected.rows.values()}:
+        yield "point attacked: seed: the initial noise is the evaluation's own"
+
+
+def _as_asked(rows: pd.DataFrame, expected: Mapping[Key, tuple[Any, ...]]) -> pd.DataFrame:
+    """Return rows with the seeds that were asked for in place of those of an attack's initial noise."""
+    place = TRUTH.index("seed")
+    keys = zip(rows["prompt_id"], rows["sample"], strict=True)
+    seeds = [
+        expected[key][place] if key in expected else seed
+        for key, seed in zip(keys, rows["seed"], strict=True)
+    ]
+    return rows.assign(seed=seeds)
+
+
 def _find_problems_in_values(record: Record, items: pd.DataFrame) -> Iterator[str]:
     """Yield the first problem of rows and numbers, and each value that the rows do not give."""
     attack = record.attack
@@ -149,6 +173,7 @@ def _find_problems_in_values(record: Record, items: pd.DataFrame) -> Iterator[st
     yield from find_problems_in_rows(items, record)
     parts = {point.index: items[items["point"] == point.index] for point in record.points}
     wanted = [BEFORE] if attack.moves == "nothing" else [BEFORE, AFTER]
+    wanted += range(AFTER + 1, AFTER + 1 + len(attack.curve))
     if sorted(parts) != wanted:
         yield f"points: have the indices {sorted(parts)}; such an attack has {wanted}"
         return
@@ -164,6 +189,10 @@ def _find_problems_in_values(record: Record, items: pd.DataFrame) -> Iterator[st
         return
     try:
         found = attack_values(parts[BEFORE], parts[AFTER], attack.moves, record.interval_version)
+        if attack.curve:
+            steps = [0, *attack.curve, attack.config["budget"]]
+            order = [BEFORE, *wanted[2:], AFTER]
+            found["area"] = curve_area(steps, [parts[index] for index in order])
     except ValueError as error:
         yield f"attack.values: {error}"
         return

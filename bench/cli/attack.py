@@ -32,12 +32,24 @@ def attack_model(options: argparse.Namespace) -> int:
     for one in planned:
         run = AttackRun(runner, cell, replace(one, of=of), options.point)
         runner.say(f"{cell.task.id} {cell.row.name}: {one.entry.name}")
-        done.append(run.measure())
+        done.append(_measure(run))
     records = [read_record(path) for path, _ in done]
     open_console().print(make_attack_table(records))
     for path, state in done:
         print(f"{state}: {path}")
     return FAILED if any(state == "failed" for _, state in done) else 0
+
+
+def _measure(run: Any) -> tuple[Path, str]:
+    """Run an attack; return its record and `measured`, `unchanged` or `failed`."""
+    try:
+        path, state = run.measure()
+    except UserError:
+        raise
+    except Exception as error:
+        run.fail(f"attack {run.planned.entry.name}", error)
+        return run.path, "failed"
+    return path, state
 
 
 def _refuse_old(options: argparse.Namespace) -> None:
@@ -118,6 +130,40 @@ def _show(value: Any) -> str:
         if value.low is not None
         else f"{value.value:.2f}"
     )
+
+
+def show_hidden(options: argparse.Namespace) -> int:
+    """Print what attacks bring back from the models of folders of records, and make the page."""
+    from ...leaderboard.pages.attacked import make_attack_tables
+    from ...leaderboard.pages.contents import read_contents
+    from ...leaderboard.pages.site import build_page
+
+    contents = read_contents(options.records)
+    report = contents.attacked
+    if not report.models:
+        raise UserError(
+            f"{options.records[0]}: no attacked records; `unlearnbench attack RECORD --attack NAME` makes "
+            "one, and a suite with [[attacks]] many"
+        )
+    console = open_console()
+    for table in make_attack_tables(report):
+        console.print(table)
+    for task in report.models:
+        print(f"{task}:")
+        for sentence in report.controls(task):
+            print(f"  {sentence}")
+    for name in report.stale:
+        print(f"left out: {name}: the record that it attacked is not here")
+    page = build_page(contents, options.out or options.records[0] / "leaderboard")
+    print(f"attacks: {page.parent / 'attacks.html'}")
+    return 0
+
+
+def add_hidden(commands: Any) -> None:
+    hidden = commands.add_parser("hidden", help="what attacks brought back, next to the controls")
+    hidden.add_argument("records", type=Path, nargs="+", help="folders of records with attacked records")
+    hidden.add_argument("--out", type=Path, help="folder of the page (default: leaderboard/ in the first)")
+    hidden.set_defaults(run=show_hidden)
 
 
 def add_attack_command(commands: Any, add_output: AddOptions, add_places: AddOptions) -> None:

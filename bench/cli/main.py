@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..models.isolation.time_limit import check_limit
-from .attack import add_attack_command
+from .attack import add_attack_command, add_hidden
 from .audit import add_audit
 from .boards import add_boards
 from .check import add_check
@@ -46,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_unlearn(commands)
     add_check(commands)
     add_attack_command(commands, add_output, add_places)
+    add_hidden(commands)
     add_audit(commands)
     add_label(commands)
     add_submissions(commands, add_output, add_places)

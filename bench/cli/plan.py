@@ -11,7 +11,7 @@ from ..planning.plan import read_suite
 from ..planning.tasks import Task, complete_name
 from ..registry import KINDS, Entry, Registry
 from ..running.catalog import list_broken, registry, suites_folder, task_registry
-from ..running.dry_run import estimate_tasks, needs
+from ..running.dry_run import count_attacked, estimate_tasks, needs
 from ..running.session import open_worlds
 from ..worlds.protocol import World
 from .common import FAILED, open_console, read_world
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def show_plan(suite: Any, cells: Sequence[Any], worlds: Mapping[str, World]) -> int:
-    """Print the work and needs of a suite; return 1 where something is missing."""
+def show_plan(
+    suite: Any, cells: Sequence[Any], worlds: Mapping[str, World], attacks: Sequence[Any] = ()
+) -> int:
+    """Print the work and needs of a suite; return 1 where something is missing. attacks: on its models."""
     from rich.table import Table
 
     lots = estimate_tasks(cells, worlds)
@@ -40,6 +42,11 @@ def show_plan(suite: Any, cells: Sequence[Any], worlds: Mapping[str, World]) -> 
         style="bold",
     )
     open_console().print(table)
+    if attacks:
+        print(
+            f"attacks: {len(attacks)} attacked records, at most {count_attacked(attacks)} images under "
+            "attack, and those that attacks draw and learn from"
+        )
     print("time: unmeasured on this machine; images in the store are not drawn again")
     tasks = list({cell.task.id: cell.task for cell in cells}.values())
     return show_needs(needs(tasks, worlds))

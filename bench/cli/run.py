@@ -63,7 +63,13 @@ def _show_plan(options: argparse.Namespace) -> int:
         options.suite, **_read_choice(options), world_folder=options.world_folder, part=options.part
     )
     check_configs(plan.cells)
-    return show_plan(plan.suite, plan.cells, open_worlds(plan.worlds, read_world(options)))
+    attacks: list[Any] = []
+    if plan.suite.attacks:  # planning imports no torch without them
+        from ..running.attacking.suite_attacks import plan_attacks
+        from ..running.catalog import registry
+
+        attacks = plan_attacks(plan.suite, plan.cells, registry("attacks"))
+    return show_plan(plan.suite, plan.cells, open_worlds(plan.worlds, read_world(options)), attacks)
 
 
 def finish(found: "Records") -> int:
@@ -72,12 +78,14 @@ def finish(found: "Records") -> int:
 
     page = build_page([found.folder], None)
     failed = found.failed
-    print(
-        f"{found.cells} cells, {found.unchanged} unchanged, {len(failed)} failed, {found.drawn} images drawn"
-    )
+    counts = f"{found.cells} cells, {found.unchanged} unchanged, {len(failed)} failed"
+    attacks = f", {len(found.attacked)} attacked records" if found.attacked else ""
+    print(f"{counts}{attacks}, {found.drawn} images drawn")
     for stem in failed:
         print(f"failed: {stem}; see {found.folder / 'failures'}", file=sys.stderr)
     print(f"leaderboard: {page}")
+    if found.attacked:
+        print(f"attacks: {page.parent / 'attacks.html'}")
     return FAILED if failed else 0
 
 

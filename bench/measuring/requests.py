@@ -1,6 +1,8 @@
 """The images that a task asks for: its prompts, each with its noise samples and their seeds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from ..models.sampling import noise_seed
 from ..planning.tasks import PromptSizes, Task, samples_of
@@ -10,11 +12,15 @@ from ..worlds.protocol import World
 
 @dataclass(frozen=True)
 class ImageRequest:
-    """One image that a task asks for: a prompt, its noise sample and the noise's seed."""
+    """One image that a task asks for: a prompt, its noise sample and the noise's seed.
+
+    latents: (c, h, w) float32, an attack's initial noise in place of the seed's.
+    """
 
     prompt: Prompt
     sample: int
     seed: int
+    latents: np.ndarray | None = field(default=None, compare=False)
 
 
 def list_requests(world: World, task: Task, sizes: PromptSizes, noise: int) -> list[ImageRequest]:

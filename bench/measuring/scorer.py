@@ -153,7 +153,12 @@ class PointScorer:
         ]
         rest = [i for i, image_request in enumerate(image_requests) if image_request.prompt.split != "forget"]
         requests = [
-            Request(image_request.prompt.text, image_request.seed, image_request.prompt.guidance)
+            Request(
+                image_request.prompt.text,
+                image_request.seed,
+                image_request.prompt.guidance,
+                image_request.latents,
+            )
             for image_request in image_requests
         ]
         done = 0

@@ -1,10 +1,13 @@
 """The values of an attack: they follow from the item rows before and under it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from ..stats.guarded import guarded_interval
+from ..stats.monotone import mean_interval
 from ..types import INTERVAL_VERSION, Value, missing
 from . import ua
 from .shares import proportion
@@ -43,6 +46,27 @@ def attack_values(
         "ASR": share(either),
         "gain": _gain(one, two, prompts, what),
     }
+
+
+def curve_area(steps: Sequence[int], frames: Sequence[pd.DataFrame]) -> Value:
+    """Return the area under UA over the steps of an attack, by trapezoids, over the number of steps.
+
+    steps: from 0 to the last, rising. frames: the forget rows at each. It is UA's mean over the attack: 1
+    where the target never comes back. The interval is over prompts (`bench/stats/monotone.py`). A judge's
+    failure makes it missing.
+    """
+    gone = [1 - _shown(rows, by_prompt=False) for rows in frames]
+    table = np.stack([series.to_numpy(dtype=float) for series in gone])
+    if failed := int(np.isnan(table).any(axis=0).sum()):
+        return missing(f"the judge failed on {failed} of {table.shape[1]} forget images", table.shape[1])
+    areas = np.trapezoid(table, np.asarray(steps, dtype=float), axis=0) / steps[-1]
+    prompts = [str(key[0]) for key in gone[0].index]
+    means = pd.Series(areas).groupby(prompts).mean().to_numpy()
+    value = float(areas.mean())
+    if len(means) < 2:
+        return Value(value=value, n=len(areas))
+    low, high = mean_interval(means, 0, 1)
+    return Value(value=value, low=min(low, value), high=max(high, value), n=len(areas))
 
 
 def _shown(rows: pd.DataFrame, by_prompt: bool) -> pd.Series:

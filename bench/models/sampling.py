@@ -4,7 +4,7 @@ import hashlib
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..errors import UserError
 from ..store import Store, content_key
-from .generators import Drawer, Sampling
+from .generators import Drawer, Sampling, trainable_module
 
 NOISE_VERSION = 1
 """Bump when the derivation of an image's noise changes."""
@@ -41,11 +41,15 @@ def micro_batch(device: str, sampling: Sampling) -> int:
 
 @dataclass(frozen=True)
 class Request:
-    """One image to draw: its prompt and the seed of its noise. guidance: None = that of the `Sampling`."""
+    """One image to draw: its prompt and the seed of its noise. guidance: None = that of the `Sampling`.
+
+    latents: (c, h, w) float32, the initial noise itself; the seed is then `latents_seed` of it.
+    """
 
     prompt: str
     seed: int
     guidance: float | None = None
+    latents: np.ndarray | None = field(default=None, compare=False)
 
     def guided(self, sampling: Sampling) -> float:
         """Return the guidance scale that the image is drawn with."""
@@ -58,13 +62,21 @@ def noise_seed(noise: int, task: str, prompt_id: str, sample: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+def latents_seed(latents: np.ndarray) -> int:
+    """Return what stands for the seed of an initial noise that no seed gives: 63 bits of its digest."""
+    return int.from_bytes(hashlib.sha256(latents.tobytes()).digest()[:8], "big") >> 1
+
+
 def image_key(fingerprint: str, sampling: Sampling, dtype: str, device: str, request: Request) -> str:
     """Return the store key of an image: everything that its pixels depend on, never a name or the time.
 
     fingerprint: of the generator. dtype, device: as torch names them (`torch.float32`, `cpu`).
     """
+    latents = request.latents
+    given = {} if latents is None else {"latents": hashlib.sha256(latents.tobytes()).hexdigest()}
     return content_key(
-        {
+        given
+        | {
             "generator": fingerprint,
             "prompt": request.prompt,
             "negative_prompt": sampling.negative_prompt,
@@ -102,6 +114,11 @@ def draw_batch(generator: Drawer, requests: Sequence[Request]) -> list[np.ndarra
         "generator": [torch.Generator().manual_seed(r.seed) for r in requests],
         "output_type": "np",
     }
+    latents = [r.latents for r in requests if r.latents is not None]
+    if latents:
+        if len(latents) != len(requests):
+            raise ValueError("a batch has initial noise of its own for every image, or for none")
+        arguments["latents"] = torch.from_numpy(np.stack(latents)).to(denoiser_type(generator.pipeline))
     if sampling.negative_prompt:
         arguments["negative_prompt"] = [sampling.negative_prompt] * len(requests)
     with generator.acting(), _unchecked(generator.pipeline), _decoded(generator.pipeline) as finite:
@@ -110,6 +127,11 @@ def draw_batch(generator: Drawer, requests: Sequence[Request]) -> list[np.ndarra
     if finite:
         whole &= np.concatenate(finite)
     return [_to_bytes(image) if good else None for image, good in zip(images, whole, strict=True)]
+
+
+def denoiser_type(pipeline: Any) -> torch.dtype:
+    """Return the type of the numbers of a pipeline's denoiser."""
+    return next(trainable_module(pipeline).parameters()).dtype
 
 
 def _to_bytes(image: np.ndarray) -> np.ndarray:

@@ -69,6 +69,24 @@ class MethodRow(BaseModel):
         return {"preset": value} if isinstance(value, str) else value
 
 
+class AttackRow(BaseModel):
+    """One attack on the models of a suite, run after its cells.
+
+    config: settings, budget included. seed: of the attack. methods, tasks: of the suite, whose models are
+    attacked; empty: all. seeds: training seeds of the attacked models; empty: all. point: label of the
+    attacked point; None: the shown one, else the last.
+    """
+
+    model_config = STRICT
+    name: str = Field(min_length=1)
+    config: dict[str, Any] = {}
+    seed: Seed = 0
+    methods: list[str] = []
+    tasks: list[str] = []
+    seeds: list[Seed] = Field(default=[], max_length=MOST_SEEDS)
+    point: str | None = None
+
+
 class Suite(BaseModel):
     """Which tasks, methods and seeds a run is made of.
 
@@ -79,7 +97,8 @@ class Suite(BaseModel):
     whatever the command line says, because sums on a CPU depend on their number. headline: the number that
     orders the suite's board; H reads every point, so unscored_below is then 0. declaration: text file next to
     the suite that says beforehand what the suite asks and what would count as an answer; every record holds
-    its sha256, declaration_sha256, which is filled in when the suite is read.
+    its sha256, declaration_sha256, which is filled in when the suite is read. attacks: run after the cells;
+    no key of a cell depends on them.
     """
 
     model_config = STRICT
@@ -87,6 +106,7 @@ class Suite(BaseModel):
     summary: str = ""
     tasks: list[str] = Field(min_length=1)
     methods: list[MethodRow] = Field(min_length=1)
+    attacks: list[AttackRow] = []
     seeds: list[Seed] = Field(default=[0], min_length=1, max_length=MOST_SEEDS)
     data: DataChoice = "diverse"
     sizes: PromptSizes = PromptSizes()
@@ -109,6 +129,7 @@ class Suite(BaseModel):
         for field, names in (
             ("tasks", self.tasks),
             ("methods", [row.model_dump_json() for row in self.methods]),
+            ("attacks", [row.model_dump_json() for row in self.attacks]),
         ):
             twice = next((name for name in names if names.count(name) > 1), None)
             if twice is not None:
@@ -118,6 +139,11 @@ class Suite(BaseModel):
                 f"unscored_below: is {self.unscored_below}; with headline H every point counts, "
                 "so it must be 0"
             )
+        for row in self.attacks:
+            there = {"methods": [method.name for method in self.methods], "tasks": self.tasks}
+            for field, names in there.items():
+                if unknown := sorted(set(getattr(row, field)) - set(names)):
+                    raise ValueError(f"attacks: {row.name}: {field}: {unknown[0]!r:.80} is none of the suite")
         return self
 
 

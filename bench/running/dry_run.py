@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..models.hub import Source
 from ..planning.plan import Cell
@@ -9,6 +10,9 @@ from ..planning.tasks import Task, samples_of
 from ..registry import IMAGES
 from ..unlearning.writing import OTHERS
 from ..worlds.protocol import World
+
+if TYPE_CHECKING:  # planning imports no torch
+    from .attacking.suite_attacks import SuiteAttack
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,32 @@ def _steps_and_points(cell: Cell) -> tuple[int, int]:
     return int(getattr(config, "steps", 1)), len(getattr(config, "checkpoints", (1,)))
 
 
+def count_attacked(attacks: Sequence["SuiteAttack"]) -> int:
+    """Return the number of images under some attacks, at most; what attacks draw for themselves is not in it.
+
+    Further noises of a prompt and the points on an attack's way are in it.
+    """
+    found = 0
+    for attack in attacks:
+        entry, config = attack.planned.entry, attack.planned.config
+        if entry.moves != "nothing":
+            prompts = _most_forget(attack.cell.task, attack.cell.suite.sizes.forget)
+            curve = [step for step in getattr(config, "checkpoints", ()) if step < config.budget]
+            found += _forget_images(attack.cell) * (1 + len(curve))
+            found += prompts * config.budget if entry.moves == "noise" else 0
+    return found
+
+
 def _images(cell: Cell) -> int:
     sizes = cell.suite.sizes
     retain = sizes.retain_same + _most_others(cell.task, sizes.retain_other) + sizes.retain_given
     indirect = sizes.indirect if cell.task.concept.indirect else 0
-    drawn = _most_forget(cell.task, sizes.forget) * samples_of(cell.task, "forget", sizes)
-    return drawn + retain + indirect
+    return _forget_images(cell) + retain + indirect
+
+
+def _forget_images(cell: Cell) -> int:
+    sizes = cell.suite.sizes
+    return _most_forget(cell.task, sizes.forget) * samples_of(cell.task, "forget", sizes)
 
 
 def _most_forget(task: Task, asked: int) -> int:

@@ -1,12 +1,18 @@
-"""Gone, or only hidden? What attacks bring back, beside what they bring back from `retrain`."""
+"""Gone, or only hidden? What attacks bring back, next to what they bring back from `retrain`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..types import Value, missing
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..types import INTERVAL_VERSION, Value, missing
 from .compare import compare
+from .intervals import proportion_interval
 
 HALVES = ("A", "B")
+EQUAL = 1e-9
+"""Differences that are no further apart than this are equal."""
 
 
 @dataclass(frozen=True)
@@ -17,22 +23,33 @@ class Strongest:
     chosen: tuple[str, str] | None
 
 
-def strongest(ua: Mapping[str, Mapping[str, float | None]]) -> Strongest:
-    """Return UA under the strongest of some attacks: attack -> half -> UA under it.
+def strongest(
+    gone: Mapping[str, ArrayLike],
+    halves: Sequence[str],
+    prompts: Sequence[str],
+    version: int = INTERVAL_VERSION,
+) -> Strongest:
+    """Return UA under the strongest of some attacks.
 
-    The attack with the lowest UA on half A is read on half B, and the other way round; both readings are
-    averaged. A minimum that is chosen and read on the same prompts would be too low by its own noise. Of
-    equals the first name counts. Where one attack lacks a half the value is missing: it may have been the
+    gone: attack -> (n,), 1 where an image under it is without the target, 0 where it shows it, NaN where the
+    judge failed. halves, prompts: (n,), of the images. The attack with the lowest UA on half A of the prompts
+    is read on half B, and the other way round. A minimum that is chosen and read on the same prompts would be
+    too low by its own noise. Of equals the first name counts. The interval is over prompts (version: of
+    intervals of shares). One failure of the judge makes the value missing: that attack may have been the
     strongest. `best-of-n` and diagnostics are not to be among the attacks.
     """
-    if not ua:
+    if not gone:
         return Strongest(missing("no attack was run"), None)
-    lacking = sorted(name for name, halves in ua.items() if any(halves.get(half) is None for half in HALVES))
-    if lacking:
-        return Strongest(missing(f"no UA under {', '.join(lacking)} on both halves"), None)
-    table = {name: {half: float(halves[half] or 0.0) for half in HALVES} for name, halves in ua.items()}
-    on_a, on_b = (min(sorted(table), key=lambda name: table[name][half]) for half in HALVES)
-    return Strongest(Value(value=(table[on_a]["B"] + table[on_b]["A"]) / 2, n=len(ua)), (on_a, on_b))
+    table = {name: np.asarray(images, dtype=float) for name, images in sorted(gone.items())}
+    if failed := [name for name, images in table.items() if np.isnan(images).any()]:
+        return Strongest(missing(f"the judge failed under {', '.join(failed)}", len(halves)), None)
+    side = np.asarray(halves)
+    if lacking := [half for half in HALVES if not (side == half).any()]:
+        return Strongest(missing(f"no prompt of half {lacking[0]}", len(halves)), None)
+    on_a, on_b = (min(table, key=lambda name: float(table[name][side == half].mean())) for half in HALVES)
+    read = np.where(side == "B", table[on_a], table[on_b])
+    low, high = proportion_interval(read, np.asarray(prompts), version=version)
+    return Strongest(Value(value=float(read.mean()), low=low, high=high, n=read.size), (on_a, on_b))
 
 
 def hidden(gains: Mapping[str, float | None], retrain: Mapping[str, float | None]) -> Value:
@@ -40,16 +57,17 @@ def hidden(gains: Mapping[str, float | None], retrain: Mapping[str, float | None
 
     gains, retrain: concept -> UA before minus UA under the attacks, of the method and of the model that was
     trained without the target. The mean of the paired differences with its t interval; no interval of one
-    concept. Missing where a concept lacks either number: nothing is left out.
+    concept, or where all differences are equal: their spread is then unknown, not zero. Missing where a
+    concept lacks either number: nothing is left out.
     """
     concepts = sorted({*gains, *retrain})
     lacking = [c for c in concepts if gains.get(c) is None or retrain.get(c) is None]
     if lacking or not concepts:
         return missing(f"no pair of numbers for {', '.join(lacking) or 'any concept'}", len(concepts))
-    own = [float(gains[c] or 0.0) for c in concepts]
-    control = [float(retrain[c] or 0.0) for c in concepts]
-    if len(concepts) == 1:
-        return Value(value=own[0] - control[0], n=1)
+    own = np.array([float(gains[c] or 0.0) for c in concepts])
+    control = np.array([float(retrain[c] or 0.0) for c in concepts])
+    if np.ptp(own - control) <= EQUAL:
+        return Value(value=float((own - control).mean()), n=len(concepts))
     found = compare(own, control)
     return Value(value=found.mean, low=found.low, high=found.high, n=found.n)
 

@@ -20,6 +20,7 @@ from ..plots.scatter import SeriesStyle, name_series
 from ..plots.thumbnails import make_thumbnail
 from ..ranking.board import describe_levels
 from ..ranking.task_rows import TaskRow, by_task
+from .attacked import render_attacks
 from .board_exports import board_texts
 from .contents import Contents
 from .exports import EXPORT, to_parquet, to_texts
@@ -93,7 +94,8 @@ def _is_page_of_ours(folder: Path) -> bool:
 def make_page(contents: Contents) -> dict[str, bytes]:
     """Return the files of the self-contained page by name."""
     if contents.board is None:
-        index = render_tasks(contents.rows, "", contents.styles, beside=contents.beside)
+        attacks = bool(contents.attacked.models)
+        index = render_tasks(contents.rows, "", contents.styles, beside=contents.beside, attacks=attacks)
         return _encode(contents, {"index.html": index}, ())
     division, scope = contents.board
     links = _make_links(contents.rows, [division])
@@ -154,7 +156,11 @@ def make_site(contents: Contents) -> dict[str, bytes]:
 
 
 def _encode(contents: Contents, texts: Mapping[str, str], scopes: Sequence[Scope]) -> dict[str, bytes]:
-    """Return texts and the exports as files."""
+    """Return texts, the page of the attacks where there are any, and the exports as files."""
+    if contents.attacked.models:
+        names = sorted({entry.row for entry in contents.entries})
+        attacks = render_attacks(contents.attacked, contents.styles, names, len(contents.entries))
+        texts = {**texts, "attacks.html": attacks}
     exports = to_texts(contents.rows) | board_texts(scopes, contents.beside)
     files = {name: text.encode() for name, text in {**texts, **exports}.items()}
     return {**files, EXPORT: to_parquet(contents.rows)}
@@ -166,6 +172,7 @@ def _share(contents: Contents, links: Links) -> dict[str, Any]:
         "styles": contents.styles,
         "records": len(contents.entries),
         "beside": contents.beside,
+        "attacks": bool(contents.attacked.models),
         "pages": links.tasks,
         "places": links.places,
     }

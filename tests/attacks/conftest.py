@@ -47,6 +47,7 @@ def make_victim(world: World, learning: Learning) -> Callable[..., Victim]:
         judge: Callable[..., Verdict] = refuse,
         draw: Callable[..., Any] = refuse,
         seed: int = 0,
+        keep: Callable[[int], None] = lambda step: None,
     ) -> Victim:
         def open_it() -> Any:
             return open_pipeline(world.pipeline_folder, "cpu", dtype)
@@ -56,6 +57,9 @@ def make_victim(world: World, learning: Learning) -> Callable[..., Victim]:
             prompts=PROMPTS,
             targets=("cat face",),
             size=(world.pixels, world.pixels),
+            steps=world.steps,
+            guidance=dict.fromkeys(PROMPTS, world.guidance),
+            samples=1,
             generator=torch.Generator().manual_seed(seed),
             cost=Cost(),
             _learn=lambda: learning,
@@ -63,6 +67,7 @@ def make_victim(world: World, learning: Learning) -> Callable[..., Victim]:
             _base=open_it,
             _draw=draw,
             _judge=judge,
+            _keep=keep,
         )
 
     return make

@@ -11,7 +11,15 @@ from unlearnbench.bench.checking.known import Known, make_known
 from unlearnbench.bench.checking.validate import validate
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.records.load import load, load_one
-from unlearnbench.bench.records.record import Record, read_items, read_record, record_digest
+from unlearnbench.bench.records.record import (
+    Record,
+    items_digest,
+    read_items,
+    read_record,
+    record_digest,
+    write_record,
+)
+from unlearnbench.bench.running.attacking.host import learning_seed
 from unlearnbench.bench.running.catalog import registry
 
 HEAD = """
@@ -61,7 +69,8 @@ def test_budget_zero_changes_nothing(name: str, make_attack: Callable[..., Any])
 def test_relearning_is_a_point_of_its_own_and_repeats(
     make_attack: Callable[..., Any], tmp_path: Path, known: Known
 ) -> None:
-    runs = [make_attack("relearn", tmp_path / name, budget=2, images=4, batch=4, rate=0.05) for name in "ab"]
+    settings = {"images": 4, "batch": 4, "rate": 0.05, "checkpoints": []}
+    runs = [make_attack("relearn", tmp_path / name, budget=2, **settings) for name in "ab"]
     first, second = (read_record(run.measure()[0]) for run in runs)
     assert record_digest(first) == record_digest(second)
     before, after = first.points
@@ -77,6 +86,54 @@ def test_relearning_is_a_point_of_its_own_and_repeats(
     assert list(one["image_sha256"]) != list(two["image_sha256"])
     assert [check.state for check in validate(runs[0].path, known)] == ["passed"] * 5
     assert runs[0].measure()[1] == "unchanged"
+
+
+def test_relearning_is_measured_on_its_way(
+    make_attack: Callable[..., Any], tmp_path: Path, known: Known
+) -> None:
+    settings = {"images": 4, "batch": 4, "rate": 0.05}
+    run = make_attack("relearn", tmp_path / "curve", budget=3, checkpoints=[1, 2, 3, 9], **settings)
+    record = read_record(run.measure()[0])
+    assert [point.label for point in record.points] == [
+        "before",
+        "attacked",
+        "attack step 1",
+        "attack step 2",
+    ]
+    assert record.attack is not None
+    assert record.attack.curve == [1, 2]
+    alone = make_attack("relearn", tmp_path / "alone", budget=2, checkpoints=[], **settings)
+    shorter = read_record(alone.measure()[0])
+    assert shorter.points[1].fingerprint == record.points[3].fingerprint
+    items = read_items(run.path, record)
+    assert items is not None
+    ua = [(~frame["found_subject"].eq("cat face")).mean() for _, frame in items.groupby("point")]
+    area = (ua[0] / 2 + ua[2] + ua[3] + ua[1] / 2) / 3  # trapezoids over the steps 0, 1, 2, 3
+    assert record.attack.values["area"].value == pytest.approx(area)
+    assert {check.state for check in validate(run.path, known)} == {"passed"}
+    edit(run.path, lambda r: r["attack"].update(curve=[2, 1]))
+    assert "attack.curve" in str(validate(run.path, known))
+
+
+def test_an_initial_noise_is_drawn_from_and_named(
+    make_attack: Callable[..., Any], tmp_path: Path, known: Known
+) -> None:
+    run = make_attack("noise-inversion", tmp_path / "latents", budget=1)
+    record = read_record(run.measure()[0])
+    items = read_items(run.path, record)
+    assert items is not None
+    before, after = (items[items["point"] == n].reset_index(drop=True) for n in (0, 1))
+    assert not set(before["seed"]) & set(after["seed"])
+    assert after["seed"].is_unique
+    assert list(before["prompt"]) == list(after["prompt"])
+    assert record.attack is not None
+    assert record.attack.values["UA_after"].n == 8  # images
+    assert record.attack.cost.passes == 8 * 2 * run.host.holder.sampling.steps
+    assert {check.state for check in validate(run.path, known)} == {"passed"}
+    items["seed"] = [*before["seed"], *before["seed"]]
+    changed = record.model_copy(update={"items_sha256": items_digest(items)})
+    path = write_record(changed, items, None, tmp_path / "same" / "attacked", seal=True)
+    assert "the initial noise is the evaluation's own" in str(validate(path, known))
 
 
 @pytest.fixture(scope="module")
@@ -195,9 +252,12 @@ def test_an_attack_that_fails_leaves_a_failed_record(
     make_attack: Callable[..., Any], modules: Callable[[str, str], Any], known: Known
 ) -> None:
     run = make_attack(write_attack(modules, "broken_attack", "raise ValueError('no luck')"), budget=1)
-    path, state = run.measure()
+    with pytest.raises(ValueError, match="no luck") as caught:
+        run.measure()
+    run.fail("an attack", caught.value)
+    path = run.path
     record: Record = read_record(path)
-    assert (state, record.status, record.points) == ("failed", "failed", [])
+    assert (record.status, record.points) == ("failed", [])
     assert "no luck" in str(record.error)
     assert record.attack is not None
     assert record.attack.values == {}
@@ -208,5 +268,5 @@ def test_learning_images_are_of_another_seed(make_attack: Callable[..., Any]) ->
     run = make_attack("relearn", budget=0)
     learning = run.host.learn()
     own = run.run._problem()
-    assert run.host.learning_seed != run.cell.seed
+    assert learning_seed(run.planned.seed) != run.cell.seed
     assert learning.forget.prompts != own.forget_set.prompts

@@ -4,23 +4,27 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 import torch
 
-from ...attacks.contract import Inputs, check_register
+from ...attacks.contract import Cost, Inputs, check_register
 from ...config import build
 from ...errors import UserError
 from ...measuring.needed import forget_requests
 from ...measuring.requests import ImageRequest
 from ...metrics import ua
-from ...metrics.attacks import AFTER, BEFORE, attack_values
-from ...models.points import ModelHolder, PointManifest, clean_log
+from ...metrics.attacks import AFTER, BEFORE, attack_values, curve_area
+from ...models.points import ModelHolder
+from ...models.sampling import latents_seed
+from ...models.saved.manifest import PointManifest, clean_log
 from ...places import clean_error
 from ...planning.plan import Cell
-from ...records.record import Record, items_digest, read_record, record_digest, write_record
+from ...records.record import PointInfo, Record, items_digest, read_record, record_digest, write_record
 from ...records.statements import ATTACKED as FOLDER
 from ...registry import Entry
 from ...source import source_digest
@@ -28,13 +32,17 @@ from ...store import content_key
 from ...types import AttackCost, AttackInfo, Value, View
 from ..assemble import describe_point, round_log
 from ..cell_run import CellRun, Shared
-from .host import Host
+from ..failures import Failures
+from .host import Host, learning_seed
 
 SCORING = (
     "unlearnbench.bench.running.attacking.attack_run",
     "unlearnbench.bench.running.attacking.host",
     "unlearnbench.bench.metrics.attacks",
 )
+
+
+P = TypeVar("P", PointManifest, PointInfo)
 
 
 @dataclass(frozen=True)
@@ -52,13 +60,15 @@ class Planned:
         return dict(json.loads(self.config.model_dump_json()))
 
 
-def plan_attack(entry: Entry, settings: dict[str, Any], seed: int = 0, of: Record | None = None) -> Planned:
-    """Return an attack with validated settings; raises UserError naming attack and setting."""
+def plan_attack(
+    entry: Entry, settings: dict[str, Any], seed: int = 0, of: Record | None = None, source: str = ""
+) -> Planned:
+    """Return an attack with validated settings; raises UserError naming source (the attack) and setting."""
     check_register(entry)
-    return Planned(entry, build(entry.load_config(), settings, f"attack {entry.name}"), seed, of)
+    return Planned(entry, build(entry.load_config(), settings, source or f"attack {entry.name}"), seed, of)
 
 
-def find_point(points: Sequence[PointManifest], label: str | None, shown: int | None) -> PointManifest:
+def find_point(points: Sequence[P], label: str | None, shown: int | None) -> P:
     """Return the point of a label; without one the shown point, else the last."""
     if label is None:
         return next((point for point in points if point.step == shown), points[-1])
@@ -81,24 +91,40 @@ class AttackRun:
 
     def __post_init__(self) -> None:
         self.run = CellRun(self.shared, self.cell)
-        self.point = find_point(self.run.manifest.points, self.label, self.cell.row.shown)
-        self.holder = self.run._holder(self.point.model)
         self.requests = forget_requests(self.run.requests)
-        entry, of = self.planned.entry, self.planned.of
-        if of is not None and self.point.fingerprint not in {point.fingerprint for point in of.points}:
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Fingerprint of the attacked point: the record's, where there is one, so that nothing is trained."""
+        of = self.planned.of
+        if of is None:
+            return self.point.fingerprint
+        return find_point(of.points, self.label, self.cell.row.shown).fingerprint
+
+    @cached_property
+    def point(self) -> PointManifest:
+        """The attacked point; raises UserError where this machine gives another model than the record's."""
+        point = find_point(self.run.manifest.points, self.label, self.cell.row.shown)
+        of = self.planned.of
+        if of is not None and point.fingerprint != self.fingerprint:
             raise UserError(
                 f"{of.cell}.json: points: this machine gives another model than the one that was measured "
-                f"({self.point.fingerprint[:12]}): leave --threads and --device out, for they change trained "
+                f"({point.fingerprint[:12]}): leave --threads and --device out, for they change trained "
                 "weights; else measure the cell here, and attack its new record"
             )
-        if entry.access == "white-box" and not isinstance(self.holder, ModelHolder):
+        return point
+
+    @cached_property
+    def host(self) -> Host:
+        entry, holder = self.planned.entry, self.run._holder(self.point.model)
+        if entry.access == "white-box" and not isinstance(holder, ModelHolder):
             raise UserError(f"attack {entry.name}: is white-box, and a function has no weights to look at")
-        self.host = Host(self.run, self.point, self.holder, self.requests, entry, self.planned.seed)
+        return Host(self.run, self.point, holder, self.requests, entry, self.planned.seed)
 
     @property
     def stem(self) -> str:
         """File name of the attacked record: the cell's, the attack's, what else tells attacks apart."""
-        what = {"config": self.planned.settings, "victim": self.point.fingerprint}
+        what = {"config": self.planned.settings, "victim": self.fingerprint}
         name, of = self.planned.entry.name, self.planned.of
         return (
             f"{self.cell.stem if of is None else of.cell}.{name}.{content_key(what)[:6]}.a{self.planned.seed}"
@@ -121,28 +147,31 @@ class AttackRun:
             {
                 "cell": self.run.key,
                 "attack": [entry.name, entry.version, self.planned.settings, self.planned.seed],
-                "victim": [self.point.fingerprint, self._digest],
+                "victim": [self.fingerprint, self._digest],
                 "source": source_digest(entry.module, *SCORING),
             }
         )
 
     def measure(self) -> tuple[Path, str]:
-        """Run the attack and write its record; return its path, and `measured`, `unchanged` or `failed`."""
-        if self._is_done():
+        """Run the attack and write its record; return its path, and `measured` or `unchanged`."""
+        if self.is_done():
             return self.path, "unchanged"
-        torch.set_num_threads(self.run.threads)
-        try:
-            record, items = self._measure()
-        except UserError:
-            raise
-        except Exception as error:
-            said = clean_error(f"{type(error).__name__}: {error}")
-            self.shared.say(f"  {self.planned.entry.name}: failed: {said}")
-            write_record(self._record(error=said, status="failed"), None, None, self.path.parent, seal=True)
-            return self.path, "failed"
-        return write_record(record, items, None, self.path.parent, seal=True), "measured"
+        record, items = self._measure()
+        write_record(record, items, None, self.path.parent, seal=True)
+        self._failures.clear(self.stem)
+        return self.path, "measured"
 
-    def _is_done(self) -> bool:
+    def fail(self, title: str, error: BaseException) -> None:
+        """Record that the attack failed; a good record from before stays."""
+        said = clean_error(f"{type(error).__name__}: {error}")
+        self._failures.note(self.stem, title, error, lambda: self._record(error=said, status="failed"))
+
+    @property
+    def _failures(self) -> Failures:
+        return Failures(self.path.parent, self.shared.say)
+
+    def is_done(self) -> bool:
+        """Return whether the record is there already."""
         try:
             record = read_record(self.path)
         except UserError:  # none, or a damaged one
@@ -150,6 +179,7 @@ class AttackRun:
         return record.key == self.key and record.status == "ok"
 
     def _measure(self) -> tuple[Record, pd.DataFrame]:
+        torch.set_num_threads(self.run.threads)
         entry = self.planned.entry
         before = self.run._score(self.point, self.requests, None).items
         began = time.monotonic()
@@ -160,15 +190,23 @@ class AttackRun:
         if moved:
             requests = _moved(self.requests, inputs)
             frames.append(self.run._score(point, requests, None).items.assign(point=AFTER))
+        curve = self.host.curve
+        for index, (_, place) in enumerate(curve, len(frames)):
+            frames.append(self.run._score(place, requests, None).items.assign(point=index))
         items = pd.concat(frames, ignore_index=True)
         items = items[["point", *[name for name in items.columns if name != "point"]]]
         version = self.cell.interval_version
-        values = attack_values(before, frames[-1], entry.moves, version) if moved else {}
-        places = [self.point, point][: len(frames)]
+        steps = [step for step, _ in curve]
+        ends = [0, self.planned.config.budget]
+        values = attack_values(before, frames[1], entry.moves, version) if moved else {}
+        if curve:
+            values["area"] = curve_area([ends[0], *steps, ends[1]], [before, *frames[2:], frames[1]])
+        labels = ["before", "attacked", *(f"attack step {step}" for step in steps)]
+        places = [self.point, point, *(place for _, place in curve)][: len(frames)]
         points = [
             describe_point(
                 index,
-                replace(place, label=("before", "attacked")[index]),
+                replace(place, label=labels[index]),
                 ua.METRIC.reduce(None, View(rows, interval_version=version)),
                 None,
                 None,
@@ -176,7 +214,7 @@ class AttackRun:
             )
             for index, (place, rows) in enumerate(zip(places, frames, strict=True))
         ]
-        attack = self._describe(seconds, inputs, values)
+        attack = self._describe(seconds, self.host.cost, inputs, values, steps)
         record = self._record(
             points=points,
             log=round_log(clean_log(inputs.log)),
@@ -185,7 +223,14 @@ class AttackRun:
         )
         return record, items
 
-    def _describe(self, seconds: float, inputs: Inputs, values: dict[str, Value]) -> AttackInfo:
+    def _describe(
+        self,
+        seconds: float,
+        cost: Cost,
+        inputs: Inputs,
+        values: dict[str, Value],
+        curve: Sequence[int] = (),
+    ) -> AttackInfo:
         entry = self.planned.entry
         return AttackInfo(
             name=entry.name,
@@ -197,17 +242,18 @@ class AttackRun:
             config=self.planned.settings,
             budget=f"{self.planned.config.budget} {entry.unit}",
             seed=self.planned.seed,
-            learning_seed=self.host.learning_seed,
-            fingerprint=self.point.fingerprint,
+            learning_seed=learning_seed(self.planned.seed),
+            fingerprint=self.fingerprint,
             of=self._digest,
             texts=dict(inputs.texts),
             readings={name: float(number) for name, number in inputs.readings.items()},
             values=values,
-            cost=AttackCost(seconds=round(seconds, 3), **vars(self.host.cost)),
+            curve=list(curve),
+            cost=AttackCost(seconds=round(seconds, 3), **vars(cost)),
         )
 
     def _record(self, **measured: Any) -> Record:
-        measured.setdefault("attack", self._describe(0.0, Inputs(), {}))
+        measured.setdefault("attack", self._describe(0.0, Cost(), Inputs(), {}))
         record = self.run.assemble(**measured)
         return record.model_copy(
             update={
@@ -220,11 +266,16 @@ class AttackRun:
 
 
 def _moved(requests: Sequence[ImageRequest], inputs: Inputs) -> list[ImageRequest]:
-    """Return the images under an attack: the same with new texts, then those of further noise."""
+    """Return the images under an attack: the same with new texts or noise, then those of further noise."""
     moved = []
     for request in requests:
-        text = inputs.texts.get(request.prompt.id, request.prompt.text)
-        moved.append(replace(request, prompt=replace(request.prompt, text=text)))
+        name = request.prompt.id
+        text = inputs.texts.get(name, request.prompt.text)
+        request = replace(request, prompt=replace(request.prompt, text=text))
+        if name in inputs.latents:
+            latents = np.ascontiguousarray(inputs.latents[name][request.sample])
+            request = replace(request, seed=latents_seed(latents), latents=latents)
+        moved.append(request)
     last = {request.prompt.id: request for request in moved}  # its last noise sample
     for name, seeds in inputs.seeds.items():
         first = last[name].sample + 1

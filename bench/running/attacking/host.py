@@ -40,7 +40,12 @@ LEARNING = 1_000_000
 """What an attack learns from has the seed LEARNING + the attack's: no training has it."""
 
 
-@dataclass(frozen=True)
+def learning_seed(seed: int) -> int:
+    """Return the seed of the sets that an attack of a seed learns from."""
+    return LEARNING + seed
+
+
+@dataclass
 class _Opened:
     """A pipeline at its point. parts: components that may differ from the base; base: their weights there.
 
@@ -55,7 +60,10 @@ class _Opened:
 
 @dataclass
 class Host:
-    """What runs an attack. seed: of the attack. cost: what the attack has spent so far."""
+    """What runs an attack. seed: of the attack. cost: what the attack has spent so far.
+
+    curve: after the attack, the points of the steps that it kept.
+    """
 
     run: CellRun
     point: PointManifest
@@ -64,10 +72,8 @@ class Host:
     entry: Entry
     seed: int
     cost: Cost = field(default_factory=Cost)
-
-    @property
-    def learning_seed(self) -> int:
-        return LEARNING + self.seed
+    curve: list[tuple[int, PointManifest]] = field(default_factory=list)
+    _kept: list[tuple[int, tuple[bytes, int] | None]] = field(default_factory=list)
 
     def attack(self, config: Any) -> tuple[Inputs, PointManifest]:
         """Run the attack; return what it gave, and the point that is measured under it."""
@@ -83,10 +89,23 @@ class Host:
             trained = components_of(opened.pipeline, entry.trains) if entry.trains else []
             stack.enter_context(counted(trainable_module(opened.pipeline), self.cost))
             watch = Watch(opened.pipeline, entry.name, trained)
-            victim = self._victim(prompts, lambda: opened.pipeline)
+
+            def keep(step: int) -> None:
+                last = self._kept[-1][0] if self._kept else 0
+                if not trained or not last < step < config.budget:
+                    said = f"step {step} is not from {last + 1} to below the budget, or nothing is trained"
+                    raise UserError(f"attack {entry.name}: keep: {said}")
+                self._kept.append((step, self._pack(opened)))
+
+            victim = self._victim(prompts, lambda: opened.pipeline, keep)
             with guarded(watch, self.seed):
                 inputs = self._check(function(victim, config), prompts)
-        return inputs, self._save(opened, trained) if trained else self.point
+        if not trained:
+            return inputs, self.point
+        end = self._pack(opened)
+        opened.pipeline = None  # one model at a time in the device's memory
+        self.curve = [(step, self._place(payload)) for step, payload in self._kept]
+        return inputs, self._place(end)
 
     def _check(self, given: Any, prompts: dict[str, str]) -> Inputs:
         """Return what the attack gave; raises UserError for what it may not move, or noise it may not see."""
@@ -102,7 +121,9 @@ class Host:
                 "take seeds from victim.draw_seeds"
             )
 
-    def _victim(self, prompts: dict[str, str], pipeline: Any) -> Victim:
+    def _victim(
+        self, prompts: dict[str, str], pipeline: Any, keep: Callable[[int], None] | None = None
+    ) -> Victim:
         task, sampling = self.run.cell.task, self.holder.sampling
         white = self.entry.access == "white-box"
         return Victim(
@@ -110,6 +131,12 @@ class Host:
             prompts=prompts,
             targets=tuple(task.concept.targets),
             size=(sampling.height, sampling.width),
+            steps=sampling.steps,
+            guidance={
+                request.prompt.id: Request("", 0, request.prompt.guidance).guided(sampling)
+                for request in self.requests
+            },
+            samples=1 + max(request.sample for request in self.requests),
             generator=torch.Generator().manual_seed(self.seed),
             cost=self.cost,
             _learn=self.learn,
@@ -117,12 +144,13 @@ class Host:
             _base=self._open_base if white else _refuse_pipeline(self.entry.name),
             _draw=self._draw,
             _judge=self._judge,
+            _keep=keep or _refuse_pipeline(self.entry.name),
         )
 
     def learn(self) -> Learning:
         """Return the sets of another seed than any training's."""
         problem: Problem = self.run.world.problem(
-            self.run.cell.task, self.run.cell.suite.data, self.learning_seed
+            self.run.cell.task, self.run.cell.suite.data, learning_seed(self.seed)
         )
         forget = problem.forget_set
         clean = forget.anchor_prompts or tuple(without(p, problem.targets) for p in forget.prompts)
@@ -182,16 +210,26 @@ class Host:
         set_scheduler(pipeline, world.scheduler)
         return pipeline
 
-    def _save(self, opened: "_Opened", trained: list[str]) -> PointManifest:
-        """Keep the weights under the attack as a point: what differs from the base, the victim's part too."""
-        holder, pipeline = self.holder, opened.pipeline
-        assert isinstance(holder, ModelHolder)
-        changed = changed_weights(opened.base, read_weights(pipeline, opened.parts))
+    def _pack(self, opened: "_Opened") -> tuple[bytes, int] | None:
+        """Return the weights as they are now as a point's file, and how many numbers of them changed.
+
+        They are what differs from the base, the victim's part too. None: nothing was moved.
+        """
+        changed = changed_weights(opened.base, read_weights(opened.pipeline, opened.parts))
         check_finite(changed, f"under the attack {self.entry.name}")
         before = opened.delta
         payload = write_delta(changed, before.tensors if before else None, before.applied if before else None)
         if payload == self.run._find_weights(self.point) or (before is None and not changed):
-            return self.point  # nothing was moved
+            return None
+        return payload, sum(tensor.numel() for tensor in changed.values())
+
+    def _place(self, packed: tuple[bytes, int] | None) -> PointManifest:
+        """Keep packed weights as a point."""
+        if packed is None:
+            return self.point
+        payload, parameters = packed
+        holder = self.holder
+        assert isinstance(holder, ModelHolder)
         delta = hashlib.sha256(payload).hexdigest()
         self.run.shared.store.put("deltas", delta, payload)
         holder.close()
@@ -201,13 +239,13 @@ class Host:
             fingerprint=fingerprint,
             delta=delta,
             bytes=len(payload),
-            parameters=sum(tensor.numel() for tensor in changed.values()),
+            parameters=parameters,
             distance=None,
         )
 
 
-def _refuse_pipeline(name: str) -> Callable[[], NoReturn]:
-    def refuse() -> NoReturn:
+def _refuse_pipeline(name: str) -> Callable[..., NoReturn]:
+    def refuse(*_: Any) -> NoReturn:
         raise UserError(f"attack {name}: is black-box (REGISTER: access), and is given no pipeline")
 
     return refuse

@@ -1,0 +1,109 @@
+"""The attacks that a suite names: planned with its cells, run after them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ...models.isolation.time_limit import TimeIsUp, limit_time
+from ...planning.plan import AttackRow, Cell, Suite
+from ...planning.tasks import complete_name
+from ...records.record import Record, read_record
+from ...registry import Entry, Registry
+from ..failures import has_good
+from ..runner import Outcome, Runner
+from .attack_run import AttackRun, Planned, plan_attack
+
+
+@dataclass(frozen=True)
+class SuiteAttack:
+    """One attack on the model of one cell. label: of the attacked point, None for the shown one."""
+
+    cell: Cell
+    planned: Planned
+    label: str | None
+
+
+def plan_attacks(suite: Suite, cells: Sequence[Cell], attacks: Registry[Entry]) -> list[SuiteAttack]:
+    """Return the attacks on the models of some cells, cell by cell.
+
+    A reference with other noise than 0 is not attacked: it is the same model again. Raises UserError naming
+    suite, attack and setting.
+    """
+    planned = [
+        (row, plan_attack(attacks[row.name], row.config, row.seed, source=f"{suite.name}: attack {row.name}"))
+        for row in suite.attacks
+    ]
+    return [
+        SuiteAttack(cell, attack, row.point)
+        for cell in cells
+        for row, attack in planned
+        if _is_attacked(row, cell)
+    ]
+
+
+def _is_attacked(row: AttackRow, cell: Cell) -> bool:
+    again = cell.entry is None and cell.row.noise != 0
+    return (
+        not again
+        and (not row.methods or cell.row.name in row.methods)
+        and (not row.tasks or cell.task.id in [complete_name(name) for name in row.tasks])
+        and (not row.seeds or cell.entry is None or cell.seed in row.seeds)
+    )
+
+
+def attack_cells(runner: Runner, attacks: Sequence[SuiteAttack]) -> list[Outcome]:
+    """Run the attacks whose record is not there yet; one that fails is recorded and the others go on.
+
+    An attack on a cell that failed is left out: there is no model.
+    """
+    outcomes = []
+    for number, attack in enumerate(attacks, 1):
+        cell, name = attack.cell, attack.planned.entry.name
+        title = f"[{number}/{len(attacks)}] {cell.task.id} {cell.row.name} seed {cell.seed}: attack {name}"
+        record = _find_record(runner, cell)
+        if record is None:
+            runner.say(f"{title}: not run, because its cell failed")
+            continue
+        outcomes.append(_attack_cell(runner, _make_run(runner, attack, record), title))
+    return outcomes
+
+
+def pending_attacks(runner: Runner, attacks: Sequence[SuiteAttack]) -> list[SuiteAttack]:
+    """Return the attacks whose record is not there yet."""
+
+    def is_done(attack: SuiteAttack) -> bool:
+        record = _find_record(runner, attack.cell)
+        return record is not None and _make_run(runner, attack, record).is_done()
+
+    return [attack for attack in attacks if not is_done(attack)]
+
+
+def _find_record(runner: Runner, cell: Cell) -> Record | None:
+    path = Path(runner.folder) / f"{cell.stem}.json"
+    return read_record(path) if has_good(path) else None
+
+
+def _make_run(runner: Runner, attack: SuiteAttack, record: Record) -> AttackRun:
+    return AttackRun(runner, attack.cell, replace(attack.planned, of=record), attack.label)
+
+
+def _attack_cell(runner: Runner, run: AttackRun, title: str) -> Outcome:
+    if run.stem in runner.abandoned:
+        return Outcome(run.cell, "failed", run.path)
+    before = runner.scorer.drawn
+
+    def abandon() -> None:
+        run.fail(title, TimeIsUp(f"took longer than {runner.cell_timeout:g} s, and could not be stopped"))
+        if runner.restart is not None:
+            runner.restart(run.stem)
+
+    try:
+        if run.is_done():
+            return Outcome(run.cell, "unchanged", run.path)
+        runner.say(title)
+        with limit_time(runner.cell_timeout, abandon):
+            run.measure()
+    except (Exception, TimeIsUp) as error:
+        run.fail(title, error)
+        return Outcome(run.cell, "failed", run.path)
+    return Outcome(run.cell, "measured", run.path, runner.scorer.drawn - before)
