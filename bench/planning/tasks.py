@@ -33,6 +33,10 @@ class ConceptSpec(BaseModel):
     near: list[str] = []
     indirect: str | None = None
 
+    def anchor_of(self, target: str) -> str | None:
+        """Return what may be drawn in a target's place."""
+        return self.anchor
+
 
 class Protocol(BaseModel):
     """A published prompt file that the user supplies. kind: its format (`bench/worlds/hub/protocols.py`).

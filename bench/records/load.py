@@ -157,6 +157,11 @@ def read_folder_of_records(folder: Path) -> RecordFolder:
             raise UserError(
                 f"{folder / entry.name}: attack: an attacked record is no method's; no board ranks it"
             )
+        if entry.record.sequence is not None:
+            raise UserError(
+                f"{folder / entry.name}: sequence: no board ranks a step of a sequence; its folder has a "
+                "page of its own: unlearnbench leaderboard FOLDER"
+            )
     statements = read_statements(folder)
     by_digest = {entry.digest: entry for entry in (*claimed, *records)}
     for statement in statements:

@@ -24,7 +24,8 @@ from ...pictures import PICTURES, READING_VERSION
 from ...planning.concept_names import name_key
 from ...planning.tasks import PromptSizes, Task, concept_kind
 from ...types import DataChoice, DrawSettings, Problem, Prompt
-from ...unlearning.writing import OTHERS, names_in, write_prompts
+from ...unlearning.writing import OTHERS, names_in, write_for_targets
+from ..prompts import anchors_of
 from ..protocol import World
 from .crossed import cross_prompts, write_crossed
 from .prompts import build_prompts
@@ -170,7 +171,8 @@ class HubWorld(World):
         if task.file.crossed is not None:
             wording = write_crossed(task, self.images, asked)
         else:
-            wording = write_prompts(concept.targets[0], task.file.wording, self.images, concept.anchor, asked)
+            pairs = {target: concept.anchor_of(target) for target in concept.targets}
+            wording = write_for_targets(pairs, task.file.wording, self.images, asked)
         sampling = Sampling(self.steps, self.guidance, self.pixels, self.pixels, scheduler=self.scheduler)
         key = (task.id, wording, sampling, seed)
         if key not in self._drawn:
@@ -178,10 +180,12 @@ class HubWorld(World):
                 del self._drawn[other]  # drop the sets of earlier tasks: some hundred megabytes each
             self._drawn[key] = draw_sets(str(self.pipeline_folder), wording, sampling, self.device, seed)
         forget, retain = self._drawn[key]
+        anchor, anchors = anchors_of(concept)
         return Problem(
             task=task.id,
             concept=concept.name,
-            anchor=concept.anchor,
+            anchor=anchor,
+            anchors=anchors,
             forget_set=forget,
             retain_set=retain,
             data=data,
@@ -190,7 +194,7 @@ class HubWorld(World):
             targets=tuple(concept.targets),
             retained=names_in(
                 retain.prompts,
-                (concept.anchor, *task.file.names, *OTHERS[task.file.wording]),
+                (anchor, *anchors, *task.file.names, *OTHERS[task.file.wording]),
                 concept.targets,
             ),
             kind=concept_kind(task),
