@@ -26,7 +26,7 @@ def show_plan(suite: Any, cells: Sequence[Any], worlds: Mapping[str, World]) -> 
 
     lots = estimate_tasks(cells, worlds)
     table = Table(title=f"{suite.name}: the plan", title_justify="left", box=None, pad_edge=False)
-    table.add_column("task", no_wrap=True)
+    table.add_column("task", overflow="fold")
     for column in ("cells", "training steps", "training images", "evaluated images, at most"):
         table.add_column(column, justify="right")
     for lot in lots:
@@ -164,5 +164,7 @@ def _suite_table(folder: Path) -> "Table":
     table = _empty_table("suites", "name", "tasks", "methods", "summary")
     for path in sorted(folder.glob("*.toml")):
         suite = read_suite(path)
-        table.add_row(suite.name, str(len(suite.tasks)), str(len(suite.methods)), suite.summary)
+        table.add_row(
+            suite.name, str(len(suite.tasks or suite.sequence)), str(len(suite.methods)), suite.summary
+        )
     return table
