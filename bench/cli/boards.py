@@ -109,8 +109,25 @@ def show_coverage(options: argparse.Namespace) -> int:
 def build_page(folders: Sequence[Path], out: Path | None) -> Path:
     """Make the page of folders of records and print its table."""
     from ...leaderboard.pages.contents import read_contents
+    from ..records.load import holds_sequences
 
+    if holds_sequences(folders[0]):
+        return _build_sequences(folders, out)
     return _write_page(read_contents(folders), out or folders[0] / "leaderboard")
+
+
+def _build_sequences(folders: Sequence[Path], out: Path | None) -> Path:
+    """Make the page of a folder of sequences and print its table."""
+    from ...leaderboard.pages.sequences import build_sequences, make_sequence_table
+    from ...leaderboard.ranking.sequences import collect_sequences
+    from ..records.load import load_sequences
+
+    loaded = [entry for folder in folders for entry in load_sequences(folder)]
+    page = build_sequences(loaded, out or folders[0] / "leaderboard")
+    console = open_console()
+    for sequence in collect_sequences(loaded):
+        console.print(make_sequence_table(sequence))
+    return page
 
 
 def _write_page(contents: Any, target: Path) -> Path:
@@ -141,8 +158,14 @@ def _tables(contents: Any) -> list[Any]:
 def make_leaderboard(options: argparse.Namespace) -> int:
     """Make the page and exports of folders of records."""
     from ...leaderboard.pages.contents import read_contents
+    from ..records.load import holds_sequences
 
     _check_folders(options.records)
+    if holds_sequences(options.records[0]):
+        if options.eval_results:
+            raise UserError("--eval-results: a sequence is no result of a single task")
+        print(f"leaderboard: {_build_sequences(options.records, options.out)}")
+        return 0
     contents = read_contents(options.records)
     page = _write_page(contents, options.out or options.records[0] / "leaderboard")
     if options.eval_results:
