@@ -187,6 +187,34 @@ def make_site(options: argparse.Namespace) -> int:
     return 0
 
 
+def show_nearby(options: argparse.Namespace) -> int:
+    """Print what forgetting did near the target of each record; write all numbers where asked to."""
+    from ...leaderboard.pages.nearby import make_nearby_tables, to_csv
+    from ...leaderboard.ranking.nearby import measure_nearby
+    from ..records.layout import find_records
+    from ..records.load import load_one
+    from ..running.catalog import open_world, task_registry
+
+    known, far, found = task_registry(), {}, []
+    for path in find_records(options.records):
+        entry = load_one(path)
+        task = entry.record.task.id
+        if task not in far:
+            far[task] = open_world(known[task].file.world).distances(known[task])
+        near = measure_nearby(entry, far[task])
+        if near is None:
+            print(f"missing: {path.name}: no item rows")
+        else:
+            found.append(near)
+    console = open_console()
+    for table in make_nearby_tables(found):
+        console.print(table)
+    if options.out:
+        write_file(options.out, to_csv(found))
+        print(f"nearby: {options.out}")
+    return 0
+
+
 def _check_folders(folders: Sequence[Path]) -> None:
     for folder in folders:
         if not folder.is_dir():
@@ -211,6 +239,12 @@ def add_boards(commands: Any) -> None:
     site.add_argument("records", type=Path, nargs="+", metavar="RESULTS", help="folders of records")
     site.add_argument("--out", type=Path, required=True, help="folder of the site")
     site.set_defaults(run=make_site)
+    nearby = commands.add_parser(
+        "nearby", help="what forgetting did near the target: by distance, leakage, replacement"
+    )
+    nearby.add_argument("records", type=Path, nargs="+", metavar="RECORD", help="records or folders of them")
+    nearby.add_argument("--out", type=Path, metavar="CSV", help="file for all numbers")
+    nearby.set_defaults(run=show_nearby)
     compare = commands.add_parser(
         "compare", help="compare methods over concepts: AVA or H, and paired differences"
     )

@@ -135,14 +135,14 @@ def _read_step(entry: Loaded, done: Sequence[str]) -> Step:
     version = record.interval_version
     values = entry.scored.values(rows, version)
     targets = {
-        target: entry.scored.values(rows & _asks(entry.items, target), version)["UA"]
+        target: entry.scored.values(rows & asks(entry.items, target), version)["UA"]
         for target in record.task.targets
     }
     cost = point.cost
     return Step(number, request, values, targets, own, cost.seconds, cost.distance, "", entry)
 
 
-def _asks(items: pd.DataFrame, target: str) -> np.ndarray:
+def asks(items: pd.DataFrame, target: str) -> np.ndarray:
     """Return (rows,) bool: whether a forget prompt asks for a target."""
     asked = np.zeros(len(items), dtype=bool)
     for kind in set(items["target_kind"]):
@@ -184,5 +184,5 @@ def _scores(metric: str, step: Step, target: str | None) -> pd.Series:
     assert items is not None
     items = items[items["point"] == shown_point(step.source.record).index]
     if target is not None:
-        return score(metric, items[_asks(items, target)])
+        return score(metric, items[asks(items, target)])
     return score(metric, items[(items["split"] == "retain") & ~items["given"].astype(bool)])

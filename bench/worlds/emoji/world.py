@@ -152,6 +152,22 @@ class EmojiWorld(World):
         column = self._reference[1][:, {"subject": 0, "style": 1}[kind]]
         return np.array([names[i] not in task.suite_targets for i in column])
 
+    def distances(self, task: Task) -> dict[str, float]:
+        """Return 1 - the cosine of mean detector features of reference images, to the nearest target.
+
+        Means are taken over the world's reference images of a subject or style, minus the mean of all.
+        """
+        features, triples = self._reference
+        kind = task.file.target_kind
+        names = self.spec.subject_names if kind == "subject" else self.spec.style_names
+        column = triples[:, {"subject": 0, "style": 1}[kind]]
+        means = np.stack([features[column == i].mean(0) for i in range(len(names))])
+        means = means - features.mean(0)
+        means = means / np.linalg.norm(means, axis=1, keepdims=True)
+        targets = [names.index(target) for target in task.concept.targets]
+        nearest = 1 - (means @ means[targets].T).max(axis=1)
+        return {name: float(far) for name, far in zip(names, nearest, strict=True)}
+
     @property
     def reference_key(self) -> str:
         """Key of the reference images: the world's digest, and how many of them other extractors embed."""
