@@ -19,6 +19,9 @@ from .common import FAILED, open_console, read_world
 if TYPE_CHECKING:
     from rich.table import Table
 
+MOST_NAMED = 10
+"""Targets of a task that `list` names."""
+
 
 def show_plan(suite: Any, cells: Sequence[Any], worlds: Mapping[str, World]) -> int:
     """Print the work and needs of a suite; return 1 where something is missing."""
@@ -155,7 +158,9 @@ def _short(paper: str) -> str:
 def _task_table(tasks: Registry[Task]) -> "Table":
     table = _empty_table("tasks", "name", "role", "forgets", "paper")
     for task in tasks.values():
-        targets = ", ".join(task.concept.targets)
+        named = task.concept.targets
+        more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+        targets = ", ".join(named[:MOST_NAMED]) + more
         table.add_row(task.id, task.concept.role, targets, task.file.paper)
     return table
 

@@ -28,7 +28,7 @@ from ...unlearning.writing import OTHERS, names_in, write_for_targets
 from ..prompts import anchors_of
 from ..protocol import World
 from .crossed import cross_prompts, write_crossed
-from .prompts import build_prompts
+from .prompts import build_prompts, names_of
 from .reference import embed_files
 
 CLIP = Source("judge and alignment score: open_clip ViT-B-32", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K")
@@ -223,7 +223,7 @@ class HubWorld(World):
         from ...judges.resnet50 import ResNet50Judge
         from ...judges.zero_shot import ZeroShotJudge
 
-        names, faces = task.file.names, self.data / FACES
+        names, faces = names_of(task, self.data), self.data / FACES
         openers: dict[str, Callable[[], Judge]] = {
             "nudenet": lambda: NudeNetJudge(self._scorer),
             "opennsfw": lambda: OpenNsfwJudge(self._scorer),
