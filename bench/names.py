@@ -32,6 +32,11 @@ def file_part(name: str) -> str:
     return f"{plain or 'model'}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
+def task_part(task: str) -> str:
+    """Return a task's name as a part of file names, which hold no `/`, `@` or `+`."""
+    return task.translate({ord("/"): "-", ord("@"): "-", ord("+"): "_"})
+
+
 def name_model(model: str) -> str:
     """Return the name of a model without its location: its last folder, file stem, or module.function.
 

@@ -157,7 +157,8 @@ class Problem:
     data: how much the sets show. generator: a CPU torch.Generator seeded by the training seed; every random
     choice of a method comes from it, so that a run repeats exactly. targets: the names to be forgotten, as
     prompts write them. retained: names that the retain set shows. kind: of the concept. sampling: how the
-    world draws, for methods that draw with the model.
+    world draws, for methods that draw with the model. anchors: of each target, in their order; () where all
+    have `anchor`, or one has none. anchor: None where targets have different ones.
     """
 
     task: str
@@ -172,6 +173,7 @@ class Problem:
     retained: tuple[str, ...] = ()
     kind: ConceptKind = "subject"
     sampling: DrawSettings = DrawSettings(50, 7.5)
+    anchors: tuple[str, ...] = ()
 
 
 class SavePoint(Protocol):

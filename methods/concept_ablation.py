@@ -22,7 +22,7 @@ from ..bench.types import Problem, SavePoint
 from .training.config import LoopConfig, Prompts
 from .training.latents import draw_latents
 from .training.steering import steer
-from .training.tokens import concept_prompts
+from .training.tokens import concept_prompts, lead_with_each
 
 REGISTER = {
     "summary": "Concept ablation as published: the concept read as its anchor, on images of the anchor",
@@ -86,7 +86,7 @@ class AblationTrainer(Trainer):
 
     def __init__(self, pipeline: Any, problem: Problem, config: Config) -> None:
         super().__init__(pipeline, config)
-        if not problem.anchor:
+        if not problem.anchor and not problem.anchors:
             raise UserError("anchor: the task names none, which concept ablation needs")
         drawn, self.stream = fork(problem.generator, 2)
         self.encoded = self._draw_anchor(problem, drawn)
@@ -96,9 +96,11 @@ class AblationTrainer(Trainer):
     def _draw_anchor(self, problem: Problem, stream: torch.Generator) -> Encoded:
         """Return latents of the anchor's images, each with a prompt of the concept and one of the anchor."""
         side: Any = tuple(problem.forget_set.images.shape[-2:])
-        prompts, anchors = concept_prompts(problem, self.config.prompts)
+        count = self.config.images
+        pairs = concept_prompts(problem, self.config.prompts)
+        prompts, anchors = lead_with_each(*pairs, problem.targets, count, "images")
         conditions = self.denoiser.encode_text(["", *prompts, *anchors], side)
-        rows = 1 + torch.arange(self.config.images) % len(prompts)
+        rows = 1 + torch.arange(count) % len(prompts)
         anchored = rows + len(prompts)
         latents = draw_latents(self.denoiser, problem.sampling, conditions, anchored, side, stream)
         return Encoded(latents, conditions, rows, anchored)

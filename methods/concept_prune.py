@@ -25,7 +25,7 @@ from ..bench.training.trainer import fork, freeze
 from ..bench.types import Problem, SavePoint
 from .training.config import Prompts
 from .training.latents import LatentSampler, draw_noise
-from .training.tokens import concept_prompts
+from .training.tokens import concept_prompts, lead_with_each
 
 REGISTER = {
     "summary": "ConceptPrune: feed-forward weights that the concept alone uses set to zero",
@@ -125,7 +125,9 @@ def unlearn(pipeline: Any, problem: Problem, config: Config, save: SavePoint) ->
     denoiser = Denoiser(pipeline)
     [stream] = fork(problem.generator, 1)
     side: Any = tuple(problem.forget_set.images.shape[-2:])
-    prompts, others = (found[: config.pairs] for found in concept_prompts(problem, config.prompts))
+    pairs = concept_prompts(problem, config.prompts)
+    ordered = lead_with_each(*pairs, problem.targets, config.pairs, "pairs")
+    prompts, others = (found[: config.pairs] for found in ordered)
     others = [other or _without(prompt, problem) for prompt, other in zip(prompts, others, strict=True)]
     sampler = LatentSampler(
         denoiser, config.sampling_steps or problem.sampling.steps, problem.sampling.guidance

@@ -47,7 +47,7 @@ from .training.attention import AttentionMaps, find_regions, keep_maps, masked_a
 from .training.closed_form import Edit, find_projections, solve_edit
 from .training.config import LoopConfig, Prompts
 from .training.latents import draw_latents, focal_density
-from .training.tokens import TokenStates, align, concept_prompts, encode_tokens
+from .training.tokens import TokenStates, align, anchors_of, concept_prompts, encode_tokens
 
 REGISTER = {
     "summary": "MACE: refined text projections, a LoRA a concept on its attention maps, their fusion",
@@ -152,7 +152,7 @@ class MaceTrainer(Trainer):
 
     def __init__(self, pipeline: Any, problem: Problem, config: Config) -> None:
         super().__init__(pipeline, config)
-        if not problem.anchor:
+        if not problem.anchor and not problem.anchors:
             raise UserError("anchor: the task names none, which MACE needs")
         self.problem: Problem = problem
         self.side: Any = tuple(problem.forget_set.images.shape[-2:])
@@ -229,7 +229,8 @@ class MaceTrainer(Trainer):
         """Map the words next to the targets to the same words next to the anchor, in place."""
         prompts, anchors = concept_prompts(self.problem, self.config.prompts)
         found = encode_tokens(self.denoiser, prompts, self.problem.targets, self.side)
-        aims = encode_tokens(self.denoiser, anchors, [self.problem.anchor or ""], self.side)
+        named = list(dict.fromkeys(anchors_of(self.problem)))
+        aims = encode_tokens(self.denoiser, anchors, named, self.side)
         states, guides = coexisting_pairs(found, aims, self.config.end_tokens)
         edits = [
             Edit(states, guides, 1.0),

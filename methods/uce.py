@@ -2,7 +2,7 @@
 
 W = (λW₀ + Σ_e s_e W₀ g cᵀ + Σ_p s_p W₀ c cᵀ)(λI + Σ_e s_e c cᵀ + Σ_p s_p c cᵀ)⁻¹ for every key and value
 matrix of cross-attention (arXiv 2308.14761, eq. 7). c, g: token states of the concept and of its guide (the
-task's anchor, else the empty prompt); p: retained names. On SD3 and Flux the projections of the context and
+target's anchor, else the empty prompt); p: retained names. On SD3 and Flux the projections of the context and
 of the pooled vector are edited, as the released code edits Flux's.
 
 Where this differs from the released code: projections with a bias are solved without it, because the released
@@ -23,7 +23,7 @@ from ..bench.training.trainer import freeze
 from ..bench.types import Problem, SavePoint
 from .training.closed_form import Edit, find_pooled_projections, find_projections, solve_edit
 from .training.config import EditConfig
-from .training.tokens import TokenStates, align, concept_prompts, encode_tokens
+from .training.tokens import TokenStates, align, anchors_of, concept_prompts, encode_tokens
 
 REGISTER = {
     "summary": "Unified concept editing: cross-attention keys and values solved in closed form",
@@ -56,7 +56,7 @@ def make_edits(denoiser: Denoiser, problem: Problem, config: Config) -> tuple[li
     side: Any = tuple(problem.forget_set.images.shape[-2:])
     prompts, anchors = concept_prompts(problem, config.prompts)
     found = encode_tokens(denoiser, prompts, problem.targets, side)
-    named = [problem.anchor] if problem.anchor else []
+    named = [anchor for anchor in dict.fromkeys(anchors_of(problem)) if anchor]
     aims = encode_tokens(denoiser, anchors, named, side)
     kept = encode_tokens(denoiser, _retained(problem, config), (), side)
     left, right = _pairs(found, aims, config.tokens)

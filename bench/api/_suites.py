@@ -11,6 +11,7 @@ from ._inline import Method, UnlearnFunction, check_settings, make_entry
 from ._results import MeasuredRecord, Records, read_measured
 from .bench.config import build
 from .bench.errors import UserError
+from .bench.planning.combined import is_combined
 from .bench.planning.draws import seed_in
 from .bench.planning.plan import REFERENCES, MethodRow, Suite, check_options_seeds
 from .bench.planning.tasks import PromptSizes, complete_name
@@ -166,11 +167,17 @@ def narrow_suite(
     entries = registry("methods") if known is None else known
     rows = _narrow_rows(suite, methods, skip, entries)
     change: dict[str, Any] = {"methods": rows}
+    if tasks and suite.sequence:
+        raise UserError(
+            f"--task: {suite.name} is a sequence of tasks; name them in a suite file's `sequence`"
+        )
     if tasks:
         there = task_registry(world_folder)
         change["tasks"] = [task.id for name in tasks for task in there.expand(complete_name(name))]
         seed = seed_in(list(tasks))
         change["name"] = suite.name if seed is None else f"{suite.name}-draw-{seed}"
+        if any(is_combined(name) for name in tasks):  # a folder and a board of their own
+            change["name"] += "-several"
     if seeds:
         check_options_seeds("--seeds", list(seeds))
         change["seeds"] = list(seeds)
@@ -232,7 +239,7 @@ def run_plan(plan: Plan, folder: Path, session: Session) -> Records:
     from .bench.running.attacking.suite_attacks import attack_cells, pending_attacks, plan_attacks
     from .bench.running.jobs import run_parts
 
-    tasks = len(plan.suite.tasks)
+    tasks = len(plan.suite.tasks) or 1  # a sequence is run by one process
     if session.jobs > tasks:
         print(
             f"--jobs {session.jobs}: the suite has {tasks} tasks, one process for each at most",
@@ -252,7 +259,7 @@ def run_plan(plan: Plan, folder: Path, session: Session) -> Records:
     attacked = attack_cells(runner, attacks)
     runner.store.prune()
     is_whole = session.program.part is None and not any(outcome.state == "failed" for outcome in outcomes)
-    if is_whole and any(cell.row.shown for cell in cells):
+    if is_whole and any(cell.row.shown and cell.turn is None for cell in cells):
         runner.pool([cell for cell in cells if not cell.is_inline])
     return gather(folder, outcomes, attacked)
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..errors import UserError
 from ..measuring.items import request_columns
-from ..measuring.requests import ImageRequest, list_requests
+from ..measuring.requests import ImageRequest, list_requests, narrow_requests
 from ..planning.tasks import PromptSizes, Task
 from ..records.record import PointInfo, Record
 from ..store import content_key
@@ -48,7 +48,7 @@ def expect(image_requests: list[ImageRequest]) -> Expected:
 class Expectations:
     """Expected rows by task, sizes and noise, each made once."""
 
-    _made: dict[tuple[str, str, int], Expected] = field(default_factory=dict)
+    _made: dict[tuple[str | int, ...], Expected] = field(default_factory=dict)
 
     def find(
         self, record: Record, task: Task, world: World, sizes: list[PromptSizes]
@@ -56,12 +56,22 @@ class Expectations:
         """Return the first of some sizes whose prompts have the digest that the record states, or None."""
         noise = noise_of(record)
         for size in sizes:
-            key = (task.id, size.model_dump_json(), noise)
+            key = (task.id, size.model_dump_json(), noise, *(record.task.targets if record.sequence else ()))
             if key not in self._made:
-                self._made[key] = expect(list_requests(world, task, size, noise))
+                self._made[key] = expect(narrowed(record, list_requests(world, task, size, noise)))
             if self._made[key].digest == record.prompts_sha256:
                 return self._made[key], size
         return None
+
+
+def narrowed(record: Record, requests: list[ImageRequest]) -> list[ImageRequest]:
+    """Return the requests of a record's own targets, where it is a step of a sequence."""
+    return requests if record.sequence is None else narrow_requests(requests, record.task.targets)
+
+
+def asked_share(record: Record, task: Task) -> float:
+    """Return the share of a task's targets that a record asks for: below 1 only in a sequence's steps."""
+    return len(record.task.targets) / len(task.concept.targets) if record.sequence else 1.0
 
 
 def noise_of(record: Record) -> int:
@@ -72,13 +82,15 @@ def noise_of(record: Record) -> int:
     return noise
 
 
-def guess_sizes(items: pd.DataFrame) -> list[PromptSizes]:
+def guess_sizes(items: pd.DataFrame, asked: float = 1.0) -> list[PromptSizes]:
     """Return the possible prompt sizes of a record of no shipped suite: the usual ones and those of its rows.
 
-    A record may count indirect prompts although no point has images of them.
+    A record may count indirect prompts although no point has images of them. asked: share of the task's
+    targets that the rows ask for; below 1 in a step of a sequence.
     """
     usual = PromptSizes()
-    return [usual, infer_sizes(items, usual.indirect), infer_sizes(items, 0)]
+    found = [usual, infer_sizes(items, usual.indirect), infer_sizes(items, 0)]
+    return [size.model_copy(update={"forget": round(size.forget / asked)}) for size in found]
 
 
 def infer_sizes(items: pd.DataFrame, indirect: int) -> PromptSizes:
@@ -164,7 +176,7 @@ def find_sizes(
     """
     if items is None:
         raise UserError(f"{where}: status: the run failed; nothing was drawn")
-    sizes = [*([first] if first is not None else []), *guess_sizes(items)]
+    sizes = [*([first] if first is not None else []), *guess_sizes(items, asked_share(record, task))]
     found = Expectations().find(record, task, world, sizes)
     if found is None:
         said = f"this version gives {task.id} other prompts than it was asked"

@@ -15,7 +15,8 @@ from .expected import noise_of
 
 State = Literal["passed", "failed", "unchecked"]
 HEX = re.compile(r"[0-9a-f]{64}")
-TASK_ID = re.compile(r"[a-z0-9-]+/[a-z0-9][a-z0-9-]*@[a-z0-9-]+")
+PART = r"[a-z0-9][a-z0-9-]*"
+TASK_ID = re.compile(rf"[a-z0-9-]+/{PART}(\+([a-z0-9-]+/)?{PART})*@[a-z0-9-]+")
 LINK = re.compile(r"^\s*(?!https?:)[a-z][a-z0-9+.-]*:(?!\s)", re.IGNORECASE)
 
 

@@ -11,11 +11,12 @@ from ..errors import UserError
 from ..models.outside import check_there
 from ..names import name_model
 from ..planning.plan import REFERENCES, Cell, MethodRow, Suite
+from ..planning.sequences import read_turn
 from ..planning.tasks import PromptSizes, Task
 from ..records.record import Record
 from ..registry import Entry, Registry
 from ..worlds.protocol import World
-from .expected import Expectations, guess_sizes, noise_of
+from .expected import Expectations, asked_share, guess_sizes, noise_of
 
 FLOOR = re.compile(r"below ([0-9.]+)$")
 
@@ -37,7 +38,8 @@ def find_cell(
     task = tasks[record.task.id]
     if record.task.anchor != task.concept.anchor:
         task = replace(task, concept=task.concept.model_copy(update={"anchor": record.task.anchor}))
-    row = _row(record, items)
+    said, row = record.sequence, _row(record, items)
+    turn = None if said is None else read_turn(said.tasks, said.step, tasks.__getitem__)
     plain = Suite(
         name=record.suite,
         tasks=[task.id],
@@ -50,10 +52,10 @@ def find_cell(
     ).model_copy(update={"choice_sha256": record.choice, "declaration_sha256": record.declaration})
     outside = _models(record, models)
     if outside or row.name in REFERENCES:
-        return Cell(plain, task, row, None, record.seed, outside, record.interval_version)
+        return Cell(plain, task, row, None, record.seed, outside, record.interval_version, turn)
     row = _as_in_suite(row, suite, methods)
     version = record.interval_version
-    return Cell(plain, task, row, methods[row.name], record.seed, interval_version=version)
+    return Cell(plain, task, row, methods[row.name], record.seed, interval_version=version, turn=turn)
 
 
 def _row(record: Record, items: pd.DataFrame) -> MethodRow:
@@ -78,7 +80,7 @@ def _as_in_suite(row: MethodRow, suite: Suite | None, methods: Registry[Entry]) 
 
 def _sizes(record: Record, items: pd.DataFrame, task: Task, world: World, suite: Suite | None) -> PromptSizes:
     known = [suite.sizes] if suite is not None else []
-    found = Expectations().find(record, task, world, [*known, *guess_sizes(items)])
+    found = Expectations().find(record, task, world, [*known, *guess_sizes(items, asked_share(record, task))])
     if found is None:
         raise UserError(
             f"{record.cell}.json: prompts_sha256: this version gives {task.id} other prompts; "

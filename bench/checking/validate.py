@@ -27,7 +27,7 @@ from ..records.untrusted import (
     read_untrusted_table,
 )
 from .attacked import check_attacked
-from .expected import Expected, find_problems_in_coverage, guess_sizes, noise_of
+from .expected import Expected, asked_share, find_problems_in_coverage, guess_sizes, noise_of
 from .known import (
     Known,
     check_declaration,
@@ -130,7 +130,7 @@ def _check_prompts(record: Record, items: pd.DataFrame, known: Known) -> tuple[E
     task, suite = known.tasks[record.task.id], suite_of(record, known)
     world = known.open_world(task.file.world)
     try:
-        sizes = [suite.sizes] if suite is not None else guess_sizes(items)
+        sizes = [suite.sizes] if suite is not None else guess_sizes(items, asked_share(record, task))
     except UserError as error:
         return None, Check("prompts", "failed", str(error))
     try:
@@ -189,7 +189,9 @@ def _find_false_blame(record: Record, base: Loaded) -> Iterator[str]:
 
 
 def _images_of(record: Record) -> tuple[str, str, int]:
-    return record.task.id, record.prompts_sha256, noise_of(record)
+    """Return what tells a base model's record of the same images; a sequence's has those of every step."""
+    asked = record.prompts_sha256 if record.sequence is None else " ".join(record.sequence.tasks)
+    return record.task.id, asked, noise_of(record)
 
 
 def _find_other_sampling(stated: Mapping[str, Any], base: Mapping[str, Any]) -> Iterator[str]:

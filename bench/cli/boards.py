@@ -110,8 +110,25 @@ def show_coverage(options: argparse.Namespace) -> int:
 def build_page(folders: Sequence[Path], out: Path | None) -> Path:
     """Make the page of folders of records and print its table."""
     from ...leaderboard.pages.contents import read_contents
+    from ..records.load import holds_sequences
 
+    if holds_sequences(folders[0]):
+        return _build_sequences(folders, out)
     return _write_page(read_contents(folders), out or folders[0] / "leaderboard")
+
+
+def _build_sequences(folders: Sequence[Path], out: Path | None) -> Path:
+    """Make the page of a folder of sequences and print its table."""
+    from ...leaderboard.pages.sequences import build_sequences, make_sequence_table
+    from ...leaderboard.ranking.sequences import collect_sequences
+    from ..records.load import load_sequences
+
+    loaded = [entry for folder in folders for entry in load_sequences(folder)]
+    page = build_sequences(loaded, out or folders[0] / "leaderboard")
+    console = open_console()
+    for sequence in collect_sequences(loaded):
+        console.print(make_sequence_table(sequence))
+    return page
 
 
 def _write_page(contents: Any, target: Path) -> Path:
@@ -146,8 +163,14 @@ def _tables(contents: Any) -> list[Any]:
 def make_leaderboard(options: argparse.Namespace) -> int:
     """Make the page and exports of folders of records."""
     from ...leaderboard.pages.contents import read_contents
+    from ..records.load import holds_sequences
 
     _check_folders(options.records)
+    if holds_sequences(options.records[0]):
+        if options.eval_results:
+            raise UserError("--eval-results: a sequence is no result of a single task")
+        print(f"leaderboard: {_build_sequences(options.records, options.out)}")
+        return 0
     contents = read_contents(options.records)
     page = _write_page(contents, options.out or options.records[0] / "leaderboard")
     if options.eval_results:
@@ -166,6 +189,34 @@ def make_site(options: argparse.Namespace) -> int:
 
     _check_folders(options.records)
     print(f"site: {build_site(read_contents(options.records), options.out)}")
+    return 0
+
+
+def show_nearby(options: argparse.Namespace) -> int:
+    """Print what forgetting did near the target of each record; write all numbers where asked to."""
+    from ...leaderboard.pages.nearby import make_nearby_tables, to_csv
+    from ...leaderboard.ranking.nearby import measure_nearby
+    from ..records.layout import find_records
+    from ..records.load import load_one
+    from ..running.catalog import open_world, task_registry
+
+    known, far, found = task_registry(), {}, []
+    for path in find_records(options.records):
+        entry = load_one(path)
+        task = entry.record.task.id
+        if task not in far:
+            far[task] = open_world(known[task].file.world).distances(known[task])
+        near = measure_nearby(entry, far[task])
+        if near is None:
+            print(f"missing: {path.name}: no item rows")
+        else:
+            found.append(near)
+    console = open_console()
+    for table in make_nearby_tables(found):
+        console.print(table)
+    if options.out:
+        write_file(options.out, to_csv(found))
+        print(f"nearby: {options.out}")
     return 0
 
 
@@ -193,6 +244,12 @@ def add_boards(commands: Any) -> None:
     site.add_argument("records", type=Path, nargs="+", metavar="RESULTS", help="folders of records")
     site.add_argument("--out", type=Path, required=True, help="folder of the site")
     site.set_defaults(run=make_site)
+    nearby = commands.add_parser(
+        "nearby", help="what forgetting did near the target: by distance, leakage, replacement"
+    )
+    nearby.add_argument("records", type=Path, nargs="+", metavar="RECORD", help="records or folders of them")
+    nearby.add_argument("--out", type=Path, metavar="CSV", help="file for all numbers")
+    nearby.set_defaults(run=show_nearby)
     compare = commands.add_parser(
         "compare", help="compare methods over concepts: AVA or H, and paired differences"
     )

@@ -19,6 +19,9 @@ from .common import FAILED, open_console, read_world
 if TYPE_CHECKING:
     from rich.table import Table
 
+MOST_NAMED = 10
+"""Targets of a task that `list` names."""
+
 
 def show_plan(
     suite: Any, cells: Sequence[Any], worlds: Mapping[str, World], attacks: Sequence[Any] = ()
@@ -28,7 +31,7 @@ def show_plan(
 
     lots = estimate_tasks(cells, worlds)
     table = Table(title=f"{suite.name}: the plan", title_justify="left", box=None, pad_edge=False)
-    table.add_column("task", no_wrap=True)
+    table.add_column("task", overflow="fold")
     for column in ("cells", "training steps", "training images", "evaluated images, at most"):
         table.add_column(column, justify="right")
     for lot in lots:
@@ -162,7 +165,9 @@ def _short(paper: str) -> str:
 def _task_table(tasks: Registry[Task]) -> "Table":
     table = _empty_table("tasks", "name", "role", "forgets", "paper")
     for task in tasks.values():
-        targets = ", ".join(task.concept.targets)
+        named = task.concept.targets
+        more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+        targets = ", ".join(named[:MOST_NAMED]) + more
         table.add_row(task.id, task.concept.role, targets, task.file.paper)
     return table
 
@@ -171,5 +176,7 @@ def _suite_table(folder: Path) -> "Table":
     table = _empty_table("suites", "name", "tasks", "methods", "summary")
     for path in sorted(folder.glob("*.toml")):
         suite = read_suite(path)
-        table.add_row(suite.name, str(len(suite.tasks)), str(len(suite.methods)), suite.summary)
+        table.add_row(
+            suite.name, str(len(suite.tasks or suite.sequence)), str(len(suite.methods)), suite.summary
+        )
     return table

@@ -1,6 +1,7 @@
 """The images that a task asks for: its prompts, each with its noise samples and their seeds."""
 
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -30,6 +31,22 @@ def list_requests(world: World, task: Task, sizes: PromptSizes, noise: int) -> l
         for prompt in world.prompts(task, sizes)
         for sample in range(samples_of(task, prompt.split, sizes))
     ]
+
+
+def narrow_requests(requests: Sequence[ImageRequest], targets: Collection[str]) -> list[ImageRequest]:
+    """Return the requests without forget prompts of other targets; only these targets count as not forgotten.
+
+    For a step of a sequence: requests of the steps to come are not asked yet.
+    """
+    found = []
+    for request in requests:
+        prompt = request.prompt
+        if prompt.split == "retain":
+            found.append(request)
+        elif prompt.asked.get(prompt.target_kind) in targets:
+            own = tuple(name for name in prompt.targets if name in targets)
+            found.append(replace(request, prompt=replace(prompt, targets=own)))
+    return found
 
 
 def seed_of(task: Task, prompt: Prompt, sample: int, noise: int) -> int:

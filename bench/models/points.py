@@ -252,11 +252,31 @@ def own_problem(problem: Problem) -> Problem:
     return replace(problem, forget_set=forget, retain_set=retain)
 
 
+def restore_weights(pipeline: Any, payload: bytes) -> None:
+    """Set a pipeline to the weights of a saved point; raises UserError where they are not the whole model."""
+    found = read_delta(payload, denoiser_name(pipeline))
+    if found.applied is not None:
+        raise UserError(
+            f"{found.applied['method']}: acts while images are drawn; nothing can be trained on it"
+        )
+    for name, weights in found.weights.items():
+        module = getattr(pipeline, name)
+        set_weights(module, module.state_dict(), weights)
+
+
 def train_points(
-    holder: ModelHolder, store: Store, train_key: str, problem: Problem, entry: Entry, config: Any, title: str
+    holder: ModelHolder,
+    store: Store,
+    train_key: str,
+    problem: Problem,
+    entry: Entry,
+    config: Any,
+    title: str,
+    start: bytes | None = None,
 ) -> Manifest:
     """Run a method on a pipeline of its own and return its manifest.
 
+    start: a saved point to train from, None = the base. Points are saved as what differs from the base.
     Raises UserError where it changes more than it declares, or saves nothing.
     """
     if holder.own is not None:
@@ -264,6 +284,8 @@ def train_points(
     entry.load_apply()  # report one that does not load before hours of training
     unlearn, pipeline = entry.load(), holder.open()
     saver = PointSaver(pipeline, holder, store, entry, config)
+    if start is not None:
+        restore_weights(pipeline, start)
     watch = Watch(pipeline, entry.name, saver.components, acts=bool(entry.apply))
     total = int(getattr(config, "steps", 1))
     with (

@@ -1,7 +1,9 @@
-"""Tasks that a seed draws: `family@draw:SEED` names all, `family/draw-SEED-concept@world` one of them.
+"""Tasks without a file of their own: combinations, and those that a seed draws.
 
-They guard the public board against overfitting: a maintainer reveals the seed at the re-run, so nobody could
-tune on the tasks. Concepts, prompts and noise follow from the seed only.
+`family@draw:SEED` names all that a seed draws, `family/draw-SEED-concept@world` one of them.
+
+Drawn tasks guard the public board against overfitting: a maintainer reveals the seed at the re-run, so nobody
+could tune on the tasks. Concepts, prompts and noise follow from the seed only.
 """
 
 import re
@@ -10,6 +12,7 @@ from dataclasses import replace
 
 from ..errors import UserError
 from ..registry import Registry
+from .combined import combine, is_combined
 from .protocol import PlannedWorld
 from .tasks import Task, TaskFile, build_tasks
 
@@ -20,7 +23,8 @@ WORLD = "emoji"
 
 
 class DrawingTasks(Registry[Task]):
-    """The registry of tasks, including those of every seed; iterating lists only the shipped ones."""
+    """The registry of tasks, including combinations and those of every seed; iterating lists only the shipped
+    ones."""
 
     def __init__(
         self, shipped: Registry[Task], files: Sequence[TaskFile], open_world: Callable[[str], PlannedWorld]
@@ -33,6 +37,8 @@ class DrawingTasks(Registry[Task]):
         if DRAWN.fullmatch(name):
             names = ", ".join(task.id for task in self.expand(name))
             raise UserError(f"{name}: names several tasks; give one of {names}")
+        if is_combined(name):
+            return combine(name, self.__getitem__)
         match = ONE.fullmatch(name)
         if match is None or name in self._entries:
             return super().__getitem__(name)
@@ -44,7 +50,7 @@ class DrawingTasks(Registry[Task]):
     def __contains__(self, name: object) -> bool:
         if super().__contains__(name):
             return True
-        if not isinstance(name, str) or ONE.fullmatch(name) is None:
+        if not isinstance(name, str) or not (ONE.fullmatch(name) or is_combined(name)):
             return False
         try:
             return self[name] is not None

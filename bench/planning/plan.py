@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -11,12 +11,13 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from ..config import STRICT, apply_preset, build, read_toml
 from ..errors import UserError
-from ..names import INLINE, file_part
+from ..names import INLINE, file_part, task_part
 from ..registry import Entry, Registry
 from ..store import content_key
 from ..types import INTERVAL_VERSION, DataChoice, Headline
 from .choice import Choice, read_choice, rows_of
 from .protocol import PlannedWorld
+from .sequences import Turn, read_turn
 from .tasks import PromptSizes, Task, complete_name
 
 RETRAIN = "retrain"
@@ -90,6 +91,7 @@ class AttackRow(BaseModel):
 class Suite(BaseModel):
     """Which tasks, methods and seeds a run is made of.
 
+    sequence: tasks to be forgotten one after another on the same model, in place of `tasks`.
     unscored_below: a point whose UA is below this on both halves of the prompts gets no retain images, unless
     it is the last of its run (`bench/measuring/needed.py` says up to which value that is harmless). choice:
     file with the configurations of `tuned` methods, next to the suite; choice_sha256 is filled in when it is
@@ -104,7 +106,8 @@ class Suite(BaseModel):
     model_config = STRICT
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=100)
     summary: str = ""
-    tasks: list[str] = Field(min_length=1)
+    tasks: list[str] = []
+    sequence: list[str] = []
     methods: list[MethodRow] = Field(min_length=1)
     attacks: list[AttackRow] = []
     seeds: list[Seed] = Field(default=[0], min_length=1, max_length=MOST_SEEDS)
@@ -126,8 +129,11 @@ class Suite(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if bool(self.tasks) == bool(self.sequence):
+            raise ValueError("tasks: a suite names either `tasks` or a `sequence` of tasks")
         for field, names in (
             ("tasks", self.tasks),
+            ("sequence", self.sequence),
             ("methods", [row.model_dump_json() for row in self.methods]),
             ("attacks", [row.model_dump_json() for row in self.attacks]),
         ):
@@ -168,7 +174,7 @@ class Cell:
 
     entry: the method; None for a reference and for somebody's models. models: evaluated as they are in place
     of the world's base, one point each (`bench/models/outside.py` says what is possible). interval_version:
-    of the record's intervals; a record is repeated with its own.
+    of the record's intervals; a record is repeated with its own. turn: its place in a sequence.
     """
 
     suite: Suite
@@ -178,6 +184,19 @@ class Cell:
     seed: int
     models: tuple[str, ...] = ()
     interval_version: Literal[1, 2] = INTERVAL_VERSION
+    turn: Turn | None = None
+
+    @property
+    def trained(self) -> Task:
+        """The task that is trained on: the step's own in a sequence."""
+        return self.turn.request if self.turn is not None and self.turn.step else self.task
+
+    @property
+    def before(self) -> "Cell | None":
+        """The cell whose weights this one starts from: the step before in a sequence, if there is one."""
+        if self.turn is None or self.turn.step < 2:
+            return None
+        return replace(self, turn=replace(self.turn, step=self.turn.step - 1))
 
     @property
     def has_sheet(self) -> bool:
@@ -203,17 +222,27 @@ class Cell:
 
     @property
     def stem(self) -> str:
-        """File name of the record: task, method, seed and a short digest of the cell's other fields."""
-        rest = stem_digest(self.row.config, self.row.noise, self.suite.data, self.row.label)
-        task = self.task.id.replace("/", "-").replace("@", "-")
+        """File name of the record: task, method, seed, place in a sequence, a short digest of the rest."""
+        turn = None if self.turn is None else (self.turn.names, self.turn.step)
+        rest, place = cell_parts(self.row.config, self.row.noise, self.suite.data, turn, self.row.label)
+        task = task_part(self.task.id)
         name = file_part(self.row.name) if self.models else self.row.name
-        return f"{task}.{name}.{rest}.s{self.seed}"
+        return f"{task}.{name}.{rest}.s{self.seed}{place}"
 
 
-def stem_digest(config: Mapping[str, Any], noise: int, data: str, label: str) -> str:
-    """Return the six digits by which the files of a method's configurations differ in name."""
-    named = {"label": label} if label else {}
-    return content_key({"config": config, "noise": noise, "data": data, **named})[:6]
+def cell_parts(
+    config: Mapping[str, Any],
+    noise: int,
+    data: str,
+    turn: tuple[Sequence[str], int] | None,
+    label: str = "",
+) -> tuple[str, str]:
+    """Return the digest in a cell's name, and the ending of a step's. turn: names and step of a sequence."""
+    fields = {"config": config, "noise": noise, "data": data} | ({"label": label} if label else {})
+    if turn is None:
+        return content_key(fields)[:6], ""
+    names, step = turn
+    return content_key(fields | {"sequence": list(names)})[:6], f".{step}of{len(names)}"
 
 
 def seeds_of(suite: Suite, row: MethodRow) -> list[int]:
@@ -301,6 +330,8 @@ def plan_cells(suite: Suite, tasks: Registry[Task], methods: Registry[Entry]) ->
     suite = resolve_presets(suite, methods)
     cells = []
     rows = sorted(suite.methods, key=lambda row: row.name not in REFERENCES)
+    if suite.sequence:
+        return _plan_sequence(suite, rows, tasks, methods)
     anchors = {tasks[complete_name(name)].id: anchor for name, anchor in suite.anchors.items()}
     for name in suite.tasks:
         task = tasks[complete_name(name)]
@@ -311,6 +342,38 @@ def plan_cells(suite: Suite, tasks: Registry[Task], methods: Registry[Entry]) ->
                 cells.append(Cell(suite, task, row, None, 0))
             else:
                 cells += [Cell(suite, task, row, methods[row.name], seed) for seed in seeds_of(suite, row)]
+    return cells
+
+
+def _plan_sequence(
+    suite: Suite, rows: list[MethodRow], tasks: Registry[Task], methods: Registry[Entry]
+) -> list[Cell]:
+    """Return the cells of a sequence: references first, then the steps of each method and seed in order."""
+    if suite.anchors:
+        raise UserError(f"{suite.name}: anchors: a sequence has those of its tasks")
+    first = read_turn([complete_name(name) for name in suite.sequence], 0, tasks.__getitem__)
+    if suite.sizes.forget % len(first.targets):
+        raise UserError(
+            f"{suite.name}: sizes.forget: {suite.sizes.forget} prompts for {len(first.targets)} targets; "
+            "take a multiple, so that each has as many"
+        )
+    turns = [replace(first, step=step) for step in range(1, len(first.requests) + 1)]
+    cells = []
+    for row in rows:
+        if row.name in REFERENCES:
+            cells.append(Cell(suite, first.whole, row, None, 0, turn=first))
+            continue
+        entry = methods[row.name]
+        if entry.apply:
+            raise UserError(
+                f"{suite.name}: sequence: {entry.name} acts while images are drawn: no weights that a later "
+                "request could start from; run its tasks at once (several targets in one task)"
+            )
+        cells += [
+            Cell(suite, first.whole, row, entry, seed, turn=turn)
+            for seed in seeds_of(suite, row)
+            for turn in turns
+        ]
     return cells
 
 

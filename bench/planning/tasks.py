@@ -33,14 +33,19 @@ class ConceptSpec(BaseModel):
     near: list[str] = []
     indirect: str | None = None
 
+    def anchor_of(self, target: str) -> str | None:
+        """Return what may be drawn in a target's place."""
+        return self.anchor
+
 
 class Protocol(BaseModel):
     """A published prompt file that the user supplies. kind: its format (`bench/worlds/hub/protocols.py`).
 
     file: its name in the user's data folder. source: where it was published. nudity_above, category: select a
     subset of I2P. rows: number of rows of that subset as published; a file that gives another number is
-    refused. images: least number for each name; where a name has fewer rows, they are repeated with noise of
-    the task's own.
+    refused. others: names of other rows join `names`: they are retained, and the judge tells them apart.
+    images: least number for each name; where a name has fewer rows, they are repeated with noise of the
+    task's own.
     """
 
     model_config = STRICT
@@ -50,6 +55,7 @@ class Protocol(BaseModel):
     nudity_above: float | None = Field(default=None, ge=0, le=100)
     category: str = ""
     images: int = Field(default=0, ge=0, le=MOST_PROMPTS)
+    others: bool = False
     rows: int | None = Field(default=None, ge=1)
     licence: str = ""
 

@@ -44,6 +44,16 @@ class MethodInfo(RecordPart):
     label: str = Field(default="", json_schema_extra=LATER)  # of configurations in a row of their own
 
 
+class SequenceInfo(RecordPart):
+    """A step of a sequence. tasks: all requests, in their order. step: how many of them were done; 0 = none.
+
+    Training cost is that of the step; a point's distance is that to the base.
+    """
+
+    tasks: list[str]
+    step: int = Field(ge=0)
+
+
 class Cost(RecordPart):
     """seconds: training up to this point, without scoring. memory_bytes: peak resident memory (CPU) or
     allocated device memory; memory_of: `training`, how far it rose above what was in use at the start; in
@@ -137,6 +147,7 @@ class Record(RecordPart):
     command: str
     commit: str | None
     attack: AttackInfo | None = Field(default=None, json_schema_extra=LATER)  # of an attacked record only
+    sequence: SequenceInfo | None = Field(default=None, json_schema_extra=LATER)  # of a step of a sequence
     files: dict[str, str] = Field(default_factory=dict, json_schema_extra=LATER)  # suffix -> sha256
     content_sha256: str = Field(default="", json_schema_extra=LATER)  # of all other fields, see `sealed.py`
 

@@ -13,7 +13,7 @@ from ..measuring.requests import ImageRequest
 from ..models.saved.manifest import PointManifest
 from ..planning.plan import RETRAIN, Cell
 from ..planning.tasks import Task
-from ..records.record import Cost, MethodInfo, PointInfo, Record, TaskInfo
+from ..records.record import Cost, MethodInfo, PointInfo, Record, SequenceInfo, TaskInfo
 from ..store import content_key
 from ..types import Value, not_scored
 from ..worlds.protocol import World
@@ -57,6 +57,7 @@ def describe_cell(cell: Cell, world: World, image_requests: Sequence[ImageReques
         environment={},
         command="",
         commit=find_commit(),
+        sequence=None if cell.turn is None else SequenceInfo(tasks=cell.turn.names, step=cell.turn.step),
     )
 
 
@@ -120,7 +121,7 @@ def describe_task(cell: Cell, world: World) -> TaskInfo:
         judge=file.judge,
         role=concept.role,
         version=file.version,
-        targets=concept.targets,
+        targets=concept.targets if cell.turn is None else cell.turn.targets,
     )
 
 

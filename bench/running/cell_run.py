@@ -12,7 +12,7 @@ import torch
 from ..environment import describe_environment
 from ..measuring.needed import forget_requests, is_asked, reason_unscored
 from ..measuring.pool import Part, take_part
-from ..measuring.requests import ImageRequest, list_requests
+from ..measuring.requests import ImageRequest, list_requests, narrow_requests
 from ..measuring.scorer import Place, PointScorer, Scored
 from ..measuring.sheet import choose_columns, make_sheet
 from ..metrics import compute
@@ -93,7 +93,8 @@ class CellRun:
     @cached_property
     def requests(self) -> list[ImageRequest]:
         cell = self.cell
-        return list_requests(self.world, cell.task, cell.suite.sizes, cell.row.noise)
+        found = list_requests(self.world, cell.task, cell.suite.sizes, cell.row.noise)
+        return found if cell.turn is None else narrow_requests(found, cell.turn.targets)
 
     def measure(self) -> tuple[Record, pd.DataFrame, bytes | None]:
         """Return the cell's record, its item rows and its contact sheet."""
@@ -125,10 +126,13 @@ class CellRun:
     def take_part(self) -> Part:
         """Return the features of the shown point's retain images, of concepts that were not given."""
         torch.set_num_threads(self.threads)
-        points = self.manifest.points
-        point = next((p for p in points if p.step == self.cell.row.shown), points[-1])
+        point = self._shown_point()
         needed = [r for r in self.requests if r.prompt.split == "retain" and not r.prompt.given]
         return take_part(self._score(point, needed, None).view, self.cell.task.id, self.cell.seed)
+
+    def _shown_point(self) -> PointManifest:
+        points = self.manifest.points
+        return next((p for p in points if p.step == self.cell.row.shown), points[-1])
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -155,27 +159,36 @@ class CellRun:
 
     def _problem(self) -> Problem:
         make = self.world.problem if self.has_images else self.world.problem_without_images
-        return make(self.cell.task, self.cell.suite.data, self.cell.seed)
+        return make(self.cell.trained, self.cell.suite.data, self.cell.seed)
+
+    def _start(self) -> bytes | None:
+        """Return the weights that training starts from: those of the sequence's step before, None = base."""
+        if self.cell.before is None:
+            return None
+        before = CellRun(self.shared, self.cell.before)
+        return before._find_weights(before._shown_point())
 
     def _train(self) -> Manifest:
         shared, cell, config = self.shared, self.cell, self.cell.build_config()
         assert cell.entry is not None
         check_folder(self.world.pipeline_folder, cell.entry.name, cell.entry.pipelines)
-        problem, holder = self._problem(), self._holder()
+        start, problem, holder = self._start(), self._problem(), self._holder()
         assert isinstance(holder, ModelHolder)  # a world's own model is no function
         for line in self._look(problem).describe():
             shared.say(f"  {cell.row.name}: {line}")
         for other in shared._holders.values():
             other.close()  # one model at a time in the device's memory
         title = f"  {cell.row.name}: training"
-        return train_points(holder, shared.store, self.train_key, problem, cell.entry, config, title)
+        return train_points(holder, shared.store, self.train_key, problem, cell.entry, config, title, start)
 
     def _look(self, problem: Problem | None = None) -> TrainingImages:
         """Return what the cell's training images show; they are judged once for all methods."""
         if not self.has_images:
             return not_judged(problem or self._problem(), f"{self.cell.row.name} needs none")
         fields = problem_fields(self.cell, self.world)
-        return self.shared.scorer.look(self.world, self.cell.task, fields, lambda: problem or self._problem())
+        return self.shared.scorer.look(
+            self.world, self.cell.trained, fields, lambda: problem or self._problem()
+        )
 
     @cached_property
     def base(self) -> Scored:
@@ -185,7 +198,7 @@ class CellRun:
         if key not in known:
             row = cell.row.model_copy(update={"config": {}})
             reference = CellRun(self.shared, Cell(cell.suite, cell.task, row, None, 0))
-            known[key] = reference._score(reference.manifest.points[0], self.requests, None)
+            known[key] = reference._score(reference.manifest.points[0], reference.requests, None)
         return known[key]
 
     def _score_point(self, point: PointManifest, base: View | None, is_last: bool) -> Scored:

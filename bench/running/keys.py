@@ -38,8 +38,10 @@ def train_key(cell: Cell, world: World, device: str, threads: int, dtype: str = 
     It holds the world, the concept and all targets of its kind, the method, its config, seed and data, the
     source of method and world, library versions and device. threads: CPU threads of the cell, in the key
     unless it trains on CUDA. dtype: of the networks' weights, in the key unless it is float32. A model that
-    is evaluated as it is stands there by its digest.
+    is evaluated as it is stands there by its digest. The key of a step of a sequence holds those of the steps
+    before it, because each starts from the weights that the one before left.
     """
+    task = cell.trained
     fields: dict[str, Any] = {
         "drawing": DRAWING_VERSION,
         "world": world.digest,
@@ -48,13 +50,15 @@ def train_key(cell: Cell, world: World, device: str, threads: int, dtype: str = 
         "threads": None if device.startswith("cuda") else threads,
         "libraries": package_versions(),
         "model": models_digest(cell.models),
-        "inputs": world.inputs(cell.task),
+        "inputs": world.inputs(task),
     }
+    if cell.before is not None:
+        fields["before"] = [train_key(cell.before, world, device, threads, dtype), cell.row.shown]
     if dtype != FLOAT32:
         fields["dtype"] = dtype
     if cell.entry is not None:
         fields |= {
-            "task": cell.task.concept.model_dump() | {"suite": sorted(cell.task.suite_targets)},
+            "task": task.concept.model_dump() | {"suite": sorted(task.suite_targets)},
             "method": cell.entry.name,
             "config": cell.row.config,
             "seed": cell.seed,
@@ -83,15 +87,16 @@ def judge_modules(task: Task) -> list[str]:
 
 def problem_fields(cell: Cell, world: World) -> dict[str, Any]:
     """Return everything but the method that decides a cell's training images and how they are judged."""
+    task = cell.trained
     return {
         "world": world.digest,
-        "inputs": world.inputs(cell.task),
-        "task": [cell.task.id, cell.task.file.judge, cell.task.file.target_kind],
-        "concept": cell.task.concept.model_dump() | {"suite": sorted(cell.task.suite_targets)},
+        "inputs": world.inputs(task),
+        "task": [task.id, task.file.judge, task.file.target_kind],
+        "concept": task.concept.model_dump() | {"suite": sorted(task.suite_targets)},
         "data": cell.suite.data,
         "seed": cell.seed,
         "source": source_digest(
-            world.problem_module, "unlearnbench.bench.judges.emoji", *judge_modules(cell.task)
+            world.problem_module, "unlearnbench.bench.judges.emoji", *judge_modules(task)
         ),
     }
 
@@ -109,9 +114,11 @@ def cell_key(
     # only where they are stated, so that the keys of earlier suites stay
     headline = {} if cell.suite.headline == "AVA" else {"headline": cell.suite.headline}
     label = {"label": cell.row.label} if cell.row.label else {}
+    turn = {} if cell.turn is None else {"sequence": [cell.turn.names, cell.turn.step]}
     return content_key(
         headline
         | label
+        | turn
         | {
             "train": train_key(cell, world, device, threads, dtype),
             "task": [cell.task.id, cell.task.file.version, cell.task.concept.model_dump()],

@@ -49,7 +49,8 @@ class Runner(Shared):
         self._plugins |= plugin_modules(cells, self.metrics, self.worlds)
         outcomes = []
         for number, cell in enumerate(cells, 1):
-            title = f"[{number}/{len(cells)}] {cell.task.id} {cell.row.name} seed {cell.seed}"
+            place = "" if cell.turn is None else f" step {cell.turn.step} of {len(cell.turn.requests)}"
+            title = f"[{number}/{len(cells)}] {cell.task.id} {cell.row.name} seed {cell.seed}{place}"
             outcomes.append(self._run_cell(CellRun(self, cell), title))
         return outcomes
 

@@ -6,7 +6,7 @@ another medium, place and light. The wordings are this project's own.
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -94,6 +94,34 @@ def write_prompts(
     retain = [p for p in interleave([near, wide]) if not holds_name(p, concept) and p not in avoid]
     anchored = replace_all(forget, concept, anchor) if anchor else ()
     return Wording(tuple(forget), tuple(_take(iter(retain), count, concept)), anchored)
+
+
+def write_for_targets(
+    anchors: Mapping[str, str | None], kind: Kind, count: int, avoid: Set[str] = frozenset()
+) -> Wording:
+    """Return `count` forget and as many retain prompts about several targets, in turn; none in `avoid`.
+
+    anchors: target -> its anchor. No retain prompt names a target. Raises UserError like `write_prompts`, and
+    where the targets are more than the prompts.
+    """
+    if len(anchors) == 1:
+        [(target, anchor)] = anchors.items()
+        return write_prompts(target, kind, count, anchor, avoid)
+    if len(anchors) > count:
+        raise UserError(f"training images: {count} for {len(anchors)} targets; ask for one each or more")
+    share = -(-count // len(anchors))
+    parts = [write_prompts(target, kind, share, anchor, avoid) for target, anchor in anchors.items()]
+    forget = list(interleave([iter(part.forget) for part in parts]))[:count]
+    anchored = list(interleave([iter(part.anchored) for part in parts]))[:count]
+    whole = all(part.anchored for part in parts)
+    first: dict[str | None, str] = {}
+    for target, anchor in anchors.items():
+        first.setdefault(anchor, target)
+    wide = [write_prompts(target, kind, count, anchor, avoid).retain for anchor, target in first.items()]
+    kept = (p for p in interleave([iter(r) for r in wide]) if not any(holds_name(p, t) for t in anchors))
+    return Wording(
+        tuple(forget), tuple(_take(kept, count, ", ".join(anchors))), tuple(anchored if whole else ())
+    )
 
 
 def _write_nudity(count: int, anchor: str, avoid: Set[str]) -> Wording:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
+from ..planning.tasks import ConceptSpec
 from ..types import DataChoice, Prompt
 
 EMPTY = 0.10
@@ -18,6 +19,14 @@ NARROW_SUBJECTS = 2
 def forget_data(data: DataChoice) -> DataChoice:
     """Return the choice of the forget set: for `narrow-retain` it is the one of `diverse`."""
     return "diverse" if data == "narrow-retain" else data
+
+
+def anchors_of(concept: ConceptSpec) -> tuple[str | None, tuple[str, ...]]:
+    """Return `anchor` and `anchors` of a concept's problem: one anchor for all targets, or one for each."""
+    found = [concept.anchor_of(target) for target in concept.targets]
+    if len(set(found)) == 1:
+        return found[0], ()
+    return None, tuple(name for name in found if name) if all(found) else ()
 
 
 def fill(template: str, subject: str, style: str | None, background: str | None, article: str = "a ") -> str:

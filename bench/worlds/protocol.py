@@ -131,6 +131,10 @@ class World(PlannedWorld, Protocol):
         """Return (n, d) features of the reference images by another extractor."""
         raise UserError(f"{self.id}: has no reference images")
 
+    def distances(self, task: Task) -> dict[str, float]:
+        """Return how far each name of the target's kind is from the nearest target; {} = not known."""
+        return {}
+
     @property
     def inception(self) -> Path | None:
         """File with clean-fid's Inception weights; None = no FID in this world."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...bench.errors import UserError
+from ...bench.planning.concept_names import holds_name
 from ...bench.training.objectives import Denoiser
 from ...bench.types import Problem
 
@@ -92,7 +93,35 @@ def concept_prompts(problem: Problem, source: str) -> tuple[list[str], list[str]
         return list(pairs), list(pairs.values())
     if not problem.targets:
         raise UserError("targets: the problem does not name what is to be forgotten")
-    return list(problem.targets), [problem.anchor or ""] * len(problem.targets)
+    return list(problem.targets), anchors_of(problem)
+
+
+def anchors_of(problem: Problem) -> list[str]:
+    """Return the anchor of each target, in their order; "" where there is none."""
+    return list(problem.anchors) or [problem.anchor or ""] * len(problem.targets)
+
+
+def lead_with_each(
+    prompts: Sequence[str], anchors: Sequence[str], targets: Sequence[str], count: int, setting: str
+) -> tuple[list[str], list[str]]:
+    """Return prompts and their anchors' prompts, reordered so that the first `count` name every target.
+
+    The order stays where they do already, and where no prompt names one of the others. setting: the name of
+    `count`. Raises UserError where the targets are more than `count`.
+    """
+
+    def named(target: str, texts: Sequence[str]) -> bool:
+        return any(holds_name(text, target) for text in texts)
+
+    if all(named(target, prompts[:count]) or not named(target, prompts) for target in targets):
+        return list(prompts), list(anchors)
+    if len(targets) > count:
+        raise UserError(f"{setting}: {count} leaves out some of the {len(targets)} targets; raise it")
+    pairs = list(zip(prompts, anchors, strict=True))
+    first = [next((pair for pair in pairs if holds_name(pair[0], target)), None) for target in targets]
+    chosen = [pair for pair in dict.fromkeys(first) if pair is not None]
+    ordered = chosen + [pair for pair in pairs if pair not in set(chosen)]
+    return [prompt for prompt, _ in ordered], [anchor for _, anchor in ordered]
 
 
 def align(concept: TokenStates, anchor: TokenStates) -> tuple[Tensor, Tensor]:

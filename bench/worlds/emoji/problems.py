@@ -1,15 +1,16 @@
 """From a task of an emoji world to its evaluation prompts and to the problem that a method gets."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
 
 from ...errors import UserError
+from ...planning.combined import is_combined
 from ...planning.tasks import PromptSizes, Task, concept_kind
 from ...types import DataChoice, DrawSettings, Problem, Prompt, Split, TrainingSet
-from ..prompts import NARROW_SUBJECTS, TRAINING_IMAGES, forget_data, halve_strata
+from ..prompts import NARROW_SUBJECTS, TRAINING_IMAGES, anchors_of, forget_data, halve_strata
 from ..recipe.parts import Triple
 from ..seeds import seeded
 from .captions import Captioner
@@ -24,7 +25,8 @@ class Concepts:
         self.spec, self.task = spec, task
         self.kind = task.file.target_kind
         names = {"subject": spec.subject_names, "style": spec.style_names}[self.kind]
-        unknown = [t for t in (*task.concept.targets, task.concept.anchor) if t and t not in names]
+        anchors = [task.concept.anchor_of(target) for target in task.concept.targets]
+        unknown = [name for name in (*task.concept.targets, *anchors) if name and name not in names]
         for kind, given in task.concept.given.items():
             known = {"subject": spec.subject_names, "style": spec.style_names}.get(kind, [])
             unknown += [name for name in given if name not in known]
@@ -95,7 +97,7 @@ def build_prompts(spec: WorldSpec, captioner: Captioner, task: Task, sizes: Prom
     spread_over = "style" if concepts.kind == "subject" else "subject"
     forget = _spread([t for t in every if concepts.is_target(t)], spread_over, sizes.forget)
     if len(task.concept.targets) > 1:
-        forget = _spread([t for t in every if concepts.is_target(t)], "subject", sizes.forget)
+        forget = _spread([t for t in every if concepts.is_target(t)], concepts.kind, sizes.forget)
     writer = _PromptWriter(captioner, task, concepts)
     prompts = [writer.write(t, "forget", i) for i, t in enumerate(forget)]
     prompts += [writer.write(t, "retain", i) for i, t in enumerate(same + other)]
@@ -158,6 +160,8 @@ def build_problem(
 ) -> Problem:
     """Return the problem that a method gets: only training wordings and only triples trained on."""
     concepts = Concepts(spec, task)
+    if data == "narrow" and is_combined(task.id):
+        raise UserError(f"{task.id}: data: 'narrow' shows {NARROW_SUBJECTS} subjects, not every target")
     seen = [t for t in spec.triples if not spec.is_held_out(t)]
     forget = [t for t in seen if concepts.is_target(t)]
     retain = [t for t in seen if concepts.is_given(t)]
@@ -166,18 +170,17 @@ def build_problem(
     if data != "diverse":
         retain = _narrow(retain, spec)
     generator = seeded("problem", task.id, forget_data(data), seed)
-    anchor_index = None
-    if task.concept.anchor is not None:
-        names = spec.subject_names if concepts.kind == "subject" else spec.style_names
-        anchor_index = names.index(task.concept.anchor)
-    forget_set = _training_set(
-        canvas, captioner, concepts, forget, forget_data(data), generator, anchor_index
-    )
-    retain_set = _training_set(canvas, captioner, concepts, retain, data, generator, None)
+    anchor, anchors = anchors_of(task.concept)
+    names = spec.subject_names if concepts.kind == "subject" else spec.style_names
+    own = anchors or ((anchor,) * len(task.concept.targets) if anchor else ())
+    swaps = {names.index(t): names.index(a) for t, a in zip(task.concept.targets, own, strict=bool(own))}
+    forget_set = _training_set(canvas, captioner, concepts, forget, forget_data(data), generator, swaps)
+    retain_set = _training_set(canvas, captioner, concepts, retain, data, generator, {})
     return Problem(
         task=task.id,
         concept=task.concept.name,
-        anchor=task.concept.anchor,
+        anchor=anchor,
+        anchors=anchors,
         forget_set=forget_set,
         retain_set=retain_set,
         data=data,
@@ -202,8 +205,10 @@ def _training_set(
     triples: list[Triple],
     data: str,
     generator: torch.Generator,
-    anchor: int | None,
+    swaps: Mapping[int, int],
 ) -> TrainingSet:
+    """Return captioned images of drawn triples. swaps: of the concept's kind, target -> its anchor; empty
+    where no caption with an anchor is made."""
     if not triples:
         raise UserError(f"{concepts.task.id}: `given` leaves the retain set empty")
     rows = torch.randint(len(triples), (TRAINING_IMAGES,), generator=generator).tolist()
@@ -214,7 +219,7 @@ def _training_set(
     indices = torch.tensor(chosen).T
     images = canvas.compose(indices[0], indices[1], indices[2], generator)
     anchors: tuple[str, ...] = ()
-    if anchor is not None:
-        swapped = [t._replace(**{concepts.kind: anchor}) for t in chosen]
+    if swaps:
+        swapped = [t._replace(**{concepts.kind: swaps[getattr(t, concepts.kind)]}) for t in chosen]
         anchors = tuple(captioner.caption(t, wordings[w]) for t, w in zip(swapped, which, strict=True))
     return TrainingSet(prompts, images, anchors)

@@ -19,6 +19,7 @@ from ...planning.tasks import ConceptSpec, PromptSizes, Task, TaskFile
 from ...store import recipe_folder
 from ...types import DataChoice, Problem, Prompt
 from ..protocol import World
+from ..recipe.parts import Triple
 from .captions import Captioner
 from .spec import WorldSpec, load_spec
 
@@ -151,6 +152,24 @@ class EmojiWorld(World):
         names = self.spec.subject_names if kind == "subject" else self.spec.style_names
         column = self._reference[1][:, {"subject": 0, "style": 1}[kind]]
         return np.array([names[i] not in task.suite_targets for i in column])
+
+    def distances(self, task: Task) -> dict[str, float]:
+        """Return 1 - the cosine of the mean embeddings of prompts about a name and about the nearest target.
+
+        Prompts ask for every subject in every style, on one background; the world's CLIP embeds them. A
+        name's embedding is the mean over its prompts, minus the mean over all.
+        """
+        subjects, styles = self.spec.subject_names, self.spec.style_names
+        wordings = self.captioner.words.evaluation
+        pairs = list(itertools.product(range(len(subjects)), range(len(styles))))
+        texts = [self.captioner.caption(Triple(s, k, 0), wordings[k % len(wordings)]) for s, k in pairs]
+        found = np.asarray(self.open_alignment().embed_prompts(texts)).reshape(len(subjects), len(styles), -1)
+        names, other = (subjects, 1) if task.file.target_kind == "subject" else (styles, 0)
+        means = found.mean(other) - found.mean((0, 1))
+        means = means / np.linalg.norm(means, axis=1, keepdims=True)
+        targets = [names.index(target) for target in task.concept.targets]
+        nearest = 1 - (means @ means[targets].T).max(axis=1)
+        return {name: float(far) for name, far in zip(names, nearest, strict=True)}
 
     @property
     def reference_key(self) -> str:

@@ -53,16 +53,16 @@ def write_crossed(task: Task, count: int, avoid: Set[str] = frozenset()) -> Word
     given = [name for name in concept.given.get(kind, []) if name not in concept.targets]
     if not given:
         raise UserError(f"{task.id}: given: names no {kind} to retain")
-    crossed, anchor = _crossed(task), concept.anchor
+    crossed, anchors = _crossed(task), [concept.anchor_of(target) for target in concept.targets]
     target = list(_worded(crossed, concept.targets))
-    anchored = list(_worded(crossed, [anchor or ""] * len(concept.targets)))
+    anchored = list(_worded(crossed, [anchor or "" for anchor in anchors]))
     pairs = [pair for pair in zip(target, anchored, strict=True) if pair[0] not in avoid][:count]
     retain = [text for text in _worded(crossed, given) if text not in avoid][:count]
     if min(len(pairs), len(retain)) < count:
         found = min(len(pairs), len(retain))
         raise UserError(f"{task.id}: its wordings give {found} training prompts, not {count}; ask for fewer")
     forget, instead = zip(*pairs, strict=True)
-    return Wording(forget, tuple(retain), instead if anchor else ())
+    return Wording(forget, tuple(retain), instead if all(anchors) else ())
 
 
 def _crossed(task: Task) -> Crossed:

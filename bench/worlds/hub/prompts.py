@@ -23,7 +23,7 @@ def build_prompts(task: Task, sizes: PromptSizes, data: Path) -> list[Prompt]:
     """
     rows = _rows(task, data)
     writer, targets = _Writer(task, rows), task.concept.targets
-    names = [name for name in task.file.names if name not in targets]
+    names = [name for name in names_of(task, data) if name not in targets]
     held = task.concept.given.get(task.file.target_kind, [])
     given = [name for name in names if name in held]
     fresh = [name for name in names if name not in held]
@@ -37,6 +37,20 @@ def build_prompts(task: Task, sizes: PromptSizes, data: Path) -> list[Prompt]:
     return halve(prompts)
 
 
+def names_of(task: Task, data: Path) -> list[str]:
+    """Return all names that a task's judge tells apart: those of its file, and of its protocol's other rows.
+
+    Raises UserError like `build_prompts` where the prompt file is needed and missing.
+    """
+    protocol, names = task.file.protocol, list(task.file.names)
+    if protocol is None or not protocol.others:
+        return names
+    known = {name_key(name) for name in names}
+    rows = (row for row in read_subset(protocol, data) if not row.erased)
+    others = {name_key(row.name): row.name for row in rows}
+    return names + [name for key, name in others.items() if key not in known]
+
+
 def _rows(task: Task, data: Path) -> dict[str, list[Row]]:
     """Return name -> a protocol's rows that ask for it; rows without a name ask for the target.
 
@@ -47,7 +61,7 @@ def _rows(task: Task, data: Path) -> dict[str, list[Row]]:
     if protocol is None:
         return {}
     path = data / protocol.file
-    known = {name_key(name): name for name in (*task.file.names, *targets)} | {"": targets[0]}
+    known = {name_key(name): name for name in (*names_of(task, data), *targets)} | {"": targets[0]}
     found: dict[str, list[Row]] = {}
     for row in read_subset(protocol, data):
         name = known.get(name_key(row.name))

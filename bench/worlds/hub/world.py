@@ -24,10 +24,11 @@ from ...pictures import PICTURES, READING_VERSION
 from ...planning.concept_names import name_key
 from ...planning.tasks import PromptSizes, Task, concept_kind
 from ...types import DataChoice, DrawSettings, Problem, Prompt, TrainingSet
-from ...unlearning.writing import OTHERS, Wording, names_in, write_prompts
+from ...unlearning.writing import OTHERS, Wording, names_in, write_for_targets
+from ..prompts import anchors_of
 from ..protocol import World
 from .crossed import cross_prompts, write_crossed
-from .prompts import build_prompts
+from .prompts import build_prompts, names_of
 from .reference import embed_files
 
 CLIP = Source("judge and alignment score: open_clip ViT-B-32", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K")
@@ -197,12 +198,15 @@ class HubWorld(World):
         if task.file.crossed is not None:
             wording = write_crossed(task, self.images, asked)
         else:
-            wording = write_prompts(concept.targets[0], task.file.wording, self.images, concept.anchor, asked)
+            pairs = {target: concept.anchor_of(target) for target in concept.targets}
+            wording = write_for_targets(pairs, task.file.wording, self.images, asked)
         forget, retain = make_sets(task, wording, seed)
+        anchor, anchors = anchors_of(concept)
         return Problem(
             task=task.id,
             concept=concept.name,
-            anchor=concept.anchor,
+            anchor=anchor,
+            anchors=anchors,
             forget_set=forget,
             retain_set=retain,
             data=data,
@@ -211,7 +215,7 @@ class HubWorld(World):
             targets=tuple(concept.targets),
             retained=names_in(
                 retain.prompts,
-                (concept.anchor, *task.file.names, *OTHERS[task.file.wording]),
+                (anchor, *anchors, *task.file.names, *OTHERS[task.file.wording]),
                 concept.targets,
             ),
             kind=concept_kind(task),
@@ -240,7 +244,7 @@ class HubWorld(World):
         from ...judges.resnet50 import ResNet50Judge
         from ...judges.zero_shot import ZeroShotJudge
 
-        names, faces = task.file.names, self.data / FACES
+        names, faces = names_of(task, self.data), self.data / FACES
         openers: dict[str, Callable[[], Judge]] = {
             "nudenet": lambda: NudeNetJudge(self._scorer),
             "opennsfw": lambda: OpenNsfwJudge(self._scorer),

@@ -1,7 +1,7 @@
 """From a task of a world of labelled images to its evaluation prompts and to the problem for a method."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from torch import Tensor
 from ...errors import UserError
 from ...planning.tasks import PromptSizes, Task, concept_kind
 from ...types import DataChoice, Problem, Prompt, TrainingSet
-from ..prompts import NARROW_SUBJECTS, TRAINING_IMAGES, forget_data, halve_strata
+from ..prompts import NARROW_SUBJECTS, TRAINING_IMAGES, anchors_of, forget_data, halve_strata
 from ..recipe.negatives import from_bytes
 from ..seeds import seeded
 from .spec import ClassCaptioner
@@ -18,8 +18,9 @@ from .spec import ClassCaptioner
 def check_task(task: Task, classes: Sequence[str]) -> list[str]:
     """Return the classes in a task's retain set; raises UserError for a name that is no class."""
     given = task.concept.given.get("subject", [])
-    for name in (*task.concept.targets, *([task.concept.anchor] if task.concept.anchor else []), *given):
-        if name not in classes:
+    anchors = [task.concept.anchor_of(target) for target in task.concept.targets]
+    for name in (*task.concept.targets, *anchors, *given):
+        if name is not None and name not in classes:
             raise UserError(
                 f"{task.id}: the world {task.file.world} has no class {name!r}; "
                 f"its classes: {', '.join(classes)}"
@@ -83,9 +84,11 @@ def build_problem(
     given = check_task(task, captioner.classes)
     generator = seeded("problem", task.id, forget_data(data), seed)
     kept = given if data == "diverse" else given[:NARROW_SUBJECTS]
-    anchor = task.concept.anchor
+    anchor, anchors = anchors_of(task.concept)
+    own = anchors or ((anchor,) * len(task.concept.targets) if anchor else ())
+    swaps = dict(zip(task.concept.targets, own, strict=bool(own)))
 
-    def collect(names: Sequence[str], anchor: str | None, data: DataChoice) -> TrainingSet:
+    def collect(names: Sequence[str], swaps: Mapping[str, str], data: DataChoice) -> TrainingSet:
         wanted = torch.tensor([captioner.classes.index(name) for name in names])
         rows = torch.isin(labels, wanted).nonzero()[:, 0]
         rows = rows[torch.randint(len(rows), (TRAINING_IMAGES,), generator=generator)]
@@ -94,16 +97,18 @@ def build_problem(
         shown = labels[rows].tolist()
         prompts = tuple(captioner.caption(i, wordings[w]) for i, w in zip(shown, which, strict=True))
         swapped: tuple[str, ...] = ()
-        if anchor is not None:
-            swapped = tuple(captioner.caption(captioner.classes.index(anchor), wordings[w]) for w in which)
+        if swaps:
+            aims = [captioner.classes.index(swaps[captioner.classes[i]]) for i in shown]
+            swapped = tuple(captioner.caption(i, wordings[w]) for i, w in zip(aims, which, strict=True))
         return TrainingSet(prompts, from_bytes(images[rows]), swapped)
 
     return Problem(
         task=task.id,
         concept=task.concept.name,
         anchor=anchor,
-        forget_set=collect(task.concept.targets, anchor, forget_data(data)),
-        retain_set=collect(kept, None, data),
+        anchors=anchors,
+        forget_set=collect(task.concept.targets, swaps, forget_data(data)),
+        retain_set=collect(kept, {}, data),
         data=data,
         seed=seed,
         generator=seeded("training", task.id, seed),

@@ -1,0 +1,71 @@
+"""Sequences: requests to forget, one after another on the same model. Every step is a cell of its own.
+
+A step trains on its own request, from the weights that the step before left. What it is measured on does not
+change from step to step: the prompts of the combination of all requests. Forget prompts of requests that are
+still to come are left out, and their targets count as any other concept.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from ..errors import UserError
+from .combined import is_combined, join, split_name
+from .tasks import Task
+
+FEWEST = 2
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Where a cell stands in a sequence. requests: all, in their order. step: how many are done; 0 = none.
+
+    whole: the combination of all requests.
+    """
+
+    requests: tuple[Task, ...]
+    step: int
+    whole: Task
+
+    @property
+    def names(self) -> list[str]:
+        """The requests' names, in their order."""
+        return [task.id for task in self.requests]
+
+    @property
+    def targets(self) -> list[str]:
+        """Targets of the requests that are done; those of all where none is."""
+        done = self.requests[: self.step] if self.step else self.requests
+        return [target for task in done for target in task.concept.targets]
+
+    @property
+    def request(self) -> Task:
+        """The request of this step, its retain set without targets of the other requests.
+
+        It shows what counts as `given` in the combination; of up to four requests nothing is left out.
+        """
+        task, whole = self.requests[self.step - 1], self.whole
+        given = {
+            kind: [name for name in names if name in whole.concept.given.get(kind, ())]
+            for kind, names in task.concept.given.items()
+        }
+        concept = task.concept.model_copy(update={"given": given})
+        return replace(task, concept=concept, suite_targets=whole.suite_targets)
+
+
+def read_turn(names: list[str], step: int, find: Callable[[str], Task]) -> Turn:
+    """Return a step of the sequence of these tasks; raises UserError where they make none.
+
+    find: returns a task by its complete name.
+    """
+    if len(names) < FEWEST:
+        raise UserError(f"sequence: {', '.join(names)}: a sequence has {FEWEST} requests or more")
+    if not 0 <= step <= len(names):
+        raise UserError(f"sequence: step {step}: of {len(names)} requests")
+    requests = [find(name) for name in names]
+    parts = [find(part) for task in requests for part in parts_of(task.id)]
+    return Turn(tuple(requests), step, join(f"sequence {' '.join(names)}", parts))
+
+
+def parts_of(name: str) -> list[str]:
+    """Return the names of the tasks that a task combines; its own where it is no combination."""
+    return split_name(name) if is_combined(name) else [name]
