@@ -8,15 +8,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ._results import MeasuredRecord, Records
-from ._suites import gather, make_session
+from ._suites import check_added_tasks, gather, make_session
 from .bench.config import build
 from .bench.errors import UserError
 from .bench.names import check_name, file_part
 from .bench.planning.plan import REFERENCES, Cell, MethodRow, check_options_seeds
 from .bench.planning.tasks import PromptSizes, Task, complete_name
-from .bench.running.catalog import registry, task_registry
+from .bench.running.catalog import registry
 from .bench.running.evaluate import make_model_cell, refuse_another
-from .bench.running.session import DEFAULT_WORLD, Session, WorldSettings, make_runner
+from .bench.running.session import DEFAULT_WORLD, Session, WorldSettings, make_runner, open_tasks
 from .bench.worlds.protocol import World
 
 GenerateFunction = Callable[[list[str], list[int]], Any]
@@ -84,7 +84,7 @@ def evaluate_models(
 ) -> Records:
     """Score models as `evaluate` does; return the base model's record and theirs, including failed ones."""
     check_options_seeds("--seed", [seed])
-    found = task_registry(session.world.world_folder)[complete_name(task)]
+    found = open_tasks(session.world)[complete_name(task)]
     is_frontier = isinstance(generator, list | tuple)
     with ExitStack() as stack:
         given = list(generator) if is_frontier else [generator]  # type: ignore[arg-type]
@@ -99,6 +99,7 @@ def evaluate_models(
         cell = make_model_cell(
             "evaluate", found, models, MethodRow(name=own, config=config, noise=noise), chosen, seed
         )
+        check_added_tasks([cell], runner.worlds)
         refuse_another(runner, cell)
         base = Cell(cell.suite, found, cell.suite.methods[0], None, 0)
         return gather(out, runner.run([base, cell]))

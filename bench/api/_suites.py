@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ._inline import Method, UnlearnFunction, check_settings, make_entry
+from ._inline import Method, UnlearnFunction, check_settings, make_entry, make_file_entry
 from ._results import Records, read_measured
 from .bench.config import build
 from .bench.errors import UserError
@@ -15,8 +15,8 @@ from .bench.planning.draws import seed_in
 from .bench.planning.plan import REFERENCES, MethodRow, Suite, check_options_seeds
 from .bench.planning.tasks import PromptSizes, complete_name
 from .bench.registry import Entry, Registry
-from .bench.running.catalog import registry, suites_folder, task_registry
-from .bench.running.session import DEFAULT_WORLD, Program, Session, WorldSettings, make_runner
+from .bench.running.catalog import registry, suites_folder
+from .bench.running.session import DEFAULT_WORLD, Program, Session, WorldSettings, make_runner, open_tasks
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def run(
         skip=skip,
         seeds=seeds,
         sizes=sizes,
-        world_folder=world.world_folder,
+        world=world,
         part=_program.part if _program else None,
     )
     session = make_session(f"run({plan.suite.name!r})", _program, world, device, threads, store, cell_timeout)
@@ -108,7 +108,7 @@ def plan_run(
     skip: Sequence[str] = (),
     seeds: Sequence[int] | None = None,
     sizes: Mapping[str, int] | None = None,
-    world_folder: Path | None = None,
+    world: WorldSettings = DEFAULT_WORLD,
     part: str | None = None,
 ) -> Plan:
     """Return the plan for the arguments of `run`, every name checked. part: `I/N` of the tasks."""
@@ -127,17 +127,22 @@ def plan_run(
         seeds=seeds or (),
         sizes=sizes,
         known=known,
-        world_folder=world_folder,
+        world=world,
     )
     check_floor(whole)
     if part is not None:
         whole = take_part(whole, part)
-    return Plan(whole, plan_cells(whole, task_registry(world_folder), known))
+    return Plan(whole, plan_cells(whole, open_tasks(world), known))
 
 
 def _name_method(given: str | UnlearnFunction | Method, known: Registry[Entry]) -> Method:
     """Return a method whose name `known` has; a function is added to it."""
     method = given if isinstance(given, Method) else Method(given, {})
+    if method.file is not None:
+        entry = make_file_entry(method.file, known)
+        if entry.name not in known:
+            known.add(entry.name, entry)
+        return replace(method, what=entry.name)
     if isinstance(method.what, str):
         if method.what not in REFERENCES:
             _ = known[method.what]
@@ -159,17 +164,14 @@ def narrow_suite(
     seeds: Sequence[int] = (),
     sizes: Mapping[str, int] | None = None,
     known: Registry[Entry] | None = None,
-    world_folder: Path | None = None,
+    world: WorldSettings = DEFAULT_WORLD,
 ) -> Suite:
     """Return the suite with only the given tasks, methods and seeds; every name is checked first."""
     entries = registry("methods") if known is None else known
     rows = _narrow_rows(suite, methods, skip, entries)
     change: dict[str, Any] = {"methods": rows}
-    if tasks:
-        there = task_registry(world_folder)
-        change["tasks"] = [task.id for name in tasks for task in there.expand(complete_name(name))]
-        seed = seed_in(list(tasks))
-        change["name"] = suite.name if seed is None else f"{suite.name}-draw-{seed}"
+    if tasks or world.task_files:
+        change |= _narrow_tasks(suite, tasks, world)
     if seeds:
         check_options_seeds("--seeds", list(seeds))
         change["seeds"] = list(seeds)
@@ -178,6 +180,24 @@ def narrow_suite(
         change["sizes"] = build(PromptSizes, suite.sizes.model_dump() | dict(sizes), "sizes")
         change["name"] = f"{change.get('name', suite.name)}-resized"
     return suite.model_copy(update=change)
+
+
+def _narrow_tasks(suite: Suite, tasks: Sequence[str], world: WorldSettings) -> dict[str, Any]:
+    """Return the tasks and the name of a suite that is narrowed to tasks.
+
+    Without tasks it is narrowed to those of the user's files, unless it names one of these itself. A suite
+    that gets tasks of such files has another name: no record of them is taken for one of the shipped suite.
+    """
+    there, own_names = open_tasks(world), {complete_name(name) for name in suite.tasks}
+    own = [task.id for task in there.values() if task.is_own]
+    if not tasks:
+        if own_names & set(own):
+            return {}
+        tasks = own
+    found = [task.id for name in tasks for task in there.expand(complete_name(name))]
+    seed = seed_in(list(tasks))
+    name = suite.name if seed is None else f"{suite.name}-draw-{seed}"
+    return {"tasks": found, "name": f"{name}-own" if set(found) & set(own) - own_names else name}
 
 
 def _narrow_rows(
@@ -225,6 +245,14 @@ def check_configs(cells: Sequence[Any]) -> None:
             cell.build_config()
 
 
+def check_added_tasks(cells: Sequence[Any], worlds: Mapping[str, Any]) -> None:
+    """Raise UserError where a task that does not ship names what its world does not have."""
+    from .bench.measuring.judging import check_task
+
+    for cell in {cell.task.id: cell for cell in cells if cell.task.added}.values():
+        check_task(worlds[cell.task.file.world], cell.task, cell.suite.sizes)
+
+
 def run_plan(plan: Plan, folder: Path, session: Session) -> Records:
     """Measure the cells of a plan; records of other cells in the folder stay."""
     from .bench.planning.plan import find_references
@@ -238,6 +266,7 @@ def run_plan(plan: Plan, folder: Path, session: Session) -> Records:
         )
         session = replace(session, jobs=tasks)
     runner = make_runner(session, folder, plan.worlds)
+    check_added_tasks(plan.cells, runner.worlds)
     cells = find_references(plan.cells, runner.worlds)
     pending = runner.pending(cells)
     check_configs(pending)

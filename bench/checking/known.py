@@ -17,8 +17,8 @@ from ..records.load import Loaded
 from ..records.record import Record
 from ..records.statements import CLAIMED
 from ..registry import Entry, Registry
-from ..running.catalog import open_folder_world, open_world, registry, suites_folder, task_registry
-from ..running.session import DEFAULT_WORLD, WorldSettings, open_worlds
+from ..running.catalog import open_folder_world, open_world, registry, suites_folder
+from ..running.session import DEFAULT_WORLD, WorldSettings, open_tasks, open_worlds
 from ..store import content_key
 from ..worlds.protocol import World
 from .expected import Expectations, noise_of
@@ -52,7 +52,8 @@ class Known:
 def find_problems_in_versions(record: Record, known: Known) -> Iterator[str]:
     """Yield where a record's task, world, judge, method or metrics are not those of this package."""
     if record.task.id not in known.tasks:
-        yield f"task.id: {record.task.id} is no task of this package; add the plug-in that brings it"
+        remedy = "add the plug-in that brings it, or give its file with --task-file"
+        yield f"task.id: {record.task.id} is no task of this package; {remedy}"
         return
     task = known.tasks[record.task.id]
     world = known.open_world(task.file.world)
@@ -230,4 +231,4 @@ def make_known(settings: WorldSettings = DEFAULT_WORLD) -> Known:
         world = open_world(name)
         return open_worlds({name}, settings)[name] if world.is_placed else world
 
-    return Known(task_registry(folder), registry("methods"), registry("metrics"), find_world, find_suite)
+    return Known(open_tasks(settings), registry("methods"), registry("metrics"), find_world, find_suite)

@@ -41,6 +41,13 @@ def add_places(parser: argparse.ArgumentParser, base: str) -> None:
     parser.add_argument("--sampling-steps", type=int, help="steps of the sampler (default: the world's)")
     parser.add_argument("--world-folder", type=Path, help="folder of a world made by `pretrain images`")
     parser.add_argument("--training-images", type=int, help="images of each training set (default: 200)")
+    parser.add_argument(
+        "--task-file",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="a task file of your own, or a folder of them (`new task` writes one); repeatable",
+    )
     parser.add_argument("--image-size", type=int, help="side of the images in pixels (default: the model's)")
 
 
@@ -54,6 +61,7 @@ def read_world(options: argparse.Namespace) -> WorldSettings:
         training_images=options.training_images,
         image_size=options.image_size,
         world_folder=options.world_folder,
+        task_files=tuple(options.task_file or ()),
     )
 
 

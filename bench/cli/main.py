@@ -19,6 +19,7 @@ from .label import add_label
 from .plan import check_task, show_list
 from .records import add_submissions
 from .run import add_evaluate, add_run
+from .tools.new import add_new
 from .unlearn import add_unlearn
 from .worlds import add_pretrain, show_quality
 
@@ -45,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_evaluate(commands)
     add_unlearn(commands)
     add_check(commands)
+    add_new(commands)
     add_attack_command(commands, add_output, add_places)
     add_audit(commands)
     add_label(commands)

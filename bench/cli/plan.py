@@ -12,7 +12,7 @@ from ..planning.tasks import Task, complete_name
 from ..registry import KINDS, Entry, Registry
 from ..running.catalog import list_broken, registry, suites_folder, task_registry
 from ..running.dry_run import estimate_tasks, needs
-from ..running.session import open_worlds
+from ..running.session import open_tasks, open_worlds
 from ..worlds.protocol import World
 from .common import FAILED, open_console, read_world
 
@@ -66,7 +66,7 @@ def show_needs(sources: Sequence[Source]) -> int:
 
 def check_task(options: argparse.Namespace) -> int:
     """Print the needs of tasks, and whether each is on this machine."""
-    known = task_registry(options.world_folder)
+    known = open_tasks(read_world(options))
     tasks = [known[complete_name(name)] for name in options.task]
     worlds = open_worlds({task.file.world for task in tasks}, read_world(options))
     for line in list_broken():

@@ -10,6 +10,7 @@ from .common import FAILED, add_output, add_places, read_program, read_session, 
 
 if TYPE_CHECKING:
     from ..._results import Records
+    from ..running.session import WorldSettings
 
 
 def run_suite(options: argparse.Namespace) -> int:
@@ -55,15 +56,16 @@ def _read_choice(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _show_plan(options: argparse.Namespace) -> int:
-    from ..._suites import check_configs, plan_run
+    from ..._suites import check_added_tasks, check_configs, plan_run
     from ..running.session import open_worlds
     from .plan import show_plan
 
-    plan = plan_run(
-        options.suite, **_read_choice(options), world_folder=options.world_folder, part=options.part
-    )
+    plan = plan_run(options.suite, **_read_choice(options), world=read_world(options), part=options.part)
     check_configs(plan.cells)
-    return show_plan(plan.suite, plan.cells, open_worlds(plan.worlds, read_world(options)))
+    worlds = open_worlds(plan.worlds, read_world(options))
+    here = [cell for cell in plan.cells if not worlds[cell.task.file.world].is_placed]
+    check_added_tasks(here, worlds)  # a real model's prompts may be in files that are not here yet
+    return show_plan(plan.suite, plan.cells, worlds)
 
 
 def finish(found: "Records") -> int:
@@ -132,6 +134,16 @@ def add_run(commands: Any) -> None:
     parser.set_defaults(run=run_suite)
 
 
+def only_task(world: "WorldSettings") -> str:
+    """Return the one task of the user's files; UserError where they hold none or several."""
+    from ..running.session import open_tasks
+
+    names = [task.id for task in open_tasks(world).values() if task.is_own]
+    if len(names) != 1:
+        raise UserError(f"--task: name one; {', '.join(names) or '`unlearnbench list tasks` lists them'}")
+    return names[0]
+
+
 def add_evaluate(commands: Any) -> None:
     evaluate = commands.add_parser("evaluate", help="score models of yours on a task")
     models = evaluate.add_mutually_exclusive_group(required=True)
@@ -140,7 +152,7 @@ def add_evaluate(commands: Any) -> None:
     models.add_argument(
         "--points", nargs="+", metavar="MODEL", help="several, such as checkpoints: a frontier"
     )
-    evaluate.add_argument("--task", required=True, help="family/concept[@world]")
+    evaluate.add_argument("--task", help="family/concept[@world] (default: the one task of --task-file)")
     evaluate.add_argument("--name", help="its name on the leaderboard (default: the first model's)")
     evaluate.add_argument("--seed", type=int, default=0, help="number of the training run (default 0)")
     sizes = evaluate.add_mutually_exclusive_group()
@@ -160,7 +172,7 @@ def evaluate_models(options: argparse.Namespace) -> int:
 
     found = score(
         options.points or options.model,
-        options.task,
+        options.task or only_task(read_world(options)),
         read_session(options),
         options.out or Path("runs") / "evaluate",
         name=options.name,

@@ -10,9 +10,8 @@ from ..errors import UserError
 from ..files import check_writable, write_file
 from ..measuring.stored import Origin
 from ..records.record import record_digest
-from ..running.catalog import task_registry
 from ..running.evaluate import make_model_cell
-from ..running.session import DEFAULT_SESSION, Session, WorldSettings, make_runner
+from ..running.session import DEFAULT_SESSION, Session, WorldSettings, make_runner, open_tasks
 from ..store import content_key
 from ..types import INTERVAL_VERSION
 
@@ -202,7 +201,7 @@ def _candidate(options: GateRequest, policy: Any, baseline: Origin, items: Any) 
     from ..planning.plan import MethodRow
 
     check_there(options.candidate)
-    task = task_registry(options.session.world.world_folder)[record.task.id]
+    task = open_tasks(options.session.world)[record.task.id]
     if task.file.judge != record.task.judge:
         raise UserError(f"baseline: judged by {record.task.judge}, this version judges by {task.file.judge}")
     name = name_model(options.candidate)

@@ -170,6 +170,6 @@ def describe_method(cell: Cell) -> MethodInfo:
 def describe_judge(task: Task) -> dict[str, Any]:
     """Return the versions of the packages that a task's judge uses, nothing where it uses none."""
     found, plugin = judge_versions(task.file.judge), find_plugin_judge(task)
-    if plugin is not None:
+    if plugin is not None and plugin is not task.judge_entry:  # a user's file is of no distribution
         found[plugin.distribution] = version(plugin.distribution)
     return {"judge_packages": found} if found else {}

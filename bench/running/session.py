@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from ..planning.draws import DrawingTasks
 from ..worlds.protocol import World
-from .catalog import open_folder_world, open_world, registry
+from .catalog import open_folder_world, open_world, registry, task_registry
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -22,7 +23,7 @@ class WorldSettings:
     base_model: a diffusers folder or hub id. clip: folder or hub id of the judge's open_clip model. data:
     folder of published prompt files. sampling_steps: of the sampler. training_images: number in each training
     set. image_size: side of the images in pixels. world_folder: a world that `pretrain images` made. Embedded
-    worlds ship complete: they accept only `world_folder`.
+    worlds ship complete: they accept only `world_folder`. task_files: a user's own task files, or folders.
     """
 
     base_model: str | None = None
@@ -32,14 +33,22 @@ class WorldSettings:
     training_images: int | None = None
     image_size: int | None = None
     world_folder: Path | None = None
+    task_files: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("data", "world_folder"):
             if isinstance(place := getattr(self, name), str):
                 object.__setattr__(self, name, Path(place))
+        given = [self.task_files] if isinstance(self.task_files, str | Path) else self.task_files
+        object.__setattr__(self, "task_files", tuple(Path(place) for place in given))
 
 
 DEFAULT_WORLD = WorldSettings()
+
+
+def open_tasks(settings: WorldSettings) -> DrawingTasks:
+    """Return the tasks that there are, with those of a made world and of a user's files."""
+    return task_registry(settings.world_folder, settings.task_files)
 
 
 @dataclass(frozen=True)
