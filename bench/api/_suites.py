@@ -13,9 +13,10 @@ from .bench.config import build
 from .bench.errors import UserError
 from .bench.planning.draws import seed_in
 from .bench.planning.plan import REFERENCES, MethodRow, Suite, check_options_seeds
-from .bench.planning.tasks import PromptSizes, complete_name
+from .bench.planning.tasks import PromptSizes, cap_sizes, complete_name
 from .bench.registry import Entry, Registry
 from .bench.running.catalog import registry, suites_folder
+from .bench.running.evaluate import refuse_other_limit
 from .bench.running.session import DEFAULT_WORLD, Program, Session, WorldSettings, make_runner, open_tasks
 
 
@@ -45,6 +46,9 @@ def run(
     store: str | Path | None = None,
     cell_timeout: float | None = None,
     world: WorldSettings = DEFAULT_WORLD,
+    limit: int | None = None,
+    only_failures: bool = False,
+    tags: Mapping[str, str] | None = None,
     _program: Program | None = None,
 ) -> Records:
     """Run a suite, or a part of it, and return its records. Existing records are not measured again.
@@ -56,7 +60,9 @@ def run(
     the function depends on is known. skip: methods or references to leave out. seeds: of training. sizes:
     numbers of prompts, such as `{"forget": 8}`. out: folder of the records; None: runs/SUITE. device: cpu,
     cuda or mps; None: the best that is available. threads: of the CPU; None: all cores. store: folder of the
-    cache. cell_timeout: seconds that a cell may take. world: where the parts of a real model are.
+    cache. cell_timeout: seconds that a cell may take. world: where the parts of a real model are. limit: most
+    prompts of each set, for a first look; its records lie in a folder of their own and are never ranked.
+    only_failures: only the cells that failed before. tags: words of your own, kept in records made now.
 
     The result lists failed cells in `failed`; the other cells are measured. Raises UserError, before anything
     is drawn, for a name, setting or number that is not valid.
@@ -71,10 +77,25 @@ def run(
         seeds=seeds,
         sizes=sizes,
         world=world,
+        limit=limit,
         part=_program.part if _program else None,
     )
-    session = make_session(f"run({plan.suite.name!r})", _program, world, device, threads, store, cell_timeout)
-    return run_plan(plan, Path(out) if out else Path("runs") / plan.suite.name, session)
+    call = f"run({plan.suite.name!r})"
+    session = make_session(call, _program, world, device, threads, store, cell_timeout, tags)
+    folder = Path(out) if out else Path("runs") / plan.suite.name
+    if only_failures:
+        plan = keep_failed(plan, folder)
+    return run_plan(plan, folder, session)
+
+
+def keep_failed(plan: Plan, folder: Path) -> Plan:
+    """Return the cells of a plan that failed when they were last run; UserError where none did."""
+    from .bench.running.failures import has_failed
+
+    cells = [cell for cell in plan.cells if has_failed(folder, cell.stem)]
+    if not cells:
+        raise UserError(f"--only-failures: no run of these cells failed in {folder}")
+    return replace(plan, cells=cells)
 
 
 def make_session(
@@ -85,6 +106,7 @@ def make_session(
     threads: int | None,
     store: str | Path | None,
     cell_timeout: float | None,
+    tags: Mapping[str, str] | None = None,
 ) -> Session:
     """Return the session of a call. call: named as the command in records where no command line was used."""
     called = program or Program()
@@ -97,6 +119,7 @@ def make_session(
         command=called.command if program else f"unlearnbench.{call}",
         world=world,
         program=called,
+        tags=dict(tags or {}),
     )
 
 
@@ -109,6 +132,7 @@ def plan_run(
     seeds: Sequence[int] | None = None,
     sizes: Mapping[str, int] | None = None,
     world: WorldSettings = DEFAULT_WORLD,
+    limit: int | None = None,
     part: str | None = None,
 ) -> Plan:
     """Return the plan for the arguments of `run`, every name checked. part: `I/N` of the tasks."""
@@ -126,6 +150,7 @@ def plan_run(
         skip=skip,
         seeds=seeds or (),
         sizes=sizes,
+        limit=limit,
         known=known,
         world=world,
     )
@@ -163,6 +188,7 @@ def narrow_suite(
     skip: Sequence[str] = (),
     seeds: Sequence[int] = (),
     sizes: Mapping[str, int] | None = None,
+    limit: int | None = None,
     known: Registry[Entry] | None = None,
     world: WorldSettings = DEFAULT_WORLD,
 ) -> Suite:
@@ -179,6 +205,9 @@ def narrow_suite(
     if sizes is not None:
         change["sizes"] = build(PromptSizes, suite.sizes.model_dump() | dict(sizes), "sizes")
         change["name"] = f"{change.get('name', suite.name)}-resized"
+    if limit is not None:
+        change["sizes"] = cap_sizes(change.get("sizes", suite.sizes), limit)
+        change |= {"limit": limit, "name": f"{change.get('name', suite.name)}-limit-{limit}"}
     return suite.model_copy(update=change)
 
 
@@ -265,6 +294,7 @@ def run_plan(plan: Plan, folder: Path, session: Session) -> Records:
             file=sys.stderr,
         )
         session = replace(session, jobs=tasks)
+    refuse_other_limit(folder, plan.cells)
     runner = make_runner(session, folder, plan.worlds)
     check_added_tasks(plan.cells, runner.worlds)
     cells = find_references(plan.cells, runner.worlds)

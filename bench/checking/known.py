@@ -148,8 +148,8 @@ def find_problems_in_suite(path: Path, record: Record, known: Known) -> Iterator
     """Yield where a record differs from what its suite makes: folder, name, noise, choice, shown point."""
     folder = path.resolve().parent
     folder = folder.parent if folder.name == CLAIMED else folder
-    if record.inline and (folder.parent.name == RESULTS or record.source == "reported"):
-        yield f"inline: {record.method.name} was a function of one process; such a record is never published"
+    if record.mark and (folder.parent.name == RESULTS or record.source == "reported"):
+        yield f"{record.mark}: {record.method.name}: such a record is never published"
     if folder.parent.name == RESULTS and folder.name != record.suite and known.find_suite(folder.name):
         yield f"suite: is {record.suite}, but the record lies in {RESULTS}/{folder.name}"
     suite = suite_of(record, known)

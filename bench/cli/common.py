@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import UserError
 from ..running.session import Program, Session, WorldSettings
 
 FAILED = 1
@@ -65,6 +66,23 @@ def read_world(options: argparse.Namespace) -> WorldSettings:
     )
 
 
+def add_tags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tag", nargs="+", action="extend", metavar="KEY=VALUE", help="words of yours, kept in new records"
+    )
+
+
+def read_tags(options: argparse.Namespace) -> dict[str, str]:
+    """Return the tags that `add_tags` added an option for; UserError where one is no key=value."""
+    tags = {}
+    for text in options.tag or ():
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise UserError(f"--tag {text}: not of the form key=value, such as run=nightly")
+        tags[name.strip()] = value.strip()
+    return tags
+
+
 def read_program(options: argparse.Namespace) -> Program:
     """Return the command line from which these options were read."""
     return Program(
@@ -88,6 +106,7 @@ def read_session(options: argparse.Namespace) -> Session:
         command=program.command,
         world=read_world(options),
         program=program,
+        tags=read_tags(options) if "tag" in options else {},
     )
 
 

@@ -20,6 +20,8 @@ from .plan import check_task, show_list
 from .records import add_submissions
 from .run import add_evaluate, add_run
 from .tools.new import add_new
+from .tools.score import add_score
+from .tools.show import add_show
 from .unlearn import add_unlearn
 from .worlds import add_pretrain, show_quality
 
@@ -46,6 +48,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_evaluate(commands)
     add_unlearn(commands)
     add_check(commands)
+    add_show(commands)
+    add_score(commands)
     add_new(commands)
     add_attack_command(commands, add_output, add_places)
     add_audit(commands)

@@ -134,6 +134,10 @@ def read_side(path: Path, point: str | None) -> tuple[Origin, Any]:
         raise UserError(f"{path}: {gone.kind} by {gone.by} ({gone.date}): {reason}; name another record")
     if record.status != "ok" or loaded.items is None:
         raise UserError(f"{path}: status: the record is of a run that failed; it cannot be compared with")
+    if record.source == "external":
+        raise UserError(f"{path}: source: is of given images, which are not compared with drawn ones")
+    if record.limit is not None:
+        raise UserError(f"{path}: limit: {record.limit} prompts of each set; measure it without --limit")
     labels = [p.label for p in record.points]
     if point is not None and point not in labels:
         raise UserError(f"--point {point}: {path.name} has the points {', '.join(labels)}")

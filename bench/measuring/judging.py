@@ -21,7 +21,7 @@ def _judges() -> Registry[Entry]:
 
 
 def find_plugin_judge(task: Task) -> Entry | None:
-    """Return the judge of a third party or a user's file that a task names, None where the world opens its own.
+    """Return the judge of a third party or a user's file that a task names; None: the world opens its own.
 
     Raises UserError where the judge has another version than the task names, or where its plug-in is broken.
     """

@@ -74,7 +74,8 @@ class Suite(BaseModel):
     it is the last of its run (`bench/measuring/needed.py` says up to which value that is harmless). choice:
     file with the configurations of `tuned` methods, next to the suite; choice_sha256 is filled in when it is
     read. anchors: task -> anchor in place of the one that the task names. threads: CPU threads of every cell,
-    whatever the command line says, because sums on a CPU depend on their number.
+    whatever the command line says, because sums on a CPU depend on their number. limit: most prompts of each
+    set; its records are shown and never ranked.
     """
 
     model_config = STRICT
@@ -90,6 +91,7 @@ class Suite(BaseModel):
     choice_sha256: str | None = Field(default=None, exclude=True)
     anchors: dict[str, str] = {}
     threads: int | None = Field(default=None, ge=1, le=MOST_THREADS)
+    limit: int | None = Field(default=None, ge=1)
 
     @field_validator("seeds")
     @classmethod

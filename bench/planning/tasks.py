@@ -122,6 +122,16 @@ class PromptSizes(BaseModel):
     indirect: int = Field(default=24, ge=0, le=MOST_PROMPTS)
 
 
+def cap_sizes(sizes: PromptSizes, limit: int | None) -> PromptSizes:
+    """Return the sizes with at most `limit` prompts in each set; None changes nothing."""
+    if limit is None:
+        return sizes
+    if limit < 1:
+        raise UserError(f"--limit {limit}: must be at least 1")
+    sets = {name: min(n, limit) for name, n in sizes.model_dump().items() if name != "forget_samples"}
+    return sizes.model_copy(update=sets)
+
+
 @dataclass(frozen=True)
 class Task:
     """One concept of one family in one world."""
@@ -132,7 +142,7 @@ class Task:
     suite_targets: frozenset[str]
     """All targets of the world and of the task's kind, tuning tasks included; no retain prompt shows one."""
     added: bool = False
-    """Whether its file does not ship: of a plug-in, a made world, or a user. Keys then hold the whole file."""
+    """Whether its file does not ship (a plug-in, a made world, a user): keys then hold the whole file."""
     is_own: bool = False
     """Whether its file was given by the user for this run (`--task-file`)."""
     judge_entry: Entry | None = None

@@ -18,7 +18,17 @@ from .rows import find_file, read_rows, write_items
 from .sealed import SEAL, SHEET, check_content, content_digest, sha256
 from .training_images import TrainingImages
 
-VOLATILE = ("key", "created", "seconds", "environment", "command", "commit", "files", "content_sha256")
+VOLATILE = (
+    "key",
+    "created",
+    "seconds",
+    "environment",
+    "command",
+    "commit",
+    "files",
+    "tags",
+    "content_sha256",
+)
 """Fields of a record that may differ between two runs of the same cell; `digest` leaves them out."""
 
 
@@ -133,9 +143,22 @@ class Record(RecordPart):
     environment: dict[str, Any]  # versions, device, threads, platform
     command: str
     commit: str | None
+    limit: int | None = Field(
+        default=None, ge=1, json_schema_extra=LATER
+    )  # most prompts of each set (--limit)
+    tags: dict[str, str] = Field(default_factory=dict, json_schema_extra=LATER)  # the user's own words
     attack: AttackInfo | None = Field(default=None, json_schema_extra=LATER)  # of an attacked record only
     files: dict[str, str] = Field(default_factory=dict, json_schema_extra=LATER)  # suffix -> sha256
     content_sha256: str = Field(default="", json_schema_extra=LATER)  # of all other fields, see `sealed.py`
+
+    @property
+    def mark(self) -> str:
+        """Word after its row's name on a page, "" for a record that may be ranked."""
+        if self.inline:
+            return "inline"
+        if self.source == "external":
+            return "given images"
+        return "" if self.limit is None else f"limit {self.limit}"
 
     @property
     def interval_text(self) -> str:
@@ -279,13 +302,27 @@ def name_entry(record: Record) -> str:
     """Return the name of a record's row on the board."""
     noise = record.sampling.get("noise", 0)
     name = name_row(record.method.name, record.data, noise, record.method.reference)
-    return f"{name} (inline)" if record.inline else name
+    return f"{name} ({record.mark})" if record.mark else name
 
 
 def refuse_inline(path: Path, record: Record) -> None:
-    """Raise UserError where what was measured was a function of one process: nobody can repeat it."""
+    """Raise UserError where nobody can repeat a record: of a function of one process, or of given images."""
     if record.inline:
         raise UserError(
             f"{path}: inline: {record.method.name} was a function of one process, nobody can run it again; "
             "put it into a package (README: Add a method) and measure it again"
+        )
+    if record.source == "external":
+        raise UserError(
+            f"{path}: source: its images were given and not drawn here, so nobody can draw them again; "
+            "`unlearnbench evaluate --model` measures the model itself"
+        )
+
+
+def refuse_unranked(path: Path, record: Record) -> None:
+    """Raise UserError for a record that is never published: one that nobody can repeat, or a limited one."""
+    refuse_inline(path, record)
+    if record.limit is not None:
+        raise UserError(
+            f"{path}: limit: it has at most {record.limit} prompts of each set; measure it without --limit"
         )

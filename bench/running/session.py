@@ -2,12 +2,13 @@
 
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from ..names import check_name
 from ..planning.draws import DrawingTasks
 from ..worlds.protocol import World
 from .catalog import open_folder_world, open_world, registry, task_registry
@@ -82,7 +83,7 @@ class Session:
     device: cpu, cuda or mps; None: the best that is available. threads: CPU threads; None: all cores, shared
     by `jobs` processes. store: folder of the cache; None: in the user's cache folder. cell_timeout: seconds
     that a cell may take; None: no limit. command: how records name the command that made them. program: the
-    command line of the run, if there is one.
+    command line of the run, if there is one. tags: words of the user's own, kept in records made now.
     """
 
     device: str | None = None
@@ -93,6 +94,7 @@ class Session:
     command: str = ""
     world: WorldSettings = DEFAULT_WORLD
     program: Program = Program()
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 DEFAULT_SESSION = Session()
@@ -157,7 +159,13 @@ def make_runner(session: Session, folder: Path, worlds: set[str]) -> "Runner":
         cell_timeout=session.cell_timeout,
         restart=restarting(program.arguments) if program.restarts else None,
         abandoned=program.abandoned,
+        tags=check_tags(session.tags),
     )
+
+
+def check_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return tags with checked names and values; UserError where no record may hold one."""
+    return {check_name("--tag", name): check_name(f"--tag {name}", value) for name, value in tags.items()}
 
 
 def open_worlds(names: set[str], settings: WorldSettings, device: str = "cpu") -> dict[str, World]:

@@ -1,4 +1,4 @@
-"""`new` writes files that work as they are; a task, a method and a judge in single files, without a package."""
+"""`new` writes files that work as they are: a task, a method and a judge, without a package."""
 
 import json
 from pathlib import Path
