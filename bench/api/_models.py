@@ -86,6 +86,8 @@ def evaluate_models(
     limit: int | None = None,
 ) -> Records:
     """Score models as `evaluate` does; return the base model's record and theirs, including failed ones."""
+    from .bench.models.outside import check_base
+
     check_options_seeds("--seed", [seed])
     found = open_tasks(session.world)[complete_name(task)]
     is_frontier = isinstance(generator, list | tuple)
@@ -97,6 +99,8 @@ def evaluate_models(
         if own in REFERENCES or own in registry("methods"):
             raise UserError(f"--name {own}: is a method of this package; give your models another name")
         runner = make_runner(session, out, {found.file.world})
+        for model in models:
+            check_base(model, runner.worlds[found.file.world].pipeline_folder)
         chosen, noise = read_sizes(found, runner.worlds[found.file.world], like, policy, sizes)
         config = {"points": names} if is_frontier else {"model": names[0]}
         cell = make_model_cell(

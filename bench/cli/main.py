@@ -19,6 +19,7 @@ from .label import add_label
 from .plan import check_task, show_list
 from .records import add_submissions
 from .run import add_evaluate, add_run
+from .tools.convert import add_convert
 from .tools.new import add_new
 from .tools.score import add_score
 from .tools.show import add_show
@@ -50,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_check(commands)
     add_show(commands)
     add_score(commands)
+    add_convert(commands)
     add_new(commands)
     add_attack_command(commands, add_output, add_places)
     add_audit(commands)

@@ -162,7 +162,7 @@ def add_run(commands: Any) -> None:
 def add_evaluate(commands: Any) -> None:
     evaluate = commands.add_parser("evaluate", help="score models of yours on a task")
     models = evaluate.add_mutually_exclusive_group(required=True)
-    what = "a diffusers folder or hub id, a LoRA, or a Python function (module:generate)"
+    what = "a diffusers folder or hub id, a LoRA, a .safetensors of a UNet or of SD 1.x, or module:generate"
     models.add_argument("--model", help=what)
     models.add_argument(
         "--points", nargs="+", metavar="MODEL", help="several, such as checkpoints: a frontier"
