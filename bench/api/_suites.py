@@ -1,6 +1,5 @@
 """`run`: a suite, or a part of it, from plan to records."""
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ._inline import Method, UnlearnFunction, check_settings, make_entry, make_file_entry
+from ._narrow import narrow_rows, narrow_tasks
 from ._results import Records, read_measured
 from .bench.config import build
 from .bench.errors import UserError
-from .bench.planning.draws import seed_in
-from .bench.planning.plan import REFERENCES, MethodRow, Suite, check_options_seeds
-from .bench.planning.tasks import PromptSizes, cap_sizes, complete_name
+from .bench.planning.plan import REFERENCES, Suite, check_options_seeds
+from .bench.planning.tasks import PromptSizes, cap_sizes
 from .bench.registry import Entry, Registry
 from .bench.running.catalog import registry, suites_folder
 from .bench.running.evaluate import refuse_other_limit
@@ -61,31 +60,27 @@ def run(
     numbers of prompts, such as `{"forget": 8}`. out: folder of the records; None: runs/SUITE. device: cpu,
     cuda or mps; None: the best that is available. threads: of the CPU; None: all cores. store: folder of the
     cache. cell_timeout: seconds that a cell may take. world: where the parts of a real model are. limit: most
-    prompts of each set, for a first look; its records lie in a folder of their own and are never ranked.
-    only_failures: only the cells that failed before. tags: words of your own, kept in records made now.
+    prompts of each set, for a first look that is never ranked. only_failures: only the cells that failed
+    before. tags: words of your own, kept in records made now.
 
     The result lists failed cells in `failed`; the other cells are measured. Raises UserError, before anything
     is drawn, for a name, setting or number that is not valid.
 
     >>> records = unlearnbench.run("demo", tasks="classes/cat-face", methods=["balanced"])
     """
-    plan = plan_run(
-        suite,
-        tasks=tasks,
-        methods=methods,
-        skip=skip,
-        seeds=seeds,
-        sizes=sizes,
-        world=world,
-        limit=limit,
-        part=_program.part if _program else None,
-    )
+    chosen = {
+        "tasks": tasks,
+        "methods": methods,
+        "skip": skip,
+        "seeds": seeds,
+        "sizes": sizes,
+        "limit": limit,
+    }
+    plan = plan_run(suite, **chosen, world=world, part=_program.part if _program else None)  # type: ignore[arg-type]
     call = f"run({plan.suite.name!r})"
     session = make_session(call, _program, world, device, threads, store, cell_timeout, tags)
     folder = Path(out) if out else Path("runs") / plan.suite.name
-    if only_failures:
-        plan = keep_failed(plan, folder)
-    return run_plan(plan, folder, session)
+    return run_plan(keep_failed(plan, folder) if only_failures else plan, folder, session)
 
 
 def keep_failed(plan: Plan, folder: Path) -> Plan:
@@ -194,10 +189,10 @@ def narrow_suite(
 ) -> Suite:
     """Return the suite with only the given tasks, methods and seeds; every name is checked first."""
     entries = registry("methods") if known is None else known
-    rows = _narrow_rows(suite, methods, skip, entries)
+    rows = narrow_rows(suite, methods, skip, entries)
     change: dict[str, Any] = {"methods": rows}
     if tasks or world.task_files:
-        change |= _narrow_tasks(suite, tasks, world)
+        change |= narrow_tasks(suite, tasks, world)
     if seeds:
         check_options_seeds("--seeds", list(seeds))
         change["seeds"] = list(seeds)
@@ -209,62 +204,6 @@ def narrow_suite(
         change["sizes"] = cap_sizes(change.get("sizes", suite.sizes), limit)
         change |= {"limit": limit, "name": f"{change.get('name', suite.name)}-limit-{limit}"}
     return suite.model_copy(update=change)
-
-
-def _narrow_tasks(suite: Suite, tasks: Sequence[str], world: WorldSettings) -> dict[str, Any]:
-    """Return the tasks and the name of a suite that is narrowed to tasks.
-
-    Without tasks it is narrowed to those of the user's files, unless it names one of these itself. A suite
-    that gets tasks of such files has another name: no record of them is taken for one of the shipped suite.
-    """
-    there, own_names = open_tasks(world), {complete_name(name) for name in suite.tasks}
-    own = [task.id for task in there.values() if task.is_own]
-    if not tasks:
-        if own_names & set(own):
-            return {}
-        tasks = own
-    found = [task.id for name in tasks for task in there.expand(complete_name(name))]
-    seed = seed_in(list(tasks))
-    name = suite.name if seed is None else f"{suite.name}-draw-{seed}"
-    return {"tasks": found, "name": f"{name}-own" if set(found) & set(own) - own_names else name}
-
-
-def _narrow_rows(
-    suite: Suite, methods: Sequence[Method], skip: Sequence[str], known: Registry[Entry]
-) -> list[MethodRow]:
-    for name in (*(method.name for method in methods), *skip):
-        if name not in REFERENCES:
-            _ = known[name]
-    rows = list(suite.methods)
-    if methods:
-        wanted = list(dict.fromkeys(method.name for method in methods))
-        references = [row for row in rows if row.name in REFERENCES and row.name not in wanted]
-        own = [_configure(rows, [m for m in methods if m.name == name]) for name in wanted]
-        rows = [*references, *(row for found in own for row in found)]
-    rows = [row for row in rows if row.name not in skip]
-    if not rows:
-        raise UserError(f"--skip {' '.join(skip)}: leaves nothing of {suite.name}")
-    return rows
-
-
-def _configure(rows: Sequence[MethodRow], methods: Sequence[Method]) -> list[MethodRow]:
-    """Return the rows of a method: the suite's own, or one for each of the given settings."""
-    own = [row for row in rows if row.name == methods[0].name]
-    if own and not any(method.settings or method.preset for method in methods):
-        return own
-    found = []
-    for method in methods:
-        config = dict(method.settings) | ({"preset": method.preset} if method.preset else {})
-        try:
-            json.dumps(config)
-        except (TypeError, ValueError):
-            raise UserError(
-                f"methods: {method.name}: settings are numbers, texts, and lists and tables of them"
-            ) from None
-        row = build(MethodRow, {"name": method.name, "config": config}, "methods")
-        if row not in found:
-            found.append(row)
-    return found
 
 
 def check_configs(cells: Sequence[Any]) -> None:

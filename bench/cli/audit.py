@@ -64,7 +64,8 @@ def _write(options: argparse.Namespace) -> int:
     from ...leaderboard.audit.seal import public_hex, read_key, seal
     from ..config import read_json
     from ..gate.policy import read_policy
-    from ..records.record import read_record, refuse_unranked
+    from ..records.chosen import refuse_unranked
+    from ..records.record import read_record
 
     if options.out is None:
         raise UserError("--out: name the report's file, such as report.html")

@@ -99,7 +99,7 @@ def finish(found: "Records") -> int:
 
 def publish(found: "Records") -> None:
     """Copy measured records into results/ of the checkout; never overwrites a different one."""
-    from ..records.record import copy_record, refuse_unranked
+    from ..records.chosen import copy_record, refuse_unranked
 
     root = Path(__file__).resolve().parents[2]
     if not (root / "pyproject.toml").is_file():

@@ -144,7 +144,7 @@ def restore_cell(
     """Return a runner and the cell of a record, made of the record's fields; folder: of new records."""
     from ..checking.known import make_known
     from ..checking.repeat import find_cell
-    from ..records.record import refuse_inline
+    from ..records.chosen import refuse_inline
 
     record, known = claimed.record, make_known(read_world(options))
     refuse_inline(path, record)

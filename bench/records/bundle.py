@@ -21,7 +21,8 @@ from pydantic import BaseModel, Field
 from ..config import STRICT, build
 from ..errors import UserError
 from ..files import replace_file
-from .record import Record, read_items, read_record, record_digest, refuse_unranked, write_record
+from .chosen import refuse_unranked
+from .record import Record, read_items, read_record, record_digest, write_record
 from .rows import write_items
 from .sheets import read_sheet
 from .untrusted import FILE_NAME, LIMITS, MOST_ROWS, TABLE, read_untrusted_items, read_untrusted_json

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from ..errors import UserError
 from ..files import write_file
-from .record import Record, items_digest, read_items, read_record, refuse_unranked
+from .chosen import refuse_unranked
+from .record import Record, items_digest, read_items, read_record
 from .rows import Stamp, Table, fill_types, open_table, stamp, take_rows, to_arrow
 from .sealed import SHEET, sha256
 from .sheets import SUMS, read_sheet

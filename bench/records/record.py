@@ -236,16 +236,6 @@ def _json_by_field(content: dict[str, Any]) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def copy_record(path: Path, folder: Path) -> None:
-    """Copy a record's files (CELL.json, contact sheet), with its item rows in a file of their own."""
-    items = read_items(path, read_record(path))
-    if items is not None:
-        replace_file(folder / f"{path.stem}.parquet", lambda p: write_items(items, p))
-    for file in (path.with_suffix(".webp"), path):
-        if file.exists():
-            write_file(folder / file.name, file.read_bytes())
-
-
 def read_record(path: Path) -> Record:
     """Return a validated record; raises UserError naming file and field, also where the file was changed."""
     record = read_json(Record, path, "no such record")
@@ -303,26 +293,3 @@ def name_entry(record: Record) -> str:
     noise = record.sampling.get("noise", 0)
     name = name_row(record.method.name, record.data, noise, record.method.reference)
     return f"{name} ({record.mark})" if record.mark else name
-
-
-def refuse_inline(path: Path, record: Record) -> None:
-    """Raise UserError where nobody can repeat a record: of a function of one process, or of given images."""
-    if record.inline:
-        raise UserError(
-            f"{path}: inline: {record.method.name} was a function of one process, nobody can run it again; "
-            "put it into a package (README: Add a method) and measure it again"
-        )
-    if record.source == "external":
-        raise UserError(
-            f"{path}: source: its images were given and not drawn here, so nobody can draw them again; "
-            "`unlearnbench evaluate --model` measures the model itself"
-        )
-
-
-def refuse_unranked(path: Path, record: Record) -> None:
-    """Raise UserError for a record that is never published: one that nobody can repeat, or a limited one."""
-    refuse_inline(path, record)
-    if record.limit is not None:
-        raise UserError(
-            f"{path}: limit: it has at most {record.limit} prompts of each set; measure it without --limit"
-        )
