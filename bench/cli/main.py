@@ -21,6 +21,7 @@ from .records import add_submissions
 from .run import add_evaluate, add_run
 from .tools.convert import add_convert
 from .tools.doctor import run_doctor
+from .tools.export import add_export
 from .tools.help import add_completion, add_help
 from .tools.new import add_new
 from .tools.score import add_score
@@ -54,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_show(commands)
     add_score(commands)
     add_convert(commands)
+    add_export(commands)
     add_new(commands)
     add_attack_command(commands, add_output, add_places)
     add_audit(commands)

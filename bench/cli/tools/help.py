@@ -31,6 +31,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "score --images FOLDER --list LIST.csv --task T",
     ),
     "prompts": ("prompts --task classes/cat-face --out prompts.csv",),
+    "export": ("export runs/demo --to tensorboard", "export runs/demo --to mlflow --uri sqlite:///mlflow.db"),
     "convert": ("convert FOLDER --out model.safetensors",),
     "new": ("new task fox", 'new task "red bicycle" --world sd14', "new method mine", "new judge look"),
     "attack": ("attack RECORD.json --attack inversion relearn",),
