@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ._inline import Method, method
     from ._lists import list_judges, list_methods, list_metrics, list_suites, list_tasks, list_worlds
     from ._models import evaluate
+    from ._ready import list_prompts, score
     from ._records import compare, failing_images, frontier, load
     from ._results import Images, MeasuredRecord, Plot, Records
     from ._suites import run
@@ -45,12 +46,14 @@ __all__ = [
     "list_judges",
     "list_methods",
     "list_metrics",
+    "list_prompts",
     "list_suites",
     "list_tasks",
     "list_worlds",
     "load",
     "method",
     "run",
+    "score",
     "unlearn",
 ]
 _HOMES = {
@@ -71,12 +74,14 @@ _HOMES = {
     "list_judges": "_lists",
     "list_methods": "_lists",
     "list_metrics": "_lists",
+    "list_prompts": "_ready",
     "list_suites": "_lists",
     "list_tasks": "_lists",
     "list_worlds": "_lists",
     "load": "_records",
     "method": "_inline",
     "run": "_suites",
+    "score": "_ready",
     "unlearn": "_tool",
 }
 """Module of each public name."""

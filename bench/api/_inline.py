@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, get_type_hints
 from uuid import uuid4
 
@@ -10,7 +11,9 @@ from pydantic import BaseModel, ConfigDict
 
 from ._digest import digest_values
 from .bench.errors import UserError
+from .bench.planning.own import read_own_entry
 from .bench.registry import NAME, Entry, Registry
+from .bench.source import source_digest
 from .bench.types import Problem, SavePoint
 
 UnlearnFunction = Callable[[Any, Problem, Any, SavePoint], Any]
@@ -49,11 +52,16 @@ class InlineEntry(Entry):
 
 @dataclass(frozen=True)
 class Method:
-    """A method with settings, as `run` takes it. what: a registered name, or a function; made by `method`."""
+    """A method with settings, as `run` takes it. what: a registered name, a Python file, or a function."""
 
     what: str | UnlearnFunction
     settings: Mapping[str, Any]
     preset: str | None = None
+
+    @property
+    def file(self) -> Path | None:
+        """The Python file where `what` is the path of one."""
+        return Path(self.what) if isinstance(self.what, str) and self.what.endswith(".py") else None
 
     @property
     def name(self) -> str:
@@ -64,10 +72,10 @@ class Method:
 def method(what: str | UnlearnFunction, /, preset: str | None = None, **settings: Any) -> Method:
     """Return a method with settings, for `run(methods=[...])`.
 
-    what: the name of a registered method, or a function `unlearn(pipeline, problem, config, save)`. preset:
-    named settings of a registered method (`paper`); settings override them. A function finds the settings as
-    attributes of its `config`. Where its `config` is annotated with a pydantic model or a dataclass, that
-    class checks the settings.
+    what: the name of a registered method, the path of a Python file with a REGISTER (`new method` writes
+    one), or a function `unlearn(pipeline, problem, config, save)`. preset: named settings of a method
+    (`paper`); settings override them. A function finds the settings as attributes of its `config`. Where its
+    `config` is annotated with a pydantic model or a dataclass, that class checks the settings.
 
     >>> unlearnbench.run("demo", methods=[unlearnbench.method("balanced", steps=40)])
     """
@@ -99,6 +107,20 @@ def make_entry(function: UnlearnFunction, known: Registry[Entry]) -> InlineEntry
         settings=_settings_of(function),
         digest=digest_function(function) or f"new {uuid4().hex}",
     )
+
+
+def make_file_entry(path: Path, known: Registry[Entry]) -> InlineEntry:
+    """Return the entry of a method in a Python file with a REGISTER, as in a plug-in's module.
+
+    Nobody else has the file, so what it measures is marked as of a function. Raises UserError naming the file
+    where it cannot be used.
+    """
+    entry = read_own_entry(path, "methods")
+    if entry.name in known and known[entry.name].module != entry.module:
+        raise UserError(f"methods: {path}: two files or methods have the name {entry.name}")
+    digest = source_digest(entry.module)
+    kept = {own.name: getattr(entry, own.name) for own in fields(Entry)}
+    return InlineEntry(**kept, call=entry.load(), settings=entry.load_config(), digest=digest)
 
 
 def _settings_of(function: UnlearnFunction) -> type:

@@ -8,15 +8,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ._results import MeasuredRecord, Records
-from ._suites import gather, make_session
+from ._suites import check_added_tasks, gather, make_session
 from .bench.config import build
 from .bench.errors import UserError
 from .bench.names import check_name, file_part
 from .bench.planning.plan import REFERENCES, Cell, MethodRow, check_options_seeds
-from .bench.planning.tasks import PromptSizes, Task, complete_name
-from .bench.running.catalog import registry, task_registry
-from .bench.running.evaluate import make_model_cell, refuse_another
-from .bench.running.session import DEFAULT_WORLD, Session, WorldSettings, make_runner
+from .bench.planning.tasks import PromptSizes, Task, cap_sizes, complete_name
+from .bench.running.catalog import registry
+from .bench.running.evaluate import make_model_cell, refuse_another, refuse_other_limit
+from .bench.running.session import DEFAULT_WORLD, Session, WorldSettings, make_runner, open_tasks
 from .bench.worlds.protocol import World
 
 GenerateFunction = Callable[[list[str], list[int]], Any]
@@ -42,6 +42,8 @@ def evaluate(
     store: str | Path | None = None,
     cell_timeout: float | None = None,
     world: WorldSettings = DEFAULT_WORLD,
+    limit: int | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> MeasuredRecord:
     """Score a model and the base model on a task, and return the model's record.
 
@@ -52,16 +54,16 @@ def evaluate(
     time, and its record is marked `inline`: it is never ranked and never published. task:
     `family/concept[@world]`. name: on the board; None: the first model's. seed: number of the training run
     that made the model. One of three sets the numbers of prompts: like (a record, whose noise is used, too),
-    policy (of `check`) or sizes. The other parameters are those of `run`. Raises UserError for arguments that
-    do not fit, and where the evaluation failed.
+    policy (of `check`) or sizes. limit, tags and the other parameters are those of `run`. Raises UserError
+    for arguments that do not fit, and where the evaluation failed.
 
     >>> record = unlearnbench.evaluate("my-model/", "classes/cat-face@emoji", name="mine")
     >>> record.points[0].values["UA"].value
     """
-    session = make_session(f"evaluate(..., {task!r})", None, world, device, threads, store, cell_timeout)
-    found = evaluate_models(
-        generator, task, session, Path(out), name=name, seed=seed, like=like, policy=policy, sizes=sizes
-    )
+    call = f"evaluate(..., {task!r})"
+    session = make_session(call, None, world, device, threads, store, cell_timeout, tags)
+    options = {"name": name, "seed": seed, "like": like, "policy": policy, "sizes": sizes, "limit": limit}
+    found = evaluate_models(generator, task, session, Path(out), **options)  # type: ignore[arg-type]
     if found.failed:
         why = next(
             (record.error for record in found if record.status == "failed"), "no record could be written"
@@ -81,10 +83,13 @@ def evaluate_models(
     like: str | Path | None = None,
     policy: str | None = None,
     sizes: Mapping[str, int] | None = None,
+    limit: int | None = None,
 ) -> Records:
     """Score models as `evaluate` does; return the base model's record and theirs, including failed ones."""
+    from .bench.models.outside import check_base
+
     check_options_seeds("--seed", [seed])
-    found = task_registry(session.world.world_folder)[complete_name(task)]
+    found = open_tasks(session.world)[complete_name(task)]
     is_frontier = isinstance(generator, list | tuple)
     with ExitStack() as stack:
         given = list(generator) if is_frontier else [generator]  # type: ignore[arg-type]
@@ -94,11 +99,21 @@ def evaluate_models(
         if own in REFERENCES or own in registry("methods"):
             raise UserError(f"--name {own}: is a method of this package; give your models another name")
         runner = make_runner(session, out, {found.file.world})
-        chosen, noise = _read_sizes(found, runner.worlds[found.file.world], like, policy, sizes)
+        for model in models:
+            check_base(model, runner.worlds[found.file.world].pipeline_folder)
+        chosen, noise = read_sizes(found, runner.worlds[found.file.world], like, policy, sizes)
         config = {"points": names} if is_frontier else {"model": names[0]}
         cell = make_model_cell(
-            "evaluate", found, models, MethodRow(name=own, config=config, noise=noise), chosen, seed
+            "evaluate",
+            found,
+            models,
+            MethodRow(name=own, config=config, noise=noise),
+            cap_sizes(chosen, limit),
+            seed,
+            limit,
         )
+        refuse_other_limit(out, [cell])
+        check_added_tasks([cell], runner.worlds)
         refuse_another(runner, cell)
         base = Cell(cell.suite, found, cell.suite.methods[0], None, 0)
         return gather(out, runner.run([base, cell]))
@@ -117,7 +132,7 @@ def _check_models(models: Sequence[str]) -> list[str]:
     return [name_given(model) for model in models]
 
 
-def _read_sizes(
+def read_sizes(
     task: Task, world: World, like: str | Path | None, policy: str | None, sizes: Mapping[str, int] | None
 ) -> tuple[PromptSizes, int]:
     """Return numbers of prompts and the seed of the noise."""

@@ -132,7 +132,7 @@ def failing_images(
     chosen, items = check_point(record, point), record.items
     assert items is not None  # a record with points has them
     rows = items[(items["point"] == chosen.index) & (items["split"] == split)]
-    rows = rows[_fails(rows, split)]
+    rows = rows[fails(rows, split)]
     origin, cache = Origin(record, chosen), Store(Path(store or default_folder()), lambda line: None)
     found: list[tuple[Any, Any]] = []
     for index, row in rows.iterrows():
@@ -144,7 +144,7 @@ def failing_images(
     return Images(tuple(image for _, image in found), kept)
 
 
-def _fails(rows: "pd.DataFrame", split: str) -> "pd.Series[bool]":
+def fails(rows: "pd.DataFrame", split: str) -> "pd.Series[bool]":
     """Return which images failed; an image that the judge failed on is missing, not failed."""
     if split != "retain":
         return rows["target_found"].eq(True)

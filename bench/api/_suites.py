@@ -1,23 +1,22 @@
 """`run`: a suite, or a part of it, from plan to records."""
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ._inline import Method, UnlearnFunction, check_settings, make_entry
+from ._inline import Method, UnlearnFunction, check_settings, make_entry, make_file_entry
+from ._narrow import narrow_rows, narrow_tasks
 from ._results import MeasuredRecord, Records, read_measured
 from .bench.config import build
 from .bench.errors import UserError
-from .bench.planning.combined import is_combined
-from .bench.planning.draws import seed_in
-from .bench.planning.plan import REFERENCES, MethodRow, Suite, check_options_seeds
-from .bench.planning.tasks import PromptSizes, complete_name
+from .bench.planning.plan import REFERENCES, Suite, check_options_seeds
+from .bench.planning.tasks import PromptSizes, cap_sizes
 from .bench.registry import Entry, Registry
-from .bench.running.catalog import registry, suites_folder, task_registry
-from .bench.running.session import DEFAULT_WORLD, Program, Session, WorldSettings, make_runner
+from .bench.running.catalog import registry, suites_folder
+from .bench.running.evaluate import refuse_other_limit
+from .bench.running.session import DEFAULT_WORLD, Program, Session, WorldSettings, make_runner, open_tasks
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,9 @@ def run(
     store: str | Path | None = None,
     cell_timeout: float | None = None,
     world: WorldSettings = DEFAULT_WORLD,
+    limit: int | None = None,
+    only_failures: bool = False,
+    tags: Mapping[str, str] | None = None,
     _program: Program | None = None,
 ) -> Records:
     """Run a suite, or a part of it, and return its records. Existing records are not measured again.
@@ -57,25 +59,38 @@ def run(
     the function depends on is known. skip: methods or references to leave out. seeds: of training. sizes:
     numbers of prompts, such as `{"forget": 8}`. out: folder of the records; None: runs/SUITE. device: cpu,
     cuda or mps; None: the best that is available. threads: of the CPU; None: all cores. store: folder of the
-    cache. cell_timeout: seconds that a cell may take. world: where the parts of a real model are.
+    cache. cell_timeout: seconds that a cell may take. world: where the parts of a real model are. limit: most
+    prompts of each set, for a first look that is never ranked. only_failures: only the cells that failed
+    before. tags: words of your own, kept in records made now.
 
     The result lists failed cells in `failed`; the other cells are measured. Raises UserError, before anything
     is drawn, for a name, setting or number that is not valid.
 
     >>> records = unlearnbench.run("demo", tasks="classes/cat-face", methods=["balanced"])
     """
-    plan = plan_run(
-        suite,
-        tasks=tasks,
-        methods=methods,
-        skip=skip,
-        seeds=seeds,
-        sizes=sizes,
-        world_folder=world.world_folder,
-        part=_program.part if _program else None,
-    )
-    session = make_session(f"run({plan.suite.name!r})", _program, world, device, threads, store, cell_timeout)
-    return run_plan(plan, Path(out) if out else Path("runs") / plan.suite.name, session)
+    chosen = {
+        "tasks": tasks,
+        "methods": methods,
+        "skip": skip,
+        "seeds": seeds,
+        "sizes": sizes,
+        "limit": limit,
+    }
+    plan = plan_run(suite, **chosen, world=world, part=_program.part if _program else None)  # type: ignore[arg-type]
+    call = f"run({plan.suite.name!r})"
+    session = make_session(call, _program, world, device, threads, store, cell_timeout, tags)
+    folder = Path(out) if out else Path("runs") / plan.suite.name
+    return run_plan(keep_failed(plan, folder) if only_failures else plan, folder, session)
+
+
+def keep_failed(plan: Plan, folder: Path) -> Plan:
+    """Return the cells of a plan that failed when they were last run; UserError where none did."""
+    from .bench.running.failures import has_failed
+
+    cells = [cell for cell in plan.cells if has_failed(folder, cell.stem)]
+    if not cells:
+        raise UserError(f"--only-failures: no run of these cells failed in {folder}")
+    return replace(plan, cells=cells)
 
 
 def make_session(
@@ -86,6 +101,7 @@ def make_session(
     threads: int | None,
     store: str | Path | None,
     cell_timeout: float | None,
+    tags: Mapping[str, str] | None = None,
 ) -> Session:
     """Return the session of a call. call: named as the command in records where no command line was used."""
     called = program or Program()
@@ -98,6 +114,7 @@ def make_session(
         command=called.command if program else f"unlearnbench.{call}",
         world=world,
         program=called,
+        tags=dict(tags or {}),
     )
 
 
@@ -109,7 +126,8 @@ def plan_run(
     skip: Sequence[str] = (),
     seeds: Sequence[int] | None = None,
     sizes: Mapping[str, int] | None = None,
-    world_folder: Path | None = None,
+    world: WorldSettings = DEFAULT_WORLD,
+    limit: int | None = None,
     part: str | None = None,
 ) -> Plan:
     """Return the plan for the arguments of `run`, every name checked. part: `I/N` of the tasks."""
@@ -128,18 +146,24 @@ def plan_run(
         skip=skip,
         seeds=seeds or (),
         sizes=sizes,
+        limit=limit,
         known=known,
-        world_folder=world_folder,
+        world=world,
     )
     check_floor(whole)
     if part is not None:
         whole = take_part(whole, part)
-    return Plan(whole, plan_cells(whole, task_registry(world_folder), known))
+    return Plan(whole, plan_cells(whole, open_tasks(world), known))
 
 
 def _name_method(given: str | UnlearnFunction | Method, known: Registry[Entry]) -> Method:
     """Return a method whose name `known` has; a function is added to it."""
     method = given if isinstance(given, Method) else Method(given, {})
+    if method.file is not None:
+        entry = make_file_entry(method.file, known)
+        if entry.name not in known:
+            known.add(entry.name, entry)
+        return replace(method, what=entry.name)
     if isinstance(method.what, str):
         if method.what not in REFERENCES:
             _ = known[method.what]
@@ -160,24 +184,20 @@ def narrow_suite(
     skip: Sequence[str] = (),
     seeds: Sequence[int] = (),
     sizes: Mapping[str, int] | None = None,
+    limit: int | None = None,
     known: Registry[Entry] | None = None,
-    world_folder: Path | None = None,
+    world: WorldSettings = DEFAULT_WORLD,
 ) -> Suite:
     """Return the suite with only the given tasks, methods and seeds; every name is checked first."""
     entries = registry("methods") if known is None else known
-    rows = _narrow_rows(suite, methods, skip, entries)
+    rows = narrow_rows(suite, methods, skip, entries)
     change: dict[str, Any] = {"methods": rows}
-    if tasks and suite.sequence:
+    if (tasks or world.task_files) and suite.sequence:
         raise UserError(
             f"--task: {suite.name} is a sequence of tasks; name them in a suite file's `sequence`"
         )
-    if tasks:
-        there = task_registry(world_folder)
-        change["tasks"] = [task.id for name in tasks for task in there.expand(complete_name(name))]
-        seed = seed_in(list(tasks))
-        change["name"] = suite.name if seed is None else f"{suite.name}-draw-{seed}"
-        if any(is_combined(name) for name in tasks):  # a folder and a board of their own
-            change["name"] += "-several"
+    if tasks or world.task_files:
+        change |= narrow_tasks(suite, tasks, world)
     if seeds:
         check_options_seeds("--seeds", list(seeds))
         change["seeds"] = list(seeds)
@@ -185,45 +205,10 @@ def narrow_suite(
     if sizes is not None:
         change["sizes"] = build(PromptSizes, suite.sizes.model_dump() | dict(sizes), "sizes")
         change["name"] = f"{change.get('name', suite.name)}-resized"
+    if limit is not None:
+        change["sizes"] = cap_sizes(change.get("sizes", suite.sizes), limit)
+        change |= {"limit": limit, "name": f"{change.get('name', suite.name)}-limit-{limit}"}
     return suite.model_copy(update=change)
-
-
-def _narrow_rows(
-    suite: Suite, methods: Sequence[Method], skip: Sequence[str], known: Registry[Entry]
-) -> list[MethodRow]:
-    for name in (*(method.name for method in methods), *skip):
-        if name not in REFERENCES:
-            _ = known[name]
-    rows = list(suite.methods)
-    if methods:
-        wanted = list(dict.fromkeys(method.name for method in methods))
-        references = [row for row in rows if row.name in REFERENCES and row.name not in wanted]
-        own = [_configure(rows, [m for m in methods if m.name == name]) for name in wanted]
-        rows = [*references, *(row for found in own for row in found)]
-    rows = [row for row in rows if row.name not in skip]
-    if not rows:
-        raise UserError(f"--skip {' '.join(skip)}: leaves nothing of {suite.name}")
-    return rows
-
-
-def _configure(rows: Sequence[MethodRow], methods: Sequence[Method]) -> list[MethodRow]:
-    """Return the rows of a method: the suite's own, or one for each of the given settings."""
-    own = [row for row in rows if row.name == methods[0].name]
-    if own and not any(method.settings or method.preset for method in methods):
-        return own
-    found = []
-    for method in methods:
-        config = dict(method.settings) | ({"preset": method.preset} if method.preset else {})
-        try:
-            json.dumps(config)
-        except (TypeError, ValueError):
-            raise UserError(
-                f"methods: {method.name}: settings are numbers, texts, and lists and tables of them"
-            ) from None
-        row = build(MethodRow, {"name": method.name, "config": config}, "methods")
-        if row not in found:
-            found.append(row)
-    return found
 
 
 def check_configs(cells: Sequence[Any]) -> None:
@@ -231,6 +216,14 @@ def check_configs(cells: Sequence[Any]) -> None:
     for cell in cells:
         if cell.entry is not None:
             cell.build_config()
+
+
+def check_added_tasks(cells: Sequence[Any], worlds: Mapping[str, Any]) -> None:
+    """Raise UserError where a task that does not ship names what its world does not have."""
+    from .bench.measuring.judging import check_task
+
+    for cell in {cell.task.id: cell for cell in cells if cell.task.added}.values():
+        check_task(worlds[cell.task.file.world], cell.task, cell.suite.sizes)
 
 
 def run_plan(plan: Plan, folder: Path, session: Session) -> Records:
@@ -246,7 +239,9 @@ def run_plan(plan: Plan, folder: Path, session: Session) -> Records:
             file=sys.stderr,
         )
         session = replace(session, jobs=tasks)
+    refuse_other_limit(folder, plan.cells)
     runner = make_runner(session, folder, plan.worlds)
+    check_added_tasks(plan.cells, runner.worlds)
     cells = find_references(plan.cells, runner.worlds)
     pending = runner.pending(cells)
     check_configs(pending)

@@ -19,8 +19,8 @@ from ..records.load import Loaded
 from ..records.record import Record
 from ..records.statements import CLAIMED
 from ..registry import Entry, Registry
-from ..running.catalog import open_folder_world, open_world, registry, suites_folder, task_registry
-from ..running.session import DEFAULT_WORLD, WorldSettings, open_worlds
+from ..running.catalog import open_folder_world, open_world, registry, suites_folder
+from ..running.session import DEFAULT_WORLD, WorldSettings, open_tasks, open_worlds
 from ..worlds.protocol import World
 from .expected import Expectations, noise_of
 from .named import Check
@@ -55,7 +55,8 @@ class Known:
 def find_problems_in_versions(record: Record, known: Known) -> Iterator[str]:
     """Yield where a record's task, world, judge, method or metrics are not those of this package."""
     if record.task.id not in known.tasks:
-        yield f"task.id: {record.task.id} is no task of this package; add the plug-in that brings it"
+        remedy = "add the plug-in that brings it, or give its file with --task-file"
+        yield f"task.id: {record.task.id} is no task of this package; {remedy}"
         return
     task = known.tasks[record.task.id]
     world = known.open_world(task.file.world)
@@ -182,8 +183,8 @@ def find_problems_in_suite(path: Path, record: Record, known: Known) -> Iterator
     """Yield where a record differs from what its suite makes: folder, name, noise, choice, shown point."""
     folder = path.resolve().parent
     folder = folder.parent if folder.name == CLAIMED else folder
-    if record.inline and (folder.parent.name == RESULTS or record.source == "reported"):
-        yield f"inline: {record.method.name} was a function of one process; such a record is never published"
+    if record.mark and (folder.parent.name == RESULTS or record.source == "reported"):
+        yield f"{record.mark}: {record.method.name}: such a record is never published"
     if folder.parent.name == RESULTS and folder.name != record.suite and known.find_suite(folder.name):
         yield f"suite: is {record.suite}, but the record lies in {RESULTS}/{folder.name}"
     suite = suite_of(record, known)
@@ -308,7 +309,7 @@ def make_known(settings: WorldSettings = DEFAULT_WORLD) -> Known:
         return open_worlds({name}, settings)[name] if world.is_placed else world
 
     return Known(
-        task_registry(folder),
+        open_tasks(settings),
         registry("methods"),
         registry("metrics"),
         find_world,

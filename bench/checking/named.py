@@ -53,6 +53,7 @@ def find_bad_names(record: Record) -> Iterator[str]:
               "points.label": [p.label for p in record.points],
               "points.values": [name for p in record.points for name in p.values]}  # fmt: skip
     pairs = [*names.items(), *((f, n) for f, found in listed.items() for n in found)]
+    pairs += [("tags", text) for pair in record.tags.items() for text in pair]
     if attack is not None:
         pairs += [("attack.name", attack.name), ("attack.budget", attack.budget)]
         pairs += [("attack.readings", name) for name in attack.readings]

@@ -7,9 +7,9 @@ from typing import Any
 
 from ..errors import UserError
 from ..planning.tasks import complete_name
-from ..running.catalog import registry, task_registry
-from ..running.session import make_runner
-from .common import FAILED, AddOptions, open_console, read_session
+from ..running.catalog import registry
+from ..running.session import make_runner, open_tasks
+from .common import FAILED, AddOptions, open_console, read_session, read_world
 from .statements import home, recorded_device, recorded_threads, restore_cell
 from .unlearn import read_settings
 
@@ -93,7 +93,7 @@ def _find_model(options: argparse.Namespace) -> tuple[Any, Any, None]:
 
     if not options.task:
         raise UserError("--task: needed with --model: which concept shall be brought back")
-    task = task_registry(options.world_folder)[complete_name(options.task)]
+    task = open_tasks(read_world(options))[complete_name(options.task)]
     for model in options.model:
         check_there(model)
     names = [label for _, label, _ in name_models(options.model)]

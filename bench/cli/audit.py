@@ -64,11 +64,12 @@ def _write(options: argparse.Namespace) -> int:
     from ...leaderboard.audit.seal import public_hex, read_key, seal
     from ..config import read_json
     from ..gate.policy import read_policy
-    from ..records.record import read_record, refuse_inline
+    from ..records.chosen import refuse_unranked
+    from ..records.record import read_record
 
     if options.out is None:
         raise UserError("--out: name the report's file, such as report.html")
-    refuse_inline(options.record, read_record(options.record))
+    refuse_unranked(options.record, read_record(options.record))
     key = read_key(options.key, private=True) if options.key else None
     made = read_json(Unlearning, options.unlearning) if options.unlearning else None
     report = make_audit(

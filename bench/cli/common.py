@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import UserError
 from ..running.session import Program, Session, WorldSettings
 
 FAILED = 1
@@ -41,6 +42,13 @@ def add_places(parser: argparse.ArgumentParser, base: str) -> None:
     parser.add_argument("--sampling-steps", type=int, help="steps of the sampler (default: the world's)")
     parser.add_argument("--world-folder", type=Path, help="folder of a world made by `pretrain images`")
     parser.add_argument("--training-images", type=int, help="images of each training set (default: 200)")
+    parser.add_argument(
+        "--task-file",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="a task file of your own, or a folder of them (`new task` writes one); repeatable",
+    )
     parser.add_argument("--image-size", type=int, help="side of the images in pixels (default: the model's)")
 
 
@@ -54,7 +62,25 @@ def read_world(options: argparse.Namespace) -> WorldSettings:
         training_images=options.training_images,
         image_size=options.image_size,
         world_folder=options.world_folder,
+        task_files=tuple(options.task_file or ()),
     )
+
+
+def add_tags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tag", nargs="+", action="extend", metavar="KEY=VALUE", help="words of yours, kept in new records"
+    )
+
+
+def read_tags(options: argparse.Namespace) -> dict[str, str]:
+    """Return the tags that `add_tags` added an option for; UserError where one is no key=value."""
+    tags = {}
+    for text in options.tag or ():
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise UserError(f"--tag {text}: not of the form key=value, such as run=nightly")
+        tags[name.strip()] = value.strip()
+    return tags
 
 
 def read_program(options: argparse.Namespace) -> Program:
@@ -80,6 +106,7 @@ def read_session(options: argparse.Namespace) -> Session:
         command=program.command,
         world=read_world(options),
         program=program,
+        tags=read_tags(options) if "tag" in options else {},
     )
 
 

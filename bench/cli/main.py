@@ -16,9 +16,16 @@ from .boards import add_boards
 from .check import add_check
 from .common import USAGE_ERROR, Terminated, add_machine, add_output, add_places, listen, read_or_exit
 from .label import add_label
-from .plan import check_task, show_list
+from .plan import show_list
 from .records import add_submissions
 from .run import add_evaluate, add_run
+from .tools.convert import add_convert
+from .tools.doctor import run_doctor
+from .tools.export import add_export
+from .tools.help import add_completion, add_help
+from .tools.new import add_new
+from .tools.score import add_score
+from .tools.show import add_show
 from .unlearn import add_unlearn
 from .worlds import add_pretrain, show_quality
 
@@ -45,15 +52,23 @@ def build_parser() -> argparse.ArgumentParser:
     add_evaluate(commands)
     add_unlearn(commands)
     add_check(commands)
+    add_show(commands)
+    add_score(commands)
+    add_convert(commands)
+    add_export(commands)
+    add_new(commands)
     add_attack_command(commands, add_output, add_places)
     add_hidden(commands)
     add_audit(commands)
     add_label(commands)
     add_submissions(commands, add_output, add_places)
-    doctor = commands.add_parser("doctor", help="what a task needs, and whether it is on this machine")
-    doctor.add_argument("--task", action="append", required=True, help="family/concept@world; repeatable")
+    doctor = commands.add_parser("doctor", help="is the installation whole, and what do tasks need?")
+    doctor.add_argument("--task", action="append", help="family/concept@world; repeatable (default: all)")
+    doctor.add_argument(
+        "--store", type=Path, help="folder of the cache (default: in the user's cache folder)"
+    )
     add_places(doctor, "--model")
-    doctor.set_defaults(run=check_task)
+    doctor.set_defaults(run=run_doctor)
     add_boards(commands)
     listing = commands.add_parser("list", help="tasks, methods, attacks, metrics, judges, worlds, suites")
     listing.add_argument("kind", nargs="?", help="one kind alone")
@@ -66,6 +81,8 @@ def build_parser() -> argparse.ArgumentParser:
     quality.add_argument("--judges", action="store_true", help="measure the world's detector instead")
     add_machine(quality)
     quality.set_defaults(run=show_quality)
+    add_completion(commands, parser)
+    add_help(parser, commands)
     return parser
 
 

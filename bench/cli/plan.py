@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UserError
 from ..models.hub import Source
 from ..planning.plan import read_suite
-from ..planning.tasks import Task, complete_name
+from ..planning.tasks import Task
 from ..registry import KINDS, Entry, Registry
 from ..running.catalog import list_broken, registry, suites_folder, task_registry
 from ..running.dry_run import count_attacked, estimate_tasks, needs
-from ..running.session import open_worlds
 from ..worlds.protocol import World
-from .common import FAILED, open_console, read_world
+from .common import FAILED, open_console
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -72,16 +71,6 @@ def show_needs(sources: Sequence[Source]) -> int:
         print(f"{source.what} ({source.where}; {licence}): {state}")
     print(f"{missing} of {len(sources)} missing" if missing else "nothing is missing")
     return FAILED if missing else 0
-
-
-def check_task(options: argparse.Namespace) -> int:
-    """Print the needs of tasks, and whether each is on this machine."""
-    known = task_registry(options.world_folder)
-    tasks = [known[complete_name(name)] for name in options.task]
-    worlds = open_worlds({task.file.world for task in tasks}, read_world(options))
-    for line in list_broken():
-        print(line)
-    return show_needs(needs(tasks, worlds))
 
 
 def show_list(options: argparse.Namespace) -> int:

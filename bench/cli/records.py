@@ -140,10 +140,9 @@ def pool_folder(options: argparse.Namespace) -> int:
     """
     from ..measuring.pool import read_pooled
     from ..progress import show_progress
-    from ..running.catalog import task_registry
     from ..running.keys import pool_key
     from ..running.pooling import StoredImages, make_row, open_store, read_rows, world_of
-    from ..running.session import choose_device, open_worlds, set_threads
+    from ..running.session import choose_device, open_tasks, open_worlds, set_threads
     from ..store import default_folder
 
     by_row = read_rows(options.folder)
@@ -151,7 +150,7 @@ def pool_folder(options: argparse.Namespace) -> int:
     set_threads(None)
     world = open_worlds({name}, read_world(options), device)[name]
     store = open_store(options.store or default_folder())
-    place = StoredImages(world, task_registry(options.world_folder), store, device)
+    place = StoredImages(world, open_tasks(read_world(options)), store, device)
     runs = [run for found in by_row.values() for run in found]
     place.check(runs)
     key = pool_key((run.origin.record.key for run in runs), [world])

@@ -6,7 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
-from .common import FAILED, add_output, add_places, read_program, read_session, read_world
+from .common import (
+    FAILED,
+    add_output,
+    add_places,
+    add_tags,
+    read_program,
+    read_session,
+    read_tags,
+    read_world,
+)
+from .tools.score import add_sizes, only_task
 
 if TYPE_CHECKING:
     from ..._results import Records
@@ -30,6 +40,9 @@ def run_suite(options: argparse.Namespace) -> int:
         store=options.store,
         cell_timeout=options.cell_timeout,
         world=read_world(options),
+        limit=options.limit,
+        only_failures=options.only_failures,
+        tags=read_tags(options),
         _program=read_program(options),
     )
     if options.part:  # the parent process makes the page
@@ -55,21 +68,24 @@ def _read_choice(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _show_plan(options: argparse.Namespace) -> int:
-    from ..._suites import check_configs, plan_run
+    from ..._suites import check_added_tasks, check_configs, plan_run
     from ..running.session import open_worlds
     from .plan import show_plan
 
-    plan = plan_run(
-        options.suite, **_read_choice(options), world_folder=options.world_folder, part=options.part
-    )
+    choice = _read_choice(options)
+    world = read_world(options)
+    plan = plan_run(options.suite, **choice, world=world, limit=options.limit, part=options.part)
     check_configs(plan.cells)
+    worlds = open_worlds(plan.worlds, world)
+    here = [cell for cell in plan.cells if not worlds[cell.task.file.world].is_placed]
+    check_added_tasks(here, worlds)  # a real model's prompts may be in files that are not here yet
     attacks: list[Any] = []
     if plan.suite.attacks:  # planning imports no torch without them
         from ..running.attacking.suite_attacks import plan_attacks
         from ..running.catalog import registry
 
         attacks = plan_attacks(plan.suite, plan.cells, registry("attacks"))
-    return show_plan(plan.suite, plan.cells, open_worlds(plan.worlds, read_world(options)), attacks)
+    return show_plan(plan.suite, plan.cells, worlds, attacks)
 
 
 def finish(found: "Records") -> int:
@@ -91,7 +107,7 @@ def finish(found: "Records") -> int:
 
 def publish(found: "Records") -> None:
     """Copy measured records into results/ of the checkout; never overwrites a different one."""
-    from ..records.record import copy_record, refuse_inline
+    from ..records.chosen import copy_record, refuse_unranked
 
     root = Path(__file__).resolve().parents[2]
     if not (root / "pyproject.toml").is_file():
@@ -99,7 +115,7 @@ def publish(found: "Records") -> None:
     for record in found:
         if record.status == "failed":
             continue
-        refuse_inline(record.path, record)
+        refuse_unranked(record.path, record)
         folder = root / "results" / record.path.parent.name
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / record.path.name).exists():
@@ -118,6 +134,13 @@ def _add_time_limit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--abandoned", action="append", help=argparse.SUPPRESS)  # cells that never ended
 
 
+def add_limit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="at most N prompts of each set: a first look, never ranked"
+    )
+    add_tags(parser)
+
+
 def add_run(commands: Any) -> None:
     parser = commands.add_parser("run", help="run a suite (default: the demo) and make its leaderboard")
     parser.add_argument("--suite", default="demo", help="a suite's name or TOML file")
@@ -134,6 +157,10 @@ def add_run(commands: Any) -> None:
         "--dry-run", action="store_true", help="print the plan and what it needs, run nothing"
     )
     add_places(parser, "--model")
+    add_limit(parser)
+    parser.add_argument(
+        "--only-failures", action="store_true", help="only the cells that failed when they were last run"
+    )
     parser.add_argument("--publish", action="store_true", help="also copy the records to results/")
     add_output(parser)
     _add_time_limit(parser)
@@ -143,19 +170,16 @@ def add_run(commands: Any) -> None:
 def add_evaluate(commands: Any) -> None:
     evaluate = commands.add_parser("evaluate", help="score models of yours on a task")
     models = evaluate.add_mutually_exclusive_group(required=True)
-    what = "a diffusers folder or hub id, a LoRA, or a Python function (module:generate)"
+    what = "a diffusers folder or hub id, a LoRA, a .safetensors of a UNet or of SD 1.x, or module:generate"
     models.add_argument("--model", help=what)
     models.add_argument(
         "--points", nargs="+", metavar="MODEL", help="several, such as checkpoints: a frontier"
     )
-    evaluate.add_argument("--task", required=True, help="family/concept[@world]")
+    evaluate.add_argument("--task", help="family/concept[@world] (default: the one task of --task-file)")
     evaluate.add_argument("--name", help="its name on the leaderboard (default: the first model's)")
     evaluate.add_argument("--seed", type=int, default=0, help="number of the training run (default 0)")
-    sizes = evaluate.add_mutually_exclusive_group()
-    sizes.add_argument(
-        "--like", type=Path, metavar="RECORD", help="as many prompts and the noise of a record"
-    )
-    sizes.add_argument("--policy", help="as many prompts as a policy of `check` says: a baseline for it")
+    add_sizes(evaluate)
+    add_limit(evaluate)
     add_places(evaluate, "--base-model")
     add_output(evaluate)
     _add_time_limit(evaluate)
@@ -166,14 +190,16 @@ def evaluate_models(options: argparse.Namespace) -> int:
     """Score models as they are: one point for each, all in one row of the board."""
     from ..._models import evaluate_models as score
 
+    folder = "evaluate" if options.limit is None else f"evaluate-limit-{options.limit}"
     found = score(
         options.points or options.model,
-        options.task,
+        options.task or only_task(options),
         read_session(options),
-        options.out or Path("runs") / "evaluate",
+        options.out or Path("runs") / folder,
         name=options.name,
         seed=options.seed,
         like=options.like,
         policy=options.policy,
+        limit=options.limit,
     )
     return finish(found)

@@ -13,8 +13,8 @@ from typing import Any
 
 from ..errors import UserError
 from ..planning.plan import MOST_THREADS
-from ..running.catalog import registry, task_registry
-from ..running.session import make_runner
+from ..running.catalog import registry
+from ..running.session import make_runner, open_tasks
 from .common import AddOptions, open_console, read_session, read_world
 
 DEVICE = re.compile(r"cpu|mps|cuda(:\d{1,2})?")
@@ -144,11 +144,11 @@ def restore_cell(
     """Return a runner and the cell of a record, made of the record's fields; folder: of new records."""
     from ..checking.known import make_known
     from ..checking.repeat import find_cell
-    from ..records.record import refuse_inline
+    from ..records.chosen import refuse_inline
 
     record, known = claimed.record, make_known(read_world(options))
     refuse_inline(path, record)
-    tasks = task_registry(options.world_folder)
+    tasks = open_tasks(read_world(options))
     task = tasks[record.task.id]
     runner = make_runner(session, folder, {task.file.world})
     cell = find_cell(

@@ -38,7 +38,7 @@ def unlearn_concept(options: argparse.Namespace) -> int:
     print(f"unlearned: {made.folder}")
     print(f"measure it: {made.command}")
     if not made.task:
-        print(f"no task asks for {options.concept!r} yet: tasks/README.md says how to add one")
+        print(f"no task asks for {options.concept!r} yet: `unlearnbench new task` writes one")
     return 0
 
 

@@ -10,9 +10,8 @@ from ..errors import UserError
 from ..files import check_writable, write_file
 from ..measuring.stored import Origin
 from ..records.record import record_digest
-from ..running.catalog import task_registry
 from ..running.evaluate import make_model_cell
-from ..running.session import DEFAULT_SESSION, Session, WorldSettings, make_runner
+from ..running.session import DEFAULT_SESSION, Session, WorldSettings, make_runner, open_tasks
 from ..store import content_key
 from ..types import INTERVAL_VERSION
 
@@ -135,6 +134,10 @@ def read_side(path: Path, point: str | None) -> tuple[Origin, Any]:
         raise UserError(f"{path}: {gone.kind} by {gone.by} ({gone.date}): {reason}; name another record")
     if record.status != "ok" or loaded.items is None:
         raise UserError(f"{path}: status: the record is of a run that failed; it cannot be compared with")
+    if record.source == "external":
+        raise UserError(f"{path}: source: is of given images, which are not compared with drawn ones")
+    if record.limit is not None:
+        raise UserError(f"{path}: limit: {record.limit} prompts of each set; measure it without --limit")
     labels = [p.label for p in record.points]
     if point is not None and point not in labels:
         raise UserError(f"--point {point}: {path.name} has the points {', '.join(labels)}")
@@ -202,7 +205,7 @@ def _candidate(options: GateRequest, policy: Any, baseline: Origin, items: Any) 
     from ..planning.plan import MethodRow
 
     check_there(options.candidate)
-    task = task_registry(options.session.world.world_folder)[record.task.id]
+    task = open_tasks(options.session.world)[record.task.id]
     if task.file.judge != record.task.judge:
         raise UserError(f"baseline: judged by {record.task.judge}, this version judges by {task.file.judge}")
     name = name_model(options.candidate)

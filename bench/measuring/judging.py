@@ -7,7 +7,7 @@ import pandas as pd
 
 from ..errors import UserError
 from ..judges.types import Judge, Verdicts
-from ..planning.tasks import Task
+from ..planning.tasks import PromptSizes, Task
 from ..registry import Entry, Registry, builtin_registry
 from ..source import ROOT
 from ..worlds.protocol import World
@@ -21,10 +21,12 @@ def _judges() -> Registry[Entry]:
 
 
 def find_plugin_judge(task: Task) -> Entry | None:
-    """Return the third party's judge that a task names, None where the world opens its own.
+    """Return the judge of a third party or a user's file that a task names; None: the world opens its own.
 
     Raises UserError where the judge has another version than the task names, or where its plug-in is broken.
     """
+    if task.judge_entry is not None:
+        return task.judge_entry
     name, _, version = task.file.judge.partition("@")
     known = _judges()
     if name not in known:
@@ -56,6 +58,24 @@ def open_judge(world: World, task: Task) -> Judge:
     if not callable(getattr(judge, "judge", None)):
         raise UserError(f"{where}: {type(judge).__name__} lacks judge(images)")
     return judge  # type: ignore[no-any-return]
+
+
+def check_task(world: World, task: Task, sizes: PromptSizes) -> None:
+    """Raise UserError, before anything is drawn, where a task that does not ship has no use in its world.
+
+    The world writes its prompts and refuses names that it does not know; an embedded world's judge is opened.
+    """
+    try:
+        prompts = world.prompts(task, sizes)
+    except KeyError as error:
+        raise UserError(f"{task.id}: the world {world.id} does not know {error}") from None
+    if not any(prompt.split == "forget" for prompt in prompts):
+        raise UserError(f"{task.id}: targets: no prompt of the world {world.id} asks for them")
+    if task.concept.near and not any(prompt.relation == "same" for prompt in prompts):
+        near = ", ".join(task.concept.near)
+        raise UserError(f"{task.id}: near: {near}: the world {world.id} retains nothing of such a group")
+    if not world.is_placed:
+        open_judge(world, task)
 
 
 def ask_judge(judge: Judge, images: np.ndarray) -> Verdicts:

@@ -18,6 +18,8 @@ import torch
 from ..errors import UserError
 from ..names import INLINE, name_model
 from .digests import known_digest
+from .files.partial import check_fits, holds_weights
+from .files.single_file import check_checkpoint, is_checkpoint
 from .generators import Sampling, check_model
 from .hub import find, is_hub_id
 from .isolation.process import keep_process
@@ -26,7 +28,8 @@ from .lora import LORA_FILE, check_lora
 from .points import ModelHolder
 from .saved.applied import read_applied
 
-Kind = Literal["pipeline", "lora", "function"]
+Kind = Literal["pipeline", "lora", "function", "weights", "checkpoint"]
+"""weights: parameters of a denoiser in one file; checkpoint: a whole model in one file. Both need a base."""
 
 
 _GIVEN: dict[str, tuple[str, Callable[..., Any]]] = {}
@@ -59,9 +62,7 @@ def kind_of(model: str) -> Kind:
         return "function"
     path = Path(model)
     if path.is_file():
-        if path.suffix != ".safetensors":
-            raise UserError(f"{model}: not a .safetensors file: only a LoRA may be a file of its own")
-        return "lora"
+        return _kind_of_file(path)
     if path.is_dir():
         if (path / INDEX).exists() and (path / LORA_FILE).exists():
             raise UserError(
@@ -69,6 +70,11 @@ def kind_of(model: str) -> Kind:
             )
         if (path / LORA_FILE).is_file():
             return "lora"
+        if (path / "adapter_model.safetensors").is_file():
+            raise UserError(
+                f"{model}: a LoRA as peft saves it, whose names do not say which network is meant; save it "
+                "with the pipeline's save_lora_weights, and give that"
+            )
         check_model(path)
         return "pipeline"
     module, _, function = model.partition(":")
@@ -82,6 +88,16 @@ def kind_of(model: str) -> Kind:
     )
 
 
+def _kind_of_file(path: Path) -> Kind:
+    if path.suffix != ".safetensors":
+        raise UserError(
+            f"{path}: not a .safetensors file: other formats of weights may run code; save it as .safetensors"
+        )
+    if is_checkpoint(path):
+        return "checkpoint"
+    return "weights" if holds_weights(path) else "lora"
+
+
 def check_there(model: str) -> None:
     """Raise UserError, before anything runs, where a model is missing on this machine or is not a model."""
     kind = kind_of(model)
@@ -92,7 +108,15 @@ def check_there(model: str) -> None:
         read_applied(find(model))
     elif kind == "lora":
         check_lora(model)
+    elif kind == "checkpoint":
+        check_checkpoint(Path(model))
     model_digest(model)  # links that cannot be followed
+
+
+def check_base(model: str, base: Path) -> None:
+    """Raise UserError, before anything is drawn, where a file of weights is not of this base model."""
+    if Path(model).is_file() and kind_of(model) == "weights":
+        check_fits(Path(model), base)
 
 
 def open_holder(
@@ -114,6 +138,8 @@ def open_holder(
         return FunctionHolder(model, sampling)
     if kind == "lora":
         return ModelHolder(str(base), sampling, device, dtype, lora=model)
+    if kind in ("weights", "checkpoint"):
+        return ModelHolder(str(base), sampling, device, dtype, file=model)
     return ModelHolder(model, sampling, device, dtype)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ from ..registry import Entry
 from ..store import Store
 from ..types import Problem
 from .digests import hook_names, weights_digest
+from .files.partial import set_partial
+from .files.single_file import is_checkpoint, set_checkpoint
 from .generators import Generator, Holder, Sampling, denoiser_name, open_pipeline, relative_distance
 from .hub import find
 from .isolation.guard import Watch, guarded
@@ -43,9 +46,9 @@ class ModelHolder:
 
     Only the loader touches its pipeline; training gets a newly opened one (`open`).
 
-    lora: a LoRA's file or folder that is loaded into it. frozen: the model is a world's own, whose version
-    identifies all its settings. For any other model the fingerprint includes them, since a folder may be
-    changed.
+    lora: a LoRA's file or folder that is loaded into it. file: of weights that replace its own. frozen: the
+    model is a world's own, whose version identifies all its settings. For any other model the fingerprint
+    includes them, since a folder may be changed.
     """
 
     model: str
@@ -53,6 +56,7 @@ class ModelHolder:
     device: str
     dtype: torch.dtype = torch.float32
     lora: str = ""
+    file: str = ""
     frozen: bool = False
     current: str = ""
     opened: bool = field(default=False, init=False)
@@ -66,6 +70,8 @@ class ModelHolder:
         set_scheduler(pipeline, self.sampling.scheduler)
         if self.lora:
             load_lora(pipeline, self.lora)
+        if self.file:
+            set_file(pipeline, Path(self.file))
         return pipeline
 
     @cached_property
@@ -299,6 +305,14 @@ def train_points(
     manifest = saver.manifest()
     store.put("manifests", train_key, manifest.to_bytes())
     return manifest
+
+
+def set_file(pipeline: Any, path: Path) -> None:
+    """Set a pipeline's weights to those of a single file: a denoiser's, or a whole checkpoint's."""
+    if is_checkpoint(path):
+        set_checkpoint(pipeline, path)
+    else:
+        set_partial(getattr(pipeline, denoiser_name(pipeline)), path)
 
 
 def reference_point(holder: Holder, step: int = 0, label: str = "", model: str = "") -> PointManifest:

@@ -100,7 +100,7 @@ class Suite(BaseModel):
     orders the suite's board; H reads every point, so unscored_below is then 0. declaration: text file next to
     the suite that says beforehand what the suite asks and what would count as an answer; every record holds
     its sha256, declaration_sha256, which is filled in when the suite is read. attacks: run after the cells;
-    no key of a cell depends on them.
+    no key of a cell depends on them. limit: most prompts of each set; its records are shown and never ranked.
     """
 
     model_config = STRICT
@@ -118,6 +118,7 @@ class Suite(BaseModel):
     choice_sha256: str | None = Field(default=None, exclude=True)
     anchors: dict[str, str] = {}
     threads: int | None = Field(default=None, ge=1, le=MOST_THREADS)
+    limit: int | None = Field(default=None, ge=1)
     headline: Headline = "AVA"
     declaration: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.md$")
     declaration_sha256: str = Field(default="", exclude=True)

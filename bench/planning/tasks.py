@@ -1,7 +1,7 @@
 """Tasks as data: one TOML for each (family, world) with its concepts; a task is one concept of a file."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from ..config import STRICT, build, read_toml
 from ..errors import UserError
-from ..registry import Registry
+from ..registry import Entry, Registry
 from ..types import ConceptKind
 
 MOST_PROMPTS, MOST_SAMPLES = 100_000, 1_000
@@ -128,6 +128,16 @@ class PromptSizes(BaseModel):
     indirect: int = Field(default=24, ge=0, le=MOST_PROMPTS)
 
 
+def cap_sizes(sizes: PromptSizes, limit: int | None) -> PromptSizes:
+    """Return the sizes with at most `limit` prompts in each set; None changes nothing."""
+    if limit is None:
+        return sizes
+    if limit < 1:
+        raise UserError(f"--limit {limit}: must be at least 1")
+    sets = {name: min(n, limit) for name, n in sizes.model_dump().items() if name != "forget_samples"}
+    return sizes.model_copy(update=sets)
+
+
 @dataclass(frozen=True)
 class Task:
     """One concept of one family in one world."""
@@ -137,6 +147,12 @@ class Task:
     concept: ConceptSpec
     suite_targets: frozenset[str]
     """All targets of the world and of the task's kind, tuning tasks included; no retain prompt shows one."""
+    added: bool = False
+    """Whether its file does not ship (a plug-in, a made world, a user): keys then hold the whole file."""
+    is_own: bool = False
+    """Whether its file was given by the user for this run (`--task-file`)."""
+    judge_entry: Entry | None = None
+    """The judge where the task's file names a Python file next to it; None: the world's or a plug-in's."""
 
 
 def concept_kind(task: Task) -> ConceptKind:
@@ -181,7 +197,7 @@ def build_tasks(task_files: Sequence[TaskFile], others: Sequence[TaskFile] = ())
         joined = _build_tasks([*task_files, file])
         for name in joined:
             if name not in shipped:
-                registry.add(name, joined[name])
+                registry.add(name, replace(joined[name], added=True))
     return registry
 
 

@@ -21,7 +21,8 @@ from pydantic import BaseModel, Field
 from ..config import STRICT, build
 from ..errors import UserError
 from ..files import replace_file
-from .record import Record, read_items, read_record, record_digest, refuse_inline, write_record
+from .chosen import refuse_unranked
+from .record import Record, read_items, read_record, record_digest, write_record
 from .rows import write_items
 from .sheets import read_sheet
 from .untrusted import FILE_NAME, LIMITS, MOST_ROWS, TABLE, read_untrusted_items, read_untrusted_json
@@ -93,7 +94,7 @@ def _write_zip(contents: dict[str, bytes], target: Path) -> None:
 
 def _pack_one(path: Path, scratch: Path) -> tuple[Packed, dict[str, bytes]]:
     record = read_record(path)
-    refuse_inline(path, record)
+    refuse_unranked(path, record)
     record = record.model_copy(update={"source": "reported"})
     items = read_items(path, record)
     sheet = read_sheet(path, record) if record.sheet else None

@@ -1,11 +1,14 @@
-"""The point of a record that a report or a labelling is about."""
+"""The point of a record that a report or a labelling is about; records that are never published."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from ..errors import UserError
+from ..files import replace_file, write_file
 from .load import Loaded
-from .record import PointInfo, name_point
+from .record import PointInfo, Record, name_point, read_items, read_record
+from .rows import write_items
 
 
 @dataclass(frozen=True)
@@ -41,3 +44,36 @@ def choose_point(loaded: Loaded, label: str | None = None) -> Chosen:
         return Chosen(loaded, points[0], "only")
     shown = [point for point in points if point.shown]
     return Chosen(loaded, shown[0], "shown") if shown else Chosen(loaded, points[-1], "last")
+
+
+def refuse_inline(path: Path, record: Record) -> None:
+    """Raise UserError where nobody can repeat a record: of a function of one process, or of given images."""
+    if record.inline:
+        raise UserError(
+            f"{path}: inline: {record.method.name} was a function of one process, nobody can run it again; "
+            "put it into a package (README: Add a method) and measure it again"
+        )
+    if record.source == "external":
+        raise UserError(
+            f"{path}: source: its images were given and not drawn here, so nobody can draw them again; "
+            "`unlearnbench evaluate --model` measures the model itself"
+        )
+
+
+def refuse_unranked(path: Path, record: Record) -> None:
+    """Raise UserError for a record that is never published: one that nobody can repeat, or a limited one."""
+    refuse_inline(path, record)
+    if record.limit is not None:
+        raise UserError(
+            f"{path}: limit: it has at most {record.limit} prompts of each set; measure it without --limit"
+        )
+
+
+def copy_record(path: Path, folder: Path) -> None:
+    """Copy a record's files (CELL.json, contact sheet), with its item rows in a file of their own."""
+    items = read_items(path, read_record(path))
+    if items is not None:
+        replace_file(folder / f"{path.stem}.parquet", lambda p: write_items(items, p))
+    for file in (path.with_suffix(".webp"), path):
+        if file.exists():
+            write_file(folder / file.name, file.read_bytes())

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from ..errors import UserError
 from ..files import write_file
-from .record import Record, items_digest, read_items, read_record, refuse_inline
+from .chosen import refuse_unranked
+from .record import Record, items_digest, read_items, read_record
 from .rows import Stamp, Table, fill_types, open_table, stamp, take_rows, to_arrow
 from .sealed import SHEET, sha256
 from .sheets import SUMS, read_sheet
@@ -68,7 +69,7 @@ def read_folder(folder: Path) -> list[Rows]:
 
 def _read(path: Path) -> Rows | None:
     record, file = read_record(path), path.with_suffix(".parquet")
-    refuse_inline(path, record)
+    refuse_unranked(path, record)
     if record.cell != path.stem:
         raise UserError(f"{path}: cell: is {record.cell!r}, but the file is named {path.stem!r}")
     own = (file, stamp(file)) if file.exists() else None

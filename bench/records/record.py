@@ -18,7 +18,8 @@ from .rows import find_file, read_rows, write_items
 from .sealed import SEAL, SHEET, check_content, content_digest, sha256
 from .training_images import TrainingImages
 
-VOLATILE = ("key", "created", "seconds", "environment", "command", "commit", "files", "content_sha256")
+VOLATILE = ("key", "created", "seconds", "environment", "command", "commit", "files", "tags",
+            "content_sha256")  # fmt: skip
 """Fields of a record that may differ between two runs of the same cell; `digest` leaves them out."""
 
 
@@ -146,10 +147,23 @@ class Record(RecordPart):
     environment: dict[str, Any]  # versions, device, threads, platform
     command: str
     commit: str | None
+    limit: int | None = Field(
+        default=None, ge=1, json_schema_extra=LATER
+    )  # most prompts of each set (--limit)
+    tags: dict[str, str] = Field(default_factory=dict, json_schema_extra=LATER)  # the user's own words
     attack: AttackInfo | None = Field(default=None, json_schema_extra=LATER)  # of an attacked record only
     sequence: SequenceInfo | None = Field(default=None, json_schema_extra=LATER)  # of a step of a sequence
     files: dict[str, str] = Field(default_factory=dict, json_schema_extra=LATER)  # suffix -> sha256
     content_sha256: str = Field(default="", json_schema_extra=LATER)  # of all other fields, see `sealed.py`
+
+    @property
+    def mark(self) -> str:
+        """Word after its row's name on a page, "" for a record that may be ranked."""
+        if self.inline:
+            return "inline"
+        if self.source == "external":
+            return "given images"
+        return "" if self.limit is None else f"limit {self.limit}"
 
     @property
     def interval_text(self) -> str:
@@ -232,16 +246,6 @@ def _json_by_field(content: dict[str, Any]) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def copy_record(path: Path, folder: Path) -> None:
-    """Copy a record's files (CELL.json, contact sheet), with its item rows in a file of their own."""
-    items = read_items(path, read_record(path))
-    if items is not None:
-        replace_file(folder / f"{path.stem}.parquet", lambda p: write_items(items, p))
-    for file in (path.with_suffix(".webp"), path):
-        if file.exists():
-            write_file(folder / file.name, file.read_bytes())
-
-
 def read_record(path: Path) -> Record:
     """Return a validated record; raises UserError naming file and field, also where the file was changed."""
     record = read_json(Record, path, "no such record")
@@ -298,13 +302,4 @@ def name_entry(record: Record) -> str:
     """Return the name of a record's row on the board."""
     noise = record.sampling.get("noise", 0)
     name = name_row(record.method.name, record.data, noise, record.method.reference, record.method.label)
-    return f"{name} (inline)" if record.inline else name
-
-
-def refuse_inline(path: Path, record: Record) -> None:
-    """Raise UserError where what was measured was a function of one process: nobody can repeat it."""
-    if record.inline:
-        raise UserError(
-            f"{path}: inline: {record.method.name} was a function of one process, nobody can run it again; "
-            "put it into a package (README: Add a method) and measure it again"
-        )
+    return f"{name} ({record.mark})" if record.mark else name

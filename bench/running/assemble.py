@@ -49,6 +49,7 @@ def describe_cell(cell: Cell, world: World, image_requests: Sequence[ImageReques
         metrics={},
         interval=INTERVAL,
         interval_version=cell.interval_version,
+        limit=cell.suite.limit,
         points=[],
         log={},
         items_sha256=None,
@@ -107,6 +108,21 @@ def _to_digits(number: float | None, digits: int) -> float | None:
 
 def _or_unscored(value: Value, unscored: str | None) -> Value:
     return value if unscored is None or value.value is not None else not_scored(unscored)
+
+
+def brief(record: Record) -> str:
+    """Return a record as one line for a log: what was measured, by its last point, or why it failed."""
+    title = f"{record.task.id} {record.method.name} seed {record.seed}"
+    if record.status != "ok" or not record.points:
+        return f"{title}: failed: {' '.join(str(record.error).split()):.200}"
+    point = record.points[-1]
+    named = [(name, point.values.get(name)) for name in ("UA", "VA", "in_prompt")]
+    texts = [
+        f"{name} {'missing' if value.value is None else f'{value.value:.3f}'}"
+        for name, value in named
+        if value is not None
+    ]
+    return f"{title}: {', '.join(texts)}; point {point.label}, {record.seconds:.0f} s"
 
 
 def describe_task(cell: Cell, world: World) -> TaskInfo:
@@ -174,6 +190,6 @@ def describe_method(cell: Cell) -> MethodInfo:
 def describe_judge(task: Task) -> dict[str, Any]:
     """Return the versions of the packages that a task's judge uses, nothing where it uses none."""
     found, plugin = judge_versions(task.file.judge), find_plugin_judge(task)
-    if plugin is not None:
+    if plugin is not None and plugin is not task.judge_entry:  # a user's file is of no distribution
         found[plugin.distribution] = version(plugin.distribution)
     return {"judge_packages": found} if found else {}

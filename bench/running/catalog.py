@@ -1,11 +1,12 @@
 """Everything that is registered: tasks, methods, metrics, judges, worlds and suites, with plug-ins."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..planning.draws import DrawingTasks
+from ..planning.own import read_own_tasks
 from ..planning.tasks import TaskFile, build_tasks, read_task_files
 from ..registry import KINDS, Entry, Registry, builtin_registry, package_folder
 from ..worlds.protocol import World, check_world
@@ -28,11 +29,12 @@ def registry(kind: str) -> Registry[Entry]:
     return builtin_registry(kind, PACKAGES[kind])
 
 
-def task_registry(world_folder: Path | None = None) -> DrawingTasks:
-    """Return the registry of tasks: the package's TOML files, those of plug-ins and of a made world.
+def task_registry(world_folder: Path | None = None, task_files: Sequence[Path] = ()) -> DrawingTasks:
+    """Return the registry of tasks: the package's TOML files, those of plug-ins, of a made world, of a user.
 
     It also finds tasks that a seed draws, by name. The tasks in world_folder are used where no other file has
     tasks of its world. A plug-in's file that cannot be read, or that names an existing task, is in `broken`.
+    task_files: a user's own files, or folders of them; one that cannot be read raises UserError.
     """
     shipped = read_task_files([package_folder("unlearnbench.tasks")])
     others, broken = read_plugin_tasks(shipped)
@@ -44,6 +46,8 @@ def task_registry(world_folder: Path | None = None) -> DrawingTasks:
     drawn = [*shipped, *(file for file in others if not _worlds([file]) & _worlds(shipped))]
     tasks = DrawingTasks(build_tasks(shipped, others), drawn, open_world)
     tasks.broken.update(broken)
+    for name, task in read_own_tasks(task_files, shipped, tasks).items():
+        tasks.add(name, task)
     return tasks
 
 

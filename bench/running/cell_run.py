@@ -45,6 +45,7 @@ class Shared:
     command: str
     say: Callable[[str], None]
     dtype: torch.dtype = torch.float32
+    tags: Mapping[str, str] = field(default_factory=dict)
     _holders: dict[tuple[str, str], Holder] = field(default_factory=dict)
     _bases: dict[tuple[str, str, int], Scored] = field(default_factory=dict)
 
@@ -244,6 +245,7 @@ class CellRun:
                 "seconds": round(time.monotonic() - self.started, 3),
                 "environment": describe_environment(shared.device, self.threads) | describe_judge(cell.task),
                 "command": shared.command,
+                "tags": dict(shared.tags),
                 **measured,
             }
         )

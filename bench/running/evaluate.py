@@ -1,6 +1,7 @@
 """The cell that scores somebody's models as they are: one point each."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
@@ -9,11 +10,20 @@ from ..planning.tasks import PromptSizes, Task
 
 
 def make_model_cell(
-    suite: str, task: Task, models: Sequence[str], row: MethodRow, sizes: PromptSizes, seed: int = 0
+    suite: str,
+    task: Task,
+    models: Sequence[str],
+    row: MethodRow,
+    sizes: PromptSizes,
+    seed: int = 0,
+    limit: int | None = None,
 ) -> Cell:
-    """Return the cell that scores models, in a suite of this name with only it and the base model."""
+    """Return the cell that scores models, in a suite of this name with only it and the base model.
+
+    limit: that the sizes were cut to.
+    """
     none = MethodRow(name="none", noise=row.noise)
-    whole = Suite(name=suite, tasks=[task.id], methods=[none, row], sizes=sizes)
+    whole = Suite(name=suite, tasks=[task.id], methods=[none, row], sizes=sizes, limit=limit)
     return Cell(whole, task, row, None, seed, tuple(models))
 
 
@@ -36,3 +46,21 @@ def refuse_another(runner: Any, cell: Cell) -> None:
             f"{path}: holds the numbers of another model of the name {cell.row.name}; give --name or another "
             "--out, or delete it"
         )
+
+
+def refuse_other_limit(folder: Path, cells: Sequence[Cell]) -> None:
+    """Raise UserError where a record would be replaced by one with another --limit: a part by the whole may
+    be, but never the whole by a part."""
+    from ..records.record import read_record
+
+    for cell in cells:
+        path = folder / f"{cell.stem}.json"
+        if cell.suite.limit is None or not path.exists():
+            continue
+        try:
+            known = read_record(path).limit
+        except UserError:  # damaged: it is measured again
+            continue
+        if known != cell.suite.limit:
+            was = "without a limit" if known is None else f"with --limit {known}"
+            raise UserError(f"{path}: was measured {was}; give --limit {cell.suite.limit} another --out")

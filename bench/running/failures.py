@@ -43,3 +43,14 @@ def has_good(path: Path) -> bool:
         return path.exists() and read_record(path).status == "ok"
     except Exception:  # unreadable: nothing to keep
         return False
+
+
+def has_failed(folder: Path, stem: str) -> bool:
+    """Return whether a cell failed when it was last run: its repeat too, where a good record stayed."""
+    if (folder / "failures" / f"{stem}.txt").is_file():
+        return True
+    path = folder / f"{stem}.json"
+    try:
+        return path.exists() and read_record(path).status == "failed"
+    except Exception:  # unreadable: it is measured again
+        return True

@@ -65,11 +65,19 @@ def train_key(cell: Cell, world: World, device: str, threads: int, dtype: str = 
             "data": cell.suite.data,
             "source": source_digest(cell.entry.module, *world_modules(world)),
         }
+        fields |= added_fields(cell.task)
         if cell.entry.inline:
             fields["inline"] = cell.entry.inline
     else:
         fields["source"] = source_digest(OPENING_MODULE)
     return content_key(fields)
+
+
+def added_fields(task: Task) -> dict[str, Any]:
+    """Return the whole file of a task that does not ship, whose version nobody may have raised."""
+    if not task.added:
+        return {}
+    return {"task_file": [task.id, task.file.model_dump(exclude={"concepts", "summary", "paper"})]}
 
 
 def world_modules(world: World) -> list[str]:
@@ -98,6 +106,7 @@ def problem_fields(cell: Cell, world: World) -> dict[str, Any]:
         "source": source_digest(
             world.problem_module, "unlearnbench.bench.judges.emoji", *judge_modules(task)
         ),
+        **added_fields(cell.task),
     }
 
 
@@ -136,6 +145,7 @@ def cell_key(
                 *(entry.module for entry in metrics.values()),
             ),
         }
+        | added_fields(cell.task)
     )
 
 

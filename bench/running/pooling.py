@@ -91,7 +91,11 @@ def read_rows(folder: Path) -> dict[str, list[Run]]:
 
     found: dict[str, list[Any]] = {}
     for entry in load(folder):
-        if entry.record.source == "measured" and entry.record.task.role == "evaluated":
+        if (
+            entry.record.source == "measured"
+            and not entry.record.mark
+            and entry.record.task.role == "evaluated"
+        ):
             found.setdefault(entry.row, []).append(entry)
     if BASE_ROW not in found:
         raise UserError(

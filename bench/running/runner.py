@@ -10,6 +10,7 @@ from ..places import clean_error
 from ..planning.plan import Cell
 from ..records.record import read_record, write_record
 from ..records.sheets import check_whole
+from .assemble import brief
 from .cell_run import CellRun, Shared
 from .failures import Failures
 from .plugins import check_libraries, plugin_modules
@@ -66,6 +67,7 @@ class Runner(Shared):
                 check_libraries(self._plugins)
                 record, items, sheet = run.measure()
             write_record(record, items, sheet, self.folder, seal=True)
+            self.say(f"  {brief(record)}")
         except (Exception, TimeIsUp) as error:
             return self._fail(run, title, error)
         self._failures.clear(cell.stem)

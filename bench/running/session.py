@@ -2,14 +2,16 @@
 
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from ..names import check_name
+from ..planning.draws import DrawingTasks
 from ..worlds.protocol import World
-from .catalog import open_folder_world, open_world, registry
+from .catalog import open_folder_world, open_world, registry, task_registry
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -22,7 +24,7 @@ class WorldSettings:
     base_model: a diffusers folder or hub id. clip: folder or hub id of the judge's open_clip model. data:
     folder of published prompt files. sampling_steps: of the sampler. training_images: number in each training
     set. image_size: side of the images in pixels. world_folder: a world that `pretrain images` made. Embedded
-    worlds ship complete: they accept only `world_folder`.
+    worlds ship complete: they accept only `world_folder`. task_files: a user's own task files, or folders.
     """
 
     base_model: str | None = None
@@ -32,14 +34,22 @@ class WorldSettings:
     training_images: int | None = None
     image_size: int | None = None
     world_folder: Path | None = None
+    task_files: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("data", "world_folder"):
             if isinstance(place := getattr(self, name), str):
                 object.__setattr__(self, name, Path(place))
+        given = [self.task_files] if isinstance(self.task_files, str | Path) else self.task_files
+        object.__setattr__(self, "task_files", tuple(Path(place) for place in given))
 
 
 DEFAULT_WORLD = WorldSettings()
+
+
+def open_tasks(settings: WorldSettings) -> DrawingTasks:
+    """Return the tasks that there are, with those of a made world and of a user's files."""
+    return task_registry(settings.world_folder, settings.task_files)
 
 
 @dataclass(frozen=True)
@@ -73,7 +83,7 @@ class Session:
     device: cpu, cuda or mps; None: the best that is available. threads: CPU threads; None: all cores, shared
     by `jobs` processes. store: folder of the cache; None: in the user's cache folder. cell_timeout: seconds
     that a cell may take; None: no limit. command: how records name the command that made them. program: the
-    command line of the run, if there is one.
+    command line of the run, if there is one. tags: words of the user's own, kept in records made now.
     """
 
     device: str | None = None
@@ -84,6 +94,7 @@ class Session:
     command: str = ""
     world: WorldSettings = DEFAULT_WORLD
     program: Program = Program()
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 DEFAULT_SESSION = Session()
@@ -148,7 +159,13 @@ def make_runner(session: Session, folder: Path, worlds: set[str]) -> "Runner":
         cell_timeout=session.cell_timeout,
         restart=restarting(program.arguments) if program.restarts else None,
         abandoned=program.abandoned,
+        tags=check_tags(session.tags),
     )
+
+
+def check_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return tags with checked names and values; UserError where no record may hold one."""
+    return {check_name("--tag", name): check_name(f"--tag {name}", value) for name, value in tags.items()}
 
 
 def open_worlds(names: set[str], settings: WorldSettings, device: str = "cpu") -> dict[str, World]:

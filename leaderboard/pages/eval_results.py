@@ -56,7 +56,7 @@ def _is_ours(folder: Path) -> bool:
 def _counts(row: TaskRow) -> bool:
     record = row.source.record
     is_whole = not row.failed and row.choice is not None
-    return record.source == "measured" and row.role == "method" and is_whole and not record.inline
+    return record.source == "measured" and row.role == "method" and is_whole and not record.mark
 
 
 def task_id(task: str, metric: str) -> str:

@@ -60,7 +60,7 @@ def read_method_points(
 ) -> list[MethodPoints]:
     """Return every method's points on every concept of a role, by method and task.
 
-    Inline records are returned but marked: not ranked, and they add no concept: nobody can repeat them.
+    Records with a `mark` (inline, limited) are returned but not ranked, and they add no concept.
     Left out are references (or, with `references`, everything else), concepts of another role than `role`
     and records of another source than `source`. Raises UserError where
     two measured records have the same method, task, configuration and seed. Two such claims make the concept
@@ -74,8 +74,8 @@ def read_method_points(
 def _read_marked(method: str, task: str, entries: list[Loaded]) -> MethodPoints:
     record = entries[0].record
     group = _read_group(method, task, entries)
-    is_home = entries[0].is_home and not record.inline
-    is_control = record.method.name in CONTROLS or record.inline or record.method.reference
+    is_home = entries[0].is_home and not record.mark
+    is_control = record.method.name in CONTROLS or bool(record.mark) or record.method.reference
     return replace(group, is_home=is_home, is_control=is_control)
 
 

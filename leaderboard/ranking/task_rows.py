@@ -125,9 +125,8 @@ def _label(loaded: Sequence[Loaded]) -> dict[str, str]:
 
 
 def _names(entry: Loaded) -> list[str]:
-    claimed = (
-        " (claimed)" if entry.record.source == "reported" else " (inline)" if entry.record.inline else ""
-    )
+    mark = "claimed" if entry.record.source == "reported" else entry.record.mark
+    claimed = f" ({mark})" if mark else ""
     method, seed = entry.record.method.name + claimed, f"seed {entry.record.seed}"
     noise, digest = f"noise {_noise(entry.record)}", entry.digest[:6]
     parts = [[method], [method, seed], [method, noise], [method, seed, noise], [method, seed, digest]]

@@ -13,9 +13,9 @@ from unlearnbench.bench.checking.known import make_known
 from unlearnbench.bench.checking.repeat import find_cell
 from unlearnbench.bench.checking.validate import validate
 from unlearnbench.bench.cli.main import main
+from unlearnbench.bench.records.chosen import copy_record
 from unlearnbench.bench.records.load import load_one
 from unlearnbench.bench.records.record import (
-    copy_record,
     items_digest,
     read_items,
     read_record,

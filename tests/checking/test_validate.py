@@ -16,8 +16,9 @@ from unlearnbench.bench.checking.beside import check_beside, check_record
 from unlearnbench.bench.checking.known import LATER, VALUES, Known, find_declarations, make_known
 from unlearnbench.bench.checking.validate import Check, validate
 from unlearnbench.bench.cli.main import main
+from unlearnbench.bench.records.chosen import copy_record
 from unlearnbench.bench.records.layout import find_records, find_statements
-from unlearnbench.bench.records.record import copy_record, items_digest, read_items, read_record, write_record
+from unlearnbench.bench.records.record import items_digest, read_items, read_record, write_record
 from unlearnbench.bench.records.sheets import SUMS
 from unlearnbench.bench.running.catalog import registry
 

@@ -17,8 +17,9 @@ from unlearnbench.bench.checking.validate import Check, validate
 from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.records.bundle import pack
+from unlearnbench.bench.records.chosen import copy_record
 from unlearnbench.bench.records.load import Loaded, load, load_one
-from unlearnbench.bench.records.record import copy_record, items_digest, read_items, read_record, write_record
+from unlearnbench.bench.records.record import items_digest, read_items, read_record, write_record
 from unlearnbench.bench.records.untrusted import TABLE
 
 from ..leaderboard.synthetic import make_record, write, write_failed

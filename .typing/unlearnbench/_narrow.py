@@ -1,0 +1,1 @@
+../../bench/api/_narrow.py

@@ -1,0 +1,1 @@
+"""Subcommands next to measuring: templates, ready pictures, looking at records, exports, the installation."""
