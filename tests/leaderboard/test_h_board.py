@@ -22,7 +22,7 @@ from unlearnbench.leaderboard.pages.site import make_page
 from unlearnbench.leaderboard.ranking.choose import choose
 from unlearnbench.leaderboard.ranking.columns import columns_for
 from unlearnbench.leaderboard.ranking.equal_ua import compare_at_equal_ua
-from unlearnbench.leaderboard.ranking.h_score import can_tell
+from unlearnbench.leaderboard.ranking.h_score import UNSCORED, can_tell
 from unlearnbench.leaderboard.ranking.headline import find_headline
 from unlearnbench.leaderboard.ranking.kinds import kind_of, origin_of
 from unlearnbench.leaderboard.ranking.standings import BOARD, find_band
@@ -131,10 +131,10 @@ def test_a_value_that_is_missing_is_said_and_takes_the_place(folder: Path, tmp_p
     (line,) = table.bands["not ranked"]
     cells = dict(zip((c.name for c in table.columns), line.cells, strict=True))
     assert (line.row.name, cells["H"].small, cells["place"].text) == ("balanced", "8 of 9 concepts", "")
-    page = make_page(contents)["index.html"].decode()
-    assert "<strong>missing:</strong> balanced on classes/cow@emoji: a point without retain images" in page
-    assert "Differences of H" in page
-    assert "balanced − gradient_sum" not in page
+    scope = contents.board[1]
+    assert scope.missing == (("balanced", f"classes/cow@emoji: {UNSCORED}"),)
+    assert scope.by_h is not None
+    assert scope.by_h.rows == ()
 
 
 def test_two_headlines_are_refused_and_added_records_have_no_say(folder: Path, tmp_path: Path) -> None:
