@@ -165,9 +165,15 @@ def make_scope(
         undrawn=tuple(undrawn),
         tasks=tasks,
         seeds=tuple(sorted({seed for row in results for seed in row.seeds})),
-        by_h=None if by_h is None else compare_declared(by_h, RIVAL, PRIMARY),
+        by_h=None if by_h is None else compare_declared(by_h, RIVAL, PRIMARY, _is_declared(entries)),
         equal_ua={} if by_h is None else compare_at_equal_ua(groups, RIVAL),
     )
+
+
+def _is_declared(entries: Sequence[Loaded]) -> bool:
+    """Return whether every record of the board's own source names the declaration of its suite."""
+    own = [entry.record for entry in entries if entry.is_home and entry.record.source == "measured"]
+    return all(record.declaration for record in own)
 
 
 def standings_of(scope: Scope, beside: Beside) -> Standings:
