@@ -12,15 +12,16 @@ from .common import open_console
 
 
 def compare_methods(options: argparse.Namespace) -> int:
-    """Print every method's AVA and its paired difference to a rival."""
+    """Print every method's headline and its paired difference to a rival."""
     from ..._records import compare_entries
     from ...leaderboard.pages.terminal import make_board_table, make_comparison_table
+    from ...leaderboard.ranking.headline import find_headline
     from ..records.load import load_together
 
     loaded = load_together(options.records)
-    lines, comparisons = compare_entries(loaded, options.rival)
-    if options.by == "H":
+    if (options.by or find_headline(loaded)) == "H":
         return _compare_by_h(loaded, options.rival)
+    lines, comparisons = compare_entries(loaded, options.rival)
     console = open_console()
     console.print(make_board_table(lines))
     for line in lines:
@@ -130,6 +131,10 @@ def _tables(contents: Any) -> list[Any]:
 
     if contents.board is None:
         return make_result_tables(contents.rows)
+    if contents.board[1].headline == "H":
+        from ...leaderboard.pages.h_tables import make_h_tables
+
+        return make_h_tables(contents.board[0], contents.board[1])
     results = contents.board[0].results
     comparisons = compare_with_rival(results)
     return [
@@ -193,7 +198,7 @@ def add_boards(commands: Any) -> None:
     )
     compare.add_argument("records", type=Path, nargs="+", help="folders of records")
     compare.add_argument("--rival", default="gradient_sum", help="method that the others are compared with")
-    compare.add_argument("--by", choices=("AVA", "H"), default="AVA", help="the number compared (AVA)")
+    compare.add_argument("--by", choices=("AVA", "H"), help="the number compared (the records' headline)")
     compare.set_defaults(run=compare_methods)
     choose = commands.add_parser("choose", help="choose configurations on records of tuning concepts")
     choose.add_argument("records", type=Path, help="folder of the tuning suite's records")

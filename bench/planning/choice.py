@@ -7,17 +7,29 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..config import read_json
 from ..errors import UserError
+from ..types import Headline
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Candidate(_Part):
-    """A configuration that was tried. ava: mean over the tuning concepts, None where it is missing on one."""
+class _Scored(_Part):
+    """ava, h: on the tuning concepts; the one that was chosen by, where it is not missing."""
+
+    ava: float | None = Field(default=None, ge=0, le=1)
+    h: float | None = Field(default=None, ge=0, le=1)
+
+    @property
+    def value(self) -> float | None:
+        """The number that was chosen by, None where it is missing."""
+        return self.h if self.ava is None else self.ava
+
+
+class Candidate(_Scored):
+    """A configuration that was tried. ava, h: means over the concepts, missing where one is."""
 
     config: dict[str, Any]
-    ava: float | None = Field(ge=0, le=1)
     best_ua: float = Field(ge=0, le=1)
 
 
@@ -28,23 +40,24 @@ class ChosenRow(_Part):
     shown: int = Field(ge=0)
 
 
-class MethodChoice(_Part):
+class MethodChoice(_Scored):
     """The choice for one method.
 
-    ava: tuning AVA of the chosen rows together; None for the placebo, of which only the length was measured.
-    reached: whether a chosen point has a mean UA >= .95.
+    ava, h: of the chosen rows together; missing for the placebo, of which only the length was measured.
+    reached: whether a chosen point has a mean UA >= .95 (with H: whether the shown one has).
     """
 
     rows: list[ChosenRow]
-    ava: float | None = Field(ge=0, le=1)
     reached: bool
     candidates: list[Candidate]
 
 
 class Choice(_Part):
-    """The chosen configurations. records: stem -> digest of each record of the tuning suite."""
+    """The chosen configurations. records: stem -> digest of each record of the tuning suite. headline: the
+    number that they were chosen by."""
 
     suite: str
+    headline: Headline = "AVA"
     concepts: list[str]
     methods: dict[str, MethodChoice]
     records: dict[str, str]

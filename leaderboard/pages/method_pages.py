@@ -1,6 +1,5 @@
 """The content of a method's page: settings, training curves, cost, and results by concept."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from ...bench.records.load import Loaded
 from ...bench.records.record import Record, safe_command
 from ...bench.store import content_key
-from ...bench.types import Value, missing
+from ...bench.types import Headline, Value, missing
 from ..plots.curves import CurvePlot, Log, draw_logs
 from ..plots.heatmap import HeatMap
 from ..plots.scatter import COLORS, SeriesStyle
@@ -16,20 +15,22 @@ from ..plots.svg import SHAPES
 from ..ranking.board import Result
 from ..ranking.board_rows import average_values, count_configs, shown_point
 from ..ranking.columns import COLUMNS, COSTS, Column, columns_for, write_value
+from ..ranking.h_score import HResult
 from ..ranking.task_rows import Role, find_role
 from ..templating import flatten
+from .page import find_link
 from .scopes import Division, prefer_measured, rows_of
-
-ARXIV = re.compile(r"arXiv[:\s]*(\d{4}\.\d{4,5})", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class ConceptRow:
-    """A row of the table by concept. result: None for references, which have no AVA."""
+    """A row of the table by concept. result: None for references, which have no AVA. by_h: where H orders the
+    board."""
 
     task: str
     values: Mapping[str, Value]
     result: Result | None
+    by_h: HResult | None = None
 
     def value(self, name: str) -> Value:
         """Return the value under a name; what the concept's records lack is missing, with that reason."""
@@ -52,6 +53,7 @@ class MethodPage:
     role: Role
     world: str
     base: str
+    headline: Headline
     summary: str
     paper: str
     link: str  # address of the paper, "" where its text names none
@@ -91,6 +93,7 @@ def _make_page(division: Division, name: str, entries: Sequence[Loaded], heat: H
         role=find_role(described[0].record),
         world=division.world,
         base=division.base,
+        headline="AVA" if division.by_h is None else "H",
         summary=newest.summary,
         paper=newest.paper,
         link=find_link(newest.paper),
@@ -144,14 +147,6 @@ def _merge(tables: Sequence[Sequence[tuple[str, str]]]) -> list[tuple[str, str]]
     return [(key, "; ".join(sorted(known))) for key, known in found.items()]
 
 
-def find_link(paper: str) -> str:
-    """Return the address that a paper's text is or names, "" where there is none."""
-    if re.fullmatch(r"https?://\S+", paper):
-        return paper
-    found = ARXIV.search(paper)
-    return f"https://arxiv.org/abs/{found[1]}" if found else ""
-
-
 def _settings(entries: Sequence[Loaded]) -> list[Setting]:
     """Return the configurations of these records, the shown one first, each once."""
     found: dict[str, Setting] = {}
@@ -165,10 +160,14 @@ def _settings(entries: Sequence[Loaded]) -> list[Setting]:
 
 def _concepts(division: Division, name: str, entries: Sequence[Loaded]) -> list[ConceptRow]:
     results = {row.task: row for row in division.results if row.method == name}
+    by_h = {row.task: row for row in division.by_h or () if row.method == name}
     by_task: dict[str, list[Loaded]] = {}
     for entry in entries:
         by_task.setdefault(entry.record.task.id, []).append(entry)
-    return [ConceptRow(task, average_values(own), results.get(task)) for task, own in sorted(by_task.items())]
+    return [
+        ConceptRow(task, average_values(own), results.get(task), by_h.get(task))
+        for task, own in sorted(by_task.items())
+    ]
 
 
 def _family_look(families: Sequence[str], family: str) -> SeriesStyle:

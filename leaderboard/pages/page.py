@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -26,8 +27,11 @@ from ..plots.thresholds import Thresholds, make_thresholds
 from ..ranking.claims import Beside
 from ..ranking.columns import ARROWS, Column, columns_for, left_out, write_interval, write_number, write_value
 from ..ranking.reported import Reported, reported_for
+from ..ranking.standings import BANDS
 from ..ranking.task_rows import CAUTION, TaskRow, by_task, differences
 from ..templating import flatten, open_environment, read_template
+
+ARXIV = re.compile(r"arXiv[:\s]*(\d{4}\.\d{4,5})", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,9 @@ def make_environment() -> Environment:
     environment = open_environment()
     environment.globals.update(
         arrows=ARROWS,
+        bands=BANDS,
         breakable=breakable,
+        find_link=find_link,
         fingerprints=fingerprints,
         flatten=flatten,
         name_point=name_point,
@@ -167,6 +173,14 @@ def make_environment() -> Environment:
         write_value=write_value,
     )
     return environment
+
+
+def find_link(paper: str) -> str:
+    """Return the address that a paper's text is or names, "" where there is none."""
+    if re.fullmatch(r"https?://\S+", paper):
+        return paper
+    found = ARXIV.search(paper)
+    return f"https://arxiv.org/abs/{found[1]}" if found else ""
 
 
 def breakable(title: str) -> Markup:

@@ -21,12 +21,13 @@ from ..plots.thumbnails import make_thumbnail
 from ..ranking.board import describe_levels
 from ..ranking.task_rows import TaskRow, by_task
 from .attacked import render_attacks
+from .board_exports import board_texts
 from .contents import Contents
 from .exports import EXPORT, to_parquet, to_texts
 from .method_pages import method_pages
 from .owned import write_owned
 from .page import render_page, render_tasks
-from .scopes import Division, prefer_measured, rows_of
+from .scopes import Division, Scope, prefer_measured, rows_of, standings_of
 
 KEYS = ("UA", "VA", "in_prompt", "KID", "seconds")
 """Columns that a board shows at first, next to AVA; a reader opens the others by their group."""
@@ -95,7 +96,7 @@ def make_page(contents: Contents) -> dict[str, bytes]:
     if contents.board is None:
         attacks = bool(contents.attacked.models)
         index = render_tasks(contents.rows, "", contents.styles, beside=contents.beside, attacks=attacks)
-        return _encode(contents, {"index.html": index})
+        return _encode(contents, {"index.html": index}, ())
     division, scope = contents.board
     links = _make_links(contents.rows, [division])
     shared = _share(contents, links)
@@ -109,7 +110,7 @@ def make_page(contents: Contents) -> dict[str, bytes]:
             [row.name for row in scope.board_rows],
         ),
     )
-    return _encode(contents, {"index.html": index, **_render_tasks(contents, links, inline_sheet)})
+    return _encode(contents, {"index.html": index, **_render_tasks(contents, links, inline_sheet)}, [scope])
 
 
 def make_site(contents: Contents) -> dict[str, bytes]:
@@ -150,16 +151,18 @@ def make_site(contents: Contents) -> dict[str, bytes]:
         texts[file] = render_page(
             "method.html.j2", ("page.js",), False, here=file, page=page, keys=KEYS, **shared
         )
-    return _encode(contents, texts) | {f"images/{name}": content for name, content in sheets.values()}
+    images = {f"images/{name}": content for name, content in sheets.values()}
+    return _encode(contents, texts, contents.scopes) | images
 
 
-def _encode(contents: Contents, texts: Mapping[str, str]) -> dict[str, bytes]:
+def _encode(contents: Contents, texts: Mapping[str, str], scopes: Sequence[Scope]) -> dict[str, bytes]:
     """Return texts, the page of the attacks where there are any, and the exports as files."""
     if contents.attacked.models:
         names = sorted({entry.row for entry in contents.entries})
         attacks = render_attacks(contents.attacked, contents.styles, names, len(contents.entries))
         texts = {**texts, "attacks.html": attacks}
-    files = {name: text.encode() for name, text in {**texts, **to_texts(contents.rows)}.items()}
+    exports = to_texts(contents.rows) | board_texts(scopes, contents.beside)
+    files = {name: text.encode() for name, text in {**texts, **exports}.items()}
     return {**files, EXPORT: to_parquet(contents.rows)}
 
 
@@ -233,8 +236,11 @@ def _render_board(shared: Mapping[str, Any], self_contained: bool, **own: Any) -
     """Return the board's page: one scope with its plots and images, or a site's scopes with their filter."""
     rest = {"concept_plots": None, "images": (), "made_rows": (), "opens": {}, "files": {}} | own
     scripts = ("page.js",) if self_contained else ("page.js", "site.js")
+    scopes, beside = rest["scopes"], shared["beside"]
+    if scopes[0].headline == "H":
+        rest["standings"] = [standings_of(scope, beside) for scope in scopes]
     return render_page(
-        "board.html.j2",
+        "board.html.j2" if scopes[0].headline == "AVA" else "board_h.html.j2",
         scripts,
         self_contained,
         here="index.html",

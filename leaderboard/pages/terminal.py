@@ -115,10 +115,10 @@ def make_comparison_table(comparisons: Sequence[PairedComparison]) -> Table:
 
 
 def make_choice_table(choice: Choice) -> Table:
-    """Return a rich table of every candidate's AVA on the tuning concepts, the chosen ones marked."""
+    """Return a rich table of every candidate's headline on the tuning concepts, the chosen ones marked."""
     table = bare_table(f"Candidates on the {len(choice.concepts)} tuning concepts", "method")
     table.add_column("configuration")
-    for column in ("AVA ↑", "highest UA ↑", "chosen", "point shown"):
+    for column in (f"{choice.headline} ↑", "highest UA ↑", "chosen", "point shown"):
         table.add_column(column, justify="right", no_wrap=True)
     for method, found in choice.methods.items():
         chosen = {content_key(row.config): row.shown for row in found.rows}
@@ -128,13 +128,13 @@ def make_choice_table(choice: Choice) -> Table:
             table.add_row(
                 escape(method),
                 ", ".join(f"{name} {candidate.config[name]}" for name in varied),
-                "missing" if candidate.ava is None else f"{candidate.ava:.3f}",
+                "missing" if candidate.value is None else f"{candidate.value:.3f}",
                 f"{candidate.best_ua:.3f}",
                 "" if shown is None else "yes",
                 f"step {shown}" if shown else "",
             )
-    totals = [f"{m} {c.ava:.3f}" for m, c in choice.methods.items() if c.ava is not None]
-    table.caption = "AVA of the chosen configurations together: " + ", ".join(totals)
+    totals = [f"{m} {c.value:.3f}" for m, c in choice.methods.items() if c.value is not None]
+    table.caption = f"{choice.headline} of the chosen configurations together: " + ", ".join(totals)
     return table
 
 

@@ -47,6 +47,11 @@ class MethodSummary:
     reach: float
     in_prompt: float | None
 
+    @property
+    def value(self) -> float:
+        """The number that orders a board."""
+        return self.ava
+
 
 @dataclass(frozen=True)
 class PairedComparison:

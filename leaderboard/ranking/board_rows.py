@@ -13,6 +13,9 @@ from ...bench.store import content_key
 from ...bench.types import Value, missing
 from .board import MethodSummary, Result, find_ranked, find_tasks, summarise
 from .columns import COLUMNS, COSTS
+from .declared import CONTROLS
+from .h_score import HLine, HResult, find_complete, summarise_h, tied_by_h
+from .kinds import kind_of, origin_of
 from .task_rows import Role, choose, find_role
 
 LEVEL = 0.05
@@ -23,7 +26,8 @@ class BoardRow:
     """One method's row on the board.
 
     values: of the points that it shows, averaged over seeds and then over concepts, with t intervals over
-    concepts. summary: its AVA; None for references and the noise floor. tied: rows that it ties with.
+    concepts. summary: its AVA; None for references and the noise floor. tied: rows that it ties with. by_h:
+    its H on a board that H orders, None on others. kind, origin: see `kinds.py`. paper: of the method.
     """
 
     name: str
@@ -33,26 +37,41 @@ class BoardRow:
     values: Mapping[str, Value]
     concepts: int
     is_ranked: bool = True  # measured on exactly the board's concepts, and no control
+    by_h: HLine | None = None
+    is_control: bool = False
+    kind: str = ""
+    origin: str = ""
+    paper: str = ""
+
+    @property
+    def standing(self) -> HLine | MethodSummary | None:
+        """The number that orders the board, with its interval; None where the row has none."""
+        return self.by_h or self.summary
 
     def value(self, name: str) -> Value:
         """Return the value under a name; what the records lack is missing, with that reason."""
         return self.values.get(name) or missing("not measured in these records")
 
 
-def make_board_rows(loaded: Sequence[Loaded], results: Sequence[Result]) -> list[BoardRow]:
-    """Return the board's rows: references, noise floor, then methods by AVA.
+def make_board_rows(
+    loaded: Sequence[Loaded], results: Sequence[Result], by_h: Sequence[HResult] | None = None
+) -> list[BoardRow]:
+    """Return the board's rows: references, noise floor, then methods by the headline.
 
-    A method that lacks a concept comes after those that have all, because its mean is over other concepts.
+    by_h: H of every method and concept where H orders the board; None: AVA does. A method that lacks a
+    concept comes after those that have all, because its mean is over other concepts.
     """
     evaluated = [e for e in loaded if e.record.source == "measured" and e.record.task.role == "evaluated"]
-    ties = tied_methods(results)
+    ties = tied_methods(results) if by_h is None else tied_by_h(by_h)
     summaries = {line.method: line for line in summarise(results)}
+    lines = {line.method: line for line in summarise_h(by_h or [])}
     grouped: dict[str, list[Loaded]] = {}
     for entry in evaluated:
         grouped.setdefault(entry.row, []).append(entry)
-    ranked = find_ranked(results)
+    ranked = find_ranked(results) if by_h is None else find_complete(by_h)
     rows = [
-        _make_board_row(name, entries, summaries, ties, name in ranked) for name, entries in grouped.items()
+        _make_board_row(name, entries, summaries, lines, ties, name in ranked)
+        for name, entries in grouped.items()
     ]
     concepts = len(find_tasks(results))
     return sorted(rows, key=lambda row: _order(row, concepts))
@@ -60,19 +79,21 @@ def make_board_rows(loaded: Sequence[Loaded], results: Sequence[Result]) -> list
 
 def _order(row: BoardRow, concepts: int) -> tuple[int, bool, float, str]:
     place = ("reference", "noise floor", "method").index(row.role)
-    found = row.summary.concepts if row.summary is not None else 0
-    ava = row.summary.ava if row.summary is not None and found else -1.0
-    return (place, found < concepts, -ava, row.name)
+    found = row.standing.concepts if row.standing is not None else 0
+    value = row.standing.value if row.standing is not None and found else -1.0
+    return (place, found < concepts, -value, row.name)
 
 
 def _make_board_row(
     name: str,
     entries: list[Loaded],
     summaries: Mapping[str, MethodSummary],
+    lines: Mapping[str, HLine],
     ties: Mapping[str, Sequence[str]],
     is_ranked: bool,
 ) -> BoardRow:
-    role = find_role(entries[0].record)
+    record = entries[0].record
+    role = find_role(record)
     concepts = {entry.record.task.id for entry in entries}
     return BoardRow(
         name=name,
@@ -82,6 +103,11 @@ def _make_board_row(
         values=average_values(entries),
         concepts=len(concepts),
         is_ranked=is_ranked,
+        by_h=lines.get(name),
+        is_control=record.method.name in CONTROLS,
+        kind=kind_of(record),
+        origin=origin_of(entries),
+        paper=record.method.paper,
     )
 
 

@@ -56,17 +56,17 @@ CONTROLS = ("finetune", "placebo")
 
 
 def read_method_points(
-    loaded: Iterable[Loaded], role: str = "evaluated", source: str = "measured"
+    loaded: Iterable[Loaded], role: str = "evaluated", source: str = "measured", references: bool = False
 ) -> list[MethodPoints]:
     """Return every method's points on every concept of a role, by method and task.
 
     Inline records are returned but marked: not ranked, and they add no concept: nobody can repeat them.
-    Left out are references, concepts of another role than `role` and records of another source than
-    `source`. Raises UserError where
+    Left out are references (or, with `references`, everything else), concepts of another role than `role`
+    and records of another source than `source`. Raises UserError where
     two measured records have the same method, task, configuration and seed. Two such claims make the concept
     missing instead: a claim must not stop a board.
     """
-    counted = [entry for entry in loaded if _counts(entry.record, role, source)]
+    counted = [e for e in loaded if _counts(e.record, role, source, references)]
     counted.sort(key=_key)
     return [_read_marked(*key, list(entries)) for key, entries in groupby(counted, _key)]
 
@@ -75,11 +75,13 @@ def _read_marked(method: str, task: str, entries: list[Loaded]) -> MethodPoints:
     record = entries[0].record
     group = _read_group(method, task, entries)
     is_home = entries[0].is_home and not record.inline
-    return replace(group, is_home=is_home, is_control=record.method.name in CONTROLS or record.inline)
+    is_control = record.method.name in CONTROLS or record.inline or record.method.reference
+    return replace(group, is_home=is_home, is_control=is_control)
 
 
-def _counts(record: Record, role: str, source: str) -> bool:
-    return record.source == source and record.task.role == role and not record.method.reference
+def _counts(record: Record, role: str, source: str, references: bool) -> bool:
+    is_wanted = record.source == source and record.task.role == role
+    return is_wanted and record.method.reference == references
 
 
 def _key(entry: Loaded) -> tuple[str, str]:

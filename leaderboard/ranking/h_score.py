@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, groupby
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...bench.errors import UserError
 from ...bench.records.load import Loaded
-from ...bench.stats.compare import Comparison, compare, detectable_difference, holm, tie_groups
+from ...bench.stats.compare import Comparison, compare, detectable_difference, holm, sign_flip
 from ...bench.stats.guarded import WEIGHT, guarded_interval
 from ...bench.stats.harmonic import Harmonic, measure_harmonic, relative_alignment
 from ...bench.stats.monotone import mean_interval
@@ -51,6 +51,11 @@ class HLine:
     alignment: float
     in_prompt: float | None
 
+    @property
+    def value(self) -> float:
+        """The number that orders a board."""
+        return self.h
+
 
 @dataclass(frozen=True)
 class HComparison:
@@ -70,22 +75,31 @@ class HComparison:
 
     @property
     def stands(self) -> bool:
-        return self.adjusted < LEVEL and not self.guard[0] <= 0 <= self.guard[1]
+        return self.adjusted < LEVEL and excludes_zero(self.guard)
 
 
-def collect_h(loaded: Iterable[Loaded]) -> list[HResult]:
-    """Return H of every method on every evaluated concept, by method and task.
+def collect_h(
+    loaded: Iterable[Loaded], source: str = "measured", role: str = "evaluated", references: bool = False
+) -> list[HResult]:
+    """Return H of every method on every concept of a role, by method and task. source: of the records.
 
+    references: of the references in place of the methods; they are marked as controls, which nothing ranks.
     Raises UserError where H is of three parts on some concepts and of two on others: no mean is of both.
     """
     entries = list(loaded)
-    bases = {e.record.task.id: e for e in entries if _is_base(e)}
-    results = [measure_h(group, bases.get(group.task)) for group in read_method_points(entries)]
+    bases = find_h_bases(entries)
+    groups = read_method_points(entries, role, source, references)
+    results = [measure_h(group, bases.get(group.task)) for group in groups]
     kinds = {row.parts: row.task for row in results if row.harmonic is not None}
     if len(kinds) > 1:
         said = " and ".join(f"of {parts} parts on {task}" for parts, task in sorted(kinds.items()))
         raise UserError(f"H is {said}: keep such concepts in boards apart, and compare each")
     return results
+
+
+def find_h_bases(loaded: Iterable[Loaded]) -> dict[str, Loaded]:
+    """Return the record of `none` of each task, to which relative alignment refers."""
+    return {entry.record.task.id: entry for entry in loaded if _is_base(entry)}
 
 
 def _is_base(entry: Loaded) -> bool:
@@ -221,12 +235,57 @@ def compare_h(results: Sequence[HResult], pairs: Iterable[tuple[str, str]]) -> l
     ]
 
 
+@dataclass(frozen=True)
+class HComparisons:
+    """The comparison that was declared beforehand, None where one of its methods lacks H, and exploratory
+    ones. Each is a family of Holm's of its own."""
+
+    primary: HComparison | None
+    exploratory: tuple[HComparison, ...]
+
+
+def compare_declared(results: Sequence[HResult], rival: str, primary: str) -> HComparisons:
+    """Compare the primary method with its rival, and then each other complete method with the rival."""
+    declared = compare_h(results, [(primary, rival)])
+    others = sorted(find_complete(results) - {primary, rival})
+    return HComparisons(
+        next(iter(declared), None), tuple(compare_h(results, [(name, rival) for name in others]))
+    )
+
+
 def tied_by_h(results: Sequence[HResult]) -> dict[str, list[str]]:
-    """Return, for each complete method from the best down, those that the data cannot tell from it."""
+    """Return, for each complete method from the best down, those that the data cannot tell from it.
+
+    Holm's family is the row's own comparisons with the other methods, so what is said of a row holds for it
+    by itself. A family of all pairs could tell no two of 15 methods apart on 12 concepts, whatever they do:
+    the least p of the sign-flip test is then 2^-11, and there are 105 pairs.
+    """
     values = _values(results, find_complete(results))
-    compared = compare_h(results, combinations(sorted(values), 2))
-    means = {name: float(np.mean(list(own.values()))) for name, own in values.items()}
-    return tie_groups(means, {(row.first, row.second): row.stands for row in compared})
+    ranked = sorted(values, key=lambda name: (-float(np.mean(list(values[name].values()))), name))
+    if not ranked or len(values[ranked[0]]) < 2:
+        return {name: ranked for name in ranked}
+    found = {}
+    for name in ranked:
+        others = [other for other in ranked if other != name]
+        tables = {other: _paired(values, (name, other)) for other in others}
+        p_values = holm([sign_flip(a - b) for a, b in tables.values()]).tolist() if others else []
+        apart = {
+            other
+            for other, p in zip(others, p_values, strict=True)
+            if p < LEVEL and excludes_zero(guarded_interval(*tables[other]))
+        }
+        found[name] = [other for other in ranked if other not in apart]
+    return found
+
+
+def excludes_zero(interval: tuple[float, float]) -> bool:
+    """Return whether 0 lies outside an interval."""
+    return not interval[0] <= 0 <= interval[1]
+
+
+def can_tell(concepts: int, methods: int) -> bool:
+    """Return whether a row's comparisons with the others could reach the level, by Holm's correction."""
+    return concepts > 1 and (methods - 1) * 2.0 ** (1 - concepts) < LEVEL
 
 
 def _values(results: Sequence[HResult], methods: frozenset[str]) -> dict[str, dict[str, float]]:

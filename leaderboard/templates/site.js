@@ -22,6 +22,9 @@ function offer() {
   const ofWorld = choices.filter((choice) => choice.world === world.value);
   fill(base, unique(ofWorld.map((choice) => choice.base)));
   fill(family, unique(ofWorld.filter((choice) => choice.base === base.value).map((choice) => choice.family)));
+  // on a board in bands, a choice of one is no choice
+  if (document.querySelector(".banded"))
+    for (const select of [world, base, family]) select.closest("label").hidden = select.options.length < 2;
 }
 
 function show() {

@@ -27,7 +27,7 @@ def _task(concept: str) -> TaskInfo:
     )
 
 
-def _tune(folder: Path, skip: str = "", points: int = 4) -> None:
+def _tune(folder: Path, skip: str = "", points: int = 4, headline: str = "AVA") -> None:
     """Write both methods' tuning records; without cell `skip`, and `balanced` with its first points alone."""
     for concept, method, (k, rate) in product(("owl", "fox"), ("balanced", "gradient_sum"), enumerate(RATES)):
         cell = f"{concept}-{method}-{k}"
@@ -40,7 +40,12 @@ def _tune(folder: Path, skip: str = "", points: int = 4) -> None:
             method, 10 * k + (concept == "fox"), cell=cell, task=_task(concept), method=info, sheet=[]
         )
         items = items[items["point"] < kept]
-        change = {"seed": 0, "points": record.points[:kept], "items_sha256": items_digest(items)}
+        change = {
+            "seed": 0,
+            "headline": headline,
+            "points": record.points[:kept],
+            "items_sha256": items_digest(items),
+        }
         write_record(record.model_copy(update=change), items, None, folder)
 
 

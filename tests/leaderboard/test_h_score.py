@@ -56,7 +56,8 @@ def _by_hand(items: pd.DataFrame, parts: int = 3) -> float:
 
     def h(point: int, half: str) -> float:
         rows = items[(items.point == point) & (items.half == half)]
-        return parts / sum(1 / mean(rows, part) for part in range(parts))
+        values = [mean(rows, part) for part in range(parts)]
+        return parts / sum(1 / value for value in values) if min(values) > 0 else 0.0
 
     points = sorted(set(items.point))
     return sum(h(max(points, key=lambda p: (h(p, a), -p)), b) for a, b in ("AB", "BA")) / 2

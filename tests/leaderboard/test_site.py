@@ -22,8 +22,8 @@ from unlearnbench.bench.records.load import load
 from unlearnbench.bench.records.record import write_record
 from unlearnbench.bench.types import Value
 from unlearnbench.leaderboard.pages.contents import read_contents
-from unlearnbench.leaderboard.pages.method_pages import find_link
 from unlearnbench.leaderboard.pages.owned import LISTING
+from unlearnbench.leaderboard.pages.page import find_link
 from unlearnbench.leaderboard.pages.scopes import divide, make_scopes, rank_rows
 from unlearnbench.leaderboard.pages.site import make_site, name_files
 from unlearnbench.leaderboard.plots.scatter import SeriesStyle, pareto_front

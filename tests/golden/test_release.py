@@ -1,0 +1,27 @@
+"""results/RELEASES.md says of each release what its records say."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from .release import describe
+
+RESULTS = Path(__file__).resolve().parents[2] / "results"
+RELEASES = re.findall(
+    r"^## (\S+) v\d+\n\n((?:- .*\n)+)", (RESULTS / "RELEASES.md").read_text(encoding="utf-8"), re.MULTILINE
+)
+
+
+@pytest.mark.parametrize(("suite", "lines"), RELEASES, ids=[suite for suite, _ in RELEASES])
+def test_a_release_is_described_by_its_records(suite: str, lines: str) -> None:
+    said = dict(re.findall(r"^- ([^:]+): (.*)$", lines, re.MULTILINE))
+    assert said.pop("folder") == f"`results/{suite}`"
+    assert re.fullmatch(r"\d{4}-\d{2}-\d{2}", said.pop("released"))
+    assert said == describe(RESULTS / suite)
+
+
+def test_the_first_release_is_there_and_cited_by_its_digest() -> None:
+    assert [suite for suite, _ in RELEASES][:1] == ["emoji"]
+    text = (RESULTS / "RELEASES.md").read_text(encoding="utf-8")
+    assert f"emoji v1 ({describe(RESULTS / 'emoji')['digest'][:8]})" in text
