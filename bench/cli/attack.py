@@ -139,7 +139,7 @@ def show_hidden(options: argparse.Namespace) -> int:
     from ...leaderboard.pages.site import build_page
 
     contents = read_contents(options.records)
-    report = contents.attacked
+    report = contents.beside.attacked
     if not report.models:
         raise UserError(
             f"{options.records[0]}: no attacked records; `unlearnbench attack RECORD --attack NAME` makes "

@@ -146,12 +146,17 @@ class Suite(BaseModel):
                 f"unscored_below: is {self.unscored_below}; with headline H every point counts, "
                 "so it must be 0"
             )
-        for row in self.attacks:
-            there = {"methods": [method.name for method in self.methods], "tasks": self.tasks}
-            for field, names in there.items():
-                if unknown := sorted(set(getattr(row, field)) - set(names)):
-                    raise ValueError(f"attacks: {row.name}: {field}: {unknown[0]!r:.80} is none of the suite")
+        check_attacks(self)
         return self
+
+
+def check_attacks(suite: Suite) -> None:
+    """Raise ValueError where an attack names a method or task that the suite does not have."""
+    there = {"methods": [row.name for row in suite.methods], "tasks": suite.tasks}
+    for row in suite.attacks:
+        for field, names in there.items():
+            if unknown := sorted(set(getattr(row, field)) - set(names)):
+                raise ValueError(f"attacks: {row.name}: {field}: {unknown[0]!r:.80} is none of the suite")
 
 
 def check_seeds(seeds: list[int]) -> list[int]:

@@ -16,7 +16,7 @@ from .terminal import bare_table
 
 TITLES = {
     "UA_before": "UA before",
-    "UA_attacked": "UA under the strongest attack",
+    "UA_strongest": "UA under the strongest attack",
     "UA_best_of_n": "UA best of n",
     "hidden": "hidden",
 }

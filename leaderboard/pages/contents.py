@@ -9,7 +9,6 @@ from ...bench.measuring.pool import read_pooled
 from ...bench.records.load import Loaded, RecordFolder, join_records, read_folders
 from ...bench.types import Value
 from ..plots.scatter import SeriesStyle, assign_styles, name_styles
-from ..ranking.attacked import AttackReport, read_attacked
 from ..ranking.claims import Beside, read_beside
 from ..ranking.task_rows import TaskRow, rows
 from .scopes import Division, Scope, divide, make_scope, make_scopes
@@ -33,11 +32,6 @@ class Contents:
     def rows(self) -> list[TaskRow]:
         """One row for each entry."""
         return rows(self.entries)
-
-    @cached_property
-    def attacked(self) -> AttackReport:
-        """The attacked records next to the records."""
-        return read_attacked(self.folders, (entry.digest for entry in self.entries))
 
     @cached_property
     def divisions(self) -> list[Division]:

@@ -75,13 +75,11 @@ def render_tasks(
     styles: Mapping[str, SeriesStyle],
     locate: Locate = inline_sheet,
     beside: Beside | None = None,
-    attacks: bool = False,
 ) -> str:
     """Return the page of the tasks of these rows as HTML.
 
     home: file of the board that it links to, "" where there is none. locate: finds the contact sheets, which
-    the page itself holds by default. beside: claims and statements, on a page without a board. attacks:
-    whether there is a page of attacks.
+    the page itself holds by default. beside: claims and statements, on a page without a board.
     """
     sections = [
         _make_section(f"task-{i}", task_rows, styles, locate)
@@ -97,7 +95,6 @@ def render_tasks(
         caution=CAUTION,
         records=len(all_rows),
         beside=beside or Beside(),
-        attacks=attacks,
     )
 
 

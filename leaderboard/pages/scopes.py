@@ -185,6 +185,7 @@ def standings_of(scope: Scope, beside: Beside) -> Standings:
         attacks=beside.under_attack(scope.tasks),
         tasks=len(scope.tasks),
         rival=RIVAL,
+        attacked=beside.attacked.of_tasks(scope.tasks),
     )
     return make_standings(scope.board_rows, scope.columns, around)
 

@@ -94,8 +94,7 @@ def _is_page_of_ours(folder: Path) -> bool:
 def make_page(contents: Contents) -> dict[str, bytes]:
     """Return the files of the self-contained page by name."""
     if contents.board is None:
-        attacks = bool(contents.attacked.models)
-        index = render_tasks(contents.rows, "", contents.styles, beside=contents.beside, attacks=attacks)
+        index = render_tasks(contents.rows, "", contents.styles, beside=contents.beside)
         return _encode(contents, {"index.html": index}, ())
     division, scope = contents.board
     links = _make_links(contents.rows, [division])
@@ -157,9 +156,9 @@ def make_site(contents: Contents) -> dict[str, bytes]:
 
 def _encode(contents: Contents, texts: Mapping[str, str], scopes: Sequence[Scope]) -> dict[str, bytes]:
     """Return texts, the page of the attacks where there are any, and the exports as files."""
-    if contents.attacked.models:
+    if contents.beside.attacked.models:
         names = sorted({entry.row for entry in contents.entries})
-        attacks = render_attacks(contents.attacked, contents.styles, names, len(contents.entries))
+        attacks = render_attacks(contents.beside.attacked, contents.styles, names, len(contents.entries))
         texts = {**texts, "attacks.html": attacks}
     exports = to_texts(contents.rows) | board_texts(scopes, contents.beside)
     files = {name: text.encode() for name, text in {**texts, **exports}.items()}
@@ -172,7 +171,6 @@ def _share(contents: Contents, links: Links) -> dict[str, Any]:
         "styles": contents.styles,
         "records": len(contents.entries),
         "beside": contents.beside,
-        "attacks": bool(contents.attacked.models),
         "pages": links.tasks,
         "places": links.places,
     }

@@ -4,7 +4,7 @@ A model is a row of the board: a method with its settings, its training seeds to
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ BEST_OF_N = "best-of-n"
 SEED_ROWS = 1_000_000
 """Added to the noise samples of each further training seed, so that its images have keys of their own."""
 ATTACK_COLUMNS = (
-    Column("UA_attacked", "UA under attack", "Forgetting", optional=True,
+    Column("UA_strongest", "UA, strongest attack", "Forgetting", optional=True,
            definition="UA under the strongest of the attacks at their budgets; chosen on one half of the "
            "prompts and read on the other, both ways. Read it next to that of `retrain`."),
     Column("UA_best_of_n", "UA best of n", "Forgetting", optional=True,
@@ -157,8 +157,8 @@ class AttackReport:
     stale: files of attacks on records that are not there.
     """
 
-    models: Mapping[str, Mapping[str, AttackedModel]]
-    infos: Mapping[str, AttackInfo]
+    models: Mapping[str, Mapping[str, AttackedModel]] = field(default_factory=dict)
+    infos: Mapping[str, AttackInfo] = field(default_factory=dict)
     stale: tuple[str, ...] = ()
 
     @property
@@ -175,6 +175,10 @@ class AttackReport:
     def competing(self) -> list[str]:
         """The attacks that may be the strongest: none that draws more images, and no diagnostic."""
         return [name for name in self.attacks if self.infos[name].moves not in ("noise", "nothing")]
+
+    def of_tasks(self, tasks: Iterable[str]) -> "AttackReport":
+        """Return the report of some tasks only."""
+        return replace(self, models={task: self.models[task] for task in tasks if task in self.models})
 
     def find(self, task: str, row: str) -> AttackedModel | None:
         return self.models.get(task, {}).get(row)
@@ -195,7 +199,7 @@ class AttackReport:
     def _summarise(self, row: str) -> AttackedRow:
         found = {task: self.find(task, row) for task in sorted(self.models)}
         lacking = [task for task, model in found.items() if model is None]
-        names = ("UA_before", "UA_attacked", "UA_best_of_n", "hidden")
+        names = ("UA_before", "UA_strongest", "UA_best_of_n", "hidden")
         if lacking or not found:
             why = "no attack was run on it" + (f" on {', '.join(lacking)}" if len(found) > 1 else "")
             return AttackedRow(row, {name: missing(why) for name in names}, {})
@@ -203,7 +207,7 @@ class AttackReport:
         under = {model.task: model.strongest(self.competing) for model in models}
         values = {
             "UA_before": join([_before(model) for model in models]),
-            "UA_attacked": join([one.ua for one in under.values()]),
+            "UA_strongest": join([one.ua for one in under.values()]),
             "UA_best_of_n": join([self._best_of_n(model) for model in models]),
             "hidden": self._hidden(models),
         }

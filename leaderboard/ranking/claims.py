@@ -1,7 +1,7 @@
 """Claims and statements: reported numbers, repeated records, stronger attacks, withdrawn records."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from ...bench.records.load import Loaded, RecordFolder, merge
 from ...bench.records.record import name_entry
 from ...bench.records.statements import Attacked, Rerun, Superseded
+from .attacked import AttackReport, read_attacked
 from .board import MethodSummary, measure, summarise
 from .declared import read_method_points
 
@@ -63,12 +64,14 @@ class Repeated:
 
 @dataclass(frozen=True)
 class Beside:
-    """Everything that folders hold apart from measured records."""
+    """Everything that folders hold apart from measured records. attacked: what attacks brought back here;
+    attacks: what others say that theirs did."""
 
     claimed: tuple[Loaded, ...] = ()
     withdrawn: tuple[Withdrawn, ...] = ()
     attacks: tuple[Attack, ...] = ()
     repeated: tuple[Repeated, ...] = ()
+    attacked: AttackReport = field(default_factory=AttackReport)
 
     @property
     def summaries(self) -> dict[str, MethodSummary]:
@@ -103,6 +106,9 @@ def read_beside(folders: Mapping[Path, RecordFolder], loaded: Sequence[Loaded] =
         withdrawn=_withdrawn(list(folders.values())),
         attacks=tuple(_attack(entry, s, gone) for entry, s in stated if isinstance(s, Attacked)),
         repeated=tuple(_repeated(entry, s) for entry, s in stated if isinstance(s, Rerun)),
+        attacked=read_attacked(
+            folders, (e.digest for folder in folders.values() for e in (*folder.records, *folder.claimed))
+        ),
     )
 
 

@@ -1,10 +1,11 @@
 """The table of a board that H orders: its columns as data, its rows in bands. Pages and exports write it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ...bench.types import Value
+from .attacked import ATTACK_COLUMNS, AttackReport
 from .board import MethodSummary
 from .board_rows import BoardRow
 from .columns import Column, write_interval, write_number, write_value
@@ -40,7 +41,8 @@ class Cell:
 class Around:
     """What columns need beside the row. attacks: (UA under attack, concepts attacked) by row.
 
-    ranks: (first, last) place by row. tasks: number of concepts of the board. rival: of `equal_ua`.
+    ranks: (first, last) place by row. tasks: number of concepts of the board. rival: of `equal_ua`. attacked:
+    what attacks brought back on those concepts.
     """
 
     ranks: Mapping[str, tuple[int, int]]
@@ -49,6 +51,7 @@ class Around:
     attacks: Mapping[str, tuple[float, int]]
     tasks: int
     rival: str
+    attacked: AttackReport = field(default_factory=AttackReport)
 
 
 @dataclass(frozen=True)
@@ -186,6 +189,26 @@ def _attacked(row: BoardRow, around: Around) -> Cell:
     return Cell(f"{found[0]:.2f}", found[0], small=f"{found[1]} of {row.concepts} concepts")
 
 
+def _brought_back(column: Column) -> BoardColumn:
+    """Return the column of a value of the attacks that were run here."""
+
+    def read(row: BoardRow, around: Around) -> Cell:
+        [found] = around.attacked.summarise([row.name])
+        cell, attacked = _cell(found.values[column.name], column), len(around.attacked.models)
+        if cell.missing or attacked == around.tasks:
+            return cell
+        return replace(cell, small=f"{cell.small} on {attacked} of {around.tasks} concepts".strip())
+
+    return BoardColumn(
+        column.name,
+        column.title,
+        column.definition,
+        read,
+        column.direction,
+        is_there=lambda around: bool(around.attacked.models),
+    )
+
+
 def _claimed(row: BoardRow, around: Around) -> Cell:
     line = around.claimed.get(row.name)
     if line is None:
@@ -248,6 +271,7 @@ BOARD = (
         _attacked,
         is_there=lambda around: bool(around.attacks),
     ),
+    *(_brought_back(column) for column in ATTACK_COLUMNS),
     BoardColumn(
         "VA_at_equal_UA",
         "ΔVA at equal UA",

@@ -3,7 +3,9 @@
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -16,6 +18,7 @@ from unlearnbench.bench.records.load import load_one
 from unlearnbench.bench.records.record import items_digest, read_items, read_record, write_record
 from unlearnbench.leaderboard.pages.contents import read_contents
 from unlearnbench.leaderboard.ranking.attacked import AttackReport, join, read_attacked
+from unlearnbench.leaderboard.ranking.standings import BOARD, Around
 
 Shown = dict[str, Sequence[int]]
 SUITE = """
@@ -118,7 +121,7 @@ def test_the_columns_of_a_model_by_hand(write: Write, tmp_path: Path) -> None:
     [uce] = report.summarise(["uce"])
     # unquantise is lowest on A (0) and reads 1, 1 on B; relearn is lowest on B (1/2) and reads 1, 0 on A
     assert uce.chosen == {"classes/cat-face@tiny": ("unquantise", "relearn")}
-    assert uce.values["UA_attacked"].value == 0.75
+    assert uce.values["UA_strongest"].value == 0.75
     assert uce.values["UA_best_of_n"].value == 0.25
     # retrain: relearn is the first of equals on A and reads 1, 1 on B; unquantise is lowest on B, reads 1, 1
     assert uce.values["hidden"].value == pytest.approx((1 - 0.75) - (1 - 1))
@@ -137,8 +140,8 @@ def test_hidden_pairs_the_concepts(write: Write, tmp_path: Path) -> None:
     uce, spm = report.summarise(["uce", "spm"])
     assert uce.values["hidden"].value == pytest.approx((1 + 0.5) / 2)
     assert uce.values["hidden"].n == 2
-    assert uce.values["UA_attacked"].value == pytest.approx(0.25)
-    assert "classes/guitar@tiny" in str(spm.values["UA_attacked"].missing)
+    assert uce.values["UA_strongest"].value == pytest.approx(0.25)
+    assert "classes/guitar@tiny" in str(spm.values["UA_strongest"].missing)
 
 
 def test_an_attack_that_was_not_run_on_a_model_is_missing_there(write: Write, tmp_path: Path) -> None:
@@ -147,8 +150,8 @@ def test_an_attack_that_was_not_run_on_a_model_is_missing_there(write: Write, tm
     write("spm", "relearn", after=[1, 1, 1, 1])
     report = read(tmp_path / "records")
     uce, spm = report.summarise(["uce", "spm"])
-    assert uce.values["UA_attacked"].missing == "relearn was not run on uce, seed 0"
-    assert spm.values["UA_attacked"].value == 1.0
+    assert uce.values["UA_strongest"].missing == "relearn was not run on uce, seed 0"
+    assert spm.values["UA_strongest"].value == 1.0
     assert spm.values["hidden"].missing == "no attack was run on retrain, on classes/cat-face@tiny"
     assert "not run on retrain" in report.controls("classes/cat-face@tiny")[0]
 
@@ -171,6 +174,23 @@ def test_an_attack_on_another_record_is_left_out(write: Write, tmp_path: Path) -
     assert not report.models
 
 
+def test_the_columns_stand_on_a_board_ordered_by_h(write: Write, tmp_path: Path) -> None:
+    for row in ("uce", "retrain"):
+        write(row, "unquantise", after=[1, 1, 0, 0] if row == "uce" else [1, 1, 1, 1])
+    report = read(tmp_path / "records")
+    around = Around(ranks={}, claimed={}, equal_ua={}, attacks={}, tasks=3, rival="", attacked=report)
+    columns = {column.name: column for column in BOARD if column.is_there(around)}
+    uce: Any = SimpleNamespace(name="uce")
+    hidden = columns["hidden"].read(uce, around)
+    assert (hidden.number, hidden.small) == (0.5, "on 1 of 3 concepts")
+    assert columns["UA_strongest"].read(uce, around).number == 0.5
+    assert columns["UA_best_of_n"].read(uce, around).missing == "best-of-n was not run"
+    absent: Any = SimpleNamespace(name="esd_x")
+    assert columns["UA_strongest"].read(absent, around).missing == "no attack was run on it"
+    plain = replace(around, attacked=report.of_tasks([]))
+    assert not {"hidden", "UA_strongest"} & {column.name for column in BOARD if column.is_there(plain)}
+
+
 def test_a_missing_concept_makes_a_mean_missing() -> None:
     from unlearnbench.bench.types import Value, missing
 
@@ -191,7 +211,7 @@ def test_the_page_and_the_tables(measured: Path, tmp_path: Path, capsys: pytest.
     [path] = (measured / "attacked").glob("*.relearn.*.json")
     record = load_one(path).record
     assert record.attack is not None
-    model = contents.attacked.find("classes/cat-face@tiny", "none")
+    model = contents.beside.attacked.find("classes/cat-face@tiny", "none")
     assert model is not None
     ua = [point.values["UA"].value for point in record.points]
     assert model.curve("relearn") == [(0.0, ua[0]), (1.0, ua[2]), (3.0, ua[1])]
