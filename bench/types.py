@@ -97,6 +97,16 @@ class AttackInfo(RecordPart):
     cost: AttackCost
 
 
+class SequenceInfo(RecordPart):
+    """A step of a sequence. tasks: all requests, in their order. step: how many of them were done; 0 = none.
+
+    Training cost is that of the step; a point's distance is that to the base.
+    """
+
+    tasks: list[str]
+    step: int = Field(ge=0)
+
+
 @dataclass(frozen=True)
 class Prompt:
     """One evaluation prompt and the truth about it.

@@ -11,8 +11,8 @@ from ..config import build
 from ..errors import UserError
 from ..metrics.rows import BASE_FAILED
 from ..names import file_part, task_part
-from ..planning.plan import REFERENCES, MethodRow, Suite, cell_parts
-from ..planning.sequences import Turn, read_turn
+from ..planning.plan import REFERENCES, MethodRow, Suite
+from ..planning.sequences import Turn, cell_parts, read_turn
 from ..planning.tasks import Task
 from ..records.load import Loaded
 from ..records.record import Record

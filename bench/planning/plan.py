@@ -1,6 +1,7 @@
 """From a suite's TOML to cells: (task, method, config, seed)."""
 
 import hashlib
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,11 +14,11 @@ from ..config import STRICT, apply_preset, build, read_toml
 from ..errors import UserError
 from ..names import INLINE, file_part, task_part
 from ..registry import Entry, Registry
-from ..store import content_key
 from ..types import INTERVAL_VERSION, DataChoice
 from .choice import Choice, read_choice, rows_of
+from .combined import is_combined
 from .protocol import PlannedWorld
-from .sequences import Turn, read_turn
+from .sequences import Turn, cell_parts, check_method, plan_turns
 from .tasks import PromptSizes, Task, complete_name
 
 RETRAIN = "retrain"
@@ -103,9 +104,10 @@ class Suite(BaseModel):
     def _check(self) -> Self:
         if bool(self.tasks) == bool(self.sequence):
             raise ValueError("tasks: a suite names either `tasks` or a `sequence` of tasks")
+        if self.anchors and (self.sequence or any(is_combined(name) for name in self.anchors)):
+            raise ValueError("anchors: tasks with several targets, and sequences, have those of their parts")
         for field, names in (
-            ("tasks", self.tasks),
-            ("sequence", self.sequence),
+            ("sequence" if self.sequence else "tasks", self.sequence or self.tasks),
             ("methods", [row.model_dump_json() for row in self.methods]),
         ):
             twice = next((name for name in names if names.count(name) > 1), None)
@@ -191,17 +193,6 @@ class Cell:
         return f"{task}.{name}.{rest}.s{self.seed}{place}"
 
 
-def cell_parts(
-    config: Mapping[str, Any], noise: int, data: str, turn: tuple[Sequence[str], int] | None
-) -> tuple[str, str]:
-    """Return the digest in a cell's name, and the ending of a step's. turn: names and step of a sequence."""
-    fields = {"config": config, "noise": noise, "data": data}
-    if turn is None:
-        return content_key(fields)[:6], ""
-    names, step = turn
-    return content_key(fields | {"sequence": list(names)})[:6], f".{step}of{len(names)}"
-
-
 def seeds_of(suite: Suite, row: MethodRow) -> list[int]:
     """Return the training seeds of a row."""
     return row.seeds or suite.seeds
@@ -268,53 +259,30 @@ def resolve_presets(suite: Suite, methods: Registry[Entry]) -> Suite:
 def plan_cells(suite: Suite, tasks: Registry[Task], methods: Registry[Entry]) -> list[Cell]:
     """Return the cells of a suite, references first; raises UserError for an unknown task or method."""
     suite = resolve_presets(suite, methods)
-    cells = []
     rows = sorted(suite.methods, key=lambda row: row.name not in REFERENCES)
     if suite.sequence:
-        return _plan_sequence(suite, rows, tasks, methods)
+        names = [complete_name(name) for name in suite.sequence]
+        turns = plan_turns(suite.name, names, suite.sizes.forget, tasks.__getitem__)
+        return [cell for row in rows for cell in _plan_row(suite, row, turns[0].whole, methods, turns)]
     anchors = {tasks[complete_name(name)].id: anchor for name, anchor in suite.anchors.items()}
+    cells = []
     for name in suite.tasks:
         task = tasks[complete_name(name)]
         if task.id in anchors:
             task = replace(task, concept=task.concept.model_copy(update={"anchor": anchors[task.id]}))
-        for row in rows:
-            if row.name in REFERENCES:
-                cells.append(Cell(suite, task, row, None, 0))
-            else:
-                cells += [Cell(suite, task, row, methods[row.name], seed) for seed in seeds_of(suite, row)]
+        cells += [cell for row in rows for cell in _plan_row(suite, row, task, methods)]
     return cells
 
 
-def _plan_sequence(
-    suite: Suite, rows: list[MethodRow], tasks: Registry[Task], methods: Registry[Entry]
+def _plan_row(
+    suite: Suite, row: MethodRow, task: Task, methods: Registry[Entry], turns: Sequence[Turn | None] = ()
 ) -> list[Cell]:
-    """Return the cells of a sequence: references first, then the steps of each method and seed in order."""
-    if suite.anchors:
-        raise UserError(f"{suite.name}: anchors: a sequence has those of its tasks")
-    first = read_turn([complete_name(name) for name in suite.sequence], 0, tasks.__getitem__)
-    if suite.sizes.forget % len(first.targets):
-        raise UserError(
-            f"{suite.name}: sizes.forget: {suite.sizes.forget} prompts for {len(first.targets)} targets; "
-            "take a multiple, so that each has as many"
-        )
-    turns = [replace(first, step=step) for step in range(1, len(first.requests) + 1)]
-    cells = []
-    for row in rows:
-        if row.name in REFERENCES:
-            cells.append(Cell(suite, first.whole, row, None, 0, turn=first))
-            continue
-        entry = methods[row.name]
-        if entry.apply:
-            raise UserError(
-                f"{suite.name}: sequence: {entry.name} acts while images are drawn: no weights that a later "
-                "request could start from; run its tasks at once (several targets in one task)"
-            )
-        cells += [
-            Cell(suite, first.whole, row, entry, seed, turn=turn)
-            for seed in seeds_of(suite, row)
-            for turn in turns
-        ]
-    return cells
+    """Return the cells of a row on a task. turns: of a sequence, from step 0 on; references stop there."""
+    if row.name in REFERENCES:
+        return [Cell(suite, task, row, None, 0, turn=turns[0] if turns else None)]
+    entry = check_method(suite.name, methods[row.name]) if turns else methods[row.name]
+    pairs = itertools.product(seeds_of(suite, row), turns[1:] or [None])
+    return [Cell(suite, task, row, entry, seed, turn=turn) for seed, turn in pairs]
 
 
 def find_references(cells: list[Cell], worlds: Mapping[str, PlannedWorld]) -> list[Cell]:

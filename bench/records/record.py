@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from ..config import read_json
 from ..errors import UserError
 from ..files import replace_file, write_file
-from ..types import ITEM_COLUMNS, LATER, AttackInfo, DataChoice, RecordPart, Value, not_scored
+from ..types import ITEM_COLUMNS, LATER, AttackInfo, DataChoice, RecordPart, SequenceInfo, Value, not_scored
 from .rows import find_file, read_rows, write_items
 from .sealed import SEAL, SHEET, check_content, content_digest, sha256
 from .training_images import TrainingImages
@@ -41,16 +41,6 @@ class MethodInfo(RecordPart):
     paper: str
     config: dict[str, Any]
     reference: bool = False  # `none`, `retrain`: a model that the world supplies
-
-
-class SequenceInfo(RecordPart):
-    """A step of a sequence. tasks: all requests, in their order. step: how many of them were done; 0 = none.
-
-    Training cost is that of the step; a point's distance is that to the base.
-    """
-
-    tasks: list[str]
-    step: int = Field(ge=0)
 
 
 class Cost(RecordPart):

@@ -13,9 +13,9 @@ from ..measuring.requests import ImageRequest
 from ..models.saved.manifest import PointManifest
 from ..planning.plan import RETRAIN, Cell
 from ..planning.tasks import Task
-from ..records.record import Cost, MethodInfo, PointInfo, Record, SequenceInfo, TaskInfo
+from ..records.record import Cost, MethodInfo, PointInfo, Record, TaskInfo
 from ..store import content_key
-from ..types import Value, not_scored
+from ..types import SequenceInfo, Value, not_scored
 from ..worlds.protocol import World
 
 DIGITS, LOG_DIGITS = 7, 5
