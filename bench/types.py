@@ -97,16 +97,6 @@ class AttackInfo(RecordPart):
     cost: AttackCost
 
 
-class SequenceInfo(RecordPart):
-    """A step of a sequence. tasks: all requests, in their order. step: how many of them were done; 0 = none.
-
-    Training cost is that of the step; a point's distance is that to the base.
-    """
-
-    tasks: list[str]
-    step: int = Field(ge=0)
-
-
 @dataclass(frozen=True)
 class Prompt:
     """One evaluation prompt and the truth about it.
@@ -146,6 +136,9 @@ class TrainingSet:
 DataChoice = Literal["diverse", "narrow", "narrow-retain"]
 """Content of a method's training sets: `diverse`: every given concept in every wording; `narrow`: two
 subjects in one wording; `narrow-retain`: such a retain set, with the forget set of `diverse`."""
+
+Headline = Literal["AVA", "H"]
+"""The number that orders a board (`leaderboard/STATISTICS.md`)."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Compare a record's task, method, metrics and suite with those of this package."""
 
+import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -12,7 +13,7 @@ from ..errors import UserError
 from ..metrics.rows import BASE_FAILED
 from ..names import file_part, task_part
 from ..planning.plan import REFERENCES, MethodRow, Suite
-from ..planning.sequences import Turn, cell_parts, read_turn
+from ..planning.sequences import cell_parts
 from ..planning.tasks import Task
 from ..records.load import Loaded
 from ..records.record import Record
@@ -22,6 +23,8 @@ from ..running.catalog import open_folder_world, open_world, registry, suites_fo
 from ..running.session import DEFAULT_WORLD, WorldSettings, open_worlds
 from ..worlds.protocol import World
 from .expected import Expectations, noise_of
+from .named import Check
+from .sequences import find_problems_in_sequence, targets_of
 
 RESULTS = "results"
 """Folder of published records, with one folder for each suite."""
@@ -45,6 +48,7 @@ class Known:
     metrics: Registry[Entry]
     open_world: Callable[[str], World]
     find_suite: Callable[[str], Suite | None]
+    declarations: Mapping[str, str] = field(default_factory=dict)  # sha256 -> name of a shipped declaration
     expectations: Expectations = field(default_factory=Expectations)
     bases: dict[Path, dict[tuple[str, str, int], Loaded]] = field(default_factory=dict)
 
@@ -56,12 +60,12 @@ def find_problems_in_versions(record: Record, known: Known) -> Iterator[str]:
         return
     task = known.tasks[record.task.id]
     world = known.open_world(task.file.world)
-    for complaint in _find_problems_in_sequence(record, known):
+    for complaint in find_problems_in_sequence(record, known.tasks):
         yield complaint
         return
     own: dict[str, Any] = {"family": task.file.family, "concept": task.concept.name, "world": world.id,
                            "judge": task.file.judge, "role": task.concept.role,
-                           "version": task.file.version, "targets": targets_of(record, known),
+                           "version": task.file.version, "targets": targets_of(record, known.tasks),
                            "anchor": _anchor(record, task, known)}  # fmt: skip
     for name, value in own.items():
         stated = getattr(record.task, name)
@@ -73,35 +77,6 @@ def find_problems_in_versions(record: Record, known: Known) -> Iterator[str]:
         elif known.metrics[name].version != version:
             yield f"metrics.{name}: version {version}; this package has {known.metrics[name].version}"
     yield from _find_problems_in_method(record, known)
-
-
-def turn_of(record: Record, known: Known) -> Turn | None:
-    """Return a record's place in a sequence, None where it is of a single task.
-
-    Raises UserError where its requests are no sequence.
-    """
-    said = record.sequence
-    return None if said is None else read_turn(said.tasks, said.step, known.tasks.__getitem__)
-
-
-def targets_of(record: Record, known: Known) -> list[str]:
-    """Return the targets of a record's task; in a sequence those of the requests that were done."""
-    turn = turn_of(record, known)
-    return known.tasks[record.task.id].concept.targets if turn is None else turn.targets
-
-
-def _find_problems_in_sequence(record: Record, known: Known) -> Iterator[str]:
-    try:
-        turn = turn_of(record, known)
-    except UserError as error:
-        yield str(error)
-        return
-    if turn is None:
-        return
-    if turn.whole.id != record.task.id:
-        yield f"sequence.tasks: their combination is {turn.whole.id}, the record is of {record.task.id}"
-    if (turn.step == 0) != record.method.reference:
-        yield f"sequence.step: {turn.step}; a reference has step 0, and nothing else has"
 
 
 def _anchor(record: Record, task: Task, known: Known) -> str | None:
@@ -189,14 +164,55 @@ def find_problems_in_suite(path: Path, record: Record, known: Known) -> Iterator
     if noise_of(record) not in (noises or {0}) and (suite is not None or not record.method.reference):
         drawn = sorted(noises or {0})
         yield f"sampling.noise: {noise_of(record)}; {record.method.name} is drawn with {drawn}"
+    if suite is not None and record.headline != suite.headline:
+        yield f"headline: is {record.headline}; the board of {suite.name} is ordered by {suite.headline}"
+    yield from _find_problems_in_label(record, suite)
+    yield from _find_problems_in_declaration(record, suite, known)
     yield from _find_problems_in_stem(record, rows)
     yield from _find_problems_in_choice(record, suite, rows)
+
+
+def _find_problems_in_label(record: Record, suite: Suite | None) -> Iterator[str]:
+    """Yield where a record's row on the board is none of its suite's."""
+    if suite is None:
+        return
+    name, label = record.method.name, record.method.label
+    labels = {row.label for row in suite.methods if row.name == name} or {""}
+    if label not in labels:
+        yield f"method.label: is {label!r}; {suite.name} has {', '.join(map(repr, sorted(labels)))} of {name}"
+
+
+def _find_problems_in_declaration(record: Record, suite: Suite | None, known: Known) -> Iterator[str]:
+    """Yield where the record of a shipped suite holds the digest of no shipped declaration.
+
+    An earlier declaration of a suite counts as long as its file ships: what a run was declared by stays true.
+    """
+    if suite is None or (suite.declaration is None and not record.declaration):
+        return
+    if not record.declaration:
+        yield f"declaration: is not there; {suite.name} was declared beforehand in {suite.declaration}"
+    elif record.declaration not in known.declarations:
+        shipped = ", ".join(sorted(known.declarations.values())) or "none ships"
+        yield f"declaration: no shipped file has the digest {record.declaration:.64} (shipped: {shipped})"
+
+
+def check_declaration(record: Record, known: Known) -> list[Check]:
+    """Return a check for a record of no shipped suite whose declaration does not ship, else nothing."""
+    if not record.declaration or record.declaration in known.declarations or suite_of(record, known):
+        return []
+    text = f"declaration: no shipped file has the digest {record.declaration:.64}; ask for the text"
+    return [Check("versions", "unchecked", text)]
+
+
+def find_declarations(folder: Path) -> dict[str, str]:
+    """Return the declarations in a folder of suites: sha256 -> file name."""
+    return {hashlib.sha256(path.read_bytes()).hexdigest(): path.name for path in sorted(folder.glob("*.md"))}
 
 
 def _is_row(row: MethodRow, record: Record, known: Known) -> bool:
     """Return whether a record is of a suite's row. Settings of later versions have their defaults."""
     method = record.method
-    if row.name != method.name or row.noise != noise_of(record):
+    if (row.name, row.label, row.noise) != (method.name, method.label, noise_of(record)):
         return False
     if method.reference:
         return True
@@ -214,8 +230,8 @@ def _find_problems_in_stem(record: Record, rows: list[MethodRow]) -> Iterator[st
     if method.reference or is_evaluated(record):
         configs = [{} if method.reference else method.config]
     turn = None if record.sequence is None else (record.sequence.tasks, record.sequence.step)
-    parts = [cell_parts(config, noise_of(record), record.data, turn) for config in configs]
-    digests, place = [digest for digest, _ in parts], cell_parts({}, 0, "", turn)[1]
+    parts = [cell_parts(config, noise_of(record), record.data, method.label, turn) for config in configs]
+    digests, place = [digest for digest, _ in parts], cell_parts({}, 0, "", "", turn)[1]
     first, last = f"{task}.{method.name}.", f".s{record.seed}{place}"
     if is_evaluated(record) and not record.cell.startswith(first):
         first = f"{task}.{file_part(method.name)}."
@@ -263,4 +279,11 @@ def make_known(settings: WorldSettings = DEFAULT_WORLD) -> Known:
         world = open_world(name)
         return open_worlds({name}, settings)[name] if world.is_placed else world
 
-    return Known(task_registry(folder), registry("methods"), registry("metrics"), find_world, find_suite)
+    return Known(
+        task_registry(folder),
+        registry("methods"),
+        registry("metrics"),
+        find_world,
+        find_suite,
+        find_declarations(suites_folder()),
+    )

@@ -2,11 +2,10 @@
 
 import hashlib
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
@@ -14,59 +13,19 @@ from ..config import STRICT, apply_preset, build, read_toml
 from ..errors import UserError
 from ..names import INLINE, file_part, task_part
 from ..registry import Entry, Registry
-from ..types import INTERVAL_VERSION, DataChoice
+from ..types import INTERVAL_VERSION, DataChoice, Headline
 from .choice import Choice, read_choice, rows_of
 from .combined import is_combined
 from .protocol import PlannedWorld
+from .rows import MOST_SEEDS, MOST_THREADS, Seed, check_seeds
+from .rows import MethodRow as MethodRow
+from .rows import check_options_seeds as check_options_seeds
 from .sequences import Turn, cell_parts, check_method, plan_turns
 from .tasks import PromptSizes, Task, complete_name
 
 RETRAIN = "retrain"
 REFERENCES = ("none", RETRAIN)
 """References: models that the world supplies. They stand in the method column; no method made them."""
-MOST_SEEDS, MOST_STEPS, MOST_THREADS = 1_000, 10**9, 1024
-MOST_SEED = 2**32 - 1
-Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
-"""Largest seed of a training run or of evaluation noise."""
-
-
-class MethodRow(BaseModel):
-    """One method with the configuration that it runs with.
-
-    config: settings of the method, the name of one of its presets (`config = "paper"`), or a preset with
-    settings that override it (`config = { preset = "paper", steps = 40 }`).
-    noise: seed of the evaluation noise. shown: step of the point that a board shows for this method, chosen
-    beforehand on tuning concepts; 0: no point of this row; None: nothing was chosen beforehand. tuned: number
-    of configurations to take from the suite's choice in place of `config`. seeds: training seeds of this row
-    only, in place of the suite's.
-    """
-
-    model_config = STRICT
-    name: str = Field(min_length=1)
-    config: dict[str, Any] = {}
-    noise: Seed = 0
-    shown: int | None = Field(default=None, ge=0, le=MOST_STEPS)
-    tuned: int = Field(default=0, ge=0, le=100)
-    seeds: list[Seed] = Field(default=[], max_length=MOST_SEEDS)
-
-    @field_validator("seeds")
-    @classmethod
-    def _once(cls, seeds: list[int]) -> list[int]:
-        return check_seeds(seeds)
-
-    @field_validator("config")
-    @classmethod
-    def _drop_infinity(cls, value: dict[str, Any]) -> dict[str, Any]:
-        """Write `no bound` as None: TOML can only say `inf`, which the JSON of keys and records cannot."""
-        for name, setting in value.items():
-            if isinstance(setting, float) and (math.isnan(setting) or setting == -math.inf):
-                raise ValueError(f"{name}: {setting} is no setting")
-        return {name: None if setting == math.inf else setting for name, setting in value.items()}
-
-    @field_validator("config", mode="before")
-    @classmethod
-    def _name_preset(cls, value: Any) -> Any:
-        return {"preset": value} if isinstance(value, str) else value
 
 
 class Suite(BaseModel):
@@ -77,7 +36,10 @@ class Suite(BaseModel):
     it is the last of its run (`bench/measuring/needed.py` says up to which value that is harmless). choice:
     file with the configurations of `tuned` methods, next to the suite; choice_sha256 is filled in when it is
     read. anchors: task -> anchor in place of the one that the task names. threads: CPU threads of every cell,
-    whatever the command line says, because sums on a CPU depend on their number.
+    whatever the command line says, because sums on a CPU depend on their number. headline: the number that
+    orders the suite's board; H reads every point, so unscored_below is then 0. declaration: text file next to
+    the suite that says beforehand what the suite asks and what would count as an answer; every record holds
+    its sha256, declaration_sha256, which is filled in when the suite is read.
     """
 
     model_config = STRICT
@@ -94,6 +56,9 @@ class Suite(BaseModel):
     choice_sha256: str | None = Field(default=None, exclude=True)
     anchors: dict[str, str] = {}
     threads: int | None = Field(default=None, ge=1, le=MOST_THREADS)
+    headline: Headline = "AVA"
+    declaration: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.md$")
+    declaration_sha256: str = Field(default="", exclude=True)
 
     @field_validator("seeds")
     @classmethod
@@ -113,22 +78,12 @@ class Suite(BaseModel):
             twice = next((name for name in names if names.count(name) > 1), None)
             if twice is not None:
                 raise ValueError(f"{field}: {twice:.80} stands twice")
+        if self.headline == "H" and self.unscored_below > 0:
+            raise ValueError(
+                f"unscored_below: is {self.unscored_below}; with headline H every point counts, "
+                "so it must be 0"
+            )
         return self
-
-
-def check_seeds(seeds: list[int]) -> list[int]:
-    """Return the seeds; raises ValueError where one stands twice."""
-    if len(set(seeds)) < len(seeds):
-        raise ValueError(f"a seed stands twice in {seeds}: its run would be counted twice")
-    return seeds
-
-
-def check_options_seeds(option: str, seeds: list[int]) -> None:
-    """Raise UserError where a seed of the command line is out of range, or stands twice."""
-    for seed in seeds:
-        if not 0 <= seed <= MOST_SEED or seeds.count(seed) > 1:
-            said = "stands twice" if 0 <= seed <= MOST_SEED else f"must be from 0 to {MOST_SEED}"
-            raise UserError(f"{option} {seed}: {said}")
 
 
 @dataclass(frozen=True)
@@ -187,7 +142,7 @@ class Cell:
     def stem(self) -> str:
         """File name of the record: task, method, seed, place in a sequence, a short digest of the rest."""
         turn = None if self.turn is None else (self.turn.names, self.turn.step)
-        rest, place = cell_parts(self.row.config, self.row.noise, self.suite.data, turn)
+        rest, place = cell_parts(self.row.config, self.row.noise, self.suite.data, self.row.label, turn)
         task = task_part(self.task.id)
         name = file_part(self.row.name) if self.models else self.row.name
         return f"{task}.{name}.{rest}.s{self.seed}{place}"
@@ -199,8 +154,25 @@ def seeds_of(suite: Suite, row: MethodRow) -> list[int]:
 
 
 def read_suite(path: Path) -> Suite:
-    """Read a suite; raises UserError naming file and key."""
-    return build(Suite, read_toml(path), str(path))
+    """Read a suite with the digest of its declaration; raises UserError naming file and key."""
+    return take_declaration(build(Suite, read_toml(path), str(path)), path.parent)
+
+
+def take_declaration(suite: Suite, folder: Path) -> Suite:
+    """Return the suite with the sha256 of its declaration, a file in `folder`; a digest it has already stays.
+
+    Raises UserError where the file cannot be read.
+    """
+    if suite.declaration is None or suite.declaration_sha256:
+        return suite
+    path = folder / suite.declaration
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(
+            f"{path}: {error.strerror}; the suite {suite.name} names it as its declaration: write it first"
+        ) from None
+    return suite.model_copy(update={"declaration_sha256": digest})
 
 
 def find_suite(name: str, folder: Path) -> Suite:

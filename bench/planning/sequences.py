@@ -9,13 +9,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic import Field
+
 from ..errors import UserError
 from ..registry import Entry
 from ..store import content_key
+from ..types import RecordPart
 from .combined import is_combined, join, split_name
 from .tasks import Task
 
 FEWEST = 2
+
+
+class SequenceInfo(RecordPart):
+    """A step of a sequence. tasks: all requests, in their order. step: how many of them were done; 0 = none.
+
+    Training cost is that of the step; a point's distance is that to the base.
+    """
+
+    tasks: list[str]
+    step: int = Field(ge=0)
 
 
 @dataclass(frozen=True)
@@ -94,10 +107,12 @@ def check_method(suite: str, entry: Entry) -> Entry:
 
 
 def cell_parts(
-    config: Mapping[str, Any], noise: int, data: str, turn: tuple[Sequence[str], int] | None
+    config: Mapping[str, Any], noise: int, data: str, label: str, turn: tuple[Sequence[str], int] | None
 ) -> tuple[str, str]:
-    """Return the digest in a cell's name, and the ending of a step's. turn: names and step of a sequence."""
-    fields = {"config": config, "noise": noise, "data": data}
+    """Return the six digits by which the files of a method's configurations differ in name, and the ending of
+    a step's. turn: names and step of a sequence."""
+    named = {"label": label} if label else {}
+    fields = {"config": config, "noise": noise, "data": data, **named}
     if turn is None:
         return content_key(fields)[:6], ""
     names, step = turn

@@ -12,10 +12,11 @@ from ..measuring.judging import find_plugin_judge
 from ..measuring.requests import ImageRequest
 from ..models.saved.manifest import PointManifest
 from ..planning.plan import RETRAIN, Cell
+from ..planning.sequences import SequenceInfo
 from ..planning.tasks import Task
 from ..records.record import Cost, MethodInfo, PointInfo, Record, TaskInfo
 from ..store import content_key
-from ..types import SequenceInfo, Value, not_scored
+from ..types import Value, not_scored
 from ..worlds.protocol import World
 
 DIGITS, LOG_DIGITS = 7, 5
@@ -42,6 +43,8 @@ def describe_cell(cell: Cell, world: World, image_requests: Sequence[ImageReques
         seed=cell.seed,
         data=cell.suite.data,
         choice=cell.suite.choice_sha256,
+        headline=cell.suite.headline,
+        declaration=cell.suite.declaration_sha256,
         sampling={},
         prompts_sha256=content_key({"prompts": prompts}),
         metrics={},
@@ -165,6 +168,7 @@ def describe_method(cell: Cell) -> MethodInfo:
         summary=cell.entry.summary,
         paper=cell.entry.paper,
         config=full,
+        label=cell.row.label,
     )
 
 

@@ -111,9 +111,14 @@ def cell_key(
     cell: Cell, world: World, metrics: Registry[Entry], device: str, threads: int, dtype: str = FLOAT32
 ) -> str:
     """Return the key of a cell's record: its training, its prompts, its judges and its metrics."""
-    turn = cell.turn
+    # only where they are stated, so that the keys of earlier suites stay
+    headline = {} if cell.suite.headline == "AVA" else {"headline": cell.suite.headline}
+    label = {"label": cell.row.label} if cell.row.label else {}
+    turn = {} if cell.turn is None else {"sequence": [cell.turn.names, cell.turn.step]}
     return content_key(
-        ({} if turn is None else {"sequence": [turn.names, turn.step]})
+        headline
+        | label
+        | turn
         | {
             "train": train_key(cell, world, device, threads, dtype),
             "task": [cell.task.id, cell.task.file.version, cell.task.concept.model_dump()],
