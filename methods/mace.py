@@ -229,8 +229,7 @@ class MaceTrainer(Trainer):
         """Map the words next to the targets to the same words next to the anchor, in place."""
         prompts, anchors = concept_prompts(self.problem, self.config.prompts)
         found = encode_tokens(self.denoiser, prompts, self.problem.targets, self.side)
-        named = list(dict.fromkeys(anchors_of(self.problem)))
-        aims = encode_tokens(self.denoiser, anchors, named, self.side)
+        aims = encode_tokens(self.denoiser, anchors, anchors_of(self.problem), self.side)
         states, guides = coexisting_pairs(found, aims, self.config.end_tokens)
         edits = [
             Edit(states, guides, 1.0),

@@ -12,8 +12,8 @@ from ..config import build
 from ..errors import UserError
 from ..metrics.rows import BASE_FAILED
 from ..names import file_part, task_part
-from ..planning.plan import REFERENCES, MethodRow, Suite, cell_parts
-from ..planning.sequences import Turn, read_turn
+from ..planning.plan import REFERENCES, MethodRow, Suite
+from ..planning.sequences import cell_parts
 from ..planning.tasks import Task
 from ..records.load import Loaded
 from ..records.record import Record
@@ -24,6 +24,7 @@ from ..running.session import DEFAULT_WORLD, WorldSettings, open_tasks, open_wor
 from ..worlds.protocol import World
 from .expected import Expectations, noise_of
 from .named import Check
+from .sequences import find_problems_in_sequence, targets_of
 
 RESULTS = "results"
 """Folder of published records, with one folder for each suite."""
@@ -60,12 +61,12 @@ def find_problems_in_versions(record: Record, known: Known) -> Iterator[str]:
         return
     task = known.tasks[record.task.id]
     world = known.open_world(task.file.world)
-    for complaint in _find_problems_in_sequence(record, known):
+    for complaint in find_problems_in_sequence(record, known.tasks):
         yield complaint
         return
     own: dict[str, Any] = {"family": task.file.family, "concept": task.concept.name, "world": world.id,
                            "judge": task.file.judge, "role": task.concept.role,
-                           "version": task.file.version, "targets": targets_of(record, known),
+                           "version": task.file.version, "targets": targets_of(record, known.tasks),
                            "anchor": _anchor(record, task, known)}  # fmt: skip
     for name, value in own.items():
         stated = getattr(record.task, name)
@@ -77,35 +78,6 @@ def find_problems_in_versions(record: Record, known: Known) -> Iterator[str]:
         elif known.metrics[name].version != version:
             yield f"metrics.{name}: version {version}; this package has {known.metrics[name].version}"
     yield from _find_problems_in_method(record, known)
-
-
-def turn_of(record: Record, known: Known) -> Turn | None:
-    """Return a record's place in a sequence, None where it is of a single task.
-
-    Raises UserError where its requests are no sequence.
-    """
-    said = record.sequence
-    return None if said is None else read_turn(said.tasks, said.step, known.tasks.__getitem__)
-
-
-def targets_of(record: Record, known: Known) -> list[str]:
-    """Return the targets of a record's task; in a sequence those of the requests that were done."""
-    turn = turn_of(record, known)
-    return known.tasks[record.task.id].concept.targets if turn is None else turn.targets
-
-
-def _find_problems_in_sequence(record: Record, known: Known) -> Iterator[str]:
-    try:
-        turn = turn_of(record, known)
-    except UserError as error:
-        yield str(error)
-        return
-    if turn is None:
-        return
-    if turn.whole.id != record.task.id:
-        yield f"sequence.tasks: their combination is {turn.whole.id}, the record is of {record.task.id}"
-    if (turn.step == 0) != record.method.reference:
-        yield f"sequence.step: {turn.step}; a reference has step 0, and nothing else has"
 
 
 def _anchor(record: Record, task: Task, known: Known) -> str | None:
@@ -259,8 +231,8 @@ def _find_problems_in_stem(record: Record, rows: list[MethodRow]) -> Iterator[st
     if method.reference or is_evaluated(record):
         configs = [{} if method.reference else method.config]
     turn = None if record.sequence is None else (record.sequence.tasks, record.sequence.step)
-    parts = [cell_parts(config, noise_of(record), record.data, turn, method.label) for config in configs]
-    digests, place = [digest for digest, _ in parts], cell_parts({}, 0, "", turn)[1]
+    parts = [cell_parts(config, noise_of(record), record.data, method.label, turn) for config in configs]
+    digests, place = [digest for digest, _ in parts], cell_parts({}, 0, "", "", turn)[1]
     first, last = f"{task}.{method.name}.", f".s{record.seed}{place}"
     if is_evaluated(record) and not record.cell.startswith(first):
         first = f"{task}.{file_part(method.name)}."

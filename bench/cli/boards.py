@@ -129,7 +129,7 @@ def show_coverage(options: argparse.Namespace) -> int:
 def build_page(folders: Sequence[Path], out: Path | None) -> Path:
     """Make the page of folders of records and print its table."""
     from ...leaderboard.pages.contents import read_contents
-    from ..records.load import holds_sequences
+    from ...leaderboard.ranking.sequences import holds_sequences
 
     if holds_sequences(folders[0]):
         return _build_sequences(folders, out)
@@ -139,8 +139,7 @@ def build_page(folders: Sequence[Path], out: Path | None) -> Path:
 def _build_sequences(folders: Sequence[Path], out: Path | None) -> Path:
     """Make the page of a folder of sequences and print its table."""
     from ...leaderboard.pages.sequences import build_sequences, make_sequence_table
-    from ...leaderboard.ranking.sequences import collect_sequences
-    from ..records.load import load_sequences
+    from ...leaderboard.ranking.sequences import collect_sequences, load_sequences
 
     loaded = [entry for folder in folders for entry in load_sequences(folder)]
     page = build_sequences(loaded, out or folders[0] / "leaderboard")
@@ -182,7 +181,7 @@ def _tables(contents: Any) -> list[Any]:
 def make_leaderboard(options: argparse.Namespace) -> int:
     """Make the page and exports of folders of records."""
     from ...leaderboard.pages.contents import read_contents
-    from ..records.load import holds_sequences
+    from ...leaderboard.ranking.sequences import holds_sequences
 
     _check_folders(options.records)
     if holds_sequences(options.records[0]):

@@ -33,6 +33,7 @@ from .saved.deltas import (
     copy_tensors,
     read_delta,
     read_weights,
+    restore_weights,
     set_weights,
     write_delta,
 )
@@ -256,18 +257,6 @@ def own_problem(problem: Problem) -> Problem:
     """Return a problem with its own copy of the images: a world may give the same ones to every method."""
     forget, retain = (replace(p, images=p.images.clone()) for p in (problem.forget_set, problem.retain_set))
     return replace(problem, forget_set=forget, retain_set=retain)
-
-
-def restore_weights(pipeline: Any, payload: bytes) -> None:
-    """Set a pipeline to the weights of a saved point; raises UserError where they are not the whole model."""
-    found = read_delta(payload, denoiser_name(pipeline))
-    if found.applied is not None:
-        raise UserError(
-            f"{found.applied['method']}: acts while images are drawn; nothing can be trained on it"
-        )
-    for name, weights in found.weights.items():
-        module = getattr(pipeline, name)
-        set_weights(module, module.state_dict(), weights)
 
 
 def train_points(

@@ -1,11 +1,11 @@
 """From a suite's TOML to cells: (task, method, config, seed)."""
 
 import hashlib
-import math
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
@@ -13,79 +13,19 @@ from ..config import STRICT, apply_preset, build, read_toml
 from ..errors import UserError
 from ..names import INLINE, file_part, task_part
 from ..registry import Entry, Registry
-from ..store import content_key
 from ..types import INTERVAL_VERSION, DataChoice, Headline
 from .choice import Choice, read_choice, rows_of
+from .combined import is_combined
 from .protocol import PlannedWorld
-from .sequences import Turn, read_turn
+from .rows import MOST_SEEDS, MOST_THREADS, AttackRow, Seed, check_attacks, check_seeds
+from .rows import MethodRow as MethodRow
+from .rows import check_options_seeds as check_options_seeds
+from .sequences import Turn, cell_parts, check_method, plan_turns
 from .tasks import PromptSizes, Task, complete_name
 
 RETRAIN = "retrain"
 REFERENCES = ("none", RETRAIN)
 """References: models that the world supplies. They stand in the method column; no method made them."""
-MOST_SEEDS, MOST_STEPS, MOST_THREADS = 1_000, 10**9, 1024
-MOST_SEED = 2**32 - 1
-Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
-"""Largest seed of a training run or of evaluation noise."""
-
-
-class MethodRow(BaseModel):
-    """One method with the configuration that it runs with.
-
-    config: settings of the method, the name of one of its presets (`config = "paper"`), or a preset with
-    settings that override it (`config = { preset = "paper", steps = 40 }`).
-    noise: seed of the evaluation noise. shown: step of the point that a board shows for this method, chosen
-    beforehand on tuning concepts; 0: no point of this row; None: nothing was chosen beforehand. tuned: number
-    of configurations to take from the suite's choice in place of `config`. seeds: training seeds of this row
-    only, in place of the suite's. label: sets configurations apart that a board shows in a row of their own
-    (`paper` for a preset beside the tuned row); the board's row is then named `NAME (LABEL)`.
-    """
-
-    model_config = STRICT
-    name: str = Field(min_length=1)
-    label: str = Field(default="", pattern=r"^([a-z0-9][a-z0-9 ._-]*)?$", max_length=40)
-    config: dict[str, Any] = {}
-    noise: Seed = 0
-    shown: int | None = Field(default=None, ge=0, le=MOST_STEPS)
-    tuned: int = Field(default=0, ge=0, le=100)
-    seeds: list[Seed] = Field(default=[], max_length=MOST_SEEDS)
-
-    @field_validator("seeds")
-    @classmethod
-    def _once(cls, seeds: list[int]) -> list[int]:
-        return check_seeds(seeds)
-
-    @field_validator("config")
-    @classmethod
-    def _drop_infinity(cls, value: dict[str, Any]) -> dict[str, Any]:
-        """Write `no bound` as None: TOML can only say `inf`, which the JSON of keys and records cannot."""
-        for name, setting in value.items():
-            if isinstance(setting, float) and (math.isnan(setting) or setting == -math.inf):
-                raise ValueError(f"{name}: {setting} is no setting")
-        return {name: None if setting == math.inf else setting for name, setting in value.items()}
-
-    @field_validator("config", mode="before")
-    @classmethod
-    def _name_preset(cls, value: Any) -> Any:
-        return {"preset": value} if isinstance(value, str) else value
-
-
-class AttackRow(BaseModel):
-    """One attack on the models of a suite, run after its cells.
-
-    config: settings, budget included. seed: of the attack. methods, tasks: of the suite, whose models are
-    attacked; empty: all. seeds: training seeds of the attacked models; empty: all. point: label of the
-    attacked point; None: the shown one, else the last.
-    """
-
-    model_config = STRICT
-    name: str = Field(min_length=1)
-    config: dict[str, Any] = {}
-    seed: Seed = 0
-    methods: list[str] = []
-    tasks: list[str] = []
-    seeds: list[Seed] = Field(default=[], max_length=MOST_SEEDS)
-    point: str | None = None
 
 
 class Suite(BaseModel):
@@ -132,9 +72,10 @@ class Suite(BaseModel):
     def _check(self) -> Self:
         if bool(self.tasks) == bool(self.sequence):
             raise ValueError("tasks: a suite names either `tasks` or a `sequence` of tasks")
+        if self.anchors and (self.sequence or any(is_combined(name) for name in self.anchors)):
+            raise ValueError("anchors: tasks with several targets, and sequences, have those of their parts")
         for field, names in (
-            ("tasks", self.tasks),
-            ("sequence", self.sequence),
+            ("sequence" if self.sequence else "tasks", self.sequence or self.tasks),
             ("methods", [row.model_dump_json() for row in self.methods]),
             ("attacks", [row.model_dump_json() for row in self.attacks]),
         ):
@@ -146,32 +87,8 @@ class Suite(BaseModel):
                 f"unscored_below: is {self.unscored_below}; with headline H every point counts, "
                 "so it must be 0"
             )
-        check_attacks(self)
+        check_attacks(self.attacks, [row.name for row in self.methods], self.tasks)
         return self
-
-
-def check_attacks(suite: Suite) -> None:
-    """Raise ValueError where an attack names a method or task that the suite does not have."""
-    there = {"methods": [row.name for row in suite.methods], "tasks": suite.tasks}
-    for row in suite.attacks:
-        for field, names in there.items():
-            if unknown := sorted(set(getattr(row, field)) - set(names)):
-                raise ValueError(f"attacks: {row.name}: {field}: {unknown[0]!r:.80} is none of the suite")
-
-
-def check_seeds(seeds: list[int]) -> list[int]:
-    """Return the seeds; raises ValueError where one stands twice."""
-    if len(set(seeds)) < len(seeds):
-        raise ValueError(f"a seed stands twice in {seeds}: its run would be counted twice")
-    return seeds
-
-
-def check_options_seeds(option: str, seeds: list[int]) -> None:
-    """Raise UserError where a seed of the command line is out of range, or stands twice."""
-    for seed in seeds:
-        if not 0 <= seed <= MOST_SEED or seeds.count(seed) > 1:
-            said = "stands twice" if 0 <= seed <= MOST_SEED else f"must be from 0 to {MOST_SEED}"
-            raise UserError(f"{option} {seed}: {said}")
 
 
 @dataclass(frozen=True)
@@ -230,25 +147,10 @@ class Cell:
     def stem(self) -> str:
         """File name of the record: task, method, seed, place in a sequence, a short digest of the rest."""
         turn = None if self.turn is None else (self.turn.names, self.turn.step)
-        rest, place = cell_parts(self.row.config, self.row.noise, self.suite.data, turn, self.row.label)
+        rest, place = cell_parts(self.row.config, self.row.noise, self.suite.data, self.row.label, turn)
         task = task_part(self.task.id)
         name = file_part(self.row.name) if self.models else self.row.name
         return f"{task}.{name}.{rest}.s{self.seed}{place}"
-
-
-def cell_parts(
-    config: Mapping[str, Any],
-    noise: int,
-    data: str,
-    turn: tuple[Sequence[str], int] | None,
-    label: str = "",
-) -> tuple[str, str]:
-    """Return the digest in a cell's name, and the ending of a step's. turn: names and step of a sequence."""
-    fields = {"config": config, "noise": noise, "data": data} | ({"label": label} if label else {})
-    if turn is None:
-        return content_key(fields)[:6], ""
-    names, step = turn
-    return content_key(fields | {"sequence": list(names)})[:6], f".{step}of{len(names)}"
 
 
 def seeds_of(suite: Suite, row: MethodRow) -> list[int]:
@@ -334,53 +236,30 @@ def resolve_presets(suite: Suite, methods: Registry[Entry]) -> Suite:
 def plan_cells(suite: Suite, tasks: Registry[Task], methods: Registry[Entry]) -> list[Cell]:
     """Return the cells of a suite, references first; raises UserError for an unknown task or method."""
     suite = resolve_presets(suite, methods)
-    cells = []
     rows = sorted(suite.methods, key=lambda row: row.name not in REFERENCES)
     if suite.sequence:
-        return _plan_sequence(suite, rows, tasks, methods)
+        names = [complete_name(name) for name in suite.sequence]
+        turns = plan_turns(suite.name, names, suite.sizes.forget, tasks.__getitem__)
+        return [cell for row in rows for cell in _plan_row(suite, row, turns[0].whole, methods, turns)]
     anchors = {tasks[complete_name(name)].id: anchor for name, anchor in suite.anchors.items()}
+    cells = []
     for name in suite.tasks:
         task = tasks[complete_name(name)]
         if task.id in anchors:
             task = replace(task, concept=task.concept.model_copy(update={"anchor": anchors[task.id]}))
-        for row in rows:
-            if row.name in REFERENCES:
-                cells.append(Cell(suite, task, row, None, 0))
-            else:
-                cells += [Cell(suite, task, row, methods[row.name], seed) for seed in seeds_of(suite, row)]
+        cells += [cell for row in rows for cell in _plan_row(suite, row, task, methods)]
     return cells
 
 
-def _plan_sequence(
-    suite: Suite, rows: list[MethodRow], tasks: Registry[Task], methods: Registry[Entry]
+def _plan_row(
+    suite: Suite, row: MethodRow, task: Task, methods: Registry[Entry], turns: Sequence[Turn | None] = ()
 ) -> list[Cell]:
-    """Return the cells of a sequence: references first, then the steps of each method and seed in order."""
-    if suite.anchors:
-        raise UserError(f"{suite.name}: anchors: a sequence has those of its tasks")
-    first = read_turn([complete_name(name) for name in suite.sequence], 0, tasks.__getitem__)
-    if suite.sizes.forget % len(first.targets):
-        raise UserError(
-            f"{suite.name}: sizes.forget: {suite.sizes.forget} prompts for {len(first.targets)} targets; "
-            "take a multiple, so that each has as many"
-        )
-    turns = [replace(first, step=step) for step in range(1, len(first.requests) + 1)]
-    cells = []
-    for row in rows:
-        if row.name in REFERENCES:
-            cells.append(Cell(suite, first.whole, row, None, 0, turn=first))
-            continue
-        entry = methods[row.name]
-        if entry.apply:
-            raise UserError(
-                f"{suite.name}: sequence: {entry.name} acts while images are drawn: no weights that a later "
-                "request could start from; run its tasks at once (several targets in one task)"
-            )
-        cells += [
-            Cell(suite, first.whole, row, entry, seed, turn=turn)
-            for seed in seeds_of(suite, row)
-            for turn in turns
-        ]
-    return cells
+    """Return the cells of a row on a task. turns: of a sequence, from step 0 on; references stop there."""
+    if row.name in REFERENCES:
+        return [Cell(suite, task, row, None, 0, turn=turns[0] if turns else None)]
+    entry = check_method(suite.name, methods[row.name]) if turns else methods[row.name]
+    pairs = itertools.product(seeds_of(suite, row), turns[1:] or [None])
+    return [Cell(suite, task, row, entry, seed, turn=turn) for seed, turn in pairs]
 
 
 def find_references(cells: list[Cell], worlds: Mapping[str, PlannedWorld]) -> list[Cell]:

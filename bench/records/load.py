@@ -143,23 +143,6 @@ class RecordFolder:
     statements: tuple[tuple[Loaded, Any], ...]
 
 
-def holds_sequences(folder: Path) -> bool:
-    """Return whether the first record of a folder is a step of a sequence."""
-    paths = list_records(folder) if folder.is_dir() else []
-    return bool(paths) and _read(paths[0]).sequence is not None
-
-
-def load_sequences(folder: Path) -> list[Loaded]:
-    """Return a folder's steps of sequences; raises UserError where one is broken, or a record is no step."""
-    loaded = [load_one(path) for path in list_records(folder)]
-    for entry in loaded:
-        if entry.record.sequence is None:
-            raise UserError(
-                f"{folder / entry.name}: sequence: none; a folder holds sequences or single tasks, not both"
-            )
-    return loaded
-
-
 def read_folder_of_records(folder: Path) -> RecordFolder:
     """Return the content of a folder; raises UserError like `load`."""
     if not folder.is_dir():

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from ..config import read_json
 from ..errors import UserError
 from ..files import replace_file, write_file
+from ..planning.sequences import SequenceInfo
 from ..types import ITEM_COLUMNS, LATER, AttackInfo, DataChoice, Headline, RecordPart, Value, not_scored
 from .rows import find_file, read_rows, write_items
 from .sealed import SEAL, SHEET, check_content, content_digest, sha256
@@ -43,16 +44,6 @@ class MethodInfo(RecordPart):
     config: dict[str, Any]
     reference: bool = False  # `none`, `retrain`: a model that the world supplies
     label: str = Field(default="", json_schema_extra=LATER)  # of configurations in a row of their own
-
-
-class SequenceInfo(RecordPart):
-    """A step of a sequence. tasks: all requests, in their order. step: how many of them were done; 0 = none.
-
-    Training cost is that of the step; a point's distance is that to the base.
-    """
-
-    tasks: list[str]
-    step: int = Field(ge=0)
 
 
 class Cost(RecordPart):
@@ -120,9 +111,7 @@ class Record(RecordPart):
     cell: str  # stem of the files: task, method, seed, short digest of the config
     suite: str
     source: Literal["measured", "reported", "external"]
-    inline: bool = Field(
-        default=False, json_schema_extra=LATER
-    )  # of a function given in a process: no module's
+    inline: bool = Field(default=False, json_schema_extra=LATER)  # of a function given in a process
     status: Literal["ok", "failed"]
     error: str | None
     task: TaskInfo

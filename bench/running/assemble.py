@@ -12,8 +12,9 @@ from ..measuring.judging import find_plugin_judge
 from ..measuring.requests import ImageRequest
 from ..models.saved.manifest import PointManifest
 from ..planning.plan import RETRAIN, Cell
+from ..planning.sequences import SequenceInfo
 from ..planning.tasks import Task
-from ..records.record import Cost, MethodInfo, PointInfo, Record, SequenceInfo, TaskInfo
+from ..records.record import Cost, MethodInfo, PointInfo, Record, TaskInfo
 from ..store import content_key
 from ..types import Value, not_scored
 from ..worlds.protocol import World

@@ -3,13 +3,16 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from ...bench.errors import UserError
 from ...bench.metrics.paired import paired_interval, score
-from ...bench.records.load import Loaded
-from ...bench.records.record import PointInfo, Record, name_entry
+from ...bench.records.load import Loaded, load_one
+from ...bench.records.record import PointInfo, Record, name_entry, read_record
+from ...bench.records.statements import list_records
 from ...bench.types import Value, missing
 
 UNEQUAL = "the images of the two steps are not of the same prompts and noise"
@@ -67,6 +70,23 @@ class RequestSequence:
     requests: tuple[str, ...]
     references: tuple[Step, ...]
     runs: tuple[SequenceRun, ...]
+
+
+def holds_sequences(folder: Path) -> bool:
+    """Return whether the first record of a folder is a step of a sequence."""
+    paths = list_records(folder) if folder.is_dir() else []
+    return bool(paths) and read_record(paths[0]).sequence is not None
+
+
+def load_sequences(folder: Path) -> list[Loaded]:
+    """Return a folder's steps of sequences; raises UserError where one is broken, or a record is no step."""
+    loaded = [load_one(path) for path in list_records(folder)]
+    for entry in loaded:
+        if entry.record.sequence is None:
+            raise UserError(
+                f"{folder / entry.name}: sequence: none; a folder holds sequences or single tasks, not both"
+            )
+    return loaded
 
 
 def shown_point(record: Record) -> PointInfo:

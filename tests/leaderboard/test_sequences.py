@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from unlearnbench.bench.errors import UserError
+from unlearnbench.bench.planning.sequences import SequenceInfo
 from unlearnbench.bench.records.load import Loaded, load_one
-from unlearnbench.bench.records.record import MethodInfo, SequenceInfo
+from unlearnbench.bench.records.record import MethodInfo
 from unlearnbench.leaderboard.pages.sequences import build_sequences, make_sequence_table, to_csv
 from unlearnbench.leaderboard.ranking.sequences import UNEQUAL, RequestSequence, collect_sequences
 

@@ -13,14 +13,14 @@ from unlearnbench.bench.checking.repeat import find_cell
 from unlearnbench.bench.checking.validate import validate
 from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.models.points import restore_weights
-from unlearnbench.bench.models.saved.deltas import write_delta
+from unlearnbench.bench.models.saved.deltas import restore_weights, write_delta
 from unlearnbench.bench.planning.plan import Cell, MethodRow, Suite, plan_cells
-from unlearnbench.bench.records.load import load, load_sequences
+from unlearnbench.bench.records.load import load
 from unlearnbench.bench.records.record import read_items, read_record
 from unlearnbench.bench.running.catalog import registry, task_registry
 from unlearnbench.bench.running.cell_run import CellRun
 from unlearnbench.bench.running.runner import Runner
+from unlearnbench.leaderboard.ranking.sequences import load_sequences
 from unlearnbench.methods import uce
 
 from ..conftest import SMALL

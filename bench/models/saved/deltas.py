@@ -104,3 +104,15 @@ def read_delta(payload: bytes, denoiser: str) -> Delta:
 def set_weights(module: nn.Module, base: Mapping[str, Tensor], changed: Mapping[str, Tensor]) -> None:
     """Set a network to its base weights, with the changed ones replaced."""
     module.load_state_dict({**base, **changed})
+
+
+def restore_weights(pipeline: Any, payload: bytes) -> None:
+    """Set a pipeline to the weights of a saved point; raises UserError where they are not the whole model."""
+    found = read_delta(payload, denoiser_name(pipeline))
+    if found.applied is not None:
+        raise UserError(
+            f"{found.applied['method']}: acts while images are drawn; nothing can be trained on it"
+        )
+    for name, weights in found.weights.items():
+        module = getattr(pipeline, name)
+        set_weights(module, module.state_dict(), weights)
