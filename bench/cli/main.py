@@ -18,7 +18,7 @@ from .common import USAGE_ERROR, Terminated, add_machine, add_output, add_places
 from .label import add_label
 from .plan import check_task, show_list
 from .records import add_submissions
-from .run import add_evaluate, add_run
+from .run import add_evaluate, add_prune, add_run
 from .unlearn import add_unlearn
 from .worlds import add_pretrain, show_quality
 
@@ -57,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="tasks, methods, attacks, metrics, judges, worlds, suites")
     listing.add_argument("kind", nargs="?", help="one kind alone")
     listing.set_defaults(run=show_list)
+    add_prune(commands)
     add_pretrain(commands)
     quality = commands.add_parser("quality", help="the quality bar of a world's base model")
     quality.add_argument("world", nargs="?", default="emoji", help="its name, or the folder of a made one")

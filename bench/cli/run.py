@@ -59,9 +59,7 @@ def _show_plan(options: argparse.Namespace) -> int:
     from ..running.session import open_worlds
     from .plan import show_plan
 
-    plan = plan_run(
-        options.suite, **_read_choice(options), world_folder=options.world_folder, part=options.part
-    )
+    plan = plan_run(options.suite, **_read_choice(options), world_folder=options.world_folder)
     check_configs(plan.cells)
     return show_plan(plan.suite, plan.cells, open_worlds(plan.worlds, read_world(options)))
 
@@ -119,7 +117,7 @@ def add_run(commands: Any) -> None:
     parser.add_argument("--skip", action="append", help="leave this method or reference out; repeatable")
     parser.add_argument("--seeds", type=int, nargs="+", help="training seeds")
     parser.add_argument(
-        "--jobs", type=int, default=1, help="processes that share the suite's tasks (default 1)"
+        "--jobs", type=int, default=1, help="processes that share the suite's work (default 1)"
     )
     parser.add_argument("--part", help=argparse.SUPPRESS)  # what --jobs gives each of its processes
     parser.add_argument(
@@ -169,3 +167,26 @@ def evaluate_models(options: argparse.Namespace) -> int:
         policy=options.policy,
     )
     return finish(found)
+
+
+def add_prune(commands: Any) -> None:
+    parser = commands.add_parser("prune", help="remove the least recently used entries of a store")
+    parser.add_argument("--store", type=Path, help="its folder (default: in the user's cache folder)")
+    parser.add_argument(
+        "--limit", type=float, default=20.0, metavar="GIB", help="size to cut it to (default 20)"
+    )
+    parser.set_defaults(run=prune_store)
+
+
+def prune_store(options: argparse.Namespace) -> int:
+    """Cut a store to a size; a run never does so, since others may use the store."""
+    from ..store import Store, default_folder
+
+    if not 0 <= options.limit < float("inf"):
+        raise UserError(f"--limit {options.limit:g}: must be a size in GiB of at least 0")
+    folder = options.store or default_folder()
+    if not folder.is_dir():
+        raise UserError(f"--store {folder}: there is no such folder")
+    dropped = Store(folder).prune(round(options.limit * 2**30))
+    print(f"{folder}: {dropped / 2**30:.2f} GiB removed")
+    return 0
