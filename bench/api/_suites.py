@@ -1,7 +1,6 @@
 """`run`: a suite, or a part of it, from plan to records."""
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,7 +70,6 @@ def run(
         seeds=seeds,
         sizes=sizes,
         world_folder=world.world_folder,
-        part=_program.part if _program else None,
     )
     session = make_session(f"run({plan.suite.name!r})", _program, world, device, threads, store, cell_timeout)
     return run_plan(plan, Path(out) if out else Path("runs") / plan.suite.name, session)
@@ -109,12 +107,10 @@ def plan_run(
     seeds: Sequence[int] | None = None,
     sizes: Mapping[str, int] | None = None,
     world_folder: Path | None = None,
-    part: str | None = None,
 ) -> Plan:
-    """Return the plan for the arguments of `run`, every name checked. part: `I/N` of the tasks."""
+    """Return the plan for the arguments of `run`, every name checked."""
     from .bench.measuring.needed import check_floor
     from .bench.planning.plan import find_suite, plan_cells, take_choice
-    from .bench.running.jobs import take_part
 
     known = registry("methods")
     wanted = [_name_method(given, known) for given in methods or ()]
@@ -130,8 +126,6 @@ def plan_run(
         world_folder=world_folder,
     )
     check_floor(whole)
-    if part is not None:
-        whole = take_part(whole, part)
     return Plan(whole, plan_cells(whole, task_registry(world_folder), known))
 
 
@@ -228,15 +222,10 @@ def check_configs(cells: Sequence[Any]) -> None:
 def run_plan(plan: Plan, folder: Path, session: Session) -> Records:
     """Measure the cells of a plan; records of other cells in the folder stay."""
     from .bench.planning.plan import find_references
-    from .bench.running.jobs import run_parts
+    from .bench.running.jobs import find_part, run_parts
+    from .bench.running.sharing.worker import Worker
 
-    tasks = len(plan.suite.tasks)
-    if session.jobs > tasks:
-        print(
-            f"--jobs {session.jobs}: the suite has {tasks} tasks, one process for each at most",
-            file=sys.stderr,
-        )
-        session = replace(session, jobs=tasks)
+    part = find_part(session.program.part) if session.jobs == 1 else None
     runner = make_runner(session, folder, plan.worlds)
     cells = find_references(plan.cells, runner.worlds)
     pending = runner.pending(cells)
@@ -244,8 +233,7 @@ def run_plan(plan: Plan, folder: Path, session: Session) -> Records:
     if session.jobs > 1 and pending:
         records = [folder / f"{cell.stem}.json" for cell in pending]
         run_parts(session.program.arguments, session.jobs, runner.threads, records)
-    outcomes = runner.run(cells)
-    runner.store.prune()
+    outcomes = runner.run(cells) if part is None else Worker(runner, *part).work(cells)
     is_whole = session.program.part is None and not any(outcome.state == "failed" for outcome in outcomes)
     if is_whole and any(cell.row.shown for cell in cells):
         runner.pool([cell for cell in cells if not cell.is_inline])

@@ -1,4 +1,4 @@
-"""Run a suite in several processes of one machine: each takes every n-th task; they share the store."""
+"""Run a suite in several processes of one machine, which share its work by leases in the store."""
 
 import contextlib
 import os
@@ -11,7 +11,6 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..files import explain, make_folder
-from ..planning.plan import Suite
 from ..progress import show_progress
 
 POLL_SECONDS = 1.0
@@ -22,15 +21,23 @@ PARENT_GONE = 143
 """Exit status of a worker whose parent has ended: the one after SIGTERM."""
 
 
-def take_part(suite: Suite, part: str) -> Suite:
-    """Return the suite with the tasks of share `I/N`. Tasks stay whole: their cells share base images."""
+def find_part(part: str | None) -> tuple[int, int] | None:
+    """Return (I, N) of the share `I/N`, or of a Slurm array's job; None for a process that shares with none.
+
+    Every worker can do all the work: the numbers say where it starts.
+    """
+    if part is None:
+        words = [os.environ.get(f"SLURM_ARRAY_TASK_{name}", "") for name in ("ID", "MIN", "COUNT")]
+        if not all(word.isdecimal() for word in words) or int(words[2]) < 2:
+            return None
+        return (int(words[0]) - int(words[1])) % int(words[2]), int(words[2])
     try:
         index, count = (int(number) for number in part.split("/"))
     except ValueError:
         raise UserError(f"--part {part}: not of the form I/N, such as 0/2") from None
-    if not 0 <= index < count <= len(suite.tasks):
-        raise UserError(f"--part {part}: there are {len(suite.tasks)} tasks; count from 0")
-    return suite.model_copy(update={"tasks": suite.tasks[index::count]})
+    if not 0 <= index < count:
+        raise UserError(f"--part {part}: of {count} parts, counted from 0")
+    return index, count
 
 
 def without_option(arguments: Sequence[str], name: str) -> list[str]:
@@ -47,7 +54,7 @@ def without_option(arguments: Sequence[str], name: str) -> list[str]:
 
 
 def run_parts(arguments: Sequence[str], jobs: int, threads: int, records: Sequence[Path]) -> None:
-    """Run `unlearnbench ARGUMENTS` in `jobs` processes with their share of the tasks, until all have ended.
+    """Run `unlearnbench ARGUMENTS` in `jobs` processes that share the work, until all have ended.
 
     records: files that they will write, for the progress bar. Each process writes its output to `parts/I.log`
     next to them. Failures are in the records: the caller goes over the suite once more.
