@@ -89,7 +89,7 @@ def make_session(
     return Session(
         device=device,
         threads=threads,
-        jobs=called.jobs,
+        jobs=called.jobs or 1,
         store=None if store is None else Path(store),
         cell_timeout=cell_timeout,
         command=called.command if program else f"unlearnbench.{call}",
@@ -223,8 +223,15 @@ def run_plan(plan: Plan, folder: Path, session: Session) -> Records:
     """Measure the cells of a plan; records of other cells in the folder stay."""
     from .bench.planning.plan import find_references
     from .bench.running.jobs import find_part, run_parts
+    from .bench.running.sharing.engines import is_remote, start_workers
+    from .bench.running.sharing.room import fit_session
     from .bench.running.sharing.worker import Worker
 
+    if is_remote(session.program):
+        check_configs(plan.cells)
+        start_workers(session.program, folder / "parts", session.threads or plan.suite.threads or 1)
+        return gather(folder, read_outcomes(plan.cells, folder))
+    session, gpus = fit_session(session, plan.suite.threads, plan.worlds)
     part = find_part(session.program.part) if session.jobs == 1 else None
     runner = make_runner(session, folder, plan.worlds)
     cells = find_references(plan.cells, runner.worlds)
@@ -232,12 +239,27 @@ def run_plan(plan: Plan, folder: Path, session: Session) -> Records:
     check_configs(pending)
     if session.jobs > 1 and pending:
         records = [folder / f"{cell.stem}.json" for cell in pending]
-        run_parts(session.program.arguments, session.jobs, runner.threads, records)
-    outcomes = runner.run(cells) if part is None else Worker(runner, *part).work(cells)
-    is_whole = session.program.part is None and not any(outcome.state == "failed" for outcome in outcomes)
+        run_parts(session.program.arguments, session.jobs, runner.threads, records, gpus)
+    worker = None if part is None else Worker(runner, *part)
+    outcomes = runner.run(cells) if worker is None else worker.work(cells)
+    is_whole = not any(outcome.state == "failed" for outcome in outcomes)
     if is_whole and any(cell.row.shown for cell in cells):
-        runner.pool([cell for cell in cells if not cell.is_inline])
+        pooled = [cell for cell in cells if not cell.is_inline]
+        runner.pool(pooled) if worker is None else worker.pool(pooled)
     return gather(folder, outcomes)
+
+
+def read_outcomes(cells: Sequence[Any], folder: Path) -> list[Any]:
+    """Return what became of cells that other machines worked on; one without a record has failed."""
+    from .bench.records.record import read_record
+    from .bench.running.runner import Outcome
+
+    found = []
+    for cell in cells:
+        path = folder / f"{cell.stem}.json"
+        is_good = path.is_file() and read_record(path).status == "ok"
+        found.append(Outcome(cell, "measured" if is_good else "failed", path))
+    return found
 
 
 def gather(folder: Path, outcomes: Sequence[Any]) -> Records:

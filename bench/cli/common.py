@@ -65,6 +65,8 @@ def read_program(options: argparse.Namespace) -> Program:
         abandoned=frozenset(getattr(options, "abandoned", None) or ()),
         jobs=getattr(options, "jobs", 1),
         part=getattr(options, "part", None),
+        executor=getattr(options, "executor", None),
+        resources=tuple(getattr(options, "resource", None) or ()),
     )
 
 
@@ -74,7 +76,7 @@ def read_session(options: argparse.Namespace) -> Session:
     return Session(
         device=options.device,
         threads=options.threads,
-        jobs=program.jobs,
+        jobs=program.jobs or 1,
         store=options.store,
         cell_timeout=getattr(options, "cell_timeout", None),
         command=program.command,

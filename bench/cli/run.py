@@ -61,7 +61,18 @@ def _show_plan(options: argparse.Namespace) -> int:
 
     plan = plan_run(options.suite, **_read_choice(options), world_folder=options.world_folder)
     check_configs(plan.cells)
+    if options.executor == "slurm":
+        show_script(options, plan.suite)
     return show_plan(plan.suite, plan.cells, open_worlds(plan.worlds, read_world(options)))
+
+
+def show_script(options: argparse.Namespace, suite: Any) -> None:
+    """Print the script that a run would hand to Slurm."""
+    from ..running.sharing.engines import describe_slurm, plan_workers
+
+    program = read_program(options)
+    folder = options.out or Path("runs") / suite.name
+    print(describe_slurm(plan_workers(program, folder / "parts", options.threads or suite.threads or 1)))
 
 
 def finish(found: "Records") -> int:
@@ -117,7 +128,19 @@ def add_run(commands: Any) -> None:
     parser.add_argument("--skip", action="append", help="leave this method or reference out; repeatable")
     parser.add_argument("--seeds", type=int, nargs="+", help="training seeds")
     parser.add_argument(
-        "--jobs", type=int, default=1, help="processes that share the suite's work (default 1)"
+        "--jobs",
+        type=int,
+        help="processes that share the suite's work (default: 1; one for each of several GPUs; with "
+        "--executor local as many as cores and memory allow)",
+    )
+    parser.add_argument(
+        "--executor", choices=("local", "slurm", "ray"), help="what starts the processes (default: local)"
+    )
+    parser.add_argument(
+        "--resource",
+        action="append",
+        metavar="NAME=VALUE",
+        help="what each process asks the executor for, such as timeout_min=240 or num_gpus=0.5; repeatable",
     )
     parser.add_argument("--part", help=argparse.SUPPRESS)  # what --jobs gives each of its processes
     parser.add_argument(

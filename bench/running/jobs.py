@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..errors import UserError
@@ -53,21 +53,32 @@ def without_option(arguments: Sequence[str], name: str) -> list[str]:
     return kept
 
 
-def run_parts(arguments: Sequence[str], jobs: int, threads: int, records: Sequence[Path]) -> None:
+def worker_command(arguments: Sequence[str], threads: int) -> list[str]:
+    """Return the command of a worker of the run `unlearnbench ARGUMENTS`, without its part."""
+    own = list(arguments)
+    for option in ("--jobs", "--threads", "--executor", "--resource"):
+        own = without_option(own, option)
+    return [sys.executable, "-m", "unlearnbench.bench.cli", *own, "--threads", str(threads)]
+
+
+def run_parts(
+    arguments: Sequence[str], jobs: int, threads: int, records: Sequence[Path], gpus: Sequence[str] = ()
+) -> None:
     """Run `unlearnbench ARGUMENTS` in `jobs` processes that share the work, until all have ended.
 
-    records: files that they will write, for the progress bar. Each process writes its output to `parts/I.log`
-    next to them. Failures are in the records: the caller goes over the suite once more.
+    records: files that they will write, for the progress bar. gpus: to share among the processes, one each.
+    Each process writes its output to `parts/I.log` next to the records. Failures are in the records: the
+    caller goes over the suite once more.
     """
-    own = without_option(without_option(arguments, "--jobs"), "--threads")
-    command = [sys.executable, "-m", "unlearnbench.bench.cli", *own, "--threads", str(threads)]
+    command = worker_command(arguments, threads)
     logs = records[0].parent / "parts"
     make_folder(logs)
     started = time.time()
     running: list[subprocess.Popen[bytes]] = []
     try:
         for i in range(jobs):
-            running.append(_start([*command, "--part", f"{i}/{jobs}"], logs / f"{i}.log"))
+            own = {"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {}
+            running.append(start_worker([*command, "--part", f"{i}/{jobs}"], logs / f"{i}.log", own))
         with show_progress(f"cells, in {jobs} processes", len(records)) as advance:
             while any(process.poll() is None for process in running):
                 advance(sum(p.exists() and p.stat().st_mtime >= started for p in records), "")
@@ -76,16 +87,21 @@ def run_parts(arguments: Sequence[str], jobs: int, threads: int, records: Sequen
         _end(running)
 
 
-def _start(command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
+def start_worker(
+    command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+) -> "subprocess.Popen[bytes]":
     """Start a worker whose standard input is a pipe that only this process holds open."""
-    environment = {**os.environ, WATCHED: "1"}
     try:
         target = log.open("wb")
     except OSError as error:
         raise explain(log, error) from None
     with target:
         return subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=target, stderr=subprocess.STDOUT, env=environment
+            command,
+            stdin=subprocess.PIPE,
+            stdout=target,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(environment or {}), WATCHED: "1"},
         )
 
 
@@ -114,7 +130,8 @@ def end_with_parent() -> None:
 
     def watch() -> None:
         with contextlib.suppress(OSError, ValueError):
-            while sys.stdin.buffer.read(1):
+            # not sys.stdin: this thread would hold its lock when the interpreter ends, which is a crash
+            while os.read(0, 1):
                 pass
         os._exit(PARENT_GONE)  # files are replaced atomically: none is left half written
 

@@ -48,14 +48,18 @@ class Program:
 
     arguments: its words. restarts: whether a cell that cannot be stopped may be left behind by replacing this
     process with the same command. abandoned: stems of such cells. jobs: number of processes that share the
-    tasks. part: `I/N`, the share of this process.
+    work; None: 1, or with an executor or several GPUs as many as there is room for. part: `I/N`, the share of
+    this process. executor: what starts the processes: `local`, `slurm`, `ray`; None: this machine.
+    resources: `NAME=VALUE` that each process asks the executor for.
     """
 
     arguments: Sequence[str] = ()
     restarts: bool = False
     abandoned: frozenset[str] = frozenset()
-    jobs: int = 1
+    jobs: int | None = 1
     part: str | None = None
+    executor: str | None = None
+    resources: Sequence[str] = ()
 
     @property
     def command(self) -> str:

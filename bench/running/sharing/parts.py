@@ -86,7 +86,7 @@ class CellParts:
         return self._cut[where]
 
     def _cut_parts(self, point: PointManifest, requests: Sequence[ImageRequest]) -> list[Part]:
-        """Return parts of whole batches, cut as one process cuts them: pixels depend on the batch."""
+        """Return parts of whole batches, as one process cuts them: pixels depend on the batch."""
         run, place = self.run, self.run.place(point)
         drawing = place.drawing(run.shared.device)
         batches = list(drawing.cut([to_draw(image_request) for image_request in requests]))

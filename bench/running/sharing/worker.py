@@ -69,6 +69,16 @@ class Worker:
                 time.sleep(random.uniform(0.5, 1) * POLL_SECONDS)
         return [outcomes[cell.stem] for cell in cells]
 
+    def pool(self, cells: Sequence[Cell]) -> None:
+        """Write the pooled distances of shown points, unless another worker does."""
+        with self.leases.holding(self._name("pool", [cell.stem for cell in cells])) as lease:
+            if lease is not None:
+                self.runner.pool(list(cells))
+
+    def _name(self, kind: str, what: Any) -> str:
+        """Return the name of a lease on something in the folder of the records."""
+        return content_key({kind: what, "folder": str(self.runner.folder.resolve())})
+
     def _job(self, cell: Cell, number: int, of: int) -> Job:
         title = f"[{number}/{of}] {cell.task.id} {cell.row.name} seed {cell.seed}"
         return Job(CellRun(self.runner, cell), title, self._stamp(cell))
@@ -152,8 +162,8 @@ class Worker:
             job.drawn += self.runner.scorer.drawn - before
 
     def _make_record(self, job: Job, moved: bool) -> tuple[bool, Outcome | None]:
-        run, folder = job.run, str(self.runner.folder.resolve())
-        with self.leases.holding(content_key({"record": run.key, "folder": folder})) as lease:
+        run = job.run
+        with self.leases.holding(self._name("record", run.key)) as lease:
             if lease is None:
                 return moved, None
             if lease.tries > MOST_TRIES and not self._do(job, lease, lambda: None):
