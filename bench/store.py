@@ -77,9 +77,9 @@ class Store:
         except OSError as error:
             self.warn(f"store: {path} cannot be read ({error.strerror}); it is made again")
             return None
-        digest, payload = content[:32], content[32:]
-        if digest != _digest(kind, key, payload):
-            self._complain(path, is_earlier=hashlib.sha256(payload).digest() == digest)
+        payload = check_entry(kind, key, content)
+        if payload is None:
+            self._complain(path, is_earlier=hashlib.sha256(content[32:]).digest() == content[:32])
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
             return None
@@ -89,8 +89,7 @@ class Store:
 
     def put(self, kind: str, key: str, payload: bytes) -> None:
         """Keep an entry; raises UserError naming the file where it cannot be written."""
-        content = _digest(kind, key, payload) + payload
-        write_file(self.path(kind, key), content, durable=kind in DURABLE)
+        write_file(self.path(kind, key), make_entry(kind, key, payload), durable=kind in DURABLE)
 
     def claim(self, name: str, content: bytes) -> bool:
         """Make a claim, a small file that only one of several processes can make; False where it is there.
@@ -162,6 +161,16 @@ def _digest(kind: str, key: str, payload: bytes) -> bytes:
     of a model that a method had changed in place.
     """
     return hashlib.sha256(f"{kind}/{key}\n".encode() + payload).digest()
+
+
+def make_entry(kind: str, key: str, payload: bytes) -> bytes:
+    """Return the content of an entry's file."""
+    return _digest(kind, key, payload) + payload
+
+
+def check_entry(kind: str, key: str, content: bytes) -> bytes | None:
+    """Return the payload of an entry's file, None where it is damaged or belongs elsewhere."""
+    return content[32:] if content[:32] == _digest(kind, key, content[32:]) else None
 
 
 def locate_store(folder: Path) -> Path:

@@ -90,7 +90,7 @@ def make_session(
         device=device,
         threads=threads,
         jobs=called.jobs or 1,
-        store=None if store is None else Path(store),
+        store=Path(store) if store and "://" not in str(store) else store,
         cell_timeout=cell_timeout,
         command=called.command if program else f"unlearnbench.{call}",
         world=world,

@@ -92,7 +92,7 @@ def start_worker(
 ) -> "subprocess.Popen[bytes]":
     """Start a worker whose standard input is a pipe that only this process holds open."""
     try:
-        target = log.open("wb")
+        target = log.open("ab")
     except OSError as error:
         raise explain(log, error) from None
     with target:

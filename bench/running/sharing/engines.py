@@ -167,6 +167,7 @@ def _array(workers: Workers, resources: dict[str, Any]) -> dict[str, Any]:
     return {
         "slurm_array_parallelism": workers.count,
         "cpus_per_task": workers.threads,
+        "timeout_min": 24 * 60,  # submitit itself asks for five
         **resources,
     }
 
