@@ -16,7 +16,7 @@ from .boards import add_boards
 from .check import add_check
 from .common import USAGE_ERROR, Terminated, add_machine, add_output, add_places, listen, read_or_exit
 from .label import add_label
-from .plan import check_task, show_list
+from .plan import add_calibrate, check_task, show_list
 from .records import add_submissions
 from .run import add_evaluate, add_prune, add_run
 from .unlearn import add_unlearn
@@ -58,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     listing.add_argument("kind", nargs="?", help="one kind alone")
     listing.set_defaults(run=show_list)
     add_prune(commands)
+    add_calibrate(commands)
     add_pretrain(commands)
     quality = commands.add_parser("quality", help="the quality bar of a world's base model")
     quality.add_argument("world", nargs="?", default="emoji", help="its name, or the folder of a made one")

@@ -63,7 +63,8 @@ def _show_plan(options: argparse.Namespace) -> int:
     check_configs(plan.cells)
     if options.executor == "slurm":
         show_script(options, plan.suite)
-    return show_plan(plan.suite, plan.cells, open_worlds(plan.worlds, read_world(options)))
+    worlds = open_worlds(plan.worlds, read_world(options))
+    return show_plan(plan.suite, plan.cells, worlds, options.jobs or 1)
 
 
 def show_script(options: argparse.Namespace, suite: Any) -> None:

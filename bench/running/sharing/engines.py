@@ -18,8 +18,10 @@ from ...progress import show_progress
 from ..jobs import start_worker, worker_command
 from ..session import Program, check_counts
 
-DONE, FAILED = 0, 1
-"""Exit statuses of workers that went over the whole run."""
+MOST_TIMEOUTS = 1000
+"""Number of times that Slurm may queue a worker again whose time was up: it goes on where it stopped."""
+DONE, FAILED, LOST = 0, 1, -1
+"""Statuses of workers: the first two went over the whole run."""
 EXTRAS = {"slurm": "submitit", "ray": "ray"}
 """Engine -> the package that it needs, and the extra of this project that installs it."""
 
@@ -127,7 +129,11 @@ def run_slurm(workers: Workers) -> list[int]:
     resources = dict(workers.resources)
     make_folder(workers.logs)
     try:
-        executor = submitit.AutoExecutor(workers.logs / "slurm", cluster=resources.pop("cluster", "slurm"))
+        executor = submitit.AutoExecutor(
+            workers.logs / "slurm",
+            cluster=resources.pop("cluster", "slurm"),
+            slurm_max_num_timeout=MOST_TIMEOUTS,
+        )
         executor.update_parameters(name="unlearnbench", **_array(workers, resources))
     except (RuntimeError, NameError, TypeError, ValueError) as error:
         raise UserError(f"--executor slurm: {' '.join(str(error).split())}") from None
@@ -203,6 +209,10 @@ def _gather(waits: Sequence[Any]) -> list[int]:
     found = []
     with show_progress("workers that have ended", len(waits)) as advance:
         for wait in waits:
-            found.append(int(wait()))
+            try:
+                found.append(int(wait()))
+            except Exception as error:  # the engine lost the worker: the others have done its work
+                print(f"a worker was lost: {type(error).__name__}", file=sys.stderr)
+                found.append(LOST)
             advance(len(found), "")
     return found
