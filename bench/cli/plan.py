@@ -81,9 +81,7 @@ def calibrate(options: argparse.Namespace) -> int:
     place = keep_rates(rates)
     print(f"{rates.world} on {rates.device_name}, {rates.threads} CPU threads:")
     print(f"drawing {rates.drawing:.4g} s an image, judging {rates.judging:.4g} s an image")
-    print(
-        f"a training step {rates.step:.4g} s for an image of its batch, opening the model {rates.opening:.1f} s"
-    )
+    print(f"a training step {rates.step:.4g} s for an image of its batch, opening {rates.opening:.1f} s")
     print(f"memory {rates.memory / 2**30:.1f} GiB; kept in {place}")
     if busy := describe_load():
         print(busy)
