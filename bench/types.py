@@ -137,6 +137,9 @@ DataChoice = Literal["diverse", "narrow", "narrow-retain"]
 """Content of a method's training sets: `diverse`: every given concept in every wording; `narrow`: two
 subjects in one wording; `narrow-retain`: such a retain set, with the forget set of `diverse`."""
 
+Headline = Literal["AVA", "H"]
+"""The number that orders a board (`leaderboard/STATISTICS.md`)."""
+
 
 @dataclass(frozen=True)
 class DrawSettings:

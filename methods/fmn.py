@@ -41,12 +41,16 @@ PRESETS = {
 
 
 class Config(LoopConfig):
-    """end_tokens: whether the tokens that end and pad a prompt count as the concept's (`use_pooler`)."""
+    """end_tokens: whether the tokens that end and pad a prompt count as the concept's (`use_pooler`).
+
+    gradient_checkpointing is not possible: the attention maps of the forward pass are in the loss.
+    """
 
     part: Literal["xattn", "full"] = "xattn"
     rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
     steps: int = Field(default=30, ge=1)
     end_tokens: bool = False
+    gradient_checkpointing: Literal[False] = False
 
 
 def attention_norm(maps: list[Tensor], marks: Tensor) -> Tensor:

@@ -110,11 +110,12 @@ def plan_run(
 ) -> Plan:
     """Return the plan for the arguments of `run`, every name checked."""
     from .bench.measuring.needed import check_floor
-    from .bench.planning.plan import find_suite, plan_cells, take_choice
+    from .bench.planning.plan import find_suite, plan_cells, take_choice, take_declaration
 
     known = registry("methods")
     wanted = [_name_method(given, known) for given in methods or ()]
     found = suite if isinstance(suite, Suite) else find_suite(str(suite), suites_folder())
+    found = take_declaration(found, Path())  # of a Suite: its file lies in the working folder
     whole = narrow_suite(
         take_choice(found, suites_folder()),
         tasks=[tasks] if isinstance(tasks, str) else tasks or (),

@@ -1,7 +1,8 @@
 """Compare a record's task, method, metrics and suite with those of this package."""
 
+import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -11,7 +12,7 @@ from ..config import build
 from ..errors import UserError
 from ..metrics.rows import BASE_FAILED
 from ..names import file_part
-from ..planning.plan import REFERENCES, MethodRow, Suite
+from ..planning.plan import REFERENCES, MethodRow, Suite, stem_digest
 from ..planning.tasks import Task
 from ..records.load import Loaded
 from ..records.record import Record
@@ -19,9 +20,9 @@ from ..records.statements import CLAIMED
 from ..registry import Entry, Registry
 from ..running.catalog import open_folder_world, open_world, registry, suites_folder, task_registry
 from ..running.session import DEFAULT_WORLD, WorldSettings, open_worlds
-from ..store import content_key
 from ..worlds.protocol import World
 from .expected import Expectations, noise_of
+from .named import Check
 
 RESULTS = "results"
 """Folder of published records, with one folder for each suite."""
@@ -45,6 +46,7 @@ class Known:
     metrics: Registry[Entry]
     open_world: Callable[[str], World]
     find_suite: Callable[[str], Suite | None]
+    declarations: Mapping[str, str] = field(default_factory=dict)  # sha256 -> name of a shipped declaration
     expectations: Expectations = field(default_factory=Expectations)
     bases: dict[Path, dict[tuple[str, str, int], Loaded]] = field(default_factory=dict)
 
@@ -157,14 +159,55 @@ def find_problems_in_suite(path: Path, record: Record, known: Known) -> Iterator
     if noise_of(record) not in (noises or {0}) and (suite is not None or not record.method.reference):
         drawn = sorted(noises or {0})
         yield f"sampling.noise: {noise_of(record)}; {record.method.name} is drawn with {drawn}"
+    if suite is not None and record.headline != suite.headline:
+        yield f"headline: is {record.headline}; the board of {suite.name} is ordered by {suite.headline}"
+    yield from _find_problems_in_label(record, suite)
+    yield from _find_problems_in_declaration(record, suite, known)
     yield from _find_problems_in_stem(record, rows)
     yield from _find_problems_in_choice(record, suite, rows)
+
+
+def _find_problems_in_label(record: Record, suite: Suite | None) -> Iterator[str]:
+    """Yield where a record's row on the board is none of its suite's."""
+    if suite is None:
+        return
+    name, label = record.method.name, record.method.label
+    labels = {row.label for row in suite.methods if row.name == name} or {""}
+    if label not in labels:
+        yield f"method.label: is {label!r}; {suite.name} has {', '.join(map(repr, sorted(labels)))} of {name}"
+
+
+def _find_problems_in_declaration(record: Record, suite: Suite | None, known: Known) -> Iterator[str]:
+    """Yield where the record of a shipped suite holds the digest of no shipped declaration.
+
+    An earlier declaration of a suite counts as long as its file ships: what a run was declared by stays true.
+    """
+    if suite is None or (suite.declaration is None and not record.declaration):
+        return
+    if not record.declaration:
+        yield f"declaration: is not there; {suite.name} was declared beforehand in {suite.declaration}"
+    elif record.declaration not in known.declarations:
+        shipped = ", ".join(sorted(known.declarations.values())) or "none ships"
+        yield f"declaration: no shipped file has the digest {record.declaration:.64} (shipped: {shipped})"
+
+
+def check_declaration(record: Record, known: Known) -> list[Check]:
+    """Return a check for a record of no shipped suite whose declaration does not ship, else nothing."""
+    if not record.declaration or record.declaration in known.declarations or suite_of(record, known):
+        return []
+    text = f"declaration: no shipped file has the digest {record.declaration:.64}; ask for the text"
+    return [Check("versions", "unchecked", text)]
+
+
+def find_declarations(folder: Path) -> dict[str, str]:
+    """Return the declarations in a folder of suites: sha256 -> file name."""
+    return {hashlib.sha256(path.read_bytes()).hexdigest(): path.name for path in sorted(folder.glob("*.md"))}
 
 
 def _is_row(row: MethodRow, record: Record, known: Known) -> bool:
     """Return whether a record is of a suite's row. Settings of later versions have their defaults."""
     method = record.method
-    if row.name != method.name or row.noise != noise_of(record):
+    if (row.name, row.label, row.noise) != (method.name, method.label, noise_of(record)):
         return False
     if method.reference:
         return True
@@ -181,8 +224,7 @@ def _find_problems_in_stem(record: Record, rows: list[MethodRow]) -> Iterator[st
     configs = [row.config for row in rows]
     if method.reference or is_evaluated(record):
         configs = [{} if method.reference else method.config]
-    same = {"noise": noise_of(record), "data": record.data}
-    digests = [content_key({"config": config, **same})[:6] for config in configs]
+    digests = [stem_digest(config, noise_of(record), record.data, method.label) for config in configs]
     first, last = f"{task}.{method.name}.", f".s{record.seed}"
     if is_evaluated(record) and not record.cell.startswith(first):
         first = f"{task}.{file_part(method.name)}."
@@ -230,4 +272,11 @@ def make_known(settings: WorldSettings = DEFAULT_WORLD) -> Known:
         world = open_world(name)
         return open_worlds({name}, settings)[name] if world.is_placed else world
 
-    return Known(task_registry(folder), registry("methods"), registry("metrics"), find_world, find_suite)
+    return Known(
+        task_registry(folder),
+        registry("methods"),
+        registry("metrics"),
+        find_world,
+        find_suite,
+        find_declarations(suites_folder()),
+    )

@@ -46,7 +46,8 @@ def find_bad_names(record: Record) -> Iterator[str]:
     task, method = record.task, record.method
     attack = record.attack
     names = {"cell": record.cell, "suite": record.suite, "task.family": task.family, "task.world": task.world,
-             "task.concept": task.concept, "task.judge": task.judge, "method.name": method.name}  # fmt: skip
+             "task.concept": task.concept, "task.judge": task.judge, "method.name": method.name,
+             "method.label": method.label or "none"}  # fmt: skip
     listed = {"task.targets": task.targets, "metrics": record.metrics, "log": record.log,
               "points.label": [p.label for p in record.points],
               "points.values": [name for p in record.points for name in p.values]}  # fmt: skip
@@ -60,7 +61,7 @@ def find_bad_names(record: Record) -> Iterator[str]:
         if complaint := find_problems_in_name(name):
             yield f"{where}: {complaint}"
     digests = {"key": record.key, "prompts_sha256": record.prompts_sha256, "choice": record.choice,
-               "items_sha256": record.items_sha256}  # fmt: skip
+               "declaration": record.declaration or None, "items_sha256": record.items_sha256}  # fmt: skip
     if attack is not None:
         digests |= {"attack.fingerprint": attack.fingerprint, "attack.of": attack.of or None}
     digests |= {f"files.{name}": digest for name, digest in record.files.items()}

@@ -12,7 +12,7 @@ from ..metrics.rows import is_failed
 from ..names import find_problems_in_name
 from ..records.record import PointInfo, Record
 from ..stats.frontier import LEVELS
-from ..types import Value
+from ..types import Headline, Value
 from .ranges import COSTS, Range, is_within, range_of, write_range
 
 KINDS = ("subject", "style", "background")
@@ -141,11 +141,18 @@ def _find_problems_in_columns(items: pd.DataFrame) -> Iterator[str]:
                 yield f"items: {column}: {complaint}"
 
 
-def find_problems_in_unscored(point: PointInfo, items: pd.DataFrame, is_last: bool) -> Iterator[str]:
-    """Yield where a point was not scored on retain prompts although its alignment would count."""
+def find_problems_in_unscored(
+    point: PointInfo, items: pd.DataFrame, is_last: bool, headline: Headline
+) -> Iterator[str]:
+    """Yield where a point was not scored on retain prompts although its alignment would count.
+
+    headline: of the record. H may read any point, AVA those whose UA reaches its lowest level.
+    """
     if point.unscored is None:
         return
-    if is_last:
+    if headline == "H":
+        yield "unscored: H may read any point, so every point has its retain images"
+    elif is_last:
         yield "unscored: the last point is always scored"
     elif reason_unscored(items.reset_index(drop=True), LEVELS[0]) is None:
         yield f"unscored: its UA reaches {LEVELS[0]} on a half of the prompts, so its alignment counts"

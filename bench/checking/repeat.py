@@ -46,7 +46,8 @@ def find_cell(
         data=record.data,
         sizes=_sizes(record, items, task, world, suite),
         unscored_below=_floor(record, suite),
-    ).model_copy(update={"choice_sha256": record.choice})
+        headline=record.headline,
+    ).model_copy(update={"choice_sha256": record.choice, "declaration_sha256": record.declaration})
     outside = _models(record, models)
     if outside or row.name in REFERENCES:
         return Cell(plain, task, row, None, record.seed, outside, record.interval_version)
@@ -60,7 +61,8 @@ def _row(record: Record, items: pd.DataFrame) -> MethodRow:
     if shown is None and not (items["split"] == "indirect").any():
         shown = 0  # without indirect images or prompts this changes nothing
     config = {} if record.method.reference else record.method.config
-    return MethodRow(name=record.method.name, config=config, noise=noise_of(record), shown=shown)
+    name, label = record.method.name, record.method.label
+    return MethodRow(name=name, config=config, noise=noise_of(record), shown=shown, label=label)
 
 
 def _as_in_suite(row: MethodRow, suite: Suite | None, methods: Registry[Entry]) -> MethodRow:
@@ -69,7 +71,7 @@ def _as_in_suite(row: MethodRow, suite: Suite | None, methods: Registry[Entry]) 
     kind = methods[row.name].load_config()
     for other in suite.methods if suite is not None else ():
         # build both, so that settings of later versions have their defaults
-        if other.name == row.name and kind(**other.config) == kind(**row.config):
+        if (other.name, other.label) == (row.name, row.label) and kind(**other.config) == kind(**row.config):
             return row.model_copy(update={"config": other.config})
     return row
 

@@ -30,6 +30,7 @@ from .attacked import check_attacked
 from .expected import Expected, find_problems_in_coverage, guess_sizes, noise_of
 from .known import (
     Known,
+    check_declaration,
     find_problems_in_metrics,
     find_problems_in_suite,
     find_problems_in_versions,
@@ -62,6 +63,7 @@ def validate(path: Path, known: Known) -> list[Check]:
         return checks
     said = chain(find_problems_in_versions(record, known), find_problems_in_suite(path, record, known))
     checks.append(conclude("versions", said))
+    checks += check_declaration(record, known)
     if entry.items is None or any(check.state == "failed" for check in checks):
         return checks
     expected, prompts = _check_prompts(record, entry.items, known)
@@ -171,7 +173,8 @@ def _find_bad_values(entry: Loaded, base: Loaded | None) -> Iterator[str]:
         given = {name: value for name, value in found if name.partition("_")[0] in roots}
         for complaint in find_problems_in_values(dict(point.values), given):
             yield f"point {point.label}: {complaint}"
-        for complaint in find_problems_in_unscored(point, items[rows], point is record.points[-1]):
+        is_last = point is record.points[-1]
+        for complaint in find_problems_in_unscored(point, items[rows], is_last, record.headline):
             yield f"point {point.label}: {complaint}"
 
 

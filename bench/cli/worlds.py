@@ -35,13 +35,15 @@ def pretrain_world(options: argparse.Namespace) -> int:
     )
 
     set_threads(options.threads)
+    device = choose_device(options.device or "cpu")
     work = options.work or recipe_folder()
     sprites = SPRITES
     if options.sprites:
         sprites = work / "sprites.parquet"
         work.mkdir(parents=True, exist_ok=True)
         print(f"{rebuild_sprites(options.preset, work / 'art', sprites)} sprites: {sprites}")
-    pretrain(spec, sprites, work, options.out or work / spec.folder_name / "world", stages, print)
+    target = options.out or work / spec.folder_name / "world"
+    pretrain(spec, sprites, work, target, stages, print, device)
     return 0
 
 
@@ -68,6 +70,7 @@ def pretrain_images(options: argparse.Namespace) -> int:
 
     check_replaceable(options.out, None)
     stages, path = choose_stages(options, STAGES), options.settings or SETTINGS
+    device = choose_device(options.device or "cpu")
     set_threads(options.threads)
     # a mistake in the settings is found before the data is read
     pixels = load_settings(path, "unnamed", []).pixels
@@ -80,7 +83,7 @@ def pretrain_images(options: argparse.Namespace) -> int:
     work = (options.work or recipe_folder()) / name
     check_replaceable(options.out, name)
     print(f"{name}: {len(data.train)} images to train on, {len(data.test)} to test with; in {work}")
-    pretrain(spec, data, work, options.out or work / "world", stages, print)
+    pretrain(spec, data, work, options.out or work / "world", stages, print, device)
     return 0
 
 
@@ -165,4 +168,5 @@ def add_pretrain(commands: Any) -> None:
     )
     pretrain.add_argument("--sprites", action="store_true", help="first render the sprites again (needs npm)")
     pretrain.add_argument("--threads", type=int)
+    pretrain.add_argument("--device", help="where the generator trains: cpu, cuda or mps (default: cpu)")
     pretrain.set_defaults(run=pretrain_world)

@@ -17,7 +17,8 @@ def check_floor(suite: Suite) -> None:
 
     AVA reads alignment at points whose UA, averaged over the suite's runs, is at least LEVELS[0] on half of
     the prompts. Even if the other runs have UA 1, a run below 1 - runs (1 - LEVELS[0]) on both halves cannot
-    be part of such a point, so its retain images are not needed.
+    be part of such a point, so its retain images are not needed. H may read any point: `Suite` refuses a
+    floor with it.
     """
     runs = max(len(seeds_of(suite, row)) for row in suite.methods)
     bound = 1 - runs * (1 - LEVELS[0])

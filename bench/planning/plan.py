@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..names import INLINE, file_part
 from ..registry import Entry, Registry
 from ..store import content_key
-from ..types import INTERVAL_VERSION, DataChoice
+from ..types import INTERVAL_VERSION, DataChoice, Headline
 from .choice import Choice, read_choice, rows_of
 from .protocol import PlannedWorld
 from .tasks import PromptSizes, Task, complete_name
@@ -36,11 +36,13 @@ class MethodRow(BaseModel):
     noise: seed of the evaluation noise. shown: step of the point that a board shows for this method, chosen
     beforehand on tuning concepts; 0: no point of this row; None: nothing was chosen beforehand. tuned: number
     of configurations to take from the suite's choice in place of `config`. seeds: training seeds of this row
-    only, in place of the suite's.
+    only, in place of the suite's. label: sets configurations apart that a board shows in a row of their own
+    (`paper` for a preset beside the tuned row); the board's row is then named `NAME (LABEL)`.
     """
 
     model_config = STRICT
     name: str = Field(min_length=1)
+    label: str = Field(default="", pattern=r"^([a-z0-9][a-z0-9 ._-]*)?$", max_length=40)
     config: dict[str, Any] = {}
     noise: Seed = 0
     shown: int | None = Field(default=None, ge=0, le=MOST_STEPS)
@@ -74,7 +76,10 @@ class Suite(BaseModel):
     it is the last of its run (`bench/measuring/needed.py` says up to which value that is harmless). choice:
     file with the configurations of `tuned` methods, next to the suite; choice_sha256 is filled in when it is
     read. anchors: task -> anchor in place of the one that the task names. threads: CPU threads of every cell,
-    whatever the command line says, because sums on a CPU depend on their number.
+    whatever the command line says, because sums on a CPU depend on their number. headline: the number that
+    orders the suite's board; H reads every point, so unscored_below is then 0. declaration: text file next to
+    the suite that says beforehand what the suite asks and what would count as an answer; every record holds
+    its sha256, declaration_sha256, which is filled in when the suite is read.
     """
 
     model_config = STRICT
@@ -90,6 +95,9 @@ class Suite(BaseModel):
     choice_sha256: str | None = Field(default=None, exclude=True)
     anchors: dict[str, str] = {}
     threads: int | None = Field(default=None, ge=1, le=MOST_THREADS)
+    headline: Headline = "AVA"
+    declaration: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.md$")
+    declaration_sha256: str = Field(default="", exclude=True)
 
     @field_validator("seeds")
     @classmethod
@@ -105,6 +113,11 @@ class Suite(BaseModel):
             twice = next((name for name in names if names.count(name) > 1), None)
             if twice is not None:
                 raise ValueError(f"{field}: {twice:.80} stands twice")
+        if self.headline == "H" and self.unscored_below > 0:
+            raise ValueError(
+                f"unscored_below: is {self.unscored_below}; with headline H every point counts, "
+                "so it must be 0"
+            )
         return self
 
 
@@ -165,10 +178,16 @@ class Cell:
     @property
     def stem(self) -> str:
         """File name of the record: task, method, seed and a short digest of the cell's other fields."""
-        rest = content_key({"config": self.row.config, "noise": self.row.noise, "data": self.suite.data})[:6]
+        rest = stem_digest(self.row.config, self.row.noise, self.suite.data, self.row.label)
         task = self.task.id.replace("/", "-").replace("@", "-")
         name = file_part(self.row.name) if self.models else self.row.name
         return f"{task}.{name}.{rest}.s{self.seed}"
+
+
+def stem_digest(config: Mapping[str, Any], noise: int, data: str, label: str) -> str:
+    """Return the six digits by which the files of a method's configurations differ in name."""
+    named = {"label": label} if label else {}
+    return content_key({"config": config, "noise": noise, "data": data, **named})[:6]
 
 
 def seeds_of(suite: Suite, row: MethodRow) -> list[int]:
@@ -177,8 +196,25 @@ def seeds_of(suite: Suite, row: MethodRow) -> list[int]:
 
 
 def read_suite(path: Path) -> Suite:
-    """Read a suite; raises UserError naming file and key."""
-    return build(Suite, read_toml(path), str(path))
+    """Read a suite with the digest of its declaration; raises UserError naming file and key."""
+    return take_declaration(build(Suite, read_toml(path), str(path)), path.parent)
+
+
+def take_declaration(suite: Suite, folder: Path) -> Suite:
+    """Return the suite with the sha256 of its declaration, a file in `folder`; a digest it has already stays.
+
+    Raises UserError where the file cannot be read.
+    """
+    if suite.declaration is None or suite.declaration_sha256:
+        return suite
+    path = folder / suite.declaration
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(
+            f"{path}: {error.strerror}; the suite {suite.name} names it as its declaration: write it first"
+        ) from None
+    return suite.model_copy(update={"declaration_sha256": digest})
 
 
 def find_suite(name: str, folder: Path) -> Suite:

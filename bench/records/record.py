@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from ..config import read_json
 from ..errors import UserError
 from ..files import replace_file, write_file
-from ..types import ITEM_COLUMNS, LATER, AttackInfo, DataChoice, RecordPart, Value, not_scored
+from ..types import ITEM_COLUMNS, LATER, AttackInfo, DataChoice, Headline, RecordPart, Value, not_scored
 from .rows import find_file, read_rows, write_items
 from .sealed import SEAL, SHEET, check_content, content_digest, sha256
 from .training_images import TrainingImages
@@ -41,6 +41,7 @@ class MethodInfo(RecordPart):
     paper: str
     config: dict[str, Any]
     reference: bool = False  # `none`, `retrain`: a model that the world supplies
+    label: str = Field(default="", json_schema_extra=LATER)  # of configurations in a row of their own
 
 
 class Cost(RecordPart):
@@ -118,6 +119,8 @@ class Record(RecordPart):
     seed: int
     data: DataChoice
     choice: str | None = None  # sha256 of the file of configurations chosen on tuning concepts
+    headline: Headline = Field(default="AVA", json_schema_extra=LATER)  # what orders the suite's board
+    declaration: str = Field(default="", json_schema_extra=LATER)  # sha256 of what the suite declared before
     sampling: dict[str, Any]  # steps, guidance, size, dtype, samples a prompt
     prompts_sha256: str
     metrics: dict[str, int]  # name -> version
@@ -143,10 +146,15 @@ class Record(RecordPart):
         return f"{self.interval}; intervals of shares of version {self.interval_version}"
 
 
-def name_row(method: str, data: str, noise: int, reference: bool) -> str:
-    """Return the name of a cell's row on a board. Narrow data and other noise make rows of their own."""
+def name_row(method: str, data: str, noise: int, reference: bool, label: str = "") -> str:
+    """Return the name of a cell's row on a board. Label, narrow data and noise make rows of their own."""
     narrow = "" if data == "diverse" else f" ({data} data)"
-    return method + narrow + (f", noise {noise}" if noise and reference else "")
+    return (
+        method
+        + (f" ({label})" if label else "")
+        + narrow
+        + (f", noise {noise}" if noise and reference else "")
+    )
 
 
 def record_digest(record: Record) -> str:
@@ -278,7 +286,7 @@ def name_point(label: str, step: int) -> str:
 def name_entry(record: Record) -> str:
     """Return the name of a record's row on the board."""
     noise = record.sampling.get("noise", 0)
-    name = name_row(record.method.name, record.data, noise, record.method.reference)
+    name = name_row(record.method.name, record.data, noise, record.method.reference, record.method.label)
     return f"{name} (inline)" if record.inline else name
 
 

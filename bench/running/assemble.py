@@ -42,6 +42,8 @@ def describe_cell(cell: Cell, world: World, image_requests: Sequence[ImageReques
         seed=cell.seed,
         data=cell.suite.data,
         choice=cell.suite.choice_sha256,
+        headline=cell.suite.headline,
+        declaration=cell.suite.declaration_sha256,
         sampling={},
         prompts_sha256=content_key({"prompts": prompts}),
         metrics={},
@@ -164,6 +166,7 @@ def describe_method(cell: Cell) -> MethodInfo:
         summary=cell.entry.summary,
         paper=cell.entry.paper,
         config=full,
+        label=cell.row.label,
     )
 
 

@@ -106,8 +106,13 @@ def cell_key(
     cell: Cell, world: World, metrics: Registry[Entry], device: str, threads: int, dtype: str = FLOAT32
 ) -> str:
     """Return the key of a cell's record: its training, its prompts, its judges and its metrics."""
+    # only where they are stated, so that the keys of earlier suites stay
+    headline = {} if cell.suite.headline == "AVA" else {"headline": cell.suite.headline}
+    label = {"label": cell.row.label} if cell.row.label else {}
     return content_key(
-        {
+        headline
+        | label
+        | {
             "train": train_key(cell, world, device, threads, dtype),
             "task": [cell.task.id, cell.task.file.version, cell.task.concept.model_dump()],
             "suite_targets": sorted(cell.task.suite_targets),  # shown by no retain prompt

@@ -58,7 +58,9 @@ def pool_cells(
     by_row: dict[str, list[tuple[Cell, Part]]] = {}
     with show_progress("pooled FD", len(shown)) as advance:
         for number, cell in enumerate(shown, 1):
-            name = name_row(cell.row.name, cell.suite.data, cell.row.noise, cell.entry is None)
+            name = name_row(
+                cell.row.name, cell.suite.data, cell.row.noise, cell.entry is None, cell.row.label
+            )
             by_row.setdefault(name, []).append((cell, part_of(cell)))
             advance(number, "")
     if BASE_ROW not in by_row:

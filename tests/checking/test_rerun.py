@@ -36,7 +36,10 @@ def test_a_record_is_repeated_to_the_last_digit_and_a_false_one_found(
     capsys: pytest.CaptureFixture[str],
     method: str,
 ) -> None:
-    [made] = make_runner().run([make_cell(method=method, **(SMALL if method != "none" else {}))])
+    cell = make_cell(method=method, **(SMALL if method != "none" else {}))
+    declared = cell.suite.model_copy(update={"headline": "H", "declaration_sha256": "a" * 64})
+    row = cell.row.model_copy(update={"label": "paper" if method == "finetune" else ""})
+    [made] = make_runner().run([replace(cell, suite=declared, row=row)])
     known = make_known()
     assert {check.state for check in validate(made.path, known)} <= {"passed", "unchecked"}
     out = tmp_path / "again"
@@ -49,6 +52,8 @@ def test_a_record_is_repeated_to_the_last_digit_and_a_false_one_found(
     [again] = out.glob("*.json")
     assert content["about"] == record_digest(read_record(made.path))
     assert content["rerun"] == load_one(again).digest
+    assert (read_record(again).headline, read_record(again).declaration) == ("H", "a" * 64)
+    assert (again.stem, read_record(again).method.label) == (made.path.stem, row.label)
     assert {number["state"] for number in content["numbers"]} == {"equal"}
     lie(made.path)
     assert "failed" in {check.state for check in validate(made.path, known)}

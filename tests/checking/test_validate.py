@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from unlearnbench.bench.checking.beside import check_beside, check_record
-from unlearnbench.bench.checking.known import LATER, VALUES, Known, make_known
+from unlearnbench.bench.checking.known import LATER, VALUES, Known, find_declarations, make_known
 from unlearnbench.bench.checking.validate import Check, validate
 from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.records.layout import find_records, find_statements
@@ -147,6 +148,13 @@ def _in_config(content: dict[str, Any]) -> None:
         (lambda c: c["points"][-1]["values"]["KID"].update(value=None), "KID: has neither or both"),
         (lambda c: c["points"][-1]["values"]["collapse"].update(value=1.5), "collapse: 1.5 is not between"),
         (lambda c: c["points"][-1].update(unscored="too weak"), "point 40:"),
+        (lambda c: c["method"].update(label="paper"), "method.label: is 'paper'; emoji has ''"),
+        (lambda c: c["method"].update(label="<b>"), "method.label: '<b>'"),
+        (lambda c: c.update(headline="H"), "headline: is H; the board of emoji is ordered by AVA"),
+        (lambda c: c.update(headline="H", suite="mine", choice=None), "unscored: H may read any point"),
+        (lambda c: c.update(headline="UA"), "headline: Input should be 'AVA' or 'H'"),
+        (lambda c: c.update(declaration="0" * 64), "declaration: no shipped file has the digest 000"),
+        (lambda c: c.update(declaration="x"), "declaration: 'x' is no sha256"),
         (lambda c: c.update(unknown=1), "unknown: Extra inputs"),
         (lambda c: c.update(items_sha256=None), "its values come from no item rows"),
         (lambda c: c.update(status="failed"), "points: there are some, though the run failed"),
@@ -479,3 +487,29 @@ def _check_pooled(path: Path, content: dict[str, Any], said: str) -> None:
     assert find_statements([path]) == [pooled]
     assert said in check_beside(pooled).detail
     assert (check_beside(pooled).state == "passed") == (said == "")
+
+
+def test_a_declaration_is_looked_for_among_those_that_ship(path: Path, known: Known, tmp_path: Path) -> None:
+    (tmp_path / "OLD.md").write_text("one seed")
+    (tmp_path / "NEW.md").write_text("three seeds")
+    shipped = find_declarations(tmp_path)
+    old, new = sorted(shipped, key=lambda digest: shipped[digest], reverse=True)
+    assert shipped == {old: "OLD.md", new: "NEW.md"}
+    emoji = known.find_suite("emoji")
+    assert emoji is not None
+    declared = emoji.model_copy(update={"declaration": "NEW.md", "declaration_sha256": new})
+    of_it = replace(known, find_suite=lambda name: declared, declarations=shipped)
+    detail = first_failure(validate(path, of_it)).detail
+    assert detail == "declaration: is not there; emoji was declared beforehand in NEW.md"
+    for digest in (old, new):
+        edit(path, lambda c, digest=digest: c.update(declaration=digest))
+        assert {check.state for check in validate(path, of_it)} == {"passed"}
+    edit(path, lambda c: c.update(declaration="1" * 64))
+    assert "(shipped: NEW.md, OLD.md)" in first_failure(validate(path, of_it)).detail
+
+
+def test_a_strangers_declaration_that_does_not_ship_is_not_checked(path: Path, known: Known) -> None:
+    edit(path, lambda c: c.update(declaration="1" * 64, suite="mine"))
+    [said] = [check for check in validate(path, known) if check.state != "passed"]
+    assert (said.name, said.state) == ("versions", "unchecked")
+    assert "no shipped file has the digest 111" in said.detail

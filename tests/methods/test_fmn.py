@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from unlearnbench.bench.config import build
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.running.catalog import registry
 from unlearnbench.methods import fmn
@@ -55,3 +56,9 @@ def test_fmn_lowers_the_attention_to_the_concept(pipeline_for: Pipelines) -> Non
 def test_fmn_without_the_name_in_its_prompts_is_refused(pipeline_for: Pipelines) -> None:
     with pytest.raises(UserError, match="no prompt of the forget set holds the name"):
         run_small(METHODS["fmn"], pipeline_for(), replace(build_problem(), targets=("zebra",)))
+
+
+def test_fmn_refuses_gradient_checkpointing() -> None:
+    """Its loss reads attention maps of the forward pass, which checkpointing would compute a second time."""
+    with pytest.raises(UserError, match="gradient_checkpointing"):
+        build(fmn.Config, {"gradient_checkpointing": True}, "s.toml")

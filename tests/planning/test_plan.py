@@ -1,12 +1,13 @@
 """What a suite's rows become, and how a retrained reference is found by what it never saw."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from unlearnbench import method
-from unlearnbench._suites import narrow_suite
+from unlearnbench._suites import narrow_suite, plan_run
 from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.planning.plan import MethodRow, Suite, find_references, find_suite, plan_cells
@@ -147,3 +148,70 @@ def test_every_suite_plans(name: str) -> None:
         assert plan_cells(suite.model_copy(update={"methods": rows}), task_registry(), registry("methods"))
     for task in (*suite.tasks, *suite.anchors):
         assert f"{task}@emoji" in task_registry() or task in task_registry()
+
+
+RANKED = 'name = "x"\ntasks = ["classes/cat-face"]\n{more}\n[[methods]]\nname = "none"\n'
+
+
+def _write(folder: Path, more: str) -> Path:
+    path = folder / "x.toml"
+    path.write_text(RANKED.format(more=more))
+    return path
+
+
+def test_a_suite_ranked_by_h_scores_every_point(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert find_suite(str(_write(tmp_path, "")), tmp_path).headline == "AVA"
+    suite = find_suite(str(_write(tmp_path, 'headline = "H"')), tmp_path)
+    assert (suite.headline, suite.unscored_below) == ("H", 0.0)
+    path = _write(tmp_path, 'headline = "H"\nunscored_below = 0.4')
+    assert main(["run", "--suite", str(path)]) == 2
+    said = capsys.readouterr().err.strip()
+    assert "unscored_below: is 0.4; with headline H every point counts, so it must be 0" in said
+    assert str(path) in said
+    assert "\n" not in said
+
+
+def test_a_suite_takes_the_digest_of_its_declaration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = _write(tmp_path, 'declaration = "X.md"')
+    assert main(["run", "--suite", str(path)]) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.endswith(f"{tmp_path / 'X.md'}: No such file or directory; the suite x names it as its "
+                         "declaration: write it first")  # fmt: skip
+    assert "\n" not in said
+    (tmp_path / "X.md").write_text("H of balanced is above that of gradient_sum.\n")
+    suite = find_suite(str(path), suites_folder())
+    assert suite.declaration_sha256 == hashlib.sha256((tmp_path / "X.md").read_bytes()).hexdigest()
+    (tmp_path / "X.md").write_text("It is not.\n")
+    assert find_suite(str(path), suites_folder()).declaration_sha256 != suite.declaration_sha256
+    with pytest.raises(UserError, match="declaration"):
+        find_suite(str(_write(tmp_path, 'declaration = "../X.md"')), tmp_path)
+
+
+def test_a_suite_given_in_python_takes_its_declaration_from_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = Suite(
+        name="x", tasks=["classes/cat-face@tiny"], methods=[MethodRow(name="none")], declaration="X.md"
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"X\.md: No such file"):
+        plan_run(suite)
+    (tmp_path / "X.md").write_text("so be it")
+    [cell] = plan_run(suite).cells
+    assert cell.suite.declaration_sha256 == hashlib.sha256(b"so be it").hexdigest()
+
+
+def test_a_label_sets_two_rows_of_a_method_apart(tmp_path: Path) -> None:
+    rows = '[[methods]]\nname = "placebo"\nlabel = "{}"\nconfig = {{ norm = 0.1 }}\n'
+    path = _write(tmp_path, "")
+    path.write_text(path.read_text() + rows.format("paper") + rows.format("half the rate"))
+    cells = plan_cells(find_suite(str(path), tmp_path), task_registry(), registry("methods"))
+    assert len({cell.stem for cell in cells}) == 3
+    path.write_text(path.read_text() + rows.format("paper"))
+    with pytest.raises(UserError, match="stands twice"):
+        find_suite(str(path), tmp_path)
+    path.write_text(_write(tmp_path, "").read_text() + rows.format("(x)"))
+    with pytest.raises(UserError, match=r"methods.1.label"):
+        find_suite(str(path), tmp_path)

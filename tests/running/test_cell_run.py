@@ -9,7 +9,7 @@ import torch
 
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.planning.plan import read_suite
-from unlearnbench.bench.records.record import read_record
+from unlearnbench.bench.records.record import name_entry, read_record
 from unlearnbench.bench.running.cell_run import CellRun
 from unlearnbench.bench.running.keys import cell_key, train_key
 from unlearnbench.bench.running.runner import Runner
@@ -82,3 +82,33 @@ def test_another_dtype_is_in_the_keys_and_opens_the_models(
     assert run.key not in plain
     assert run._holder().dtype == torch.bfloat16
     assert next(run._holder().open().unet.parameters()).dtype == torch.bfloat16  # type: ignore[attr-defined]
+
+
+def test_a_record_holds_its_suites_headline_and_declaration(
+    make_runner: Callable[..., Runner], make_cell: Any
+) -> None:
+    runner, cell = make_runner(), make_cell()
+    plain = CellRun(runner, cell).assemble()
+    assert not {"headline", "declaration"} & plain.model_dump().keys()
+    change = {"headline": "H", "declaration_sha256": "a" * 64}
+    ranked = replace(cell, suite=cell.suite.model_copy(update=change))
+    found = CellRun(runner, ranked).assemble()
+    assert (found.headline, found.declaration) == ("H", "a" * 64)
+    assert runner.train_key(ranked) == runner.train_key(cell)
+    assert runner.cell_key(ranked) != runner.cell_key(cell)
+    # a record says by what it was declared when it was measured: a later text makes no other record of it
+    later = replace(ranked, suite=ranked.suite.model_copy(update={"declaration_sha256": "b" * 64}))
+    assert runner.cell_key(later) == runner.cell_key(ranked)
+
+
+def test_a_label_makes_a_row_of_its_own(make_runner: Callable[..., Runner], make_cell: Any) -> None:
+    runner, cell = make_runner(), make_cell(method="finetune", **SMALL)
+    plain = CellRun(runner, cell).assemble()
+    assert "label" not in plain.method.model_dump()
+    labelled = replace(cell, row=cell.row.model_copy(update={"label": "paper"}))
+    record = CellRun(runner, labelled).assemble()
+    assert (name_entry(plain), name_entry(record)) == ("finetune", "finetune (paper)")
+    assert plain.cell.rsplit(".", 2)[0] == record.cell.rsplit(".", 2)[0]
+    assert plain.cell != record.cell  # one folder holds both
+    assert runner.train_key(labelled) == runner.train_key(cell)
+    assert runner.cell_key(labelled) != runner.cell_key(cell)

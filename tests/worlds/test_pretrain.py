@@ -14,6 +14,7 @@ from unlearnbench.bench.worlds.emoji.recipe.pretrain import pretrain
 from unlearnbench.bench.worlds.emoji.recipe.recipe import open_recipe
 from unlearnbench.bench.worlds.emoji.spec import STAGES, WorldSpec, load_spec, preset_path
 from unlearnbench.bench.worlds.emoji.world import DATA, SPRITES
+from unlearnbench.bench.worlds.recipe.unet import build_unet, make_predictor
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +75,26 @@ def test_a_retrained_model_of_a_shipped_world_takes_the_autoencoder_that_ships(t
     shipped = AutoencoderKL.from_pretrained(DATA / "tiny" / "pipeline" / "vae").state_dict()
     assert ours.keys() == shipped.keys()
     assert all(torch.equal(ours[name], tensor) for name, tensor in shipped.items())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_generator_trains_on_a_gpu_as_on_the_cpu(spec: WorldSpec, tmp_path: Path) -> None:
+    """Both take the same steps from the same random numbers; they differ only by rounding."""
+    weights = []
+    for device in ("cpu", "cuda"):
+        target = pretrain(
+            spec, SPRITES, tmp_path / device, tmp_path / device / "world", ("export",), str, device
+        )
+        assert target is not None
+        weights.append(load_file(target / "pipeline" / "unet" / "diffusion_pytorch_model.safetensors"))
+    for name, ours in weights[0].items():
+        assert torch.allclose(ours.float(), weights[1][name].float(), atol=1e-2), name
+
+
+def test_the_denoiser_predicts_as_it_does_by_itself_where_no_graph_can_be_recorded(spec: WorldSpec) -> None:
+    unet = build_unet(spec).eval()
+    draw = torch.Generator().manual_seed(0)
+    noisy = torch.randn((2, 4, spec.pixels // 4, spec.pixels // 4), generator=draw)
+    times, states = torch.tensor([3, 500]), torch.randn((2, 24, spec.text.width), generator=draw)
+    with torch.no_grad():
+        assert torch.equal(make_predictor(unet)(noisy, times, states), unet(noisy, times, states).sample)

@@ -37,9 +37,13 @@ def pretrain(
     target: Path,
     stages: tuple[str, ...],
     say: Callable[[str], None],
+    device: str = "cpu",
 ) -> Path | None:
-    """Train the given stages (each resumes from `work`), then export to `target`; return `target`."""
-    recipe = open_recipe(spec, data, work)
+    """Train the given stages (each resumes from `work`), then export to `target`; return `target`.
+
+    device: on which the generator's text encoder and denoiser train.
+    """
+    recipe = open_recipe(spec, data, work, device)
     parts = {
         "autoencoder": lambda: recipe.autoencoder,
         "text": lambda: recipe.text_encoder,

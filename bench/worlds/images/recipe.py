@@ -86,7 +86,7 @@ class ImagesRecipe(LatentRecipe[ImagesSpec, ClassCaptioner]):
         return network
 
 
-def open_recipe(spec: ImagesSpec, data: LabelledImages, folder: Path) -> ImagesRecipe:
-    """Return the recipe of a world over its data, with its working folder."""
+def open_recipe(spec: ImagesSpec, data: LabelledImages, folder: Path, device: str = "cpu") -> ImagesRecipe:
+    """Return the recipe of a world over its data, with its working folder. device: to train on."""
     torch.set_flush_denormal(True)
-    return ImagesRecipe(spec, ClassCaptioner(spec.classes), folder, data)
+    return ImagesRecipe(spec, ClassCaptioner(spec.classes), folder, data, device=device)

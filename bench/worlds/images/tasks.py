@@ -13,7 +13,7 @@ SUITE = """name = "{world}"
 summary = "each class of {world} forgotten in turn"
 tasks = [{tasks}]
 seeds = [0, 1]
-unscored_below = 0.4
+headline = "H"
 
 [sizes]
 forget = 16

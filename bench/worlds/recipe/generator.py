@@ -3,7 +3,7 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -28,12 +28,14 @@ C = TypeVar("C", bound=CaptionWriter)
 class LatentRecipe(ABC, Generic[S, C]):
     """The parts of a generator and their training; `folder` holds checkpoints and finished parts.
 
-    A part is trained when it is first needed, or read where `folder` holds it.
+    A part is trained when it is first needed, or read where `folder` holds it. device: on which the text
+    encoder and the denoiser train; all else is small and stays on the CPU.
     """
 
     spec: S
     captioner: C
     folder: Path
+    device: str = field(default="cpu", kw_only=True)
 
     @abstractmethod
     def key(self, part: str) -> str:
@@ -47,10 +49,10 @@ class LatentRecipe(ABC, Generic[S, C]):
     def encode(self, vae: AutoencoderKL) -> dict[str, Tensor]:
         """Return the raw `latents` (n, 4, P/4, P/4) that the generator learns from, and their `triples`."""
 
-    def train(self, stage: Stage) -> None:
-        """Train a stage to its end, or read its result."""
+    def train(self, stage: Stage, device: str = "cpu") -> None:
+        """Train a stage to its end on a device, or read its result."""
         stage.key = self.key(stage.name)
-        train(stage, self.folder)
+        train(stage, self.folder, device)
 
     def keep(self, part: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         """Return a part's tensors from the folder; make them first where they are missing."""
@@ -82,14 +84,17 @@ class LatentRecipe(ABC, Generic[S, C]):
     @cached_property
     def text_encoder(self) -> CLIPTextModel:
         encoder = build_text_encoder(self.spec, self.tokenizer)
-        self.train(text_stage(self.spec, self.captioner, self.tokenizer, encoder, *self.latents))
+        stage = text_stage(self.spec, self.captioner, self.tokenizer, encoder, *self.latents)
+        self.train(stage, self.device)
         return encoder
 
     @cached_property
     def unet(self) -> UNet2DConditionModel:
         unet = build_unet(self.spec)
-        stage = unet_stage(self.spec, self.captioner, self.tokenizer, self.text_encoder, unet, *self.latents)
-        self.train(stage)
+        encoder = self.text_encoder.to(self.device)
+        stage = unet_stage(self.spec, self.captioner, self.tokenizer, encoder, unet, *self.latents)
+        self.train(stage, self.device)
+        encoder.to("cpu")
         return unet
 
     def pipeline(self) -> StableDiffusionPipeline:

@@ -68,13 +68,18 @@ class Stage:
         return self.rate * min(1.0, (step + 1) / self.warmup) * 0.5 * (1 + math.cos(math.pi * share))
 
 
-def train(stage: Stage, folder: Path) -> None:
-    """Train a stage to its end, resuming from `folder`; its modules then hold the (averaged) weights."""
+def train(stage: Stage, folder: Path, device: str = "cpu") -> None:
+    """Train a stage to its end, resuming from `folder`; its modules then hold the (averaged) weights.
+
+    The modules train on `device` and are back on the CPU afterwards. The random numbers come from the CPU on
+    every device.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     final, checkpoint = folder / f"{stage.name}.safetensors", folder / f"{stage.name}.checkpoint.safetensors"
     if final.exists():
         _load_weights(stage, read_checked(final, stage.key))
         return
+    _move(stage, device)
     parameters = stage.parameters()
     optimiser = torch.optim.AdamW(
         parameters.values(), stage.rate, betas=stage.betas, weight_decay=stage.weight_decay
@@ -88,7 +93,13 @@ def train(stage: Stage, folder: Path) -> None:
     weights = {name: p.detach() for name, p in parameters.items()} | stage.buffers()
     save_atomic(weights | stage.averaged, final, stage.key)
     checkpoint.unlink(missing_ok=True)
+    _move(stage, "cpu")
     _load_weights(stage, load_file(final))
+
+
+def _move(stage: Stage, device: str) -> None:
+    for module in stage.modules.values():
+        module.to(device)
 
 
 def _run_steps(stage: Stage, optimiser: torch.optim.Optimizer, start: int, checkpoint: Path) -> None:

@@ -154,9 +154,10 @@ def text_stage(
     def loss(step: int, generator: torch.Generator) -> Tensor:
         rows = torch.randint(len(latents), (spec.text.batch,), generator=generator)
         captions = captioner.training_captions([Triple(*t) for t in triples[rows].tolist()], generator)
-        pooled = encoder(tokenize(tokenizer, captions)).pooler_output
-        logits = scorer(latents[rows], pooled)
-        target = torch.arange(len(rows))
+        device = scorer.scale.device
+        pooled = encoder(tokenize(tokenizer, captions).to(device)).pooler_output
+        logits = scorer(latents[rows].to(device), pooled)
+        target = torch.arange(len(rows), device=device)
         return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
     budget = spec.text

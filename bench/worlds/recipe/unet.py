@@ -1,8 +1,11 @@
 """The world's denoiser: a thin UNet trained by v-prediction on a zero-terminal-SNR schedule."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, UNet2DConditionModel
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from .autoencoder import LATENT_CHANNELS
@@ -51,6 +54,39 @@ def build_unet(spec: LatentSpec) -> UNet2DConditionModel:
     ).to(memory_format=torch.channels_last)
 
 
+class Denoise(nn.Module):
+    """A denoiser as a function of tensors only, as a CUDA graph needs it."""
+
+    def __init__(self, unet: UNet2DConditionModel) -> None:
+        super().__init__()
+        self.unet = unet
+
+    def forward(self, noisy: Tensor, times: Tensor, states: Tensor) -> Tensor:
+        predicted: Tensor = self.unet(noisy, times, states, return_dict=False)[0]
+        return predicted
+
+
+def make_predictor(unet: UNet2DConditionModel) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Return the denoiser as predict(noisy, times, states), for batches of one size.
+
+    On a GPU its passes forward and backward are recorded as CUDA graphs at the first call and replayed from
+    then on: a step of so small a network takes longer to launch than to compute.
+    """
+    network = Denoise(unet)
+    recorded: list[Any] = []
+
+    def predict(noisy: Tensor, times: Tensor, states: Tensor) -> Tensor:
+        if noisy.device.type != "cuda":
+            found: Tensor = network(noisy, times, states)
+            return found
+        if not recorded:
+            recorded.append(torch.cuda.make_graphed_callables(network, (noisy, times, states)))
+        found = recorded[0](noisy, times, states)
+        return found
+
+    return predict
+
+
 def unet_stage(
     spec: LatentSpec,
     captioner: CaptionWriter,
@@ -63,6 +99,7 @@ def unet_stage(
     """Train the UNet on scaled latents with the frozen text encoder."""
     schedule = training_schedule()
     batch = spec.unet.batch
+    predict = make_predictor(unet)
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         rows = torch.randint(len(latents), (batch,), generator=generator)
@@ -73,10 +110,11 @@ def unet_stage(
         clean = latents[rows]
         noise = torch.randn(clean.shape, generator=generator)
         with torch.no_grad():
-            states = encoder(tokenize(tokenizer, captions)).last_hidden_state
+            states = encoder(tokenize(tokenizer, captions).to(encoder.device)).last_hidden_state
+        clean, noise, times, states = (t.to(unet.device) for t in (clean, noise, times, states))
         noisy = schedule.add_noise(clean, noise, times).contiguous(memory_format=torch.channels_last)
         target = schedule.get_velocity(clean, noise, times)
-        return (unet(noisy, times, states).sample - target).square().mean()
+        return (predict(noisy, times, states) - target).square().mean()
 
     return Stage(
         "unet",

@@ -26,9 +26,13 @@ def pretrain(
     target: Path,
     stages: tuple[str, ...],
     say: Callable[[str], None],
+    device: str = "cpu",
 ) -> Path | None:
-    """Train the given stages (each resumes from `work`), then export to `target`; return `target`."""
-    recipe = open_recipe(spec, sprites, work / spec.folder_name)
+    """Train the given stages (each resumes from `work`), then export to `target`; return `target`.
+
+    device: on which the generator's text encoder and denoiser train.
+    """
+    recipe = open_recipe(spec, sprites, work / spec.folder_name, device)
     if spec.without:
         _share_autoencoder(spec, sprites, work)
     if "autoencoder" in stages:

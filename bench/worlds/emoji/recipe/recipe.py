@@ -65,10 +65,10 @@ class Recipe(LatentRecipe[WorldSpec, Captioner]):
         return model
 
 
-def open_recipe(spec: WorldSpec, sprites: Path, folder: Path) -> Recipe:
-    """Return the recipe of a world over its sprite file, with its working folder."""
+def open_recipe(spec: WorldSpec, sprites: Path, folder: Path, device: str = "cpu") -> Recipe:
+    """Return the recipe of a world over its sprite file, with its working folder. device: to train on."""
     torch.set_flush_denormal(True)
-    return Recipe(spec, Captioner(spec), folder, load_canvas(spec, sprites), sprites)
+    return Recipe(spec, Captioner(spec), folder, load_canvas(spec, sprites), sprites, device=device)
 
 
 def export_judges(recipe: Recipe, target: Path, version: int = 1) -> None:
