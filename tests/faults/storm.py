@@ -44,7 +44,7 @@ RECORDS = 4
 FOLDERS = ("one", "two", "two")
 """Folder of records of each worker: a run of its own, and a run of two workers."""
 LEASE_SECONDS = 2.0
-MOST_SECONDS = 900.0
+MOST_SECONDS = 1800.0
 """Time after which a round hangs."""
 context = multiprocessing.get_context("fork")
 
