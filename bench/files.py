@@ -10,13 +10,14 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import UserError
 
 SCRATCH = re.compile(r"\.unlearnbench-(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{8}\.tmp")
-"""Name of a scratch file or folder: a digest of the host's name, the process id, a random part."""
+"""Name of a scratch file or folder: a digest of the host, the process id there, a random part."""
 STALE_SECONDS = 24 * 3600
 """Age from which a scratch file of another machine counts as left over."""
 REASONS = {
@@ -169,11 +170,27 @@ def _reason(error: OSError) -> str:
 
 def scratch_name() -> str:
     """Return a new name for a scratch file or folder; no two processes of any machine get the same one."""
-    return f".unlearnbench-{_host()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    return f".unlearnbench-{host_digest()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
 
 
-def _host() -> str:
-    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+@cache
+def host_digest() -> str:
+    """Return 8 hex digits of what process ids are unique in: a start of this machine, and of its containers
+    this one. Two containers may have one name, and the same process ids."""
+    parts = [platform.node()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+
+
+def process_ended(host: str, pid: int) -> bool | None:
+    """Return whether a process of the host with this digest has ended; None where that cannot be known."""
+    if host != host_digest():
+        return None
+    import psutil
+
+    return not psutil.pid_exists(pid)
 
 
 def find_left_over(folder: Path) -> Iterator[Path]:
@@ -189,14 +206,12 @@ def find_left_over(folder: Path) -> Iterator[Path]:
         match = SCRATCH.fullmatch(entry.name)
         if match is None or entry.is_symlink():
             continue
-        if match["host"] == _host():
-            import psutil
-
-            ended = not psutil.pid_exists(int(match["pid"]))
-        else:
-            ended = time.time() - entry.stat(follow_symlinks=False).st_mtime > STALE_SECONDS
-        if ended:
-            yield Path(entry.path)
+        with contextlib.suppress(OSError):  # gone meanwhile
+            ended = process_ended(match["host"], int(match["pid"]))
+            if ended is None:
+                ended = time.time() - entry.stat(follow_symlinks=False).st_mtime > STALE_SECONDS
+            if ended:
+                yield Path(entry.path)
 
 
 def remove_left_over(folder: Path) -> None:

@@ -16,12 +16,14 @@ from .errors import UserError
 from .files import SCRATCH, sweep, write_file
 
 DEFAULT_LIMIT = 20 * 2**30
-"""Most bytes of a store; above that, its least recently used entries are removed."""
+"""Bytes to which `unlearnbench prune` cuts a store by default: the least recently used entries go."""
 MARKER = ".unlearnbench-store"
 MARK = "This folder is a cache of unlearnbench. Files of other names in it are never touched.\n"
 OWN = "unlearnbench-store"
 """Subfolder for a store where the given folder holds other files."""
-KINDS = ("images", "deltas", "manifests", "features", "references")
+KINDS = ("images", "deltas", "manifests", "features", "references", "needed")
+CLAIMS = "leases"
+"""Subfolder of the claims of running processes (`bench/running/sharing`); no entries."""
 DURABLE = ("deltas", "manifests")
 """Kinds of entries that must be on the disk before the work continues: training made them."""
 CLOCK_SECONDS = 1.0
@@ -75,9 +77,9 @@ class Store:
         except OSError as error:
             self.warn(f"store: {path} cannot be read ({error.strerror}); it is made again")
             return None
-        digest, payload = content[:32], content[32:]
-        if digest != _digest(kind, key, payload):
-            self._complain(path, is_earlier=hashlib.sha256(payload).digest() == digest)
+        payload = check_entry(kind, key, content)
+        if payload is None:
+            self._complain(path, is_earlier=hashlib.sha256(content[32:]).digest() == content[:32])
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
             return None
@@ -87,8 +89,39 @@ class Store:
 
     def put(self, kind: str, key: str, payload: bytes) -> None:
         """Keep an entry; raises UserError naming the file where it cannot be written."""
-        content = _digest(kind, key, payload) + payload
-        write_file(self.path(kind, key), content, durable=kind in DURABLE)
+        write_file(self.path(kind, key), make_entry(kind, key, payload), durable=kind in DURABLE)
+
+    def claim(self, name: str, content: bytes) -> bool:
+        """Make a claim, a small file that only one of several processes can make; False where it is there.
+
+        True, too, where the store cannot be written: then nobody can claim, and everybody may work.
+        """
+        path = self.path(CLAIMS, name)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("xb") as file:
+                file.write(content)
+        except FileExistsError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    def read_claim(self, name: str) -> bytes | None:
+        """Return the content of a claim, None where there is none."""
+        with contextlib.suppress(OSError):
+            return self.path(CLAIMS, name).read_bytes()
+        return None
+
+    def replace_claim(self, name: str, content: bytes) -> None:
+        """Replace the content of a claim; does nothing where the store cannot be written."""
+        with contextlib.suppress(UserError):
+            write_file(self.path(CLAIMS, name), content, durable=False)
+
+    def drop_claim(self, name: str) -> None:
+        """Remove a claim; does nothing where there is none."""
+        with contextlib.suppress(OSError):
+            self.path(CLAIMS, name).unlink()
 
     def _complain(self, path: Path, is_earlier: bool) -> None:
         """Report a removed entry; the many entries of an earlier version are reported once."""
@@ -128,6 +161,16 @@ def _digest(kind: str, key: str, payload: bytes) -> bytes:
     of a model that a method had changed in place.
     """
     return hashlib.sha256(f"{kind}/{key}\n".encode() + payload).digest()
+
+
+def make_entry(kind: str, key: str, payload: bytes) -> bytes:
+    """Return the content of an entry's file."""
+    return _digest(kind, key, payload) + payload
+
+
+def check_entry(kind: str, key: str, content: bytes) -> bytes | None:
+    """Return the payload of an entry's file, None where it is damaged or belongs elsewhere."""
+    return content[32:] if content[:32] == _digest(kind, key, content[32:]) else None
 
 
 def locate_store(folder: Path) -> Path:

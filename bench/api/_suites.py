@@ -76,7 +76,7 @@ def run(
         "sizes": sizes,
         "limit": limit,
     }
-    plan = plan_run(suite, **chosen, world=world, part=_program.part if _program else None)  # type: ignore[arg-type]
+    plan = plan_run(suite, **chosen, world=world)  # type: ignore[arg-type]
     call = f"run({plan.suite.name!r})"
     session = make_session(call, _program, world, device, threads, store, cell_timeout, tags)
     folder = Path(out) if out else Path("runs") / plan.suite.name
@@ -108,8 +108,8 @@ def make_session(
     return Session(
         device=device,
         threads=threads,
-        jobs=called.jobs,
-        store=None if store is None else Path(store),
+        jobs=called.jobs or 1,
+        store=Path(store) if store and "://" not in str(store) else store,
         cell_timeout=cell_timeout,
         command=called.command if program else f"unlearnbench.{call}",
         world=world,
@@ -128,12 +128,10 @@ def plan_run(
     sizes: Mapping[str, int] | None = None,
     world: WorldSettings = DEFAULT_WORLD,
     limit: int | None = None,
-    part: str | None = None,
 ) -> Plan:
-    """Return the plan for the arguments of `run`, every name checked. part: `I/N` of the tasks."""
+    """Return the plan for the arguments of `run`, every name checked."""
     from .bench.measuring.needed import check_floor
     from .bench.planning.plan import find_suite, plan_cells, take_choice, take_declaration
-    from .bench.running.jobs import take_part
 
     known = registry("methods")
     wanted = [_name_method(given, known) for given in methods or ()]
@@ -151,8 +149,6 @@ def plan_run(
         world=world,
     )
     check_floor(whole)
-    if part is not None:
-        whole = take_part(whole, part)
     return Plan(whole, plan_cells(whole, open_tasks(world), known))
 
 
@@ -230,16 +226,21 @@ def run_plan(plan: Plan, folder: Path, session: Session) -> Records:
     """Measure the cells of a plan; records of other cells in the folder stay."""
     from .bench.planning.plan import find_references
     from .bench.running.attacking.suite_attacks import attack_cells, pending_attacks, plan_attacks
-    from .bench.running.jobs import run_parts
+    from .bench.running.jobs import find_part, run_parts
+    from .bench.running.sharing.engines import is_remote, start_workers
+    from .bench.running.sharing.room import fit_session
+    from .bench.running.sharing.worker import Worker
 
-    tasks = len(plan.suite.tasks) or 1  # a sequence is run by one process
-    if session.jobs > tasks:
-        print(
-            f"--jobs {session.jobs}: the suite has {tasks} tasks, one process for each at most",
-            file=sys.stderr,
-        )
-        session = replace(session, jobs=tasks)
     refuse_other_limit(folder, plan.cells)
+    if is_remote(session.program):
+        check_configs(plan.cells)
+        start_workers(session.program, folder / "parts", session.threads or plan.suite.threads or 1)
+        return gather(folder, read_outcomes(plan.cells, folder))
+    session, gpus = fit_session(session, plan.suite.threads, plan.worlds)
+    if plan.suite.sequence and session.jobs > 1:
+        print(f"--jobs {session.jobs}: a sequence is run by one process", file=sys.stderr)
+        session = replace(session, jobs=1)
+    part = find_part(session.program.part) if session.jobs == 1 else None
     runner = make_runner(session, folder, plan.worlds)
     check_added_tasks(plan.cells, runner.worlds)
     cells = find_references(plan.cells, runner.worlds)
@@ -249,14 +250,28 @@ def run_plan(plan: Plan, folder: Path, session: Session) -> Records:
     waiting = pending_attacks(runner, attacks) if session.jobs > 1 else []
     if session.jobs > 1 and (pending or waiting):
         records = [folder / f"{cell.stem}.json" for cell in pending or [attack.cell for attack in waiting]]
-        run_parts(session.program.arguments, session.jobs, runner.threads, records)
-    outcomes = runner.run(cells)
-    attacked = attack_cells(runner, attacks)
-    runner.store.prune()
-    is_whole = session.program.part is None and not any(outcome.state == "failed" for outcome in outcomes)
+        run_parts(session.program.arguments, session.jobs, runner.threads, records, gpus)
+    worker = None if part is None else Worker(runner, *part)
+    outcomes = runner.run(cells) if worker is None else worker.work(cells)
+    attacked = attack_cells(runner, attacks) if worker is None else worker.attack(attacks)
+    is_whole = not any(outcome.state == "failed" for outcome in outcomes)
     if is_whole and any(cell.row.shown and cell.turn is None for cell in cells):
-        runner.pool([cell for cell in cells if not cell.is_inline])
+        pooled = [cell for cell in cells if not cell.is_inline]
+        runner.pool(pooled) if worker is None else worker.pool(pooled)
     return gather(folder, outcomes, attacked)
+
+
+def read_outcomes(cells: Sequence[Any], folder: Path) -> list[Any]:
+    """Return what became of cells that other machines worked on; one without a record has failed."""
+    from .bench.records.record import read_record
+    from .bench.running.runner import Outcome
+
+    found = []
+    for cell in cells:
+        path = folder / f"{cell.stem}.json"
+        is_good = path.is_file() and read_record(path).status == "ok"
+        found.append(Outcome(cell, "measured" if is_good else "failed", path))
+    return found
 
 
 def gather(folder: Path, outcomes: Sequence[Any], attacked: Sequence[Any] = ()) -> Records:

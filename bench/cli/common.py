@@ -26,10 +26,17 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
 
 
+def read_place(text: str) -> Path | str:
+    """Return a folder, or an address such as `s3://bucket/prefix` as it is."""
+    return text if "://" in text else Path(text)
+
+
 def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="folder of the records (default: runs/SUITE)")
     parser.add_argument(
-        "--store", type=Path, help="folder of the cache (default: in the user's cache folder)"
+        "--store",
+        type=read_place,
+        help="folder or address (s3://bucket/prefix) of the cache (default: in the user's cache folder)",
     )
     add_machine(parser)
 
@@ -91,6 +98,8 @@ def read_program(options: argparse.Namespace) -> Program:
         abandoned=frozenset(getattr(options, "abandoned", None) or ()),
         jobs=getattr(options, "jobs", 1),
         part=getattr(options, "part", None),
+        executor=getattr(options, "executor", None),
+        resources=tuple(getattr(options, "resource", None) or ()),
     )
 
 
@@ -100,7 +109,7 @@ def read_session(options: argparse.Namespace) -> Session:
     return Session(
         device=options.device,
         threads=options.threads,
-        jobs=program.jobs,
+        jobs=program.jobs or 1,
         store=options.store,
         cell_timeout=getattr(options, "cell_timeout", None),
         command=program.command,

@@ -16,9 +16,9 @@ from .boards import add_boards
 from .check import add_check
 from .common import USAGE_ERROR, Terminated, add_machine, add_output, add_places, listen, read_or_exit
 from .label import add_label
-from .plan import show_list
+from .plan import add_calibrate, show_list
 from .records import add_submissions
-from .run import add_evaluate, add_run
+from .run import add_evaluate, add_prune, add_run
 from .tools.convert import add_convert
 from .tools.doctor import run_doctor
 from .tools.export import add_export
@@ -73,6 +73,8 @@ def build_parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="tasks, methods, attacks, metrics, judges, worlds, suites")
     listing.add_argument("kind", nargs="?", help="one kind alone")
     listing.set_defaults(run=show_list)
+    add_prune(commands)
+    add_calibrate(commands)
     add_pretrain(commands)
     quality = commands.add_parser("quality", help="the quality bar of a world's base model")
     quality.add_argument("world", nargs="?", default="emoji", help="its name, or the folder of a made one")

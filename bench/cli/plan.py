@@ -2,18 +2,19 @@
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..models.hub import Source
 from ..planning.plan import read_suite
-from ..planning.tasks import Task
+from ..planning.tasks import Task, complete_name
 from ..registry import KINDS, Entry, Registry
 from ..running.catalog import list_broken, registry, suites_folder, task_registry
 from ..running.dry_run import count_attacked, estimate_tasks, needs
 from ..worlds.protocol import World
-from .common import FAILED, open_console
+from .common import FAILED, add_machine, add_places, open_console, read_session
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,9 +24,16 @@ MOST_NAMED = 10
 
 
 def show_plan(
-    suite: Any, cells: Sequence[Any], worlds: Mapping[str, World], attacks: Sequence[Any] = ()
+    suite: Any,
+    cells: Sequence[Any],
+    worlds: Mapping[str, World],
+    attacks: Sequence[Any] = (),
+    jobs: int = 1,
 ) -> int:
-    """Print the work and needs of a suite; return 1 where something is missing. attacks: on its models."""
+    """Print the work, time and needs of a suite; return 1 where something is missing.
+
+    attacks: on its models.
+    """
     from rich.table import Table
 
     lots = estimate_tasks(cells, worlds)
@@ -49,9 +57,60 @@ def show_plan(
             f"attacks: {len(attacks)} attacked records, at most {count_attacked(attacks)} images under "
             "attack, and those that attacks draw and learn from"
         )
-    print("time: unmeasured on this machine; images in the store are not drawn again")
+    show_cost(cells, worlds, jobs)
     tasks = list({cell.task.id: cell.task for cell in cells}.values())
     return show_needs(needs(tasks, worlds))
+
+
+def show_cost(cells: Sequence[Any], worlds: Mapping[str, World], jobs: int) -> None:
+    """Print the time of a plan by the rates of this machine, for one worker, for `jobs` and for more."""
+    from ..running.dry_run import estimate_work
+    from ..running.session import choose_device
+    from ..running.sharing.cost import describe_cost, find_rates
+
+    device = choose_device(None)
+    for name, world in worlds.items():
+        own = [cell for cell in cells if cell.task.file.world == name]
+        rates = find_rates(world.id, device)
+        if rates is None:
+            print(
+                f"time: unmeasured for {world.id} on this machine; `unlearnbench calibrate --task "
+                f"{own[0].task.id}` measures it in a minute"
+            )
+            continue
+        lines = describe_cost(estimate_work(own, worlds, rates), rates, sorted({1, jobs, 8, 64}))
+        print("\n".join([f"time of {world.id}, at most (images in the store are not drawn again):", *lines]))
+
+
+def calibrate(options: argparse.Namespace) -> int:
+    """Measure this machine's rates on the model of a task, and keep them."""
+    from tempfile import TemporaryDirectory
+
+    from ..running.session import make_runner
+    from ..running.sharing.cost import METHOD, describe_load, keep_rates, measure_rates
+
+    task = task_registry(options.world_folder)[complete_name(options.task)]
+    with TemporaryDirectory() as folder:
+        session = replace(read_session(options), store=Path(folder) / "store")
+        runner = make_runner(session, Path(folder) / "records", {task.file.world})
+        rates = measure_rates(runner, task, registry("methods")[METHOD], options.seconds)
+    place = keep_rates(rates)
+    print(f"{rates.world} on {rates.device_name}, {rates.threads} CPU threads:")
+    print(f"drawing {rates.drawing:.4g} s an image, judging {rates.judging:.4g} s an image")
+    print(f"a training step {rates.step:.4g} s for an image of its batch, opening {rates.opening:.1f} s")
+    print(f"memory {rates.memory / 2**30:.1f} GiB; kept in {place}")
+    if busy := describe_load():
+        print(busy)
+    return 0
+
+
+def add_calibrate(commands: Any) -> None:
+    parser = commands.add_parser("calibrate", help="measure how fast this machine is, for run --dry-run")
+    parser.add_argument("--task", default="classes/cat-face", help="a task of the model to measure")
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long to measure (default 60)")
+    add_places(parser, "--model")
+    add_machine(parser)
+    parser.set_defaults(run=calibrate, store=None)
 
 
 def show_needs(sources: Sequence[Source]) -> int:

@@ -74,8 +74,10 @@ def _show_plan(options: argparse.Namespace) -> int:
 
     choice = _read_choice(options)
     world = read_world(options)
-    plan = plan_run(options.suite, **choice, world=world, limit=options.limit, part=options.part)
+    plan = plan_run(options.suite, **choice, world=world, limit=options.limit)
     check_configs(plan.cells)
+    if options.executor == "slurm":
+        show_script(options, plan.suite)
     worlds = open_worlds(plan.worlds, world)
     here = [cell for cell in plan.cells if not worlds[cell.task.file.world].is_placed]
     check_added_tasks(here, worlds)  # a real model's prompts may be in files that are not here yet
@@ -85,7 +87,16 @@ def _show_plan(options: argparse.Namespace) -> int:
         from ..running.catalog import registry
 
         attacks = plan_attacks(plan.suite, plan.cells, registry("attacks"))
-    return show_plan(plan.suite, plan.cells, worlds, attacks)
+    return show_plan(plan.suite, plan.cells, worlds, attacks, options.jobs or 1)
+
+
+def show_script(options: argparse.Namespace, suite: Any) -> None:
+    """Print the script that a run would hand to Slurm."""
+    from ..running.sharing.engines import describe_slurm, plan_workers
+
+    program = read_program(options)
+    folder = options.out or Path("runs") / suite.name
+    print(describe_slurm(plan_workers(program, folder / "parts", options.threads or suite.threads or 1)))
 
 
 def finish(found: "Records") -> int:
@@ -150,7 +161,19 @@ def add_run(commands: Any) -> None:
     parser.add_argument("--skip", action="append", help="leave this method or reference out; repeatable")
     parser.add_argument("--seeds", type=int, nargs="+", help="training seeds")
     parser.add_argument(
-        "--jobs", type=int, default=1, help="processes that share the suite's tasks (default 1)"
+        "--jobs",
+        type=int,
+        help="processes that share the suite's work (default: 1; one for each of several GPUs; with "
+        "--executor local as many as cores and memory allow)",
+    )
+    parser.add_argument(
+        "--executor", choices=("local", "slurm", "ray"), help="what starts the processes (default: local)"
+    )
+    parser.add_argument(
+        "--resource",
+        action="append",
+        metavar="NAME=VALUE",
+        help="what each process asks the executor for, such as timeout_min=240 or num_gpus=0.5; repeatable",
     )
     parser.add_argument("--part", help=argparse.SUPPRESS)  # what --jobs gives each of its processes
     parser.add_argument(
@@ -203,3 +226,26 @@ def evaluate_models(options: argparse.Namespace) -> int:
         limit=options.limit,
     )
     return finish(found)
+
+
+def add_prune(commands: Any) -> None:
+    parser = commands.add_parser("prune", help="remove the least recently used entries of a store")
+    parser.add_argument("--store", type=Path, help="its folder (default: in the user's cache folder)")
+    parser.add_argument(
+        "--limit", type=float, default=20.0, metavar="GIB", help="size to cut it to (default 20)"
+    )
+    parser.set_defaults(run=prune_store)
+
+
+def prune_store(options: argparse.Namespace) -> int:
+    """Cut a store to a size; a run never does so, since others may use the store."""
+    from ..store import Store, default_folder
+
+    if not 0 <= options.limit < float("inf"):
+        raise UserError(f"--limit {options.limit:g}: must be a size in GiB of at least 0")
+    folder = options.store or default_folder()
+    if not folder.is_dir():
+        raise UserError(f"--store {folder}: there is no such folder")
+    dropped = Store(folder).prune(round(options.limit * 2**30))
+    print(f"{folder}: {dropped / 2**30:.2f} GiB removed")
+    return 0

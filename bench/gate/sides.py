@@ -98,13 +98,13 @@ def judge(options: GateRequest) -> tuple[str, list[Any], Any]:
 
 
 def write_images(
-    worst: Any, sides: tuple[Origin, Origin], out: Path, store_folder: Path | None
+    worst: Any, sides: tuple[Origin, Origin], out: Path, place: Path | str | None
 ) -> list[tuple[str, str]]:
     """Write before/after images of the worst prompts beside the reports; none unless all are in the store."""
     from ..measuring.items import read_guidance
-    from ..store import Store, default_folder
+    from ..running.sharing.remote import open_any_store
 
-    store = Store(store_folder or default_folder(), lambda line: None)
+    store = open_any_store(place, lambda line: None)
     rows = worst.to_dict("records")
     asked = [(row["prompt"], int(row["seed"]), read_guidance(row)) for row in rows]
     found = [[side.find_image(store, *request) for side in sides] for request in asked]

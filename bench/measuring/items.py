@@ -1,7 +1,8 @@
 """From images to item rows, and from item rows to the values of a point."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,8 @@ def keep_whole(images: Sequence[np.ndarray | None], size: tuple[int, int] = (64,
     return np.stack(whole) if whole else np.zeros((1, *size, 3), np.uint8)
 
 
-def spread(images: Sequence[np.ndarray | None], rows: np.ndarray) -> np.ndarray:
-    """Return (n, ...) floats for n images from those for `keep_whole`; NaN for images that failed."""
+def spread(images: Sequence[object | None], rows: np.ndarray) -> np.ndarray:
+    """Return (n, ...) floats for n images from those for `keep_whole`; NaN for images that failed (None)."""
     whole = np.array([image is not None for image in images], dtype=bool)
     if whole.all():
         return rows
@@ -34,7 +35,7 @@ def spread(images: Sequence[np.ndarray | None], rows: np.ndarray) -> np.ndarray:
     return values
 
 
-def spread_answers(images: Sequence[np.ndarray | None], found: pd.DataFrame) -> pd.DataFrame:
+def spread_answers(images: Sequence[object | None], found: pd.DataFrame) -> pd.DataFrame:
     """Return a judge's answers for n images from those for `keep_whole`; None for images that failed."""
     whole = [place for place, image in enumerate(images) if image is not None]
     if len(whole) == len(images):
@@ -42,6 +43,27 @@ def spread_answers(images: Sequence[np.ndarray | None], found: pd.DataFrame) -> 
     values = np.full((len(images), len(found.columns)), None, dtype=object)
     values[whole] = found.iloc[: len(whole)].to_numpy(dtype=object)
     return pd.DataFrame(values, columns=found.columns)
+
+
+@dataclass
+class Pixels:
+    """What item rows say about pixels. flatness: of each image, NaN where it failed. digests: "" there."""
+
+    flatness: list[float] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)
+
+    def add(self, image: np.ndarray | None) -> None:
+        """Add the next image, (H, W, 3) uint8, or None for one that failed."""
+        self.flatness.append(float("nan") if image is None else _flatness(image))
+        self.digests.append("" if image is None else image_digest(image))
+
+
+def describe_pixels(images: Iterable[np.ndarray | None]) -> Pixels:
+    """Return what item rows say about the pixels of images."""
+    pixels = Pixels()
+    for image in images:
+        pixels.add(image)
+    return pixels
 
 
 def shuffled_partner(image_requests: Sequence[ImageRequest]) -> list[int | None]:
@@ -65,18 +87,17 @@ def shuffled_partner(image_requests: Sequence[ImageRequest]) -> list[int | None]
 
 def build_items(
     image_requests: Sequence[ImageRequest],
-    images: Sequence[np.ndarray | None],
+    pixels: Pixels,
     found: pd.DataFrame,
     scorer: JointEmbedder | None,
-    embedded: np.ndarray | None = None,
+    embedded: np.ndarray | None,
     scores: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Return one row for each image, with the columns of ITEM_COLUMNS and those of OPTIONAL_COLUMNS it needs.
 
-    images: n of (H, W, 3) uint8, None for one that failed. found: n rows with columns subject, style,
-    background ("" = nothing known, None = the judge or the image failed). scorer: None = no alignment.
-    embedded: the scorer's embeddings (n, d) of the images where they are known already, with NaN rows for
-    failed images. scores: (n,) the judge's scores of the target.
+    pixels: of the n images. found: n rows with columns subject, style, background ("" = nothing known, None =
+    the judge or the image failed). scorer: None = no alignment. embedded: (n, d) the scorer's embeddings of
+    the images, NaN rows for failed images. scores: (n,) the judge's scores of the target.
     """
     rows = [request_columns(image_request) for image_request in image_requests]
     items = pd.DataFrame(rows)
@@ -85,9 +106,9 @@ def build_items(
     items["target_found"] = [
         _target_found(a, found.iloc[i][a.prompt.target_kind]) for i, a in enumerate(image_requests)
     ]
-    items["alignment"], items["alignment_shuffled"] = _alignment(image_requests, images, scorer, embedded)
-    items["flatness"] = spread(images, _flatness(keep_whole(images)))
-    items["image_sha256"] = ["" if image is None else image_digest(image) for image in images]
+    items["alignment"], items["alignment_shuffled"] = _alignment(image_requests, scorer, embedded)
+    items["flatness"] = np.array(pixels.flatness, dtype=np.float32)
+    items["image_sha256"] = pixels.digests
     if any(image_request.prompt.guidance is not None for image_request in image_requests):
         items["guidance"] = [
             np.nan if a.prompt.guidance is None else a.prompt.guidance for a in image_requests
@@ -98,9 +119,8 @@ def build_items(
     return items[[*ITEM_COLUMNS, *(name for name in OPTIONAL_COLUMNS if name in items)]]
 
 
-def _flatness(images: np.ndarray) -> np.ndarray:
-    values: np.ndarray = (images / 255.0).std(axis=(1, 2)).mean(-1).round(6).astype(np.float32)
-    return values
+def _flatness(image: np.ndarray) -> float:
+    return float((image / 255.0).std(axis=(0, 1)).mean(-1).round(6))
 
 
 def read_guidance(row: Mapping[Any, Any]) -> float | None:
@@ -137,17 +157,12 @@ def _target_found(image_request: ImageRequest, answer: str | None) -> bool | Non
 
 
 def _alignment(
-    image_requests: Sequence[ImageRequest],
-    images: Sequence[np.ndarray | None],
-    scorer: JointEmbedder | None,
-    embedded: np.ndarray | None,
+    image_requests: Sequence[ImageRequest], scorer: JointEmbedder | None, by_image: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     if scorer is None:
         nothing = np.full(len(image_requests), np.nan)
         return nothing, nothing
-    if embedded is None:
-        embedded = spread(images, scorer.embed_images(keep_whole(images)))
-    by_image = embedded
+    assert by_image is not None  # `find_extractors` names the scorer wherever there is one
     by_text = scorer.embed_prompts([image_request.prompt.text for image_request in image_requests])
     partner = shuffled_partner(image_requests)
     other = by_text[[i if p is None else p for i, p in enumerate(partner)]]

@@ -1,8 +1,7 @@
 """Draw the images of one saved point, judge them, and return their item rows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,9 +19,10 @@ from ..store import Store
 from ..types import Problem, View
 from ..worlds.protocol import World
 from .extractors import find_extractors, open_extractor, reference_features
-from .items import build_items, keep_whole, spread, spread_answers
-from .judging import ask_judge, open_judge
+from .items import build_items
+from .judging import open_judge
 from .requests import ImageRequest
+from .streaming import look_at
 from .training_images import aims_of, judge_problem, look_once
 
 T = TypeVar("T")
@@ -32,28 +32,28 @@ T = TypeVar("T")
 class Scored:
     """A point's item rows and features.
 
-    images: in the order of the rows, each (H, W, 3) uint8; None for an image whose pixels are not finite.
+    kept: (prompt id, sample) -> (H, W, 3) uint8, of the images that the contact sheet shows; None for one
+    whose pixels are not finite.
     """
 
     items: pd.DataFrame
     view: View
-    images: Sequence[np.ndarray | None]
+    kept: Mapping[tuple[str, int], np.ndarray | None]
     unscored: str | None = None  # why no retain image was drawn
 
     @property
     def failed(self) -> int:
         """Number of images whose pixels are not finite."""
-        return sum(image is None for image in self.images)
+        return int((self.items["image_sha256"] == "").sum())
 
     def tiles(self, image_requests: Sequence[ImageRequest]) -> list[np.ndarray | None]:
-        """Return the images of some requests; None for one that was not drawn or failed."""
-        places = {
-            key: i for i, key in enumerate(zip(self.items["prompt_id"], self.items["sample"], strict=True))
-        }
-        found = [
-            places.get((image_request.prompt.id, image_request.sample)) for image_request in image_requests
-        ]
-        return [None if i is None else self.images[i] for i in found]
+        """Return the images of some requests; None for one that was not drawn, not kept or failed."""
+        return [self.kept.get(place_of(image_request)) for image_request in image_requests]
+
+
+def place_of(image_request: ImageRequest) -> tuple[str, int]:
+    """Return what identifies an image among those of a point."""
+    return image_request.prompt.id, image_request.sample
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,32 @@ class Place:
     find_weights: Callable[[], bytes | None]
     title: str
 
+    def drawing(self, device: str) -> Drawing:
+        """Return what draws the point's images or finds them in the store."""
+        holder, point = self.holder, self.point
+        return Drawing(
+            point.fingerprint,
+            holder.sampling,
+            str(holder.dtype),
+            device,
+            lambda: holder.generator(point.delta, self.find_weights()),
+        )
+
+
+def split_requests(image_requests: Sequence[ImageRequest]) -> tuple[list[ImageRequest], list[ImageRequest]]:
+    """Return the forget images and the others. They are drawn in separate batches, the forget images first:
+    they may be all that a point needs."""
+    first = [image_request for image_request in image_requests if image_request.prompt.split == "forget"]
+    return first, [
+        image_request for image_request in image_requests if image_request.prompt.split != "forget"
+    ]
+
+
+def to_draw(image_request: ImageRequest) -> Request:
+    """Return what an image's pixels depend on besides the model."""
+    prompt = image_request.prompt
+    return Request(prompt.text, image_request.seed, prompt.guidance, image_request.latents)
+
 
 @dataclass
 class PointScorer:
@@ -77,22 +103,37 @@ class PointScorer:
     _opened: dict[str, Any] = field(default_factory=dict)
 
     def score(
-        self, place: Place, task: Task, image_requests: Sequence[ImageRequest], base: View | None
+        self,
+        place: Place,
+        task: Task,
+        image_requests: Sequence[ImageRequest],
+        base: View | None,
+        keep: Collection[tuple[str, int]] = (),
     ) -> Scored:
-        """Return the rows of `image_requests` at a point; base: the base model's rows of the same images."""
-        world = place.world
+        """Return the rows of `image_requests` at a point.
+
+        base: the base model's rows of the same images. keep: places of the images to return.
+        """
+        world, sampling = place.world, place.holder.sampling
         judge = self.judge_of(world, task)  # whatever judges is opened before hours of drawing
         scorer = self._once(f"scorer {world.id}", world.open_alignment)
-        images = self._draw(place, image_requests)
-        whole = keep_whole(images, (place.holder.sampling.height, place.holder.sampling.width))
-        verdicts = ask_judge(judge, whole)
-        features = {WORLD: verdicts.features, **self._embed(world, whole)}
-        features = {name: spread(images, rows) for name, rows in features.items()}
-        found = spread_answers(images, verdicts.found)
-        scores = None if verdicts.scores is None else spread(images, verdicts.scores)
-        items = build_items(image_requests, images, found, scorer, features.get(CLIP), scores)
-        view = View(items, features, self.references(world, task, features), base)
-        return Scored(items, view, images)
+        opened = {name: self.extractor(world, name) for name in find_extractors(world)}
+        extractors = {name: extractor for name, extractor in opened.items() if extractor is not None}
+        kept: dict[tuple[str, int], np.ndarray | None] = {}
+
+        def passing() -> Iterator[np.ndarray | None]:
+            images = self._draw(place, image_requests)
+            for where, image in zip(map(place_of, image_requests), images, strict=True):
+                if where in keep:
+                    kept[where] = image
+                yield image
+
+        looked = look_at(passing(), (sampling.height, sampling.width), judge, extractors)
+        items = build_items(
+            image_requests, looked.pixels, looked.found, scorer, looked.features.get(CLIP), looked.scores
+        )
+        references = self.references(world, task, dict(looked.features))
+        return Scored(items, View(items, looked.features, references, base), kept)
 
     def look(
         self, world: World, task: Task, fields: dict[str, Any], problem: Callable[[], Problem]
@@ -112,11 +153,6 @@ class PointScorer:
         """Return the judge that a task names, opened once for all tasks with the same judge and targets."""
         asked = (world.id, task.file.family, task.file.judge, task.file.target_kind, *task.file.names)
         return self._once(f"judge {asked}", lambda: open_judge(world, task))
-
-    def _embed(self, world: World, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the images' features by every extractor on this machine besides the world's own."""
-        opened = {name: self.extractor(world, name) for name in find_extractors(world)}
-        return {name: e.embed_images(images) for name, e in opened.items() if e is not None}
 
     def extractor(self, world: World, name: str) -> Extractor | None:
         """Return an extractor that `find_extractors` names, opened once for each world."""
@@ -138,30 +174,9 @@ class PointScorer:
         )
         return features[:0] if embedded is None else embedded
 
-    def _draw(self, place: Place, image_requests: Sequence[ImageRequest]) -> list[np.ndarray | None]:
-        """Draw the forget images first and in separate batches: they may be all that a point needs."""
-        holder, point = place.holder, place.point
-        drawing = Drawing(
-            point.fingerprint,
-            holder.sampling,
-            str(holder.dtype),
-            self.device,
-            lambda: holder.generator(point.delta, place.find_weights()),
-        )
-        first = [
-            i for i, image_request in enumerate(image_requests) if image_request.prompt.split == "forget"
-        ]
-        rest = [i for i, image_request in enumerate(image_requests) if image_request.prompt.split != "forget"]
-        requests = [
-            Request(
-                image_request.prompt.text,
-                image_request.seed,
-                image_request.prompt.guidance,
-                image_request.latents,
-            )
-            for image_request in image_requests
-        ]
-        done = 0
+    def fill(self, place: Place, image_requests: Sequence[ImageRequest]) -> None:
+        """Draw the images that the store lacks, in the batches that these requests are cut into."""
+        drawing, done = place.drawing(self.device), 0
         with show_progress(place.title, len(image_requests)) as advance:
 
             def count(n: int) -> None:
@@ -169,12 +184,21 @@ class PointScorer:
                 done += n
                 advance(done, "")
 
-            parts = [
-                drawing.draw([requests[i] for i in part], self.store, count) for part in (first, rest) if part
-            ]
+            for part in split_requests(image_requests):
+                drawing.fill([to_draw(image_request) for image_request in part], self.store, count)
         self.drawn += drawing.drawn
-        images = dict(zip(first + rest, chain.from_iterable(parts), strict=True))
-        return [images[i] for i in range(len(image_requests))]
+
+    def _draw(self, place: Place, image_requests: Sequence[ImageRequest]) -> Iterator[np.ndarray | None]:
+        """Draw what the store lacks, then yield each image from the store."""
+        self.fill(place, image_requests)
+        drawing = place.drawing(self.device)
+        first, rest = (
+            drawing.read([to_draw(image_request) for image_request in part], self.store)
+            for part in split_requests(image_requests)
+        )
+        for image_request in image_requests:
+            yield next(first if image_request.prompt.split == "forget" else rest)
+        self.drawn += drawing.drawn
 
     def _once(self, name: str, make: Callable[[], T]) -> T:
         if name not in self._opened:

@@ -5,7 +5,8 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from functools import cache
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..errors import UserError
 from ..store import Store, content_key
 from .generators import Drawer, Sampling, trainable_module
 
+version = cache(metadata.version)  # every image's key holds three
 NOISE_VERSION = 1
 """Bump when the derivation of an image's noise changes."""
 DRAWING_VERSION = 2
@@ -223,23 +225,39 @@ class Drawing:
     def draw(
         self, requests: Sequence[Request], store: Store, advance: Callable[[int], None]
     ) -> list[np.ndarray | None]:
-        """Return an image (H, W, 3) uint8 for each request, None for one whose pixels are not finite.
+        """Return an image (H, W, 3) uint8 for each request, None for one whose pixels are not finite."""
+        self.fill(requests, store, advance)
+        return list(self.read(requests, store))
+
+    def fill(self, requests: Sequence[Request], store: Store, advance: Callable[[int], None]) -> None:
+        """Draw the images that the store lacks.
 
         Batches are cut from the list of requests, not from the missing ones. So a run that was interrupted
         draws the same batches as one that was not, and its images are bit-identical. Requests of one guidance
         scale are drawn together.
         """
-        size = micro_batch(self.device, self.sampling)
-        images: dict[int, np.ndarray | None] = {}
-        for places in self._cut(requests, size):
-            batch = [requests[i] for i in places]
-            keys = [image_key(self.fingerprint, self.sampling, self.dtype, self.device, r) for r in batch]
-            images |= zip(places, self._batch(batch, keys, size, store), strict=True)
-            advance(len(batch))
-        return [images[i] for i in range(len(requests))]
+        for places in self.cut(requests):
+            self._payloads([requests[i] for i in places], store)
+            advance(len(places))
 
-    def _cut(self, requests: Sequence[Request], size: int) -> Iterator[list[int]]:
+    def read(self, requests: Sequence[Request], store: Store) -> Iterator[np.ndarray | None]:
+        """Yield the image of each request from the store; the batch of one that it lost is drawn again."""
+        batch_of = {place: places for places in self.cut(requests) for place in places}
+        for place, request in enumerate(requests):
+            payload = store.get("images", self.key(request))
+            if payload is None:
+                places = batch_of[place]
+                again = self._payloads([requests[i] for i in places], store)
+                payload = again[places.index(place)]
+            yield read_stored(payload)
+
+    def key(self, request: Request) -> str:
+        """Return the store key of an image."""
+        return image_key(self.fingerprint, self.sampling, self.dtype, self.device, request)
+
+    def cut(self, requests: Sequence[Request]) -> Iterator[list[int]]:
         """Yield the positions of each batch's requests."""
+        size = micro_batch(self.device, self.sampling)
         by_guidance: dict[float, list[int]] = {}
         for place, request in enumerate(requests):
             by_guidance.setdefault(request.guided(self.sampling), []).append(place)
@@ -257,15 +275,16 @@ class Drawing:
             )
         return generator
 
-    def _batch(
-        self, batch: list[Request], keys: list[str], size: int, store: Store
-    ) -> list[np.ndarray | None]:
+    def _payloads(self, batch: list[Request], store: Store) -> list[bytes]:
+        """Return the store's entries of a batch; where one is missing, the whole batch is drawn."""
+        keys = [self.key(request) for request in batch]
         stored = [store.get("images", key) for key in keys]
         if all(payload is not None for payload in stored):
-            return [read_stored(payload) for payload in stored if payload is not None]
-        padded = batch + [batch[-1]] * (size - len(batch))
-        fresh = draw_batch(self._generator(), padded)[: len(batch)]
-        for key, image in zip(keys, fresh, strict=True):
-            store.put("images", key, FAILED if image is None else encode_png(image))
+            return [payload for payload in stored if payload is not None]
+        padded = batch + [batch[-1]] * (micro_batch(self.device, self.sampling) - len(batch))
+        images = draw_batch(self._generator(), padded)[: len(batch)]
+        fresh = [FAILED if image is None else encode_png(image) for image in images]
+        for key, payload in zip(keys, fresh, strict=True):
+            store.put("images", key, payload)
         self.drawn += len(batch)
         return fresh

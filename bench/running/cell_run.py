@@ -13,7 +13,7 @@ from ..environment import describe_environment
 from ..measuring.needed import forget_requests, is_asked, reason_unscored
 from ..measuring.pool import Part, take_part
 from ..measuring.requests import ImageRequest, list_requests, narrow_requests
-from ..measuring.scorer import Place, PointScorer, Scored
+from ..measuring.scorer import Place, PointScorer, Scored, place_of
 from ..measuring.sheet import choose_columns, make_sheet
 from ..metrics import compute
 from ..metrics.rows import describe_failed
@@ -197,10 +197,16 @@ class CellRun:
         cell, known = self.cell, self.shared._bases
         key = (cell.task.id, cell.suite.sizes.model_dump_json(), cell.row.noise)
         if key not in known:
-            row = cell.row.model_copy(update={"config": {}})
-            reference = CellRun(self.shared, Cell(cell.suite, cell.task, row, None, 0))
+            reference = self.reference
             known[key] = reference._score(reference.manifest.points[0], reference.requests, None)
         return known[key]
+
+    @cached_property
+    def reference(self) -> "CellRun":
+        """The base model's cell of the same task and noise."""
+        cell = self.cell
+        row = cell.row.model_copy(update={"config": {}})
+        return CellRun(self.shared, Cell(cell.suite, cell.task, row, None, 0))
 
     def _score_point(self, point: PointManifest, base: View | None, is_last: bool) -> Scored:
         """Score a point; where it forgets too little for the others to matter, draw only forget images."""
@@ -214,10 +220,13 @@ class CellRun:
         return self._score(point, needed, base)
 
     def _score(self, point: PointManifest, requests: list[ImageRequest], base: View | None) -> Scored:
+        keep = {place_of(self.requests[i]) for i in choose_columns(self.requests)}
+        return self.shared.scorer.score(self.place(point), self.cell.task, requests, base, keep)
+
+    def place(self, point: PointManifest) -> Place:
+        """Return the source of a point's images."""
         title = f"  {self.cell.row.name}: step {point.step}, images"
-        holder = self._holder(point.model)
-        place = Place(self.world, holder, point, lambda: self._find_weights(point), title)
-        return self.shared.scorer.score(place, self.cell.task, requests, base)
+        return Place(self.world, self._holder(point.model), point, lambda: self._find_weights(point), title)
 
     def _find_weights(self, point: PointManifest) -> bytes | None:
         """Return the bytes of a point's weights; a training whose weights the store lost is repeated."""

@@ -10,6 +10,7 @@ from ..planning.tasks import Task, samples_of
 from ..registry import IMAGES
 from ..unlearning.writing import OTHERS
 from ..worlds.protocol import World
+from .sharing.cost import Rates, Work, passes_of
 
 if TYPE_CHECKING:  # planning imports no torch
     from .attacking.suite_attacks import SuiteAttack
@@ -97,6 +98,17 @@ def _most_others(task: Task, asked: int) -> int:
     if task.file.captions is not None:
         return min(asked, task.file.captions.rows or asked)
     return min(asked, sum(len(things) for things in OTHERS.values())) if task.file.names else asked
+
+
+def estimate_work(cells: Sequence[Cell], worlds: Mapping[str, World], rates: Rates) -> Work:
+    """Return the work of a plan. A training is one part, and so is the judging of a cell."""
+    estimates = estimate_tasks(cells, worlds)
+    longest = 0.0
+    for cell in cells:
+        _, points = _steps_and_points(cell)
+        longest = max(longest, passes_of(cell) * rates.step, points * _images(cell) * rates.judging)
+    images = sum(lot.images + lot.training for lot in estimates)
+    return Work(images, sum(passes_of(cell) for cell in cells), longest)
 
 
 def needs(tasks: Sequence[Task], worlds: Mapping[str, World]) -> list[Source]:

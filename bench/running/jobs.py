@@ -1,4 +1,4 @@
-"""Run a suite in several processes of one machine: each takes every n-th task; they share the store."""
+"""Run a suite in several processes of one machine, which share its work by leases in the store."""
 
 import contextlib
 import os
@@ -6,12 +6,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..errors import UserError
 from ..files import explain, make_folder
-from ..planning.plan import Suite
 from ..progress import show_progress
 
 POLL_SECONDS = 1.0
@@ -22,15 +21,23 @@ PARENT_GONE = 143
 """Exit status of a worker whose parent has ended: the one after SIGTERM."""
 
 
-def take_part(suite: Suite, part: str) -> Suite:
-    """Return the suite with the tasks of share `I/N`. Tasks stay whole: their cells share base images."""
+def find_part(part: str | None) -> tuple[int, int] | None:
+    """Return (I, N) of the share `I/N`, or of a Slurm array's job; None for a process that shares with none.
+
+    Every worker can do all the work: the numbers say where it starts.
+    """
+    if part is None:
+        words = [os.environ.get(f"SLURM_ARRAY_TASK_{name}", "") for name in ("ID", "MIN", "COUNT")]
+        if not all(word.isdecimal() for word in words) or int(words[2]) < 2:
+            return None
+        return (int(words[0]) - int(words[1])) % int(words[2]), int(words[2])
     try:
         index, count = (int(number) for number in part.split("/"))
     except ValueError:
         raise UserError(f"--part {part}: not of the form I/N, such as 0/2") from None
-    if not 0 <= index < count <= len(suite.tasks):
-        raise UserError(f"--part {part}: there are {len(suite.tasks)} tasks; count from 0")
-    return suite.model_copy(update={"tasks": suite.tasks[index::count]})
+    if not 0 <= index < count:
+        raise UserError(f"--part {part}: of {count} parts, counted from 0")
+    return index, count
 
 
 def without_option(arguments: Sequence[str], name: str) -> list[str]:
@@ -46,21 +53,32 @@ def without_option(arguments: Sequence[str], name: str) -> list[str]:
     return kept
 
 
-def run_parts(arguments: Sequence[str], jobs: int, threads: int, records: Sequence[Path]) -> None:
-    """Run `unlearnbench ARGUMENTS` in `jobs` processes with their share of the tasks, until all have ended.
+def worker_command(arguments: Sequence[str], threads: int) -> list[str]:
+    """Return the command of a worker of the run `unlearnbench ARGUMENTS`, without its part."""
+    own = list(arguments)
+    for option in ("--jobs", "--threads", "--executor", "--resource"):
+        own = without_option(own, option)
+    return [sys.executable, "-m", "unlearnbench.bench.cli", *own, "--threads", str(threads)]
 
-    records: files that they will write, for the progress bar. Each process writes its output to `parts/I.log`
-    next to them. Failures are in the records: the caller goes over the suite once more.
+
+def run_parts(
+    arguments: Sequence[str], jobs: int, threads: int, records: Sequence[Path], gpus: Sequence[str] = ()
+) -> None:
+    """Run `unlearnbench ARGUMENTS` in `jobs` processes that share the work, until all have ended.
+
+    records: files that they will write, for the progress bar. gpus: to share among the processes, one each.
+    Each process writes its output to `parts/I.log` next to the records. Failures are in the records: the
+    caller goes over the suite once more.
     """
-    own = without_option(without_option(arguments, "--jobs"), "--threads")
-    command = [sys.executable, "-m", "unlearnbench.bench.cli", *own, "--threads", str(threads)]
+    command = worker_command(arguments, threads)
     logs = records[0].parent / "parts"
     make_folder(logs)
     started = time.time()
     running: list[subprocess.Popen[bytes]] = []
     try:
         for i in range(jobs):
-            running.append(_start([*command, "--part", f"{i}/{jobs}"], logs / f"{i}.log"))
+            own = {"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {}
+            running.append(start_worker([*command, "--part", f"{i}/{jobs}"], logs / f"{i}.log", own))
         with show_progress(f"cells, in {jobs} processes", len(records)) as advance:
             while any(process.poll() is None for process in running):
                 advance(sum(p.exists() and p.stat().st_mtime >= started for p in records), "")
@@ -69,16 +87,21 @@ def run_parts(arguments: Sequence[str], jobs: int, threads: int, records: Sequen
         _end(running)
 
 
-def _start(command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
+def start_worker(
+    command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+) -> "subprocess.Popen[bytes]":
     """Start a worker whose standard input is a pipe that only this process holds open."""
-    environment = {**os.environ, WATCHED: "1"}
     try:
-        target = log.open("wb")
+        target = log.open("ab")
     except OSError as error:
         raise explain(log, error) from None
     with target:
         return subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=target, stderr=subprocess.STDOUT, env=environment
+            command,
+            stdin=subprocess.PIPE,
+            stdout=target,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(environment or {}), WATCHED: "1"},
         )
 
 
@@ -107,7 +130,8 @@ def end_with_parent() -> None:
 
     def watch() -> None:
         with contextlib.suppress(OSError, ValueError):
-            while sys.stdin.buffer.read(1):
+            # not sys.stdin: this thread would hold its lock when the interpreter ends, which is a crash
+            while os.read(0, 1):
                 pass
         os._exit(PARENT_GONE)  # files are replaced atomically: none is left half written
 

@@ -24,7 +24,8 @@ from ..measuring.pool import (
 )
 from ..measuring.scorer import PointScorer
 from ..measuring.stored import Origin
-from ..metrics.features import LITE0, WORLD
+from ..measuring.streaming import look_at
+from ..metrics.features import LITE0
 from ..metrics.rows import describe_failed
 from ..models.sampling import decode_png
 from ..planning.plan import Cell
@@ -177,12 +178,13 @@ class StoredImages:
             return f"{record.cell}: no retain image was asked of this point"
         if failed := describe_failed(run.rows):
             return f"{record.cell}: {failed}"
-        images = [self._find(run.origin, row) for row in run.rows.to_dict("records")]
-        lacking = sum(image is None for image in images)
-        self.asked, self.lacking = self.asked + len(images), self.lacking + lacking
+        rows = run.rows.to_dict("records")
+        lacking = sum(self._find(run.origin, row) is None for row in rows)
+        self.asked, self.lacking = self.asked + len(rows), self.lacking + lacking
         if lacking:
-            return f"{lacking} of {len(images)} images of {record.cell} are not in the store"
-        features = self._embed(task, np.stack([image for image in images if image is not None]), run.rows)
+            return f"{lacking} of {len(rows)} images of {record.cell} are not in the store"
+        images = (self._find(run.origin, row) for row in rows)
+        features = self._embed(task, images, run.origin, run.rows)
         return Part(task.id, record.seed, features, self.scorer.references(self.world, task, features))
 
     def _find(self, origin: Origin, row: dict[Any, Any]) -> np.ndarray | None:
@@ -191,19 +193,23 @@ class StoredImages:
         image = None if png is None else decode_png(png)
         return image if image is not None and image_digest(image) == row["image_sha256"] else None
 
-    def _embed(self, task: Task, images: np.ndarray, rows: Any) -> dict[str, np.ndarray]:
-        features = {WORLD: self.scorer.judge_of(self.world, task).judge(images).features}
+    def _embed(
+        self, task: Task, images: Iterable[np.ndarray | None], origin: Origin, rows: Any
+    ) -> dict[str, np.ndarray]:
+        judge, size = self.scorer.judge_of(self.world, task), (origin.sampling.height, origin.sampling.width)
         version = find_extractors(self.world).get(LITE0)
         if version is None:
-            return features
+            return dict(look_at(images, size, judge, {}).features)
         # embedding takes a fortieth of a second an image: kept, so that an interrupted command continues
         key = content_key({"images": list(rows["image_sha256"]), "extractor": LITE0, "version": version})
         stored = self.store.get("features", key)
-        if stored is None:
-            buffer = io.BytesIO()
-            extractor = self.scorer.extractor(self.world, LITE0)
-            assert extractor is not None  # `find_extractors` names it
-            np.save(buffer, extractor.embed_images(images), allow_pickle=False)
-            stored = buffer.getvalue()
-            self.store.put("features", key, stored)
-        return {**features, LITE0: np.load(io.BytesIO(stored), allow_pickle=False)}
+        if stored is not None:
+            known = {LITE0: np.load(io.BytesIO(stored), allow_pickle=False)}
+            return {**look_at(images, size, judge, {}).features, **known}
+        extractor = self.scorer.extractor(self.world, LITE0)
+        assert extractor is not None  # `find_extractors` names it
+        features = dict(look_at(images, size, judge, {LITE0: extractor}).features)
+        buffer = io.BytesIO()
+        np.save(buffer, features[LITE0], allow_pickle=False)
+        self.store.put("features", key, buffer.getvalue())
+        return features

@@ -1,6 +1,6 @@
 """Execute a plan: run one cell after the other and write one record for each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,12 @@ class Outcome:
     drawn: int = 0
 
 
+def describe_cell(cell: Cell) -> str:
+    """Return task, method, seed and, in a sequence, the step, as progress names them."""
+    place = "" if cell.turn is None else f" step {cell.turn.step} of {len(cell.turn.requests)}"
+    return f"{cell.task.id} {cell.row.name} seed {cell.seed}{place}"
+
+
 @dataclass(kw_only=True)
 class Runner(Shared):
     """Runs cells one after the other. folder: of the records.
@@ -47,20 +53,35 @@ class Runner(Shared):
 
     def run(self, cells: list[Cell]) -> list[Outcome]:
         """Run every cell; one that fails is recorded as failed and the others go on."""
-        self._plugins |= plugin_modules(cells, self.metrics, self.worlds)
+        self.note_plugins(cells)
         outcomes = []
         for number, cell in enumerate(cells, 1):
-            place = "" if cell.turn is None else f" step {cell.turn.step} of {len(cell.turn.requests)}"
-            title = f"[{number}/{len(cells)}] {cell.task.id} {cell.row.name} seed {cell.seed}{place}"
-            outcomes.append(self._run_cell(CellRun(self, cell), title))
+            title = f"[{number}/{len(cells)}] {describe_cell(cell)}"
+            outcomes.append(self.run_cell(CellRun(self, cell), title))
         return outcomes
 
-    def _run_cell(self, run: CellRun, title: str) -> Outcome:
-        cell, path, before = run.cell, self._path(run.cell), self.scorer.drawn
+    def note_plugins(self, cells: Sequence[Cell]) -> None:
+        """Let `run_cell` and `attempt` watch the plug-ins that these cells import."""
+        self._plugins |= plugin_modules(cells, self.metrics, self.worlds)
+
+    def attempt(self, run: CellRun, title: str, do: Callable[[], None]) -> bool:
+        """Do a part of a cell's work within the time limit; return False where it failed, as recorded."""
+        try:
+            with limit_time(self.cell_timeout, lambda: self._abandon(run, title)):
+                check_libraries(self._plugins)
+                do()
+        except (Exception, TimeIsUp) as error:
+            self._fail(run, title, error)
+            return False
+        return True
+
+    def run_cell(self, run: CellRun, title: str) -> Outcome:
+        """Make a cell's record, unless it is there or cannot be made."""
+        cell, path, before = run.cell, self.path_of(run.cell), self.scorer.drawn
         if cell.stem in self.abandoned:  # its record was written before this process took over
             return Outcome(cell, "failed", path)
         try:
-            if self._is_done(path, run.key):
+            if self.is_done(path, run.key):
                 return Outcome(cell, "unchanged", path)
             self.say(title)
             with limit_time(self.cell_timeout, lambda: self._abandon(run, title)):
@@ -76,7 +97,7 @@ class Runner(Shared):
     def _fail(self, run: CellRun, title: str, error: BaseException) -> Outcome:
         said = clean_error(f"{type(error).__name__}: {error}")
         self._failures.note(run.cell.stem, title, error, lambda: run.assemble(error=said))
-        return Outcome(run.cell, "failed", self._path(run.cell))
+        return Outcome(run.cell, "failed", self.path_of(run.cell))
 
     def _abandon(self, run: CellRun, title: str) -> None:
         """Record a cell that does not end although its time is up; continue without it in a new process."""
@@ -88,17 +109,19 @@ class Runner(Shared):
     def pending(self, cells: list[Cell]) -> list[Cell]:
         """Return the cells whose record is not there yet."""
         runs = [CellRun(self, cell) for cell in cells]
-        return [run.cell for run in runs if not self._is_done(self._path(run.cell), run.key)]
+        return [run.cell for run in runs if not self.is_done(self.path_of(run.cell), run.key)]
 
     def pool(self, cells: list[Cell]) -> None:
         """Write the pooled distances of each row's shown points; does nothing where they are up to date."""
         worlds = self.worlds.values()
         pool_cells(self.folder, cells, worlds, self.cell_key, lambda cell: CellRun(self, cell).take_part())
 
-    def _path(self, cell: Cell) -> Path:
+    def path_of(self, cell: Cell) -> Path:
+        """Return where a cell's record is, or will be."""
         return self.folder / f"{cell.stem}.json"
 
-    def _is_done(self, path: Path, key: str) -> bool:
+    def is_done(self, path: Path, key: str) -> bool:
+        """Return whether a record is there, whole, and of this key."""
         if not path.exists():
             return False
         try:

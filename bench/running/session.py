@@ -58,14 +58,18 @@ class Program:
 
     arguments: its words. restarts: whether a cell that cannot be stopped may be left behind by replacing this
     process with the same command. abandoned: stems of such cells. jobs: number of processes that share the
-    tasks. part: `I/N`, the share of this process.
+    work; None: 1, or with an executor or several GPUs as many as there is room for. part: `I/N`, the share of
+    this process. executor: what starts the processes: `local`, `slurm`, `ray`; None: this machine.
+    resources: `NAME=VALUE` that each process asks the executor for.
     """
 
     arguments: Sequence[str] = ()
     restarts: bool = False
     abandoned: frozenset[str] = frozenset()
-    jobs: int = 1
+    jobs: int | None = 1
     part: str | None = None
+    executor: str | None = None
+    resources: Sequence[str] = ()
 
     @property
     def command(self) -> str:
@@ -81,15 +85,16 @@ class Session:
     """Settings of a run on a machine.
 
     device: cpu, cuda or mps; None: the best that is available. threads: CPU threads; None: all cores, shared
-    by `jobs` processes. store: folder of the cache; None: in the user's cache folder. cell_timeout: seconds
-    that a cell may take; None: no limit. command: how records name the command that made them. program: the
-    command line of the run, if there is one. tags: words of the user's own, kept in records made now.
+    by `jobs` processes. store: folder or address (`s3://bucket/prefix`) of the cache; None: in the user's
+    cache folder. cell_timeout: seconds that a cell may take; None: no limit. command: how records name the
+    command that made them. program: the command line of the run, if there is one. tags: words of the user's
+    own, kept in records made now.
     """
 
     device: str | None = None
     threads: int | None = None
     jobs: int = 1
-    store: Path | None = None
+    store: Path | str | None = None
     cell_timeout: float | None = None
     command: str = ""
     world: WorldSettings = DEFAULT_WORLD
@@ -136,9 +141,9 @@ def set_threads(wanted: int | None, jobs: int = 1) -> int:
 def make_runner(session: Session, folder: Path, worlds: set[str]) -> "Runner":
     """Return a Runner over the opened worlds and all metrics; folder: of the records."""
     from ..models.isolation.time_limit import check_limit
-    from ..store import Store, default_folder
     from .restart import restarting
     from .runner import Runner
+    from .sharing.remote import open_any_store
 
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
@@ -148,7 +153,7 @@ def make_runner(session: Session, folder: Path, worlds: set[str]) -> "Runner":
     device = choose_device(session.device)
     opened = open_worlds(worlds, session.world, device)
     return Runner(
-        store=Store(session.store or default_folder(), say),
+        store=open_any_store(session.store, say),
         folder=folder,
         device=device,
         threads=set_threads(session.threads, session.jobs),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from unlearnbench.bench import files
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.files import (
     SCRATCH,
@@ -141,3 +142,24 @@ def test_a_file_that_is_there_is_not_created_again(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not overwritten"):
         create_file(tmp_path / "key", b"other")
     assert (tmp_path / "key").read_bytes() == b"secret"
+
+
+def test_two_machines_and_two_containers_have_scratch_files_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A process id says nothing outside the machine or container that it counts in."""
+    left = scratch_name().replace(str(os.getpid()), "999999999")
+    (tmp_path / left).write_text("half")
+    here = files.host_digest()
+    files.host_digest.cache_clear()
+    monkeypatch.setattr(os, "readlink", lambda path: "pid:[another]")
+    try:
+        assert files.host_digest() != here
+        assert files.process_ended(here, 999999999) is None
+        sweep(tmp_path)
+        assert (tmp_path / left).exists()
+    finally:
+        files.host_digest.cache_clear()
+    monkeypatch.undo()
+    sweep(tmp_path)
+    assert not (tmp_path / left).exists()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.store import Store, content_key
 
@@ -250,3 +251,13 @@ def test_entries_of_earlier_versions_are_made_again_and_said_once(store: Store, 
         assert not path.exists()
     assert len(said) == 1
     assert "earlier version" in said[0]
+
+
+def test_only_the_command_prunes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _fill(Store(tmp_path / "store"))
+    assert main(["prune", "--store", str(tmp_path / "store"), "--limit", "0"]) == 0
+    assert "removed" in capsys.readouterr().out
+    assert not any(Store(tmp_path / "store").has("images", key) for key in KEYS)
+    assert main(["prune", "--store", str(tmp_path / "store"), "--limit", "-1"]) == 2
+    assert main(["prune", "--store", str(tmp_path / "no store")]) == 2
+    assert not (tmp_path / "no store").exists()

@@ -31,7 +31,7 @@ def test_runner(benchmark: Any, make_runner: Any, make_cell: Any, tmp_path: Path
 def test_sum_of_stages(benchmark: Any, make_runner: Any, make_cell: Any, tmp_path: Path) -> None:
     """Open, train, draw and judge by hand: the base's images, then each point's."""
     from unlearnbench.bench.config import build
-    from unlearnbench.bench.measuring.items import build_items
+    from unlearnbench.bench.measuring.items import build_items, describe_pixels
     from unlearnbench.bench.measuring.requests import list_requests
     from unlearnbench.bench.models.generators import open_pipeline
 
@@ -52,12 +52,9 @@ def test_sum_of_stages(benchmark: Any, make_runner: Any, make_cell: Any, tmp_pat
             images = drawing.draw(
                 [Request(a.prompt.text, a.seed) for a in image_requests], store, lambda n: None
             )
-            build_items(
-                image_requests,
-                images,
-                judge.judge(np.stack([i for i in images if i is not None])).found,
-                scorer,
-            )
+            whole = np.stack([i for i in images if i is not None])
+            found, embedded = judge.judge(whole).found, scorer.embed_images(whole)
+            build_items(image_requests, describe_pixels(images), found, scorer, embedded)
 
         score()
         config = build(cell.entry.load_config(), cell.row.config, "here")

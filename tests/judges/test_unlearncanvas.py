@@ -24,7 +24,7 @@ from unlearnbench.bench.judges.unlearncanvas import (
     prepare,
     read_weights,
 )
-from unlearnbench.bench.measuring.items import build_items
+from unlearnbench.bench.measuring.items import build_items, describe_pixels
 from unlearnbench.bench.measuring.requests import ImageRequest
 from unlearnbench.bench.metrics import cra, ira, ua
 from unlearnbench.bench.planning.tasks import PromptSizes, Task
@@ -218,9 +218,8 @@ def test_the_metrics_are_the_protocols(kind: str, target: str, given: str) -> No
         assert len(prompts) == 4 * 3 * 2  # every pair with both seeds
         image_requests = [ImageRequest(prompt, 0, int(prompt.seed or 0)) for prompt in prompts]
         found = _verdicts(image_requests, 4)
-        items = build_items(
-            image_requests, np.zeros((len(image_requests), 4, 4, 3), dtype=np.uint8), found, None
-        )
+        pixels = describe_pixels(np.zeros((len(image_requests), 4, 4, 3), dtype=np.uint8))
+        items = build_items(image_requests, pixels, found, None, None)
         values = {}
         for module in (ua, ira, cra):
             values |= module.METRIC.reduce(module.METRIC.per_item(items), View(items))

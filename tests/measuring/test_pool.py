@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from unlearnbench.bench.cli.main import main
+from unlearnbench.bench.judges.types import Verdicts, verdicts_of
 from unlearnbench.bench.measuring.items import image_digest
 from unlearnbench.bench.measuring.pool import (
     Pooled,
@@ -49,8 +50,8 @@ def embed(images: Any, width: int = 3) -> np.ndarray:
 
 
 class Judge:
-    def judge(self, images: np.ndarray) -> argparse.Namespace:
-        return argparse.Namespace(features=embed(images, 2))
+    def judge(self, images: np.ndarray) -> Verdicts:
+        return verdicts_of("subject", [""] * len(images), embed(images, 2))
 
 
 class Extractor:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unlearnbench.bench.measuring.items import build_items, read_guidance, shuffled_partner
+from unlearnbench.bench.measuring.items import build_items, describe_pixels, read_guidance, shuffled_partner
 from unlearnbench.bench.measuring.requests import ImageRequest
 from unlearnbench.bench.measuring.sheet import choose_columns
 from unlearnbench.bench.records.record import items_digest
@@ -50,8 +50,16 @@ def _found(*subjects: str | None) -> pd.DataFrame:
     )
 
 
+PIXELS = describe_pixels(_images(0, 0, 1, 2))
+
+
+def _items(found: pd.DataFrame) -> pd.DataFrame:
+    scorer = _Scorer()
+    return build_items(ASKS, PIXELS, found, scorer, scorer.embed_images(_images(0, 0, 1, 2)))
+
+
 def test_rows_pair_each_image_with_its_own_prompt() -> None:
-    items = build_items(ASKS, _images(0, 0, 1, 2), _found("cat", "dog", "dog", "fox"), _Scorer())
+    items = _items(_found("cat", "dog", "dog", "fox"))
     assert tuple(items.columns) == ITEM_COLUMNS
     assert items["alignment"].tolist() == [1, 1, 1, 1]
     assert items["target_found"].tolist() == [True, False, None, None]
@@ -59,7 +67,7 @@ def test_rows_pair_each_image_with_its_own_prompt() -> None:
 
 
 def test_a_judge_that_failed_leaves_no_verdict() -> None:
-    items = build_items(ASKS, _images(0, 0, 1, 2), _found(None, "", "dog", "fox"), None)
+    items = build_items(ASKS, PIXELS, _found(None, "", "dog", "fox"), None, None)
     assert items["target_found"].tolist() == [None, False, None, None]
     assert items["alignment"].isna().all()
 
@@ -67,13 +75,13 @@ def test_a_judge_that_failed_leaves_no_verdict() -> None:
 def test_chance_level_pairs_with_another_prompt_of_the_same_split() -> None:
     texts = [None if i is None else ASKS[i].prompt.text for i in shuffled_partner(ASKS)]
     assert texts == [None, None, "a fox", "a dog"]  # one prompt alone has no partner
-    items = build_items(ASKS, _images(0, 0, 1, 2), _found("cat", "dog", "dog", "fox"), _Scorer())
+    items = _items(_found("cat", "dog", "dog", "fox"))
     assert items["alignment_shuffled"].isna().tolist() == [True, True, False, False]
     assert items["alignment_shuffled"].iloc[2:].tolist() == [0, 0]
 
 
 def test_the_digest_of_rows_sees_every_cell() -> None:
-    items = build_items(ASKS, _images(0, 0, 1, 2), _found("cat", "dog", "dog", "fox"), _Scorer())
+    items = _items(_found("cat", "dog", "dog", "fox"))
     before = items_digest(items)
     assert items_digest(items.copy()) == before
     for column in ITEM_COLUMNS:
@@ -87,7 +95,7 @@ def test_rows_name_what_few_of_them_have() -> None:
     """A prompt's own guidance, and how sure a judge is of the target: of retain rows it says nothing."""
     guided = [replace(ASKS[0], prompt=replace(ASKS[0].prompt, guidance=7.0)), *ASKS[1:]]
     found = _found("cat", "dog", "dog", "fox")
-    items = build_items(guided, _images(0, 0, 1, 2), found, None, scores=np.array([0.9, 0.1, 0.3, 0.2]))
+    items = build_items(guided, PIXELS, found, None, None, scores=np.array([0.9, 0.1, 0.3, 0.2]))
     assert tuple(items.columns) == (*ITEM_COLUMNS, *OPTIONAL_COLUMNS)
     assert [read_guidance(row) for row in items.to_dict("records")] == [7.0, None, None, None]
     assert items["target_score"].tolist()[:2] == [0.9, 0.1]
@@ -103,4 +111,4 @@ def test_the_sheet_shows_some_of_each_split() -> None:
 
 def test_found_must_have_a_row_an_image() -> None:
     with pytest.raises(ValueError, match=r"[Ll]ength"):
-        build_items(ASKS, _images(0, 0, 1, 2), _found("cat"), None)
+        build_items(ASKS, PIXELS, _found("cat"), None, None)

@@ -1,4 +1,4 @@
-"""Several processes share a suite: each takes whole tasks, and the records are those of one process."""
+"""Several processes share a suite, and the records are those of one process."""
 
 from pathlib import Path
 
@@ -7,11 +7,8 @@ import pytest
 from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.places import quote_places
-from unlearnbench.bench.planning.plan import MethodRow, Suite
 from unlearnbench.bench.records.record import read_record, record_digest
-from unlearnbench.bench.running import jobs
-from unlearnbench.bench.running.jobs import take_part, without_option
-from unlearnbench.bench.running.runner import Runner
+from unlearnbench.bench.running.jobs import find_part, without_option
 
 SUITE = """
 name = "two"
@@ -31,13 +28,17 @@ config = { steps = 1, checkpoints = [1], norm = 0.01 }
 """
 
 
-def test_parts_are_a_partition_of_the_tasks() -> None:
-    suite = Suite(name="s", tasks=list("abcde"), methods=[MethodRow(name="none")])
-    parts = [take_part(suite, f"{i}/2").tasks for i in range(2)]
-    assert sorted(parts[0] + parts[1]) == suite.tasks
-    for wrong in ("2/2", "-1/2", "0/6", "half"):
+def test_a_part_is_named_by_the_option_or_by_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_part("1/3") == (1, 3)
+    for wrong in ("2/2", "-1/2", "half"):
         with pytest.raises(UserError, match="--part"):
-            take_part(suite, wrong)
+            find_part(wrong)
+    assert find_part(None) is None
+    for name, number in {"ID": 7, "MIN": 5, "COUNT": 4}.items():
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", str(number))
+    assert find_part(None) == (2, 4)
+    monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "1")
+    assert find_part(None) is None
 
 
 def test_an_option_goes_with_its_value() -> None:
@@ -45,21 +46,7 @@ def test_an_option_goes_with_its_value() -> None:
     assert without_option(line, "--jobs") == ["run", "--suite", "emoji"]
 
 
-def test_more_processes_than_tasks_are_as_many_as_the_tasks(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A worker without a task would end with an error, and leave its share to the first process."""
-    (tmp_path / "two.toml").write_text(SUITE)
-    asked: list[int] = []
-    monkeypatch.setattr(jobs, "run_parts", lambda arguments, count, *_: asked.append(count))
-    monkeypatch.setattr(Runner, "run", lambda self, cells: [])
-    words = ["run", "--suite", str(tmp_path / "two.toml"), "--out", str(tmp_path / "out")]
-    main([*words, "--store", str(tmp_path / "store"), "--jobs", "5", "--threads", "1"])
-    assert asked == [2]
-    assert "--jobs 5: the suite has 2 tasks" in capsys.readouterr().err
-
-
-def test_two_processes_write_the_records_of_one(
+def test_more_processes_than_tasks_write_the_records_of_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     suite = tmp_path / "two.toml"
@@ -80,7 +67,7 @@ def test_two_processes_write_the_records_of_one(
         return {p.name: record_digest(read_record(p)) for p in sorted((tmp_path / name).glob("*.json"))}
 
     alone = run("one", "--threads", "1")
-    together = run("two", "--jobs", "2", "--threads", "1")
+    together = run("two", "--jobs", "3", "--threads", "1")
     assert len(alone) == 4
     assert together == alone
     assert "4 cells, 4 unchanged, 0 failed, 0 images drawn" in capsys.readouterr().out
