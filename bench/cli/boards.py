@@ -129,7 +129,7 @@ def show_coverage(options: argparse.Namespace) -> int:
 def build_page(folders: Sequence[Path], out: Path | None) -> Path:
     """Make the page of folders of records and print its table."""
     from ...leaderboard.pages.contents import read_contents
-    from ...leaderboard.ranking.sequences import holds_sequences
+    from ...leaderboard.studies.sequences import holds_sequences
 
     if holds_sequences(folders[0]):
         return _build_sequences(folders, out)
@@ -138,8 +138,8 @@ def build_page(folders: Sequence[Path], out: Path | None) -> Path:
 
 def _build_sequences(folders: Sequence[Path], out: Path | None) -> Path:
     """Make the page of a folder of sequences and print its table."""
-    from ...leaderboard.pages.sequences import build_sequences, make_sequence_table
-    from ...leaderboard.ranking.sequences import collect_sequences, load_sequences
+    from ...leaderboard.studies.sequences import collect_sequences, load_sequences
+    from ...leaderboard.studies.sequences_page import build_sequences, make_sequence_table
 
     loaded = [entry for folder in folders for entry in load_sequences(folder)]
     page = build_sequences(loaded, out or folders[0] / "leaderboard")
@@ -181,7 +181,7 @@ def _tables(contents: Any) -> list[Any]:
 def make_leaderboard(options: argparse.Namespace) -> int:
     """Make the page and exports of folders of records."""
     from ...leaderboard.pages.contents import read_contents
-    from ...leaderboard.ranking.sequences import holds_sequences
+    from ...leaderboard.studies.sequences import holds_sequences
 
     _check_folders(options.records)
     if holds_sequences(options.records[0]):
@@ -212,8 +212,8 @@ def make_site(options: argparse.Namespace) -> int:
 
 def show_nearby(options: argparse.Namespace) -> int:
     """Print what forgetting did near the target of each record; write all numbers where asked to."""
-    from ...leaderboard.pages.nearby import make_nearby_tables, to_csv
-    from ...leaderboard.ranking.nearby import measure_nearby
+    from ...leaderboard.studies.nearby import measure_nearby
+    from ...leaderboard.studies.nearby_tables import make_nearby_tables, to_csv
     from ..records.layout import find_records
     from ..records.load import load_one
     from ..running.catalog import open_world, task_registry

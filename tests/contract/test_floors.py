@@ -12,6 +12,7 @@ PRODUCT = ("bench", "methods", "tasks", "leaderboard", "results")
 FLOORS = (
     ("bench.cli",),
     ("bench.api",),
+    ("leaderboard.studies",),
     ("leaderboard.pages", "leaderboard.audit"),
     ("leaderboard.plots",),
     ("leaderboard.ranking",),

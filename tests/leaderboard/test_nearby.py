@@ -13,8 +13,8 @@ import pytest
 from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.records.load import Loaded, load_one
 from unlearnbench.bench.running.catalog import open_world, task_registry
-from unlearnbench.leaderboard.pages.nearby import to_csv
-from unlearnbench.leaderboard.ranking.nearby import Nearby, measure_nearby
+from unlearnbench.leaderboard.studies.nearby import Nearby, measure_nearby
+from unlearnbench.leaderboard.studies.nearby_tables import to_csv
 
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "emoji"
 RECORD = RESULTS / "classes-cat-face-emoji.anchor_sum.a855fe.s0.json"

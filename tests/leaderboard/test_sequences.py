@@ -13,8 +13,8 @@ from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.planning.sequences import SequenceInfo
 from unlearnbench.bench.records.load import Loaded, load_one
 from unlearnbench.bench.records.record import MethodInfo
-from unlearnbench.leaderboard.pages.sequences import build_sequences, make_sequence_table, to_csv
-from unlearnbench.leaderboard.ranking.sequences import UNEQUAL, RequestSequence, collect_sequences
+from unlearnbench.leaderboard.studies.sequences import UNEQUAL, RequestSequence, collect_sequences
+from unlearnbench.leaderboard.studies.sequences_page import build_sequences, make_sequence_table, to_csv
 
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "emoji"
 TASKS = ["classes/cat-face@emoji", "classes/guitar@emoji", "classes/bicycle@emoji"]

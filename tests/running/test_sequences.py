@@ -20,7 +20,7 @@ from unlearnbench.bench.records.record import read_items, read_record
 from unlearnbench.bench.running.catalog import registry, task_registry
 from unlearnbench.bench.running.cell_run import CellRun
 from unlearnbench.bench.running.runner import Runner
-from unlearnbench.leaderboard.ranking.sequences import load_sequences
+from unlearnbench.leaderboard.studies.sequences import load_sequences
 from unlearnbench.methods import uce
 
 from ..conftest import SMALL

@@ -10,9 +10,9 @@ from rich.table import Table
 from ...bench.records.load import Loaded
 from ...bench.records.record import Record
 from ...bench.types import Value
+from ..pages.terminal import bare_table
 from ..ranking.columns import write_interval, write_value
-from ..ranking.nearby import RINGS, Nearby
-from .terminal import bare_table
+from .nearby import RINGS, Nearby
 
 MOST_SHOWN = 3
 """Replacements that the terminal shows of each record; the CSV has all."""

@@ -12,14 +12,14 @@ from rich.table import Table
 
 from ...bench.records.load import Loaded
 from ...bench.types import Value
+from ..pages.owned import write_owned
+from ..pages.page import render_page
+from ..pages.terminal import bare_table
 from ..plots.curves import Curve, draw_chart
 from ..plots.scatter import COLORS, SeriesStyle
 from ..plots.svg import SHAPES
 from ..ranking.columns import write_value
-from ..ranking.sequences import RequestSequence, SequenceRun, Step, collect_sequences
-from .owned import write_owned
-from .page import render_page
-from .terminal import bare_table
+from .sequences import RequestSequence, SequenceRun, Step, collect_sequences
 
 EXPORT = "sequences.csv"
 COLUMNS = ("method", "seed", "step", "request", "value_of", "value", "low", "high", "n", "missing")
