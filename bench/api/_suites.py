@@ -227,7 +227,7 @@ def run_plan(plan: Plan, folder: Path, session: Session) -> Records:
     from .bench.planning.plan import find_references
     from .bench.running.attacking.suite_attacks import attack_cells, pending_attacks, plan_attacks
     from .bench.running.jobs import find_part, run_parts
-    from .bench.running.sharing.engines import is_remote, start_workers
+    from .bench.running.sharing.engines import is_remote, read_outcomes, start_workers
     from .bench.running.sharing.room import fit_session
     from .bench.running.sharing.worker import Worker
 
@@ -259,19 +259,6 @@ def run_plan(plan: Plan, folder: Path, session: Session) -> Records:
         pooled = [cell for cell in cells if not cell.is_inline]
         runner.pool(pooled) if worker is None else worker.pool(pooled)
     return gather(folder, outcomes, attacked)
-
-
-def read_outcomes(cells: Sequence[Any], folder: Path) -> list[Any]:
-    """Return what became of cells that other machines worked on; one without a record has failed."""
-    from .bench.records.record import read_record
-    from .bench.running.runner import Outcome
-
-    found = []
-    for cell in cells:
-        path = folder / f"{cell.stem}.json"
-        is_good = path.is_file() and read_record(path).status == "ok"
-        found.append(Outcome(cell, "measured" if is_good else "failed", path))
-    return found
 
 
 def gather(folder: Path, outcomes: Sequence[Any], attacked: Sequence[Any] = ()) -> Records:

@@ -3,7 +3,7 @@
 import hashlib
 import operator
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -29,8 +29,10 @@ from .memory import MemoryMeter
 from .saved.applied import Applied, describe_applied, find_applied, read_applied
 from .saved.deltas import (
     changed_weights,
+    check_finite,
     components_of,
     copy_tensors,
+    copy_weights,
     read_delta,
     read_weights,
     restore_weights,
@@ -239,18 +241,6 @@ class PointSaver:
 
     def manifest(self) -> Manifest:
         return Manifest(self.points, self.log)
-
-
-def check_finite(weights: Mapping[str, torch.Tensor], when: str) -> None:
-    """Raise FloatingPointError where one of some weights is not finite."""
-    for name, tensor in weights.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise FloatingPointError(f"training diverged: {name} is not finite {when}")
-
-
-def copy_weights(pipeline: Any, components: Sequence[str]) -> dict[str, torch.Tensor]:
-    """Return copies of the weights of components by their names in a delta."""
-    return copy_tensors(read_weights(pipeline, components))
 
 
 def own_problem(problem: Problem) -> Problem:

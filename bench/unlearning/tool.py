@@ -18,10 +18,10 @@ from ..models.adapters import has_lora
 from ..models.digests import weights_digest
 from ..models.generators import Sampling, denoiser_name, open_pipeline, trainable_module
 from ..models.isolation.guard import Watch, guarded
-from ..models.points import check_finite, count_steps
+from ..models.points import count_steps
 from ..models.reading import count_cut, read_size
 from ..models.saved.applied import describe_applied, write_applied
-from ..models.saved.deltas import components_of, copy_tensors, read_weights
+from ..models.saved.deltas import check_finite, components_of, copy_tensors, read_weights
 from ..models.whole import hush_libraries
 from ..records.training_images import TrainingImages, not_judged
 from ..registry import IMAGES, Entry, builtin_registry

@@ -116,3 +116,15 @@ def restore_weights(pipeline: Any, payload: bytes) -> None:
     for name, weights in found.weights.items():
         module = getattr(pipeline, name)
         set_weights(module, module.state_dict(), weights)
+
+
+def check_finite(weights: Mapping[str, torch.Tensor], when: str) -> None:
+    """Raise FloatingPointError where one of some weights is not finite."""
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise FloatingPointError(f"training diverged: {name} is not finite {when}")
+
+
+def copy_weights(pipeline: Any, components: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Return copies of the weights of components by their names in a delta."""
+    return copy_tensors(read_weights(pipeline, components))

@@ -17,13 +17,15 @@ from ...measuring.requests import ImageRequest
 from ...models.generators import Holder, denoiser_name, open_pipeline, trainable_module
 from ...models.isolation.guard import Watch, guarded
 from ...models.isolation.process import keep_process
-from ...models.points import ModelHolder, PointManifest, check_finite, copy_weights
+from ...models.points import ModelHolder, PointManifest
 from ...models.sampling import Drawing, Request
 from ...models.saved.deltas import (
     Delta,
     changed_weights,
+    check_finite,
     components_of,
     copy_tensors,
+    copy_weights,
     read_delta,
     read_weights,
     set_weights,

@@ -216,3 +216,16 @@ def _gather(waits: Sequence[Any]) -> list[int]:
                 found.append(LOST)
             advance(len(found), "")
     return found
+
+
+def read_outcomes(cells: Sequence[Any], folder: Path) -> list[Any]:
+    """Return what became of cells that other machines worked on; one without a record has failed."""
+    from ...records.record import read_record
+    from ..runner import Outcome  # imports torch
+
+    found = []
+    for cell in cells:
+        path = folder / f"{cell.stem}.json"
+        is_good = path.is_file() and read_record(path).status == "ok"
+        found.append(Outcome(cell, "measured" if is_good else "failed", path))
+    return found

@@ -21,7 +21,6 @@ from ...models.layout import read_config
 from ...models.reading import read_cells
 from ...models.whole import check_archive
 from ...pictures import PICTURES, READING_VERSION
-from ...planning.concept_names import name_key
 from ...planning.tasks import PromptSizes, Task, concept_kind
 from ...types import DataChoice, DrawSettings, Problem, Prompt, TrainingSet
 from ...unlearning.writing import OTHERS, Wording, names_in, write_for_targets
@@ -29,7 +28,7 @@ from ..prompts import anchors_of
 from ..protocol import World
 from .crossed import cross_prompts, write_crossed
 from .prompts import build_prompts, names_of
-from .reference import embed_files
+from .reference import embed_files, outside_targets
 
 CLIP = Source("judge and alignment score: open_clip ViT-B-32", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K")
 TRAINING_IMAGES = 200
@@ -202,6 +201,7 @@ class HubWorld(World):
             wording = write_for_targets(pairs, task.file.wording, self.images, asked)
         forget, retain = make_sets(task, wording, seed)
         anchor, anchors = anchors_of(concept)
+        named = (anchor, *anchors, *task.file.names, *OTHERS[task.file.wording])
         return Problem(
             task=task.id,
             concept=concept.name,
@@ -213,11 +213,7 @@ class HubWorld(World):
             seed=seed,
             generator=torch.Generator().manual_seed(seed),
             targets=tuple(concept.targets),
-            retained=names_in(
-                retain.prompts,
-                (anchor, *anchors, *task.file.names, *OTHERS[task.file.wording]),
-                concept.targets,
-            ),
+            retained=names_in(retain.prompts, named, concept.targets),
             kind=concept_kind(task),
             sampling=DrawSettings(self.steps, self.guidance),
         )
@@ -287,10 +283,7 @@ class HubWorld(World):
 
         Images directly in `reference/` all count: there the user leaves targets out.
         """
-        targets = {name_key(name) for name in task.concept.targets}
-        top = self.data / "reference"
-        folders = [path.relative_to(top).parts[:-1] for path in self._reference_files]
-        return np.array([not targets & {name_key(part) for part in parts} for parts in folders], dtype=bool)
+        return outside_targets(self._reference_files, self.data / "reference", task.concept.targets)
 
     def embed_reference(self, extractor: Extractor) -> np.ndarray:
         """Return (n, d) features of the user's reference images by an extractor."""
