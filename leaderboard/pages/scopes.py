@@ -59,6 +59,11 @@ class Division:
     claims_by_h: tuple[HResult, ...] = ()
 
     @property
+    def headline(self) -> Headline:
+        """The number that orders the board."""
+        return "AVA" if self.by_h is None else "H"
+
+    @property
     def families(self) -> list[str]:
         """The families of its tasks, in order."""
         return sorted({entry.record.task.family for entry in self.entries})
