@@ -1,6 +1,7 @@
 """`leaderboard`, `site`, `compare`, `choose` and `coverage`: their options and actions."""
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -66,12 +67,30 @@ def choose_configurations(options: argparse.Namespace) -> int:
     rows = {row.name: row.tuned for row in suite.methods if row.tuned and row.name != PLACEBO}
     if suite.choice is None or not rows:
         raise UserError(f"--suite {options.suite}: takes no choice; name a suite with `tuned` methods")
-    choice = choose(load(options.records), rows)
+    loaded = load(options.records)
+    choice = choose(loaded, rows, _list_configs(loaded[0].record.suite))
     path = options.out or suites_folder() / suite.choice
     write_file(path, choice.model_dump_json(indent=1) + "\n")
     Console().print(make_choice_table(choice))
     print(f"chosen: {path}")
     return 0
+
+
+def _list_configs(suite: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the methods of a shipped suite with their complete configurations, in its order."""
+    from ..planning.plan import read_suite, resolve_presets
+    from ..registry import Entry
+    from ..running.catalog import registry
+
+    path, methods = suites_folder() / f"{suite}.toml", registry("methods")
+    if not path.is_file():
+        return []
+    found = resolve_presets(read_suite(path), methods).methods
+
+    def complete(entry: Entry, config: dict[str, Any]) -> dict[str, Any]:
+        return dict(json.loads(entry.load_config()(**config).model_dump_json()))
+
+    return [(row.name, complete(methods[row.name], row.config)) for row in found if row.name in methods]
 
 
 def show_coverage(options: argparse.Namespace) -> int:

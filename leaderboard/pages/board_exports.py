@@ -76,8 +76,8 @@ def _board(scope: Scope, table: Standings) -> dict[str, Any]:
             for band in BANDS
             for line in table.bands[band]
         ],
-        "declared": None if compared.primary is None else _comparison(compared.primary),
-        "exploratory": [_comparison(row) for row in compared.exploratory],
+        "declared": compared.is_declared,
+        "comparisons": [_comparison(row) for row in compared.rows],
         "missing": [list(pair) for pair in scope.missing],
     }
 

@@ -17,9 +17,7 @@ def make_h_tables(division: Division, scope: Scope) -> list[Table]:
     names = {row.name for row in scope.board_rows if row.role == "method"}
     results = [row for row in division.by_h if row.method in names]
     found = [make_h_table(summarise_h(results), find_complete(results), scope.ranks)]
-    declared, others = scope.by_h.primary, scope.by_h.exploratory
-    found += [make_h_comparison_table([declared], "Stated beforehand: difference of H")] if declared else []
-    return [*found, *([make_h_comparison_table(others)] if others else [])]
+    return [*found, *([make_h_comparison_table(scope.by_h.rows)] if scope.by_h.rows else [])]
 
 
 def make_h_table(
@@ -50,12 +48,9 @@ def make_h_table(
     return table
 
 
-def make_h_comparison_table(
-    rows: Sequence[HComparison],
-    title: str = "Difference of H, paired by concept; Holm's p over the comparisons below",
-) -> Table:
+def make_h_comparison_table(rows: Sequence[HComparison]) -> Table:
     """Return a rich table of paired differences of H."""
-    table = bare_table(title, "methods")
+    table = bare_table("Difference of H, paired by concept; Holm's p over the comparisons below", "methods")
     for column in (
         "concepts",
         "difference",

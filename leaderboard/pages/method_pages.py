@@ -93,7 +93,7 @@ def _make_page(division: Division, name: str, entries: Sequence[Loaded], heat: H
         role=find_role(described[0].record),
         world=division.world,
         base=division.base,
-        headline="AVA" if division.by_h is None else "H",
+        headline=division.headline,
         summary=newest.summary,
         paper=newest.paper,
         link=find_link(newest.paper),

@@ -59,6 +59,11 @@ class Division:
     claims_by_h: tuple[HResult, ...] = ()
 
     @property
+    def headline(self) -> Headline:
+        """The number that orders the board."""
+        return "AVA" if self.by_h is None else "H"
+
+    @property
     def families(self) -> list[str]:
         """The families of its tasks, in order."""
         return sorted({entry.record.task.family for entry in self.entries})
@@ -165,9 +170,15 @@ def make_scope(
         undrawn=tuple(undrawn),
         tasks=tasks,
         seeds=tuple(sorted({seed for row in results for seed in row.seeds})),
-        by_h=None if by_h is None else compare_declared(by_h, RIVAL, PRIMARY),
+        by_h=None if by_h is None else compare_declared(by_h, RIVAL, PRIMARY, _is_declared(entries)),
         equal_ua={} if by_h is None else compare_at_equal_ua(groups, RIVAL),
     )
+
+
+def _is_declared(entries: Sequence[Loaded]) -> bool:
+    """Return whether every record of the board's own source names the declaration of its suite."""
+    own = [entry.record for entry in entries if entry.is_home and entry.record.source == "measured"]
+    return all(record.declaration for record in own)
 
 
 def standings_of(scope: Scope, beside: Beside) -> Standings:

@@ -12,6 +12,7 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from ...bench.errors import UserError
+from ...bench.types import Headline
 from ..plots.comparison import compare_images
 from ..plots.frontiers import FrontierPlot, plot_concepts, plot_families
 from ..plots.gallery import Locate, gather, inline_sheet
@@ -47,6 +48,7 @@ class ConceptPlots:
     families: tuple[FrontierPlot, ...]
     concepts: tuple[FrontierPlot, ...]
     heat: tuple[HeatMap, ...]
+    headline: Headline
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,7 @@ def _plot_concepts(division: Division, styles: Mapping[str, SeriesStyle]) -> Con
         families=tuple(plot_families(division.groups, styles)),
         concepts=tuple(plot_concepts(division.groups, styles)),
         heat=tuple(heat_maps([e for name in sorted(own) for e in prefer_measured(own[name])], sorted(own))),
+        headline=division.headline,
     )
 
 

@@ -20,24 +20,30 @@ from .task_rows import THRESHOLD
 
 PLACEBO = "placebo"
 Configs = Mapping[str, dict[str, Any]]
+"""Configurations by digest, in the order in which ties are broken."""
 WIDENED = 2
 """Candidates that one edge of a grid of two by two has."""
 
 
-def choose(loaded: Sequence[Loaded], rows: Mapping[str, int]) -> Choice:
+def choose(
+    loaded: Sequence[Loaded], rows: Mapping[str, int], listed: Sequence[tuple[str, Mapping[str, Any]]] = ()
+) -> Choice:
     """Return the choice among the configurations in records of tuning concepts.
 
     rows: method -> how many configurations it declares. The headline of the records' suite decides: AVA, or
     H. The placebo's update gets the median distance of the shown points. Raises UserError where a concept is
     missing, or where methods had unequally many candidates or saved points: the search would not be equal.
-    With H, an edge of a method's grid may have been widened once (WIDENED candidates more), and methods that
-    make one edit have one point.
+    With H, an edge of a method's grid may have been widened once (WIDENED candidates more), and methods may
+    have fewer points: one edit has one. listed: methods with complete configurations, in the order in which
+    the tuning suite lists them; a tie goes to the first, without it to the first by digest.
     """
     groups = read_method_points(loaded, role="tuning")
     methods = {name: [g for g in groups if g.method == name] for name in rows}
     headline = find_headline(loaded)
     _check(methods, headline)
+    order = [content_key(config) for _, config in listed]
     configs = {content_key(e.record.method.config): e.record.method.config for e in loaded}
+    configs = {key: configs[key] for key in sorted(configs, key=lambda key: _rank(key, order))}
     score = _by_h(loaded) if headline == "H" else BY_AVA
     found = {name: _choose(methods[name], rows[name], configs, score) for name in sorted(rows)}
     return Choice(
@@ -70,9 +76,11 @@ def _is_equal(searched: Sequence[tuple[tuple[str, ...], int, int]], headline: He
     if headline == "AVA":
         return len(set(searched)) == 1
     counts = [configs for _, _, configs in searched]
-    points = {points // configs for _, points, configs in searched} - {1}
-    is_alike = len({tasks for tasks, _, _ in searched}) == 1 and len(points) <= 1
-    return is_alike and max(counts) - min(counts) <= WIDENED
+    return len({tasks for tasks, _, _ in searched}) == 1 and max(counts) - min(counts) <= WIDENED
+
+
+def _rank(key: str, order: Sequence[str]) -> tuple[int, str]:
+    return (order.index(key) if key in order else len(order), key)
 
 
 def _configs(group: MethodPoints) -> tuple[str, ...]:
@@ -90,11 +98,11 @@ class Score:
 
 
 def _choose(groups: list[MethodPoints], count: int, configs: Configs, score: Score) -> MethodChoice:
-    known = _configs(groups[0])
+    known = [key for key in configs if key in _configs(groups[0])]
     candidates = [_candidate(groups, key, configs, score) for key in known]
     best, value = max(
         ((chosen, _tuning_score(groups, chosen, score)) for chosen in combinations(known, count)),
-        key=lambda entry: -1.0 if entry[1] is None else entry[1],
+        key=lambda entry: -1.0 if entry[1] is None else round(entry[1], 9),
     )
     if value is None:
         raise UserError(f"choose: {groups[0].method}: every choice lacks a value on some concept")

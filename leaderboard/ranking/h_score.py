@@ -237,20 +237,22 @@ def compare_h(results: Sequence[HResult], pairs: Iterable[tuple[str, str]]) -> l
 
 @dataclass(frozen=True)
 class HComparisons:
-    """The comparison that was declared beforehand, None where one of its methods lacks H, and exploratory
-    ones. Each is a family of Holm's of its own."""
+    """Each complete method with the rival: one family of Holm's.
+
+    primary: the claim's own, None where one of its methods lacks H. is_declared: whether the records name a
+    declaration.
+    """
 
     primary: HComparison | None
-    exploratory: tuple[HComparison, ...]
+    rows: tuple[HComparison, ...]
+    is_declared: bool
 
 
-def compare_declared(results: Sequence[HResult], rival: str, primary: str) -> HComparisons:
-    """Compare the primary method with its rival, and then each other complete method with the rival."""
-    declared = compare_h(results, [(primary, rival)])
-    others = sorted(find_complete(results) - {primary, rival})
-    return HComparisons(
-        next(iter(declared), None), tuple(compare_h(results, [(name, rival) for name in others]))
-    )
+def compare_declared(results: Sequence[HResult], rival: str, primary: str, is_declared: bool) -> HComparisons:
+    """Compare each complete method with the rival, the primary one first."""
+    others = sorted(find_complete(results) - {rival}, key=lambda name: (name != primary, name))
+    found = compare_h(results, [(name, rival) for name in others])
+    return HComparisons(next((r for r in found if r.first == primary), None), tuple(found), is_declared)
 
 
 def tied_by_h(results: Sequence[HResult]) -> dict[str, list[str]]:

@@ -22,7 +22,7 @@ from unlearnbench.leaderboard.pages.site import make_page
 from unlearnbench.leaderboard.ranking.choose import choose
 from unlearnbench.leaderboard.ranking.columns import columns_for
 from unlearnbench.leaderboard.ranking.equal_ua import compare_at_equal_ua
-from unlearnbench.leaderboard.ranking.h_score import can_tell
+from unlearnbench.leaderboard.ranking.h_score import UNSCORED, can_tell
 from unlearnbench.leaderboard.ranking.headline import find_headline
 from unlearnbench.leaderboard.ranking.kinds import kind_of, origin_of
 from unlearnbench.leaderboard.ranking.standings import BOARD, find_band
@@ -104,7 +104,8 @@ def test_places_follow_the_test_of_each_row_and_the_guard(contents: Contents) ->
     assert scope.by_h is not None
     assert scope.by_h.primary is not None
     assert scope.by_h.primary.comparison.mean == pytest.approx(np.mean(first - second), abs=1e-12)
-    assert scope.by_h.exploratory == ()  # controls are no comparison
+    assert scope.by_h.rows == (scope.by_h.primary,)  # controls are no comparison
+    assert not scope.by_h.is_declared
 
 
 def test_no_places_where_no_test_could_reach_the_level() -> None:
@@ -130,9 +131,10 @@ def test_a_value_that_is_missing_is_said_and_takes_the_place(folder: Path, tmp_p
     (line,) = table.bands["not ranked"]
     cells = dict(zip((c.name for c in table.columns), line.cells, strict=True))
     assert (line.row.name, cells["H"].small, cells["place"].text) == ("balanced", "8 of 9 concepts", "")
-    page = make_page(contents)["index.html"].decode()
-    assert "<strong>missing:</strong> balanced on classes/cow@emoji: a point without retain images" in page
-    assert "No comparison that was stated beforehand can be made" in page
+    scope = contents.board[1]
+    assert scope.missing == (("balanced", f"classes/cow@emoji: {UNSCORED}"),)
+    assert scope.by_h is not None
+    assert scope.by_h.rows == ()
 
 
 def test_two_headlines_are_refused_and_added_records_have_no_say(folder: Path, tmp_path: Path) -> None:
@@ -149,7 +151,9 @@ def test_the_page_has_bands_kinds_and_meanings(files: dict[str, bytes]) -> None:
     text = files["index.html"].decode()
     page = Page(text)
     assert page.open == []
-    assert "Stated beforehand: <strong>balanced − gradient_sum</strong> in H is" in text
+    assert "The claim: <strong>balanced − gradient_sum</strong> in H is" in text
+    assert "The records name no declaration" in text
+    assert "were not scored on" not in text  # every point has its retain images
     assert "References and controls" in text
     assert "What the columns mean" in text
     for column in BOARD:
@@ -173,7 +177,8 @@ def test_the_exports_hold_the_page_in_full(contents: Contents, files: dict[str, 
         assert float(row["H"]) == other["values"]["H"]["value"] == line.h
         assert float(row["H_low"]) == other["values"]["H"]["low"] == line.low
         assert float(row["UA_at_H"]) == line.ua
-    assert board["declared"]["first"] == "balanced"
+    assert board["declared"] is False
+    assert [row["first"] for row in board["comparisons"]] == ["balanced"]
     assert "| balanced | trained · tuned |" in files["board.md"].decode()
 
 
@@ -192,7 +197,7 @@ def test_the_terminal_shows_h_where_the_records_name_it(
     out = " ".join(capsys.readouterr().out.split())
     assert "H: harmonic mean" in out
     assert "place" in out
-    assert "Stated beforehand: difference of H" in out
+    assert "Difference of H" in out
     assert main(["compare", str(folder)]) == 0
     assert "H: harmonic mean" in capsys.readouterr().out
     assert main(["compare", str(folder), "--by", "AVA"]) == 0
@@ -286,10 +291,34 @@ def test_configurations_are_chosen_by_h_where_the_tuning_records_name_it(tmp_pat
 
 def test_with_h_one_edit_has_one_point_and_an_edge_may_be_widened_once(tmp_path: Path) -> None:
     _tune(tmp_path, headline="H", points=1)
-    assert choose(load(tmp_path), {"balanced": 1, "gradient_sum": 1}).methods["balanced"].h is not None
-    _tune(tmp_path / "more", headline="H", points=3)
+    loaded = load(tmp_path)
+    rows = {"balanced": 1, "gradient_sum": 1}
+    assert choose(loaded, rows).methods["balanced"].h is not None
+    rates = sorted({e.record.method.config["rate"] for e in loaded})
+
+    def keep(count: int) -> list[Loaded]:
+        return [e for e in loaded if e.row == "balanced" or e.record.method.config["rate"] in rates[:count]]
+
+    assert len(choose(keep(1), rows).methods["gradient_sum"].candidates) == 1  # two fewer: one edge
+    more = [
+        replace(e, record=e.record.model_copy(update={"method": e.record.method.model_copy(
+            update={"config": {**e.record.method.config, "rate": 1.0}})}))
+        for e in keep(1) if e.row == "balanced" and e.record.method.config["rate"] == rates[0]
+    ]  # fmt: skip
     with pytest.raises(UserError, match="the search is unequal"):
-        choose(load(tmp_path / "more"), {"balanced": 1, "gradient_sum": 1})
+        choose([*keep(1), *more], rows)
+
+
+def test_a_tie_goes_to_the_configuration_that_is_listed_first(tmp_path: Path) -> None:
+    _tune(tmp_path, headline="H")
+    loaded = load(tmp_path)
+    same = [replace(e, items=next(o.items for o in loaded if o.row == e.row and
+            o.record.task == e.record.task)) for e in loaded]  # fmt: skip
+    configs = [e.record.method.config for e in same if e.row == "balanced" and "fox" in e.record.task.id]
+    for first in configs:
+        listed = [("balanced", first), *(("balanced", config) for config in configs if config != first)]
+        choice = choose(same, {"balanced": 1, "gradient_sum": 1}, listed)
+        assert choice.methods["balanced"].rows[0].config == first
 
 
 def test_columns_of_values_follow_those_of_the_board(contents: Contents) -> None:
