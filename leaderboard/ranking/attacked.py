@@ -184,13 +184,15 @@ class AttackReport:
         return self.models.get(task, {}).get(row)
 
     def controls(self, task: str) -> list[str]:
-        """Return a sentence on each attack: what its result means on a task, by its gain on `retrain`."""
+        """Return a sentence on each attack: what its result means on a task, by its gain on `retrain`.
+
+        One sentence on all where `retrain` was not attacked.
+        """
         model = self.find(task, RETRAIN)
-        return [
-            describe_control(name, None if model is None else model.values(name)["gain"])
-            for name in self.attacks
-            if self.infos[name].moves != "nothing"
-        ]
+        names = [name for name in self.attacks if self.infos[name].moves != "nothing"]
+        if model is None:
+            return [describe_control("every attack", None)]
+        return [describe_control(name, model.values(name)["gain"]) for name in names]
 
     def summarise(self, rows: Iterable[str] | None = None) -> list[AttackedRow]:
         """Return each model's values over the tasks; a model without attacked records has them missing."""
