@@ -119,7 +119,7 @@ def test_the_page_and_the_table_hold_the_numbers(loaded: list[Loaded], tmp_path:
     page = build_sequences(loaded, tmp_path / "page")
     text = page.read_text()
     assert text == build_sequences(loaded[::-1], tmp_path / "again").read_text()  # equal records, equal bytes
-    for said in ("UA of cat face", "3. classes/bicycle@emoji", "−0.500", "sequences.csv"):
+    for said in ("UA of cat face", "3.&nbsp;classes/bicycle@emoji", "−0.500", "sequences.csv"):
         assert said in text
     rows = list(csv.DictReader(io.StringIO((tmp_path / "page" / "sequences.csv").read_text())))
     [back] = [row for row in rows if row["value_of"] == "change of cat face since step 1"]

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from unlearnbench._suites import narrow_suite
+from unlearnbench.bench.config import build
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.planning.combined import MOST_GIVEN, join, split_name
 from unlearnbench.bench.planning.draws import DrawingTasks
-from unlearnbench.bench.planning.plan import find_suite
+from unlearnbench.bench.planning.plan import Suite, find_suite
 from unlearnbench.bench.planning.tasks import PromptSizes
 from unlearnbench.bench.running.catalog import registry, suites_folder, task_registry
 
@@ -122,3 +123,9 @@ def test_a_run_of_combinations_has_a_folder_of_its_own() -> None:
     suite = narrow_suite(find_suite("demo", suites_folder()), tasks=["classes/cat-face+guitar"])
     assert suite.name == "demo-several"
     assert suite.tasks == ["classes/cat-face+guitar@emoji"]
+
+
+def test_a_suite_cannot_give_a_combination_one_anchor() -> None:
+    text = {"name": "mine", "tasks": ["classes/cat-face+guitar"], "methods": [{"name": "uce"}]}
+    with pytest.raises(UserError, match="anchors: tasks with several targets"):
+        build(Suite, text | {"anchors": {"classes/cat-face+guitar": "fox"}}, "mine.toml")
