@@ -41,6 +41,7 @@ def evaluate(
     threads: int | None = None,
     store: str | Path | None = None,
     cell_timeout: float | None = None,
+    dtype: str = "auto",
     world: WorldSettings = DEFAULT_WORLD,
 ) -> MeasuredRecord:
     """Score a model and the base model on a task, and return the model's record.
@@ -58,7 +59,9 @@ def evaluate(
     >>> record = unlearnbench.evaluate("my-model/", "classes/cat-face@emoji", name="mine")
     >>> record.points[0].values["UA"].value
     """
-    session = make_session(f"evaluate(..., {task!r})", None, world, device, threads, store, cell_timeout)
+    session = make_session(
+        f"evaluate(..., {task!r})", None, world, device, threads, store, cell_timeout, dtype
+    )
     found = evaluate_models(
         generator, task, session, Path(out), name=name, seed=seed, like=like, policy=policy, sizes=sizes
     )

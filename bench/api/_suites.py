@@ -44,6 +44,8 @@ def run(
     threads: int | None = None,
     store: str | Path | None = None,
     cell_timeout: float | None = None,
+    dtype: str = "auto",
+    resume: str | Path | None = None,
     world: WorldSettings = DEFAULT_WORLD,
     _program: Program | None = None,
 ) -> Records:
@@ -56,7 +58,9 @@ def run(
     the function depends on is known. skip: methods or references to leave out. seeds: of training. sizes:
     numbers of prompts, such as `{"forget": 8}`. out: folder of the records; None: runs/SUITE. device: cpu,
     cuda or mps; None: the best that is available. threads: of the CPU; None: all cores. store: folder of the
-    cache. cell_timeout: seconds that a cell may take. world: where the parts of a real model are.
+    cache. cell_timeout: seconds that a cell may take. dtype: of drawing and training, as in `Session`.
+    resume: another folder of records (results/SUITE): those with equal keys are copied and count as done.
+    world: where the parts of a real model are.
 
     The result lists failed cells in `failed`; the other cells are measured. Raises UserError, before anything
     is drawn, for a name, setting or number that is not valid.
@@ -73,8 +77,10 @@ def run(
         world_folder=world.world_folder,
         part=_program.part if _program else None,
     )
-    session = make_session(f"run({plan.suite.name!r})", _program, world, device, threads, store, cell_timeout)
-    return run_plan(plan, Path(out) if out else Path("runs") / plan.suite.name, session)
+    call = f"run({plan.suite.name!r})"
+    session = make_session(call, _program, world, device, threads, store, cell_timeout, dtype)
+    folder = Path(out or Path("runs") / plan.suite.name)
+    return run_plan(plan, folder, session, Path(resume) if resume else None)
 
 
 def make_session(
@@ -85,6 +91,7 @@ def make_session(
     threads: int | None,
     store: str | Path | None,
     cell_timeout: float | None,
+    dtype: str = "auto",
 ) -> Session:
     """Return the session of a call. call: named as the command in records where no command line was used."""
     called = program or Program()
@@ -94,6 +101,7 @@ def make_session(
         jobs=called.jobs,
         store=None if store is None else Path(store),
         cell_timeout=cell_timeout,
+        dtype=dtype,
         command=called.command if program else f"unlearnbench.{call}",
         world=world,
         program=called,
@@ -226,8 +234,8 @@ def check_configs(cells: Sequence[Any]) -> None:
             cell.build_config()
 
 
-def run_plan(plan: Plan, folder: Path, session: Session) -> Records:
-    """Measure the cells of a plan; records of other cells in the folder stay."""
+def run_plan(plan: Plan, folder: Path, session: Session, resume: Path | None = None) -> Records:
+    """Measure the cells of a plan; records of other cells in the folder stay. resume: as in `run`."""
     from .bench.planning.plan import find_references
     from .bench.running.jobs import run_parts
 
@@ -240,6 +248,7 @@ def run_plan(plan: Plan, folder: Path, session: Session) -> Records:
         session = replace(session, jobs=tasks)
     runner = make_runner(session, folder, plan.worlds)
     cells = find_references(plan.cells, runner.worlds)
+    taken = [] if resume is None else runner.resume(cells, resume)
     pending = runner.pending(cells)
     check_configs(pending)
     if session.jobs > 1 and pending:
@@ -249,7 +258,10 @@ def run_plan(plan: Plan, folder: Path, session: Session) -> Records:
     runner.store.prune()
     is_whole = session.program.part is None and not any(outcome.state == "failed" for outcome in outcomes)
     if is_whole and any(cell.row.shown for cell in cells):
-        runner.pool([cell for cell in cells if not cell.is_inline])
+        if taken:
+            runner.say(f"pooled distances: not made: they need the images of {len(taken)} resumed records")
+        else:
+            runner.pool([cell for cell in cells if not cell.is_inline])
     return gather(folder, outcomes)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
-from .common import FAILED, add_output, add_places, read_program, read_session, read_world
+from .common import FAILED, add_dtype, add_output, add_places, read_program, read_session, read_world
 
 if TYPE_CHECKING:
     from ..._results import Records
@@ -29,6 +29,8 @@ def run_suite(options: argparse.Namespace) -> int:
         threads=options.threads,
         store=options.store,
         cell_timeout=options.cell_timeout,
+        dtype=options.dtype,
+        resume=options.resume,
         world=read_world(options),
         _program=read_program(options),
     )
@@ -125,9 +127,13 @@ def add_run(commands: Any) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="print the plan and what it needs, run nothing"
     )
+    parser.add_argument(
+        "--resume", type=Path, metavar="FOLDER", help="records that count as done, such as results/SUITE"
+    )
     add_places(parser, "--model")
     parser.add_argument("--publish", action="store_true", help="also copy the records to results/")
     add_output(parser)
+    add_dtype(parser)
     _add_time_limit(parser)
     parser.set_defaults(run=run_suite)
 
@@ -150,6 +156,7 @@ def add_evaluate(commands: Any) -> None:
     sizes.add_argument("--policy", help="as many prompts as a policy of `check` says: a baseline for it")
     add_places(evaluate, "--base-model")
     add_output(evaluate)
+    add_dtype(evaluate)
     _add_time_limit(evaluate)
     evaluate.set_defaults(run=evaluate_models)
 

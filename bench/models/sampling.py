@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..errors import UserError
 from ..store import Store, content_key
+from .device.precision import decoding
 from .generators import Drawer, Sampling
 
 NOISE_VERSION = 1
@@ -104,8 +105,9 @@ def draw_batch(generator: Drawer, requests: Sequence[Request]) -> list[np.ndarra
     }
     if sampling.negative_prompt:
         arguments["negative_prompt"] = [sampling.negative_prompt] * len(requests)
-    with generator.acting(), _unchecked(generator.pipeline), _decoded(generator.pipeline) as finite:
-        images = generator.pipeline(**arguments).images
+    pipeline = generator.pipeline
+    with generator.acting(), _unchecked(pipeline), decoding(pipeline), _decoded(pipeline) as finite:
+        images = pipeline(**arguments).images
     whole = np.isfinite(images).all(axis=(1, 2, 3))
     if finite:
         whole &= np.concatenate(finite)

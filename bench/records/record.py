@@ -16,7 +16,7 @@ from ..files import replace_file, write_file
 from ..types import ITEM_COLUMNS, LATER, AttackInfo, DataChoice, Headline, RecordPart, Value, not_scored
 from .rows import find_file, read_rows, write_items
 from .sealed import SEAL, SHEET, check_content, content_digest, sha256
-from .training_images import TrainingImages
+from .training_images import PrecisionCheck, TrainingImages
 
 VOLATILE = ("key", "created", "seconds", "environment", "command", "commit", "files", "content_sha256")
 """Fields of a record that may differ between two runs of the same cell; `digest` leaves them out."""
@@ -109,9 +109,7 @@ class Record(RecordPart):
     cell: str  # stem of the files: task, method, seed, short digest of the config
     suite: str
     source: Literal["measured", "reported", "external"]
-    inline: bool = Field(
-        default=False, json_schema_extra=LATER
-    )  # of a function given in a process: no module's
+    inline: bool = Field(default=False, json_schema_extra=LATER)  # of a function that a process was given
     status: Literal["ok", "failed"]
     error: str | None
     task: TaskInfo
@@ -130,6 +128,7 @@ class Record(RecordPart):
     log: dict[str, list[float | None]]  # training curves: column -> one entry a step
     items_sha256: str | None  # of the canonical item rows
     training_images: TrainingImages | None = Field(default=None, json_schema_extra=LATER)
+    precision: PrecisionCheck | None = Field(default=None, json_schema_extra=LATER)  # in half precision only
     sheet: list[str] = Field(default_factory=list)  # prompts on the contact sheet, column by column
     created: str
     seconds: float
