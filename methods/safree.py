@@ -245,7 +245,7 @@ def apply(
     concept = project_on(tensors["concept"]).to(pipeline.device)
     start = "negative."
     negative = {
-        name.removeprefix(start): tensor.to(pipeline.device, pipeline.dtype)
+        name.removeprefix(start): tensor.to(pipeline.device, pipeline.unet.dtype)
         for name, tensor in tensors.items()
         if name.startswith(start)
     }

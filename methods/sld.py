@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ..bench.config import STRICT
 from ..bench.errors import UserError
+from ..bench.models.generators import trainable_module
 from ..bench.models.saved.steering import Call, Steering, Step
 from ..bench.training.families import check_supported
 from ..bench.training.objectives import Denoiser
@@ -97,7 +98,8 @@ def apply(
     pipeline: Any, tensors: Mapping[str, Tensor], config: Config
 ) -> Iterator[Callable[[Call], Steering]]:
     """Context in which every image is guided away from the saved concept."""
-    conditions = {name: tensor.to(pipeline.device, pipeline.dtype) for name, tensor in tensors.items()}
+    dtype = next(trainable_module(pipeline).parameters()).dtype
+    conditions = {name: tensor.to(pipeline.device, dtype) for name, tensor in tensors.items()}
     yield lambda call: AwayFrom(conditions, config)
 
 

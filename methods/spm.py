@@ -222,7 +222,7 @@ def apply(
     unet = trainable_module(pipeline)
     adapters = Adapters(unet, config.rank)
     adapters.load(tensors)
-    concept = tensors["concept"].to(pipeline.device, pipeline.dtype)
+    concept = tensors["concept"].to(pipeline.device, pipeline.unet.dtype)
     names = [set(row[row >= 0].tolist()) for row in tensors["ids"]]
 
     def open_gates(call: Call) -> Steering:

@@ -41,6 +41,7 @@ def evaluate(
     threads: int | None = None,
     store: str | Path | None = None,
     cell_timeout: float | None = None,
+    dtype: str = "auto",
     world: WorldSettings = DEFAULT_WORLD,
     limit: int | None = None,
     tags: Mapping[str, str] | None = None,
@@ -61,7 +62,7 @@ def evaluate(
     >>> record.points[0].values["UA"].value
     """
     call = f"evaluate(..., {task!r})"
-    session = make_session(call, None, world, device, threads, store, cell_timeout, tags)
+    session = make_session(call, None, world, device, threads, store, cell_timeout, dtype, tags)
     options = {"name": name, "seed": seed, "like": like, "policy": policy, "sizes": sizes, "limit": limit}
     found = evaluate_models(generator, task, session, Path(out), **options)  # type: ignore[arg-type]
     if found.failed:

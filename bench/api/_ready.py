@@ -62,7 +62,8 @@ def score(
     if own in REFERENCES or own in registry("methods"):
         raise UserError(f"--name {own}: is a method of this package; give the images another name")
     ready = read_ready(Path(images), None if listing is None else Path(listing), found)
-    session = make_session(f"score(..., {task!r})", _program, world, device, threads, store, None, tags)
+    call = f"score(..., {task!r})"
+    session = make_session(call, _program, world, device, threads, store, None, tags=tags)
     runner = make_runner(session, Path(out), {found.file.world})
     chosen, noise = read_sizes(found, runner.worlds[found.file.world], like, policy, sizes)
     path, _ = score_images(runner, found, ready, own, chosen, noise)

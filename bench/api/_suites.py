@@ -44,6 +44,8 @@ def run(
     threads: int | None = None,
     store: str | Path | None = None,
     cell_timeout: float | None = None,
+    dtype: str = "auto",
+    resume: str | Path | None = None,
     world: WorldSettings = DEFAULT_WORLD,
     limit: int | None = None,
     only_failures: bool = False,
@@ -59,9 +61,11 @@ def run(
     the function depends on is known. skip: methods or references to leave out. seeds: of training. sizes:
     numbers of prompts, such as `{"forget": 8}`. out: folder of the records; None: runs/SUITE. device: cpu,
     cuda or mps; None: the best that is available. threads: of the CPU; None: all cores. store: folder of the
-    cache. cell_timeout: seconds that a cell may take. world: where the parts of a real model are. limit: most
-    prompts of each set, for a first look that is never ranked. only_failures: only the cells that failed
-    before. tags: words of your own, kept in records made now.
+    cache. cell_timeout: seconds that a cell may take. dtype: of drawing and training, as in `Session`.
+    resume: another folder of records (results/SUITE): those with equal keys are copied and count as done.
+    world: where the parts of a real model are. limit: most prompts of each set, for a first look that is
+    never ranked. only_failures: only the cells that failed before. tags: words of your own, kept in records
+    made now.
 
     The result lists failed cells in `failed`; the other cells are measured. Raises UserError, before anything
     is drawn, for a name, setting or number that is not valid.
@@ -78,9 +82,10 @@ def run(
     }
     plan = plan_run(suite, **chosen, world=world)  # type: ignore[arg-type]
     call = f"run({plan.suite.name!r})"
-    session = make_session(call, _program, world, device, threads, store, cell_timeout, tags)
+    session = make_session(call, _program, world, device, threads, store, cell_timeout, dtype, tags)
     folder = Path(out) if out else Path("runs") / plan.suite.name
-    return run_plan(keep_failed(plan, folder) if only_failures else plan, folder, session)
+    plan = keep_failed(plan, folder) if only_failures else plan
+    return run_plan(plan, folder, session, Path(resume) if resume else None)
 
 
 def keep_failed(plan: Plan, folder: Path) -> Plan:
@@ -101,6 +106,7 @@ def make_session(
     threads: int | None,
     store: str | Path | None,
     cell_timeout: float | None,
+    dtype: str = "auto",
     tags: Mapping[str, str] | None = None,
 ) -> Session:
     """Return the session of a call. call: named as the command in records where no command line was used."""
@@ -111,6 +117,7 @@ def make_session(
         jobs=called.jobs or 1,
         store=Path(store) if store and "://" not in str(store) else store,
         cell_timeout=cell_timeout,
+        dtype=dtype,
         command=called.command if program else f"unlearnbench.{call}",
         world=world,
         program=called,
@@ -222,8 +229,8 @@ def check_added_tasks(cells: Sequence[Any], worlds: Mapping[str, Any]) -> None:
         check_task(worlds[cell.task.file.world], cell.task, cell.suite.sizes)
 
 
-def run_plan(plan: Plan, folder: Path, session: Session) -> Records:
-    """Measure the cells of a plan; records of other cells in the folder stay."""
+def run_plan(plan: Plan, folder: Path, session: Session, resume: Path | None = None) -> Records:
+    """Measure the cells of a plan; records of other cells in the folder stay. resume: as in `run`."""
     from .bench.planning.plan import find_references
     from .bench.running.attacking.suite_attacks import attack_cells, pending_attacks, plan_attacks
     from .bench.running.jobs import find_part, run_parts
@@ -244,6 +251,7 @@ def run_plan(plan: Plan, folder: Path, session: Session) -> Records:
     runner = make_runner(session, folder, plan.worlds)
     check_added_tasks(plan.cells, runner.worlds)
     cells = find_references(plan.cells, runner.worlds)
+    taken = [] if resume is None else runner.resume(cells, resume)
     pending = runner.pending(cells)
     check_configs(pending)
     attacks = plan_attacks(plan.suite, cells, registry("attacks")) if plan.suite.attacks else []
@@ -257,7 +265,10 @@ def run_plan(plan: Plan, folder: Path, session: Session) -> Records:
     is_whole = not any(outcome.state == "failed" for outcome in outcomes)
     if is_whole and any(cell.row.shown and cell.turn is None for cell in cells):
         pooled = [cell for cell in cells if not cell.is_inline]
-        runner.pool(pooled) if worker is None else worker.pool(pooled)
+        if taken:
+            runner.say(f"pooled distances: not made: they need the images of {len(taken)} resumed records")
+        else:
+            runner.pool(pooled) if worker is None else worker.pool(pooled)
     return gather(folder, outcomes, attacked)
 
 

@@ -67,6 +67,7 @@ def _refuse_old(options: argparse.Namespace) -> None:
 
 def _find_record(options: argparse.Namespace) -> tuple[Any, Any, Any]:
     """Return a runner, the cell of the record and the record."""
+    from ..models.device.precision import recorded_dtype
     from ..records.load import load_one
 
     claimed = load_one(options.record)
@@ -78,6 +79,7 @@ def _find_record(options: argparse.Namespace) -> tuple[Any, Any, Any]:
         read_session(options),
         device=options.device or recorded_device(claimed.record),
         threads=options.threads or recorded_threads(claimed.record),
+        dtype=recorded_dtype(claimed.record.sampling, options.record),
     )
     folder = options.out or home(options.record)
     runner, cell = restore_cell(claimed, options.record, options, session, folder)

@@ -41,6 +41,15 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     add_machine(parser)
 
 
+def add_dtype(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dtype",
+        default="auto",
+        metavar="TYPE",
+        help="draw in float32, bfloat16 or float16 (default auto: bfloat16 for real models on CUDA)",
+    )
+
+
 def add_places(parser: argparse.ArgumentParser, base: str) -> None:
     """Add the options for the parts of a real model's world; embedded worlds ship all of them."""
     parser.add_argument(base, dest="base_model", help="the base model: a diffusers folder or hub id")
@@ -112,6 +121,7 @@ def read_session(options: argparse.Namespace) -> Session:
         jobs=program.jobs or 1,
         store=options.store,
         cell_timeout=getattr(options, "cell_timeout", None),
+        dtype=getattr(options, "dtype", "auto"),
         command=program.command,
         world=read_world(options),
         program=program,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UserError
 from .common import (
     FAILED,
+    add_dtype,
     add_output,
     add_places,
     add_tags,
@@ -39,6 +40,8 @@ def run_suite(options: argparse.Namespace) -> int:
         threads=options.threads,
         store=options.store,
         cell_timeout=options.cell_timeout,
+        dtype=options.dtype,
+        resume=options.resume,
         world=read_world(options),
         limit=options.limit,
         only_failures=options.only_failures,
@@ -179,6 +182,9 @@ def add_run(commands: Any) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="print the plan and what it needs, run nothing"
     )
+    parser.add_argument(
+        "--resume", type=Path, metavar="FOLDER", help="records that count as done, such as results/SUITE"
+    )
     add_places(parser, "--model")
     add_limit(parser)
     parser.add_argument(
@@ -186,6 +192,7 @@ def add_run(commands: Any) -> None:
     )
     parser.add_argument("--publish", action="store_true", help="also copy the records to results/")
     add_output(parser)
+    add_dtype(parser)
     _add_time_limit(parser)
     parser.set_defaults(run=run_suite)
 
@@ -205,6 +212,7 @@ def add_evaluate(commands: Any) -> None:
     add_limit(evaluate)
     add_places(evaluate, "--base-model")
     add_output(evaluate)
+    add_dtype(evaluate)
     _add_time_limit(evaluate)
     evaluate.set_defaults(run=evaluate_models)
 

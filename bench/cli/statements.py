@@ -125,6 +125,8 @@ def _rerun(options: argparse.Namespace) -> int:
 
 
 def _repeat(claimed: Any, options: argparse.Namespace) -> Any:
+    from ..models.device.precision import recorded_dtype
+
     folder = options.out or Path("runs") / "rerun"
     session = replace(
         read_session(options),
@@ -132,6 +134,7 @@ def _repeat(claimed: Any, options: argparse.Namespace) -> Any:
         store=options.store or folder / "store",
         device=options.device or recorded_device(claimed.record),
         threads=options.threads or recorded_threads(claimed.record),
+        dtype=recorded_dtype(claimed.record.sampling, options.record),
     )
     runner, cell = restore_cell(claimed, options.record, options, session, folder)
     [outcome] = runner.run([cell])

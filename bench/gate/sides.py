@@ -200,6 +200,7 @@ def _candidate(options: GateRequest, policy: Any, baseline: Origin, items: Any) 
     if path.suffix == ".json":
         return read_side(path, options.candidate_point)
     from ..checking.expected import find_sizes, noise_of
+    from ..models.device.precision import recorded_dtype
     from ..models.outside import check_there
     from ..names import name_model
     from ..planning.plan import MethodRow
@@ -211,7 +212,8 @@ def _candidate(options: GateRequest, policy: Any, baseline: Origin, items: Any) 
     name = name_model(options.candidate)
     row = MethodRow(name=name, config={"model": name}, noise=noise_of(record))
     folder = options.out or Path("runs") / "check"
-    runner = make_runner(options.session, folder, {task.file.world})
+    session = replace(options.session, dtype=recorded_dtype(record.sampling, Path(options.baseline)))
+    runner = make_runner(session, folder, {task.file.world})
     world = runner.worlds[task.file.world]
     sizes = find_sizes(record, items, task, world, str(options.baseline), policy.sizes)
     if sizes != policy.sizes:

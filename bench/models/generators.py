@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 
 from ..errors import UserError
+from .device.precision import type_of_part
 from .digests import hook_names, network_parts
 from .hub import find
 from .layout import APPLY, read_layout
@@ -93,6 +94,7 @@ def open_pipeline(
 ) -> Any:
     """Open a diffusers folder or hub id; raises UserError when it is not a text-to-image pipeline.
 
+    dtype: of its networks; the autoencoder has float32 where float16 is asked for, in which it overflows.
     applied: whether the caller activates the folder's sampling-time method. Otherwise such a folder is
     refused, because its weights are not the model.
     """
@@ -114,10 +116,11 @@ def open_pipeline(
     except Exception as error:  # whatever a damaged tokenizer or scheduler makes the libraries raise
         raise UserError(f"{folder}: does not open as a diffusers pipeline: {first_line(error)}") from None
     pipeline.set_progress_bar_config(disable=True)
-    for part in network_parts(pipeline).values():
+    for name, part in network_parts(pipeline).items():
         # transformers 5 opens a text encoder in the precision of its file, diffusers the rest as asked
-        if any(tensor.dtype != dtype for tensor in part.parameters()):
-            part.to(dtype)
+        kind = type_of_part(name, dtype)
+        if any(tensor.dtype != kind for tensor in part.parameters()):
+            part.to(kind)
     return pipeline.to(device)
 
 

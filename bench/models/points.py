@@ -18,6 +18,7 @@ from ..progress import show_progress
 from ..registry import Entry
 from ..store import Store
 from ..types import Problem
+from .device.precision import computing
 from .digests import hook_names, weights_digest
 from .files.partial import set_partial
 from .files.single_file import is_checkpoint, set_checkpoint
@@ -66,10 +67,10 @@ class ModelHolder:
     _applied: Applied | None = field(default=None, init=False)
     _base: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict, init=False)
 
-    def open(self) -> Any:
-        """Return the model's pipeline, newly opened from its files."""
+    def open(self, dtype: torch.dtype | None = None) -> Any:
+        """Return the model's pipeline, newly opened from its files. dtype: None = the holder's own."""
         self.opened = True
-        pipeline = open_pipeline(self.model, self.device, self.dtype, applied=True)
+        pipeline = open_pipeline(self.model, self.device, dtype or self.dtype, applied=True)
         set_scheduler(pipeline, self.sampling.scheduler)
         if self.lora:
             load_lora(pipeline, self.lora)
@@ -111,6 +112,15 @@ class ModelHolder:
         if self.frozen:
             return weights
         return hashlib.sha256((weights + settings_digest(pipeline)).encode()).hexdigest()
+
+    def open_to_train(self) -> tuple[Any, str]:
+        """Return a newly opened float32 pipeline, and the digest `weights` of the one that draws."""
+        if self.dtype == torch.float32:
+            pipeline = self.open()
+            return pipeline, self.digest(pipeline)
+        weights = self.weights
+        self.close()
+        return self.open(torch.float32), weights
 
     def reset(self) -> None:
         """Set every network to the base weights."""
@@ -167,14 +177,16 @@ def count_steps(title: str, total: int) -> Any:
 class PointSaver:
     """The `save` that a method is given: stores each point's delta, with the seconds trained so far.
 
-    pipeline: the one that the method trains, as it was opened. A point that does not hold the method's
+    pipeline: the one that the method trains, opened by the holder. A point that does not hold the method's
     complete model, or whose weights are not finite, is refused.
     """
 
-    def __init__(self, pipeline: Any, holder: ModelHolder, store: Store, entry: Entry, config: Any) -> None:
-        self.pipeline, self.holder, self.store = pipeline, holder, store
+    def __init__(self, holder: ModelHolder, store: Store, entry: Entry, config: Any) -> None:
+        self.holder, self.store = holder, store
+        pipeline, self.weights = holder.open_to_train()
+        self.pipeline = pipeline
         self.components = components_of(pipeline, entry.trains)
-        self.base, self.weights = copy_weights(pipeline, self.components), holder.digest(pipeline)
+        self.base = copy_weights(pipeline, self.components)
         self.hooks = hook_names(
             pipeline
         )  # a point is drawn without the hooks that a method uses while it trains
@@ -267,18 +279,18 @@ def train_points(
     if holder.own is not None:
         raise UserError(f"{holder.model}: {holder.own.entry.name} acts on it already; train its base model")
     entry.load_apply()  # report one that does not load before hours of training
-    unlearn, pipeline = entry.load(), holder.open()
-    saver = PointSaver(pipeline, holder, store, entry, config)
+    unlearn, saver = entry.load(), PointSaver(holder, store, entry, config)
     if start is not None:
-        restore_weights(pipeline, start)
-    watch = Watch(pipeline, entry.name, saver.components, acts=bool(entry.apply))
+        restore_weights(saver.pipeline, start)
+    watch = Watch(saver.pipeline, entry.name, saver.components, acts=bool(entry.apply))
     total = int(getattr(config, "steps", 1))
     with (
         count_steps(title, total),
         guarded(watch, problem.seed),
         saver.watching(watch),
+        computing(holder.dtype),
     ):
-        unlearn(pipeline, own_problem(problem), config, saver)
+        unlearn(saver.pipeline, own_problem(problem), config, saver)
     if not saver.points:
         raise RuntimeError("the method saved no point: it must call save(step, log) at least once")
     manifest = saver.manifest()

@@ -15,6 +15,7 @@ from PIL import Image
 
 from ..errors import UserError
 from ..store import Store, content_key
+from .device.precision import decoding
 from .generators import Drawer, Sampling, trainable_module
 
 version = cache(metadata.version)  # every image's key holds three
@@ -123,8 +124,9 @@ def draw_batch(generator: Drawer, requests: Sequence[Request]) -> list[np.ndarra
         arguments["latents"] = torch.from_numpy(np.stack(latents)).to(denoiser_type(generator.pipeline))
     if sampling.negative_prompt:
         arguments["negative_prompt"] = [sampling.negative_prompt] * len(requests)
-    with generator.acting(), _unchecked(generator.pipeline), _decoded(generator.pipeline) as finite:
-        images = generator.pipeline(**arguments).images
+    pipeline = generator.pipeline
+    with generator.acting(), _unchecked(pipeline), decoding(pipeline), _decoded(pipeline) as finite:
+        images = pipeline(**arguments).images
     whole = np.isfinite(images).all(axis=(1, 2, 3))
     if finite:
         whole &= np.concatenate(finite)

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from ..errors import UserError
+from .device.precision import type_of_part
 from .layout import Layout, read_config
 
 STEMS = ("diffusion_pytorch_model", "model")
@@ -145,7 +146,7 @@ def open_networks(layout: Layout, dtype: torch.dtype) -> dict[str, torch.nn.Modu
     with quiet():
         for name, kind in layout.components.items():
             if issubclass(kind, torch.nn.Module):
-                found[name] = _open_network(layout.folder / name, kind, dtype)
+                found[name] = _open_network(layout.folder / name, kind, type_of_part(name, dtype))
     return found
 
 

@@ -17,7 +17,7 @@ from ..planning.sequences import SequenceInfo
 from ..types import ITEM_COLUMNS, LATER, AttackInfo, DataChoice, Headline, RecordPart, Value, not_scored
 from .rows import find_file, read_rows, write_items
 from .sealed import SEAL, SHEET, check_content, content_digest, sha256
-from .training_images import TrainingImages
+from .training_images import PrecisionCheck, TrainingImages
 
 VOLATILE = ("key", "created", "seconds", "environment", "command", "commit", "files", "tags",
             "content_sha256")  # fmt: skip
@@ -130,6 +130,7 @@ class Record(RecordPart):
     log: dict[str, list[float | None]]  # training curves: column -> one entry a step
     items_sha256: str | None  # of the canonical item rows
     training_images: TrainingImages | None = Field(default=None, json_schema_extra=LATER)
+    precision: PrecisionCheck | None = Field(default=None, json_schema_extra=LATER)  # in half precision only
     sheet: list[str] = Field(default_factory=list)  # prompts on the contact sheet, column by column
     created: str
     seconds: float

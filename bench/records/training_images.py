@@ -1,4 +1,4 @@
-"""What a record holds about its method's training images."""
+"""What a record holds about images that it does not rank: training images, and a sample in float32."""
 
 from __future__ import annotations
 
@@ -40,6 +40,17 @@ class TrainingImages(RecordPart):
                 "by the task's judge; what is trained on them keeps it"
             )
         return lines
+
+
+class PrecisionCheck(RecordPart):
+    """A sample of the last point's images, drawn in half precision and in float32.
+
+    images: their number. flips: how many have another verdict: a target that is found in only one of the two,
+    an attribute asked for that is, or an image that failed in one.
+    """
+
+    images: int = Field(ge=0)
+    flips: int = Field(ge=0)
 
 
 def not_judged(problem: Problem, reason: str) -> TrainingImages:

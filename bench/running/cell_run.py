@@ -12,18 +12,20 @@ import torch
 from ..environment import describe_environment
 from ..measuring.needed import forget_requests, is_asked, reason_unscored
 from ..measuring.pool import Part, take_part
+from ..measuring.precision import choose_sample, count_flips
 from ..measuring.requests import ImageRequest, list_requests, narrow_requests
 from ..measuring.scorer import Place, PointScorer, Scored, place_of
 from ..measuring.sheet import choose_columns, make_sheet
 from ..metrics import compute
 from ..metrics.rows import describe_failed
+from ..models.device.precision import AUTO, choose_dtype
 from ..models.generators import Holder, Sampling
 from ..models.outside import name_models, open_holder
 from ..models.points import ModelHolder, reference_point, train_points
 from ..models.saved.manifest import Manifest, PointManifest
 from ..planning.plan import Cell
 from ..records.record import Record, items_digest
-from ..records.training_images import TrainingImages, not_judged
+from ..records.training_images import PrecisionCheck, TrainingImages, not_judged
 from ..registry import IMAGES, Entry, Registry
 from ..store import Store
 from ..training.families import check_folder
@@ -35,7 +37,10 @@ from .keys import cell_key, problem_fields, train_key
 
 @dataclass(kw_only=True)
 class Shared:
-    """Shared by the cells of a run. worlds: name -> opened world. threads: where a suite states none."""
+    """Shared by the cells of a run. worlds: name -> opened world. threads: where a suite states none.
+
+    dtype: what models draw in and trainings compute in: `auto` or a type of `models/device/precision.py`.
+    """
 
     store: Store
     device: str
@@ -44,7 +49,7 @@ class Shared:
     metrics: Registry[Entry]
     command: str
     say: Callable[[str], None]
-    dtype: torch.dtype = torch.float32
+    dtype: str = AUTO
     tags: Mapping[str, str] = field(default_factory=dict)
     _holders: dict[tuple[str, str], Holder] = field(default_factory=dict)
     _bases: dict[tuple[str, str, int], Scored] = field(default_factory=dict)
@@ -53,6 +58,10 @@ class Shared:
     def scorer(self) -> PointScorer:
         return PointScorer(self.store, self.device)
 
+    def dtype_of(self, world: World) -> torch.dtype:
+        """Return the type that a world's models draw in."""
+        return choose_dtype(self.dtype, self.device, world.is_placed)
+
     def _holder(self, world: World, model: str = "") -> Holder:
         """Return the holder of a model, which opens it once; the world's own model where none is named."""
         where = (world.id, model)
@@ -60,7 +69,8 @@ class Shared:
             side = world.pixels
             sampling = Sampling(world.steps, world.guidance, side, side, scheduler=world.scheduler)
             folder, frozen = world.pipeline_folder, not world.is_placed
-            self._holders[where] = open_holder(model, folder, sampling, self.device, frozen, self.dtype)
+            dtype = self.dtype_of(world)
+            self._holders[where] = open_holder(model, folder, sampling, self.device, frozen, dtype)
         return self._holders[where]
 
 
@@ -81,15 +91,20 @@ class CellRun:
         """CPU threads to compute with: the suite's number, else the runner's."""
         return self.cell.suite.threads or self.shared.threads
 
+    @property
+    def dtype(self) -> str:
+        """Type that the cell's models draw in, as torch names it."""
+        return str(self.shared.dtype_of(self.world))
+
     @cached_property
     def train_key(self) -> str:
         shared = self.shared
-        return train_key(self.cell, self.world, shared.device, self.threads, str(shared.dtype))
+        return train_key(self.cell, self.world, shared.device, self.threads, self.dtype)
 
     @cached_property
     def key(self) -> str:
         shared = self.shared
-        return cell_key(self.cell, self.world, shared.metrics, shared.device, self.threads, str(shared.dtype))
+        return cell_key(self.cell, self.world, shared.metrics, shared.device, self.threads, self.dtype)
 
     @cached_property
     def requests(self) -> list[ImageRequest]:
@@ -120,9 +135,28 @@ class CellRun:
             log=round_log(manifest.log),
             items_sha256=items_digest(items),
             training_images=None if cell.entry is None else self._look(),
+            precision=self._compare_precision(manifest.points[-1], frames[-1]),
             sheet=[request.prompt.text for request in columns] if cell.has_sheet else [],
         )
         return record, items, make_sheet(tiles) if cell.has_sheet else None
+
+    def _compare_precision(self, point: PointManifest, items: pd.DataFrame) -> PrecisionCheck | None:
+        """Return how many verdicts on a sample of a point's images flip in float32; None in float32."""
+        shared, holder = self.shared, self._holder(point.model)
+        if holder.dtype == torch.float32 or not isinstance(holder, ModelHolder):
+            return None
+        sample = choose_sample([r for r in self.requests if is_asked(self.cell, point.step, r)])
+        weights = self._find_weights(point)
+        for other in shared._holders.values():
+            other.close()  # one model at a time in the device's memory
+        full = replace(holder, dtype=torch.float32)
+        fingerprint = full.generator(point.delta, weights).fingerprint
+        place = Place(
+            self.world, full, replace(point, fingerprint=fingerprint), lambda: weights, "  in float32"
+        )
+        found = shared.scorer.score(place, self.cell.task, sample, None)
+        full.close()
+        return count_flips(items, found.items)
 
     def take_part(self) -> Part:
         """Return the features of the shown point's retain images, of concepts that were not given."""

@@ -5,11 +5,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from ..errors import UserError
+from ..files import make_folder
 from ..models.isolation.time_limit import TimeIsUp, limit_time
 from ..places import clean_error
 from ..planning.plan import Cell
-from ..records.record import read_record, write_record
+from ..records.chosen import copy_record
+from ..records.record import read_record, record_digest, write_record
 from ..records.sheets import check_whole
+from ..records.statements import Retracted, Superseded, read_statements
 from .assemble import brief
 from .cell_run import CellRun, Shared
 from .failures import Failures
@@ -110,6 +114,27 @@ class Runner(Shared):
         """Return the cells whose record is not there yet."""
         runs = [CellRun(self, cell) for cell in cells]
         return [run.cell for run in runs if not self.is_done(self.path_of(run.cell), run.key)]
+
+    def resume(self, cells: list[Cell], folder: Path) -> list[Cell]:
+        """Copy the records that another folder holds under the cells' keys; return these cells.
+
+        Records that failed, were withdrawn, are damaged or have other keys are not copied: a key holds the
+        versions of code, libraries and world. Raises UserError where there is no such folder.
+        """
+        if not folder.is_dir():
+            raise UserError(f"--resume {folder}: no such folder of records")
+        withdrawn = {s.about for s in read_statements(folder) if isinstance(s, Retracted | Superseded)}
+        make_folder(self.folder)
+        taken, left = [], 0
+        for cell in self.pending(cells):
+            path = folder / f"{cell.stem}.json"
+            if self.is_done(path, self.cell_key(cell)) and record_digest(read_record(path)) not in withdrawn:
+                copy_record(path, self.folder)
+                taken.append(cell)
+            else:
+                left += path.exists()
+        self.say(f"{folder}: {len(taken)} records count as done; {left} have other keys and are measured")
+        return taken
 
     def pool(self, cells: list[Cell]) -> None:
         """Write the pooled distances of each row's shown points; does nothing where they are up to date."""

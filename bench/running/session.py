@@ -45,6 +45,8 @@ class WorldSettings:
 
 
 DEFAULT_WORLD = WorldSettings()
+AUTO = "auto"
+"""Name of the choice of a number type by world and device."""
 
 
 def open_tasks(settings: WorldSettings) -> DrawingTasks:
@@ -86,9 +88,10 @@ class Session:
 
     device: cpu, cuda or mps; None: the best that is available. threads: CPU threads; None: all cores, shared
     by `jobs` processes. store: folder or address (`s3://bucket/prefix`) of the cache; None: in the user's
-    cache folder. cell_timeout: seconds that a cell may take; None: no limit. command: how records name the
-    command that made them. program: the command line of the run, if there is one. tags: words of the user's
-    own, kept in records made now.
+    cache folder. cell_timeout: seconds that a cell may take; None: no limit. dtype: what models draw in and
+    trainings compute in: float32, bfloat16, float16, or auto (bfloat16 for real models on CUDA, else
+    float32). command: how records name the command that made them. program: the command line of the run, if
+    there is one. tags: words of the user's own, kept in records made now.
     """
 
     device: str | None = None
@@ -96,6 +99,7 @@ class Session:
     jobs: int = 1
     store: Path | str | None = None
     cell_timeout: float | None = None
+    dtype: str = AUTO
     command: str = ""
     world: WorldSettings = DEFAULT_WORLD
     program: Program = Program()
@@ -140,6 +144,7 @@ def set_threads(wanted: int | None, jobs: int = 1) -> int:
 
 def make_runner(session: Session, folder: Path, worlds: set[str]) -> "Runner":
     """Return a Runner over the opened worlds and all metrics; folder: of the records."""
+    from ..models.device.precision import choose_dtype
     from ..models.isolation.time_limit import check_limit
     from .restart import restarting
     from .runner import Runner
@@ -151,7 +156,9 @@ def make_runner(session: Session, folder: Path, worlds: set[str]) -> "Runner":
     check_limit(session.cell_timeout)
     program = session.program
     device = choose_device(session.device)
-    opened = open_worlds(worlds, session.world, device)
+    opened = open_worlds(
+        worlds, session.world, device, str(choose_dtype(session.dtype, device, is_real=True))
+    )
     return Runner(
         store=open_any_store(session.store, say),
         folder=folder,
@@ -162,6 +169,7 @@ def make_runner(session: Session, folder: Path, worlds: set[str]) -> "Runner":
         command=session.command,
         say=say,
         cell_timeout=session.cell_timeout,
+        dtype=session.dtype,
         restart=restarting(program.arguments) if program.restarts else None,
         abandoned=program.abandoned,
         tags=check_tags(session.tags),
@@ -173,8 +181,13 @@ def check_tags(tags: Mapping[str, str]) -> dict[str, str]:
     return {check_name("--tag", name): check_name(f"--tag {name}", value) for name, value in tags.items()}
 
 
-def open_worlds(names: set[str], settings: WorldSettings, device: str = "cpu") -> dict[str, World]:
-    """Return name -> world; the parts of a real model's world are looked for where the settings say."""
+def open_worlds(
+    names: set[str], settings: WorldSettings, device: str = "cpu", dtype: str | None = None
+) -> dict[str, World]:
+    """Return name -> world; the parts of a real model's world are looked for where the settings say.
+
+    device, dtype: of a real model that draws training images; None: float32.
+    """
     check_counts(
         sampling_steps=settings.sampling_steps,
         training_images=settings.training_images,
@@ -193,7 +206,11 @@ def open_worlds(names: set[str], settings: WorldSettings, device: str = "cpu") -
     if own.keys() - names:
         raise UserError(f"--world-folder {folder}: the world {min(own)}; no task of this run is in it")
     opened = {name: own[name] if name in own else open_world(name) for name in sorted(names)}
-    real = {name: world.placed(device=device, **where) for name, world in opened.items() if world.is_placed}
+    real = {
+        name: world.placed(device=device, dtype=dtype, **where)
+        for name, world in opened.items()
+        if world.is_placed
+    }
     if any(value is not None for value in where.values()) and not real:
         raise UserError(
             f"{', '.join(sorted(names))}: ships whole; --model, --clip, --data are for real models"

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..models.device.precision import autocast
 from ..models.generators import denoiser_name, trainable_module
 from ..models.layout import INDEX, read_config
 
@@ -29,14 +30,20 @@ DISTILLED_GUIDANCE = 3.5
 class Family:
     """A family. flow: whether it is trained by flow matching.
 
-    encode(pipeline, prompts, size, device) -> conditions; predict(module, noisy, times, conditions) ->
+    encode(pipeline, prompts, size, device) -> conditions; call(module, noisy, times, conditions) ->
     (b, c, h, w).
     """
 
     name: str
     flow: bool
     encode: Callable[[Any, list[str], Size, torch.device], dict[str, Tensor]]
-    predict: Callable[[nn.Module, Tensor, Tensor, Conditions], Tensor]
+    call: Callable[[nn.Module, Tensor, Tensor, Conditions], Tensor]
+
+    def predict(self, module: nn.Module, noisy: Tensor, times: Tensor, conditions: Conditions) -> Tensor:
+        """Return the prediction (b, c, h, w) in the type of `noisy`, computed in that of the training."""
+        with autocast(noisy.device.type):
+            found = self.call(module, noisy, times, conditions)
+        return found.to(noisy.dtype)
 
 
 def _encode_sd(pipeline: Any, prompts: list[str], size: Size, device: torch.device) -> dict[str, Tensor]:
@@ -141,8 +148,11 @@ def _check_class(pipeline: str, method: str, known: Sequence[str]) -> None:
         raise UserError(f"{method}: does not work on {pipeline}; it works on: {', '.join(known)}")
 
 
-def denoiser_of(pipeline: Any) -> nn.Module:
-    """Return the network that methods train; raises UserError where it cannot be trained as it is."""
+def denoiser_of(pipeline: Any, is_trained: bool = True) -> nn.Module:
+    """Return the network that methods train; raises UserError where it cannot be trained as it is.
+
+    is_trained: False = it only draws, so that its numbers may have any type.
+    """
     name, part = type(pipeline).__name__, denoiser_name(pipeline)
     module = trainable_module(pipeline)
     if part == "unet":
@@ -151,7 +161,7 @@ def denoiser_of(pipeline: Any) -> nn.Module:
         _check_transformer(name, pipeline)
     _check_vae(name, pipeline.vae, flow=part != "unet")
     first = next(module.parameters())
-    if first.dtype not in (torch.float32, torch.float64):
+    if is_trained and first.dtype not in (torch.float32, torch.float64):
         raise UserError(f"{name}: its {part} is in {first.dtype}; load it in torch.float32 to train it")
     return module
 

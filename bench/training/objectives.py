@@ -74,15 +74,16 @@ class Denoiser:
     """The denoiser of a pipeline and its training loss.
 
     module: the network that is trained, in place. Raises UserError for a pipeline whose loss is not known.
+    is_trained: False = the pipeline only draws training images, in any type of numbers.
     """
 
-    def __init__(self, pipeline: Any) -> None:
+    def __init__(self, pipeline: Any, is_trained: bool = True) -> None:
         self.family, self.noising = find_family(pipeline), find_noising(pipeline.scheduler)
         if self.family.flow != isinstance(self.noising, Flow):
             kinds = f"{type(pipeline).__name__} with {type(pipeline.scheduler).__name__}"
             raise UserError(f"{kinds}: no training loss for such a model with such a sampler")
         self.pipeline = pipeline
-        self.module: nn.Module = denoiser_of(pipeline).eval()  # no dropout, in either loss
+        self.module: nn.Module = denoiser_of(pipeline, is_trained).eval()  # no dropout, in either loss
         first = next(self.module.parameters())
         self.device, self.dtype = first.device, first.dtype
         self.layout = memory_format(self.module)

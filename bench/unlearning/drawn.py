@@ -18,11 +18,19 @@ from .writing import Wording
 
 
 def draw_sets(
-    model: str, wording: Wording, sampling: Sampling, device: str = "cpu", seed: int = 0
+    model: str,
+    wording: Wording,
+    sampling: Sampling,
+    device: str = "cpu",
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
 ) -> tuple[TrainingSet, TrainingSet]:
-    """Return a forget and a retain set whose images the model in a folder drew. seed: of their noise."""
-    pipeline = open_pipeline(model, device)
-    Denoiser(pipeline)  # as above: by the folder's own scheduler, which is the training's
+    """Return a forget and a retain set whose images the model in a folder drew. seed: of their noise.
+
+    dtype: that the model draws in.
+    """
+    pipeline = open_pipeline(model, device, dtype)
+    Denoiser(pipeline, is_trained=False)  # as above: by the folder's own scheduler, which is the training's
     set_scheduler(pipeline, sampling.scheduler)
     with hush_libraries():
         return draw_both(pipeline, sampling, wording, seed)

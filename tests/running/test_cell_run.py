@@ -76,7 +76,7 @@ def test_another_dtype_is_in_the_keys_and_opens_the_models(
     plain = [runner.train_key(cell), runner.cell_key(cell)]
     assert plain == [train_key(cell, world, *on), cell_key(cell, world, runner.metrics, *on)]
     half = make_runner()
-    half.dtype = torch.bfloat16
+    half.dtype = "bfloat16"
     run = CellRun(half, cell)
     assert run.train_key not in plain
     assert run.key not in plain
@@ -112,3 +112,30 @@ def test_a_label_makes_a_row_of_its_own(make_runner: Callable[..., Runner], make
     assert plain.cell != record.cell  # one folder holds both
     assert runner.train_key(labelled) == runner.train_key(cell)
     assert runner.cell_key(labelled) != runner.cell_key(cell)
+
+
+def test_a_record_in_half_precision_says_what_flips_in_float32(
+    make_runner: Callable[..., Runner], make_cell: Any, tmp_path: Any
+) -> None:
+    runner, half = (make_runner(folder=tmp_path / name) for name in ("full", "half"))
+    half.dtype = "bfloat16"
+    cell = make_cell(method="finetune", **SMALL)
+    [plain], [found] = runner.run([cell]), half.run([cell])
+    full, record = read_record(plain.path), read_record(found.path)
+    assert (full.sampling["dtype"], record.sampling["dtype"]) == ("torch.float32", "torch.bfloat16")
+    assert (full.status, record.status, record.error) == ("ok", "ok", None)
+    assert full.precision is None
+    assert record.precision is not None
+    size = cell.suite.sizes
+    asked = size.forget * size.forget_samples + size.retain_same + size.retain_other + size.retain_given
+    assert record.precision.images == min(12, size.forget * size.forget_samples) + min(
+        12, asked - size.forget * size.forget_samples
+    )
+    assert 0 <= record.precision.flips <= record.precision.images
+    assert record.points[0].fingerprint != full.points[0].fingerprint  # of other weights
+    assert half.scorer.drawn > 0
+    again = make_runner(folder=tmp_path / "again")
+    again.dtype = "bfloat16"
+    [repeated] = again.run([cell])
+    assert repeated.drawn == 0  # those in float32 are kept, too
+    assert read_record(repeated.path).precision == record.precision

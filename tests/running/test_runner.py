@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from unlearnbench.bench.cli.main import main
+from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.measuring.pool import read_pooled
 from unlearnbench.bench.metrics.fd import frechet_from_features
 from unlearnbench.bench.models.generators import Sampling
 from unlearnbench.bench.models.sampling import Request, decode_png, image_key
 from unlearnbench.bench.planning.tasks import Task
 from unlearnbench.bench.records.record import read_items, read_record, record_digest
+from unlearnbench.bench.records.sheets import check_whole
 from unlearnbench.bench.running.catalog import registry
 from unlearnbench.bench.running.cell_run import CellRun
 from unlearnbench.bench.running.keys import train_key
@@ -36,6 +38,64 @@ def test_a_second_run_changes_nothing_and_draws_nothing(
     assert not first[0].path.with_suffix(".parquet").exists()
     assert [o.state for o in make_runner().run(cells)] == ["unchanged", "unchanged"]
     assert make_runner().pending(cells) == []
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_a_run_resumes_from_another_folder_and_draws_nothing_of_it(
+    make_runner: Callable[..., Runner],
+    make_cell: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_packed: bool,
+) -> None:
+    """As on another machine, whose store is empty; the other folder is not changed."""
+    cells = [make_cell(), make_cell(method="finetune", **SMALL)]
+    [base, trained] = make_runner(folder=tmp_path / "published").run(cells)
+    if is_packed:
+        assert main(["pack", str(tmp_path / "published")]) == 0
+    before = {p: p.read_bytes() for p in (tmp_path / "published").rglob("*") if p.is_file()}
+    monkeypatch.setattr("unlearnbench.bench.running.cell_run.train_points", pytest.fail)
+    monkeypatch.setattr("unlearnbench.bench.models.points.open_pipeline", pytest.fail)
+    said: list[str] = []
+    runner = make_runner(folder=tmp_path / "mine", store=tmp_path / "empty", say=said.append)
+    other = make_cell(method="finetune", seed=9, **SMALL)
+    taken = runner.resume([*cells, other], tmp_path / "published")
+    assert taken == cells, said
+    assert "2 records count as done; 0 have other keys" in said[-1]
+    again = runner.run(cells)
+    assert [(o.state, o.drawn) for o in again] == [("unchanged", 0)] * 2
+    for found, first in zip(again, (base, trained), strict=True):
+        assert found.path.read_bytes() == before[first.path]
+        check_whole(found.path, read_record(found.path))
+    assert {p: p.read_bytes() for p in (tmp_path / "published").rglob("*") if p.is_file()} == before
+    assert runner.pending([*cells, other]) == [other]
+
+
+def test_only_whole_records_of_the_same_key_count_as_done(
+    make_runner: Callable[..., Runner], make_cell: Any, tmp_path: Path
+) -> None:
+    cell = make_cell()
+    [first] = make_runner(folder=tmp_path / "published").run([cell])
+    said: list[str] = []
+    runner = make_runner(folder=tmp_path / "mine", say=said.append)
+    runner.threads = 2  # another key
+    assert runner.resume([cell], first.path.parent) == []
+    assert "0 records count as done; 1 have other keys and are measured" in said[-1]
+    runner.threads = 1
+    first.path.with_suffix(".parquet").unlink()
+    assert runner.resume([cell], first.path.parent) == []
+    with pytest.raises(UserError, match=r"--resume .*nowhere: no such folder of records"):
+        runner.resume([cell], tmp_path / "nowhere")
+
+
+def test_a_withdrawn_record_does_not_count_as_done(
+    make_runner: Callable[..., Runner], make_cell: Any, tmp_path: Path
+) -> None:
+    cell = make_cell()
+    [first] = make_runner(folder=tmp_path / "published").run([cell])
+    asked = ["retract", str(first.path), "--reason", "wrong judge"]
+    assert main(asked) == 0
+    assert make_runner(folder=tmp_path / "mine").resume([cell], first.path.parent) == []
 
 
 def test_a_lost_record_is_made_again_without_drawing_or_training(

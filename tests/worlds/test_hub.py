@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import open_clip
 import pytest
+import torch
 from safetensors.torch import save_model
 
 from unlearnbench.bench.cli.main import main
@@ -26,6 +27,7 @@ from unlearnbench.bench.measuring.requests import list_requests
 from unlearnbench.bench.measuring.scorer import PointScorer
 from unlearnbench.bench.measuring.stored import Origin
 from unlearnbench.bench.metrics.ua import threshold_curve
+from unlearnbench.bench.models import generators
 from unlearnbench.bench.models.sampling import decode_png
 from unlearnbench.bench.planning.plan import Cell, MethodRow, Suite, read_suite
 from unlearnbench.bench.planning.tasks import PromptSizes, Task
@@ -239,6 +241,32 @@ def test_a_run_draws_training_images_only_for_a_method_that_needs_them(
     assert len(asked) == (drawn > 0)
     if not drawn:
         assert record.training_images.reason == "uce needs none"
+
+
+def test_training_images_are_drawn_in_the_runs_type(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+
+    def open_pipeline(model: str, device: str, dtype: torch.dtype) -> Any:
+        opened.append(dtype)
+        return generators.open_pipeline(model, device, dtype)
+
+    monkeypatch.setattr(drawn_module, "open_pipeline", open_pipeline)
+    task = task_registry()["classes/tench@sd14"]
+    half = world.placed(dtype="torch.bfloat16")
+    images = [w.problem(task, "diverse", 0).forget_set.images for w in (world, half)]
+    assert opened == [torch.float32, torch.bfloat16]
+    assert [i.dtype for i in images] == [torch.float32] * 2
+    assert not torch.equal(*images)
+    assert half.inputs(task) != world.inputs(task)
+    assert world.placed(dtype="torch.float32").inputs(task) == world.inputs(task)  # earlier keys stay
+
+
+def test_an_unknown_type_is_refused_before_anything_runs(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["run", "--suite", "demo", "--dtype", "half", "--out", str(tmp_path / "out")]) == 2
+    assert "--dtype half: choose one of auto, float32, bfloat16, float16" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_record_and_its_page_say_how_many_captions_were_retained(

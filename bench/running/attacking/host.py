@@ -208,7 +208,8 @@ class Host:
 
     def _open_base(self) -> Any:
         world = self.run.world
-        pipeline = open_pipeline(world.pipeline_folder, self.run.shared.device, self.run.shared.dtype)
+        shared = self.run.shared
+        pipeline = open_pipeline(world.pipeline_folder, shared.device, shared.dtype_of(world))
         set_scheduler(pipeline, world.scheduler)
         return pipeline
 

@@ -46,7 +46,7 @@ class HubWorld(World):
     image_size: the side that the user asked for instead. clip: where the judge's CLIP is. data: folder of the
     user's published prompt files. images: number in a training set. device: for drawing these and for CLIP.
     scheduler: of `bench/models/settings.py`, in place of the one that the folder names; "" = the folder's
-    own.
+    own. dtype: type of numbers, as torch names it, in which the model draws training images.
     """
 
     name: str
@@ -61,6 +61,7 @@ class HubWorld(World):
     image_size: int | None = None
     device: str = "cpu"
     scheduler: str = ""
+    dtype: str = "torch.float32"
     _drawn: dict[tuple[Any, ...], Any] = field(default_factory=dict, compare=False, repr=False)
 
     is_placed = True
@@ -130,8 +131,9 @@ class HubWorld(World):
         """Return what prompts and problems depend on besides the world's files and the concept."""
         check_sources(judge_sources(task.file.judge, self.data))
         published = [named for named in (task.file.protocol, task.file.captions) if named is not None]
+        half = [] if self.dtype == "torch.float32" else [self.dtype]  # earlier keys stay
         return {
-            "drawn": [self.steps, self.guidance, self.images, self.image_size, self.scheduler],
+            "drawn": [self.steps, self.guidance, self.images, self.image_size, self.scheduler, *half],
             "task": task.file.model_dump(exclude={"concepts", "summary", "paper"}),
             "prompts": [files_digest(str(self.data / named.file)) for named in published],
             "judge": [judge_versions(task.file.judge), judge_digest(task.file.judge, self.data)],
@@ -175,17 +177,10 @@ class HubWorld(World):
 
     def _draw_sets(self, task: Task, wording: Wording, seed: int) -> tuple[TrainingSet, TrainingSet]:
         """Return the sets that the base model draws, once for all methods of a task."""
-        from ...unlearning.drawn import draw_sets
+        from .drawing import draw_once
 
-        key = (task.id, wording, self._sampling, seed)
-        if key not in self._drawn:
-            for other in [k for k in self._drawn if k[0] != task.id]:
-                del self._drawn[other]  # drop the sets of earlier tasks: some hundred megabytes each
-            self._drawn[key] = draw_sets(
-                str(self.pipeline_folder), wording, self._sampling, self.device, seed
-            )
-        found: tuple[TrainingSet, TrainingSet] = self._drawn[key]
-        return found
+        where = (str(self.pipeline_folder), self.device, self.dtype)
+        return draw_once(self._drawn, task.id, wording, self._sampling, seed, where)
 
     def _problem(self, task: Task, data: DataChoice, seed: int, make_sets: MakeSets) -> Problem:
         import torch
