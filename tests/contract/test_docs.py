@@ -74,6 +74,6 @@ def test_no_page_loads_anything_from_another_host(site: Path) -> None:
 def test_pages_fit_their_width(site: Path, browser: Any, width: int) -> None:
     page = browser.new_page(viewport={"width": width, "height": 900})
     for name in ("index.html", "methods/index.html", "tasks/index.html"):
-        page.goto((site / name).as_uri())
+        page.goto((site / name).as_uri(), wait_until="domcontentloaded")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
     page.close()
