@@ -69,7 +69,8 @@ def _read_choice(options: argparse.Namespace) -> dict[str, Any]:
 
 def _show_plan(options: argparse.Namespace) -> int:
     from ..._suites import check_added_tasks, check_configs, plan_run
-    from ..running.session import open_worlds
+    from ..planning.plan import find_references
+    from ..running.session import choose_device, open_worlds
     from .plan import show_plan
 
     choice = _read_choice(options)
@@ -79,7 +80,14 @@ def _show_plan(options: argparse.Namespace) -> int:
     worlds = open_worlds(plan.worlds, read_world(options))
     here = [cell for cell in plan.cells if not worlds[cell.task.file.world].is_placed]
     check_added_tasks(here, worlds)  # a real model's prompts may be in files that are not here yet
-    return show_plan(plan.suite, plan.cells, worlds)
+    choose_device(options.device)
+    status = show_plan(plan.suite, plan.cells, worlds)
+    try:
+        find_references(plan.cells, worlds)
+    except UserError as error:  # a retrained model that the run would stop for
+        print(f"MISSING; {error}")
+        return FAILED
+    return status
 
 
 def finish(found: "Records") -> int:
