@@ -72,7 +72,8 @@ def _read_choice(options: argparse.Namespace) -> dict[str, Any]:
 
 def _show_plan(options: argparse.Namespace) -> int:
     from ..._suites import check_added_tasks, check_configs, plan_run
-    from ..running.session import open_worlds
+    from ..planning.plan import find_references
+    from ..running.session import choose_device, open_worlds
     from .plan import show_plan
 
     choice = _read_choice(options)
@@ -90,7 +91,14 @@ def _show_plan(options: argparse.Namespace) -> int:
         from ..running.catalog import registry
 
         attacks = plan_attacks(plan.suite, plan.cells, registry("attacks"))
-    return show_plan(plan.suite, plan.cells, worlds, attacks, options.jobs or 1)
+    choose_device(options.device)
+    status = show_plan(plan.suite, plan.cells, worlds, attacks, options.jobs or 1)
+    try:
+        find_references(plan.cells, worlds)
+    except UserError as error:  # a retrained model that the run would stop for
+        print(f"MISSING; {error}")
+        return FAILED
+    return status
 
 
 def show_script(options: argparse.Namespace, suite: Any) -> None:

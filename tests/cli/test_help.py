@@ -90,3 +90,24 @@ def test_doctor_names_what_is_missing_or_too_old(
     assert "no-such-package: not installed; pip install 'no-such-package>=1'" in said
     assert "no-such-extra: not installed (for unlearnbench[lora])" in said
     assert "2 faults of the installation" in said
+
+
+def test_a_dry_run_names_what_the_run_would_stop_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # no retrained model lies there
+    suite = tmp_path / "mine.toml"
+    suite.write_text('name = "mine"\ntasks = ["classes/cat-face@tiny"]\n[[methods]]\nname = "retrain"\n')
+    assert main(["run", "--suite", str(suite), "--dry-run"]) == 1
+    said = capsys.readouterr().out
+    assert "MISSING; retrain: " in said
+    assert "unlearnbench pretrain tiny --without" in said
+    assert main(["run", "--task", "classes/cat-face", "--dry-run", "--device", "foo"]) == 2
+    assert "--device foo" in capsys.readouterr().err
+
+
+def test_a_name_that_is_like_no_other_is_answered_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--task", "zzzz@qqqqqqqqqqqq"]) == 2
+    said = capsys.readouterr().err
+    assert "`unlearnbench list tasks` lists the " in said
+    assert len(said) < 200

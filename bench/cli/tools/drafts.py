@@ -79,6 +79,21 @@ def open_judge(world, task):
     """Return the judge of a task; it answers for task.file.target_kind, with task.file.names."""
     return BorderColour(task.file.target_kind, [*task.file.names, *task.concept.targets])
 '''
+SERVED = '''"""A judge of your own: a vision-language model on an OpenAI-compatible server."""
+
+from unlearnbench.bench.judges.served import QUESTION, ServedJudge
+
+REGISTER = {"summary": "MODEL_NAME on a server", "version": 1, "function": "open_judge"}
+SERVER = "SERVER_URL"
+MODEL = "MODEL_NAME"
+NAMES = []  # further names that it tells apart; the more alternatives, the fewer wrong answers
+
+
+def open_judge(world, task):
+    """Return the judge of a task; a change of anything in this file makes another judge."""
+    names = list(dict.fromkeys([*task.concept.targets, *task.file.names, *NAMES]))
+    return ServedJudge(SERVER, MODEL, task.file.target_kind, names, QUESTION, world.open_alignment())
+'''
 TASK = """# A task of your own. tasks/README.md explains every field.
 family = {family}
 world = {world}

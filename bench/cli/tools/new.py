@@ -10,7 +10,7 @@ from ...files import create_file
 from ...planning.tasks import TaskFile, read_task_files
 from ...registry import package_folder
 from ...running.catalog import open_world, registry
-from .drafts import JUDGE, METHOD, draft_task
+from .drafts import JUDGE, METHOD, SERVED, draft_task
 
 FAMILIES = ("classes", "styles", "nudity", "celebrities")
 MODULE = re.compile(r"[a-z][a-z0-9_]*")
@@ -72,7 +72,15 @@ def _method(options: argparse.Namespace, path: Path) -> tuple[str, list[str]]:
 
 def _judge(options: argparse.Namespace, path: Path) -> tuple[str, list[str]]:
     _check_module(path)
-    return JUDGE.replace("NAME", path.stem), [
+    if (options.server is None) != (options.model is None):
+        raise UserError("new judge: --server and --model: give both, or neither")
+    text = JUDGE
+    if options.server is not None:
+        for option in (options.server, options.model):
+            if any(letter in option for letter in '"\\\n'):
+                raise UserError(f"new judge: {option!r}: quotation marks and backslashes are in no such name")
+        text = SERVED.replace("SERVER_URL", options.server).replace("MODEL_NAME", options.model)
+    return text, [
         f'name it in a task file in the same folder: judge = "{path.name}@1"',
         "then: unlearnbench run --task-file THAT.toml",
     ]
@@ -99,4 +107,7 @@ def add_new(commands: Any) -> None:
             own.add_argument("--world", default="emoji", help="its world (default: emoji)")
             own.add_argument("--family", default="classes", help=f"{', '.join(FAMILIES)} (default: classes)")
             own.add_argument("--anchor", help="what methods with an anchor draw in its place")
+        if kind == "judge":
+            own.add_argument("--server", metavar="URL", help="ask a model there: http://127.0.0.1:8000/v1")
+            own.add_argument("--model", help="its name on the server")
         own.set_defaults(run=write_template)
