@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from unlearnbench.bench.cli.plan import show_cost
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.running.catalog import registry, task_registry
 from unlearnbench.bench.running.dry_run import estimate_work
@@ -75,3 +76,17 @@ def test_the_tiny_world_is_measured(make_runner: Any, tmp_path: Path) -> None:
     assert not list((tmp_path / "store").rglob("?" * 64))  # nothing of it is kept for runs
     with pytest.raises(UserError, match="--seconds"):
         measure_rates(runner, task, method, 0)
+
+
+def test_a_plan_is_printed_with_its_time(
+    make_cell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cost, "rates_file", lambda: tmp_path / "rates.json")
+    monkeypatch.setattr("unlearnbench.bench.running.session.choose_device", lambda wanted: "cpu")
+    worlds = {"tiny": registry("worlds")["tiny"].load()()}
+    show_cost([make_cell()], worlds, 3)
+    assert "unlearnbench calibrate --task classes/cat-face@tiny" in capsys.readouterr().out
+    keep_rates(Rates(**{**vars(RATES), "world": worlds["tiny"].id}))
+    show_cost([make_cell()], worlds, 3)
+    said = capsys.readouterr().out
+    assert [f"{n} worker" in said for n in (1, 3, 8, 64)] == [True] * 4
