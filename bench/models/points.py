@@ -20,8 +20,7 @@ from ..store import Store
 from ..types import Problem
 from .device.precision import computing
 from .digests import hook_names, weights_digest
-from .files.partial import set_partial
-from .files.single_file import is_checkpoint, set_checkpoint
+from .files.partial import set_file
 from .generators import Generator, Holder, Sampling, denoiser_name, open_pipeline, relative_distance
 from .hub import find
 from .isolation.guard import Watch, guarded
@@ -296,14 +295,6 @@ def train_points(
     manifest = saver.manifest()
     store.put("manifests", train_key, manifest.to_bytes())
     return manifest
-
-
-def set_file(pipeline: Any, path: Path) -> None:
-    """Set a pipeline's weights to those of a single file: a denoiser's, or a whole checkpoint's."""
-    if is_checkpoint(path):
-        set_checkpoint(pipeline, path)
-    else:
-        set_partial(getattr(pipeline, denoiser_name(pipeline)), path)
 
 
 def reference_point(holder: Holder, step: int = 0, label: str = "", model: str = "") -> PointManifest:

@@ -12,8 +12,10 @@ import torch
 from safetensors.torch import load_file
 
 from ...errors import UserError
+from ..generators import denoiser_name
 from ..layout import read_layout
 from ..whole import find_files, read_names, stem_of
+from .single_file import is_checkpoint, set_checkpoint
 
 PREFIXES = ("unet.", "transformer.", "")
 """Prefixes before the names of a denoiser's parameters; the last fits all names."""
@@ -77,3 +79,11 @@ def set_partial(network: Any, path: Path) -> None:
     for name, tensor in tensors.items():
         own = state[name.removeprefix(prefix)]
         own.copy_(tensor.to(own.dtype))
+
+
+def set_file(pipeline: Any, path: Path) -> None:
+    """Set a pipeline's weights to those of a single file: a denoiser's, or a whole checkpoint's."""
+    if is_checkpoint(path):
+        set_checkpoint(pipeline, path)
+    else:
+        set_partial(getattr(pipeline, denoiser_name(pipeline)), path)
