@@ -182,13 +182,11 @@ class PointSaver:
 
     def __init__(self, holder: ModelHolder, store: Store, entry: Entry, config: Any) -> None:
         self.holder, self.store = holder, store
-        pipeline, self.weights = holder.open_to_train()
-        self.pipeline = pipeline
-        self.components = components_of(pipeline, entry.trains)
-        self.base = copy_weights(pipeline, self.components)
-        self.hooks = hook_names(
-            pipeline
-        )  # a point is drawn without the hooks that a method uses while it trains
+        self.pipeline, self.weights = holder.open_to_train()
+        self.components = components_of(self.pipeline, entry.trains)
+        self.base = copy_weights(self.pipeline, self.components)
+        # a point is drawn without the hooks that a method uses while it trains
+        self.hooks = hook_names(self.pipeline)
         self.applied = describe_applied(entry, config)
         self.points: list[PointManifest] = []
         self.log: dict[str, list[float | None]] = {}
