@@ -93,7 +93,7 @@ def test_a_withdrawn_record_does_not_count_as_done(
 ) -> None:
     cell = make_cell()
     [first] = make_runner(folder=tmp_path / "published").run([cell])
-    asked = ["retract", str(first.path), "--reason", "wrong judge"]
+    asked = ["retract", str(first.path), "--reason", "wrong judge", "--by", "tests"]
     assert main(asked) == 0
     assert make_runner(folder=tmp_path / "mine").resume([cell], first.path.parent) == []
 
