@@ -15,17 +15,16 @@ from ..names import INLINE, file_part
 from ..registry import Entry, Registry
 from ..store import content_key
 from ..types import INTERVAL_VERSION, DataChoice, Headline
+from .attack_rows import AttackRow, check_attacks
 from .choice import Choice, read_choice, rows_of
 from .protocol import PlannedWorld
 from .tasks import PromptSizes, Task, complete_name
 
 RETRAIN = "retrain"
-REFERENCES = ("none", RETRAIN)
-"""References: models that the world supplies. They stand in the method column; no method made them."""
+REFERENCES = ("none", RETRAIN)  # models that the world supplies, in the method column; no method made them
 MOST_SEEDS, MOST_STEPS, MOST_THREADS = 1_000, 10**9, 1024
 MOST_SEED = 2**32 - 1
-Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
-"""Largest seed of a training run or of evaluation noise."""
+Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]  # of a training run or of evaluation noise
 
 
 class MethodRow(BaseModel):
@@ -69,24 +68,6 @@ class MethodRow(BaseModel):
         return {"preset": value} if isinstance(value, str) else value
 
 
-class AttackRow(BaseModel):
-    """One attack on the models of a suite, run after its cells.
-
-    config: settings, budget included. seed: of the attack. methods, tasks: of the suite, whose models are
-    attacked; empty: all. seeds: training seeds of the attacked models; empty: all. point: label of the
-    attacked point; None: the shown one, else the last.
-    """
-
-    model_config = STRICT
-    name: str = Field(min_length=1)
-    config: dict[str, Any] = {}
-    seed: Seed = 0
-    methods: list[str] = []
-    tasks: list[str] = []
-    seeds: list[Seed] = Field(default=[], max_length=MOST_SEEDS)
-    point: str | None = None
-
-
 class Suite(BaseModel):
     """Which tasks, methods and seeds a run is made of.
 
@@ -97,8 +78,7 @@ class Suite(BaseModel):
     whatever the command line says, because sums on a CPU depend on their number. headline: the number that
     orders the suite's board; H reads every point, so unscored_below is then 0. declaration: text file next to
     the suite that says beforehand what the suite asks and what would count as an answer; every record holds
-    its sha256, declaration_sha256, which is filled in when the suite is read. attacks: run after the cells;
-    no key of a cell depends on them.
+    its sha256, declaration_sha256, which is filled in when the suite is read. attacks: run after the cells.
     """
 
     model_config = STRICT
@@ -139,17 +119,8 @@ class Suite(BaseModel):
                 f"unscored_below: is {self.unscored_below}; with headline H every point counts, "
                 "so it must be 0"
             )
-        check_attacks(self)
+        check_attacks(self.attacks, [row.name for row in self.methods], self.tasks)
         return self
-
-
-def check_attacks(suite: Suite) -> None:
-    """Raise ValueError where an attack names a method or task that the suite does not have."""
-    there = {"methods": [row.name for row in suite.methods], "tasks": suite.tasks}
-    for row in suite.attacks:
-        for field, names in there.items():
-            if unknown := sorted(set(getattr(row, field)) - set(names)):
-                raise ValueError(f"attacks: {row.name}: {field}: {unknown[0]!r:.80} is none of the suite")
 
 
 def check_seeds(seeds: list[int]) -> list[int]:

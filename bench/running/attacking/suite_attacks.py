@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...models.isolation.time_limit import TimeIsUp, limit_time
-from ...planning.plan import AttackRow, Cell, Suite
+from ...planning.attack_rows import AttackRow
+from ...planning.plan import Cell, Suite
 from ...planning.tasks import complete_name
 from ...records.record import Record, read_record
 from ...registry import Entry, Registry
