@@ -1,7 +1,6 @@
 """What attacks bring back, model by model, next to what gives it a meaning: `none`, `retrain`, placebo.
 
-A model is a row of the board: a method with its settings, its training seeds together.
-"""
+A model is a row of the board: a method with its settings, its training seeds together."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,13 +18,13 @@ from ...bench.records.layout import find_attacked
 from ...bench.records.load import Loaded, load_one
 from ...bench.stats.hidden import Strongest, describe_control, hidden, strongest
 from ...bench.stats.monotone import mean_interval
-from ...bench.store import content_key
 from ...bench.types import AttackInfo, Value, missing
+from ..attack_names import attack_key, model_key, name_attacks, name_models
 from .choose import PLACEBO
 from .columns import Column
 
-NONE, RETRAIN = "none", "retrain"
-CONTROLS = (NONE, RETRAIN, PLACEBO)
+RETRAIN = "retrain"
+CONTROLS = ("none", RETRAIN, PLACEBO)
 BEST_OF_N = "best-of-n"
 SEED_ROWS = 1_000_000
 """Added to the noise samples of each further training seed, so that its images have keys of their own."""
@@ -123,7 +122,7 @@ class AttackedModel:
         frames = {name: self.rows(name, AFTER) for name in names}
         if not frames:
             return strongest({}, [], [])
-        first = next(iter(frames.values()))
+        first = frames[names[0]]
         if any(not frame["prompt_id"].equals(first["prompt_id"]) for frame in frames.values()):
             return Strongest(missing(f"the attacks on {self.row} are not of the same prompts"), None)
         return strongest(
@@ -285,12 +284,11 @@ def read_attacked(folders: Iterable[Path], digests: Iterable[str]) -> AttackRepo
             stale.append(path.name)
         else:
             entries.append(entry)
-    names = name_attacks(entries)
-    rows = _name_rows(entries)
+    names, rows = name_attacks(entries), name_models(entries)
     models: dict[str, dict[str, dict[int, dict[str, Loaded]]]] = {}
     for entry in sorted(entries, key=lambda e: e.name):
-        record, name = entry.record, names[_key(entry)]
-        own = models.setdefault(record.task.id, {}).setdefault(rows[_model(entry)], {})
+        record, name = entry.record, names[attack_key(entry)]
+        own = models.setdefault(record.task.id, {}).setdefault(rows[model_key(entry)], {})
         if name in own.setdefault(record.seed, {}):
             raise UserError(f"{entry.name}, {own[record.seed][name].name}: the same attack on the same model")
         own[record.seed][name] = entry
@@ -298,38 +296,5 @@ def read_attacked(folders: Iterable[Path], digests: Iterable[str]) -> AttackRepo
         task: {row: AttackedModel(task, row, dict(sorted(seeds.items()))) for row, seeds in by_row.items()}
         for task, by_row in sorted(models.items())
     }
-    infos = {names[_key(entry)]: entry.record.attack for entry in entries if entry.record.attack}
+    infos = {names[attack_key(entry)]: entry.record.attack for entry in entries if entry.record.attack}
     return AttackReport(found, infos, tuple(sorted(stale)))
-
-
-def _key(entry: Loaded) -> str:
-    info = entry.record.attack
-    assert info is not None
-    return content_key({"attack": [info.name, info.version, info.config, info.seed]})
-
-
-def _model(entry: Loaded) -> tuple[str, str]:
-    return entry.row, content_key(entry.record.method.config)[:6]
-
-
-def _name_rows(entries: Sequence[Loaded]) -> dict[tuple[str, str], str]:
-    """Return the name of each model: its row's, with a digest of its settings where a row has several."""
-    models = {_model(entry) for entry in entries}
-    rows = [row for row, _ in models]
-    return {(row, digest): row if rows.count(row) == 1 else f"{row} {digest}" for row, digest in models}
-
-
-def name_attacks(entries: Sequence[Loaded]) -> dict[str, str]:
-    """Return a name for each attack by its key: with the settings in which attacks of one name differ."""
-    infos = {_key(entry): entry.record.attack for entry in entries if entry.record.attack is not None}
-    named: dict[str, str] = {}
-    for key, info in infos.items():
-        alike = [_settings(other) for other in infos.values() if other.name == info.name]
-        own = _settings(info)
-        varying = [name for name in own if any(other.get(name) != own[name] for other in alike)]
-        named[key] = " ".join([info.name, *(f"{name}={own[name]}" for name in varying)])
-    return named
-
-
-def _settings(info: AttackInfo) -> dict[str, Any]:
-    return {**info.config, "seed": info.seed, "version": info.version}
