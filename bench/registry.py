@@ -37,8 +37,6 @@ TRAINED = ("denoiser",)
 """The networks that a method changes where it does not say `trains`."""
 IMAGES = ("forget_set", "retain_set")
 """Needs of a method that are images, and what one that does not say `needs` is given."""
-MOST_NAMED = 40
-"""Most names that a message lists."""
 NAMES = ("needs", "trains", "pipelines")
 """Fields of an Entry that hold names."""
 
@@ -134,9 +132,8 @@ class Registry(Generic[E]):
         if name in self.broken:
             raise UserError(f"no {self.kind.rstrip('s')} named {name!r}: {self.broken[name]}")
         close = difflib.get_close_matches(name, self._entries, n=3, cutoff=0.4)
-        known = f"known: {', '.join(sorted(self._entries))}"
-        if len(self._entries) > MOST_NAMED:
-            known = f"`unlearnbench list {self.kind}` lists the {len(self._entries)} that are known"
+        lists = f"`unlearnbench list {self.kind}` lists the {len(self)} that are known"
+        known = lists if len(self) > 40 else f"known: {', '.join(self)}"
         hint = f"did you mean {' or '.join(close)}?" if close else known
         lost = "".join(f"; {reason}" for reason in self.broken.values())
         raise UserError(f"no {self.kind.rstrip('s')} named {name!r}; {hint}{lost}")

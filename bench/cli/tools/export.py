@@ -4,12 +4,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .tracking import TARGETS, export_mlflow, export_tensorboard
+TARGETS = ("tensorboard", "mlflow")
 
 
 def export_records(options: argparse.Namespace) -> int:
     """Write records to a tracker; print where they are."""
     from ...._records import load_entries
+    from .tracking import export_mlflow, export_tensorboard
 
     entries = load_entries(options.records)
     if options.to == "tensorboard":

@@ -10,7 +10,6 @@ from ...files import create_file
 from ...planning.tasks import TaskFile, read_task_files
 from ...registry import package_folder
 from ...running.catalog import open_world, registry
-from .drafts import JUDGE, METHOD, SERVED, draft_task
 
 FAMILIES = ("classes", "styles", "nudity", "celebrities")
 MODULE = re.compile(r"[a-z][a-z0-9_]*")
@@ -35,6 +34,8 @@ def _file_stem(name: str) -> str:
 
 
 def _task(options: argparse.Namespace, path: Path) -> tuple[str, list[str]]:
+    from .drafts import draft_task  # its worlds import torch
+
     files = read_task_files([package_folder("unlearnbench.tasks")])
     known = [file for file in files if options.world in (file.world, *file.also)]
     if not known:
@@ -62,6 +63,8 @@ def _model_file(options: argparse.Namespace, known: list[TaskFile]) -> TaskFile:
 
 
 def _method(options: argparse.Namespace, path: Path) -> tuple[str, list[str]]:
+    from .drafts import METHOD
+
     _check_module(path)
     return METHOD.replace("NAME", path.stem), [
         f"run it:  unlearnbench run --task classes/cat-face --method {path}",
@@ -71,6 +74,8 @@ def _method(options: argparse.Namespace, path: Path) -> tuple[str, list[str]]:
 
 
 def _judge(options: argparse.Namespace, path: Path) -> tuple[str, list[str]]:
+    from .drafts import JUDGE, SERVED
+
     _check_module(path)
     if (options.server is None) != (options.model is None):
         raise UserError("new judge: --server and --model: give both, or neither")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import UserError
 from ...files import replace_file
-from ...running.assemble import brief
 from ..common import FAILED, open_console
 
 if TYPE_CHECKING:
@@ -166,6 +165,7 @@ def open_page(path: Path) -> None:
 def watch_folder(options: argparse.Namespace) -> int:
     """Print one line for each record of a folder, and for each new one, until --records are there."""
     from ...records.record import read_record
+    from ...running.assemble import brief
 
     seen: dict[Path, int] = {}
     if options.every <= 0:

@@ -14,7 +14,6 @@ from typing import Any
 from ...errors import UserError
 from ...records.load import Loaded
 
-TARGETS = ("tensorboard", "mlflow")
 DIGEST = "unlearnbench.digest"
 """Tag of an MLflow run: the digest of the record that it shows."""
 MOST_TEXT = 500
