@@ -14,7 +14,7 @@ from unlearnbench.bench.worlds.emoji.recipe.pretrain import pretrain
 from unlearnbench.bench.worlds.emoji.recipe.recipe import open_recipe
 from unlearnbench.bench.worlds.emoji.spec import STAGES, WorldSpec, load_spec, preset_path
 from unlearnbench.bench.worlds.emoji.world import DATA, SPRITES
-from unlearnbench.bench.worlds.recipe.unet import Recorded, build_unet
+from unlearnbench.bench.worlds.recipe.unet import build_unet, make_predictor
 
 
 @pytest.fixture(scope="module")
@@ -97,4 +97,4 @@ def test_the_denoiser_predicts_as_it_does_by_itself_where_no_graph_can_be_record
     noisy = torch.randn((2, 4, spec.pixels // 4, spec.pixels // 4), generator=draw)
     times, states = torch.tensor([3, 500]), torch.randn((2, 24, spec.text.width), generator=draw)
     with torch.no_grad():
-        assert torch.equal(Recorded(unet).predict(noisy, times, states), unet(noisy, times, states).sample)
+        assert torch.equal(make_predictor(unet)(noisy, times, states), unet(noisy, times, states).sample)

@@ -1,5 +1,6 @@
 """The world's denoiser: a thin UNet trained by v-prediction on a zero-terminal-SNR schedule."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -53,29 +54,37 @@ def build_unet(spec: LatentSpec) -> UNet2DConditionModel:
     ).to(memory_format=torch.channels_last)
 
 
-class Recorded(nn.Module):
-    """A denoiser whose steps replay a CUDA graph, recorded at the first; elsewhere the denoiser itself.
-
-    A step of so small a network takes longer to launch than to compute.
-    """
+class Denoise(nn.Module):
+    """A denoiser as a function of tensors only, as a CUDA graph needs it."""
 
     def __init__(self, unet: UNet2DConditionModel) -> None:
         super().__init__()
         self.unet = unet
-        self._replay: Any = None
 
     def forward(self, noisy: Tensor, times: Tensor, states: Tensor) -> Tensor:
         predicted: Tensor = self.unet(noisy, times, states, return_dict=False)[0]
         return predicted
 
-    def predict(self, noisy: Tensor, times: Tensor, states: Tensor) -> Tensor:
-        """Return the prediction for a batch, whose size must always be the same."""
+
+def make_predictor(unet: UNet2DConditionModel) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Return the denoiser as predict(noisy, times, states), for batches of one size.
+
+    On a GPU its passes forward and backward are recorded as CUDA graphs at the first call and replayed from
+    then on: a step of so small a network takes longer to launch than to compute.
+    """
+    network = Denoise(unet)
+    recorded: list[Any] = []
+
+    def predict(noisy: Tensor, times: Tensor, states: Tensor) -> Tensor:
         if noisy.device.type != "cuda":
-            return self(noisy, times, states)
-        if self._replay is None:
-            self._replay = torch.cuda.make_graphed_callables(self, (noisy, times, states))
-        predicted: Tensor = self._replay(noisy, times, states)
-        return predicted
+            found: Tensor = network(noisy, times, states)
+            return found
+        if not recorded:
+            recorded.append(torch.cuda.make_graphed_callables(network, (noisy, times, states)))
+        found = recorded[0](noisy, times, states)
+        return found
+
+    return predict
 
 
 def unet_stage(
@@ -90,7 +99,7 @@ def unet_stage(
     """Train the UNet on scaled latents with the frozen text encoder."""
     schedule = training_schedule()
     batch = spec.unet.batch
-    network = Recorded(unet)
+    predict = make_predictor(unet)
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         rows = torch.randint(len(latents), (batch,), generator=generator)
@@ -105,7 +114,7 @@ def unet_stage(
         clean, noise, times, states = (t.to(unet.device) for t in (clean, noise, times, states))
         noisy = schedule.add_noise(clean, noise, times).contiguous(memory_format=torch.channels_last)
         target = schedule.get_velocity(clean, noise, times)
-        return (network.predict(noisy, times, states) - target).square().mean()
+        return (predict(noisy, times, states) - target).square().mean()
 
     return Stage(
         "unet",
