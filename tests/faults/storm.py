@@ -143,7 +143,7 @@ class Storm:
             self.tried[kind] += 1
 
     def _has_moved(self, now: float) -> bool:
-        """Return whether work went on since the last fault, so that not all faults meet workers that start."""
+        """Return whether work went on since the last fault: else most would meet workers that start."""
         count = sum(1 for _ in self.folder.glob("store/*/??/*"))
         if count == self.entries and now < self.next + PATIENCE:
             return False
