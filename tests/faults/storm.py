@@ -44,6 +44,8 @@ RECORDS = 4
 FOLDERS = ("one", "two", "two")
 """Folder of records of each worker: a run of its own, and a run of two workers."""
 LEASE_SECONDS = 2.0
+PATIENCE = 60.0
+"""Seconds without progress after which a fault comes all the same."""
 MOST_SECONDS = 1800.0
 """Time after which a round hangs."""
 context = multiprocessing.get_context("fork")
@@ -96,6 +98,7 @@ class Storm:
     broken: list[str] = field(default_factory=list)
     running: list[Any] = field(default_factory=list)
     next: float = 0.0
+    entries: int = 0
     _stopped: list[tuple[float, int]] = field(default_factory=list)
 
     def work_until_done(self, folders: tuple[str, ...], strike: Callable[[], None]) -> None:
@@ -129,7 +132,7 @@ class Storm:
             if now > due:
                 self._stopped.remove((due, pid))
                 _signal(pid, signal.SIGCONT)
-        if now < self.next or self.tried.total() >= self.left:
+        if now < self.next or self.tried.total() >= self.left or not self._has_moved(now):
             return
         self.next = now + self.draw.expovariate(1 / 1.5)
         fault = self.draw.choice(
@@ -138,6 +141,14 @@ class Storm:
         kind = fault()
         if kind is not None:
             self.tried[kind] += 1
+
+    def _has_moved(self, now: float) -> bool:
+        """Return whether work went on since the last fault: else most would meet workers that start."""
+        count = sum(1 for _ in self.folder.glob("store/*/??/*"))
+        if count == self.entries and now < self.next + PATIENCE:
+            return False
+        self.entries = count
+        return True
 
     def _worker(self) -> Any:
         alive = [process for process in self.running if process.is_alive()]
