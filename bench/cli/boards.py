@@ -16,7 +16,7 @@ def compare_methods(options: argparse.Namespace) -> int:
     """Print every method's headline and its paired difference to a rival."""
     from ..._records import compare_entries
     from ...leaderboard.pages.terminal import make_board_table, make_comparison_table
-    from ...leaderboard.ranking.headline import find_headline
+    from ...leaderboard.ranking.declared import find_headline
     from ..records.load import load_together
 
     loaded = load_together(options.records)

@@ -36,3 +36,8 @@ def guarded_interval(first: ArrayLike, second: ArrayLike, level: float = 0.95) -
         return float(np.sqrt(max(0.0, a * a + b * b - 2 * r * a * b)))
 
     return m1 - m2 - reach(m1 - l1, u2 - m2), m1 - m2 + reach(u1 - m1, m2 - l2)
+
+
+def excludes_zero(interval: tuple[float, float]) -> bool:
+    """Return whether 0 lies outside an interval."""
+    return not interval[0] <= 0 <= interval[1]

@@ -6,10 +6,11 @@ from dataclasses import asdict
 from typing import Any
 
 from ...bench.cells import markdown_cell, write_csv
+from ..ranking.board_columns import Cell
 from ..ranking.claims import Beside
 from ..ranking.columns import ARROWS
 from ..ranking.h_score import HComparison
-from ..ranking.standings import BANDS, Cell, Line, Standings
+from ..ranking.standings import BANDS, Line, Standings
 from .scopes import Scope, standings_of
 
 PLACE = ("world", "base", "family", "band", "row", "kind", "origin", "paper", "concepts")

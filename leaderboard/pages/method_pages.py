@@ -14,12 +14,13 @@ from ..plots.scatter import COLORS, SeriesStyle
 from ..plots.svg import SHAPES
 from ..ranking.board import Result
 from ..ranking.board_rows import average_values, count_configs, shown_point
+from ..ranking.claims import prefer_measured, rows_of
 from ..ranking.columns import COLUMNS, COSTS, Column, columns_for, write_value
 from ..ranking.h_score import HResult
 from ..ranking.task_rows import Role, find_role
 from ..templating import flatten
 from .page import find_link
-from .scopes import Division, prefer_measured, rows_of
+from .scopes import Division
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,11 @@ from ..ranking.board import (
     measure,
     summarise,
 )
+from ..ranking.board_columns import Around
 from ..ranking.board_rows import BoardRow, make_board_rows
 from ..ranking.claims import Beside
 from ..ranking.columns import Column, columns_for
-from ..ranking.declared import MethodPoints, read_method_points
+from ..ranking.declared import MethodPoints, find_headline, read_method_points
 from ..ranking.equal_ua import EqualUa, compare_at_equal_ua
 from ..ranking.h_score import (
     HComparisons,
@@ -38,8 +39,7 @@ from ..ranking.h_score import (
     compare_declared,
     summarise_h,
 )
-from ..ranking.headline import find_headline
-from ..ranking.standings import Around, Standings, make_standings
+from ..ranking.standings import Standings, make_standings
 
 PooledValues = Mapping[str, Mapping[str, Value]]
 """Values of all concepts' images together, by metric and then by row."""
@@ -292,16 +292,3 @@ def _draw_front(
 def _reference_series(row: BoardRow, style: SeriesStyle) -> Series:
     point: PointInfo = make_point(0, 0, {name: row.value(name) for name in ("UA", "VA")})
     return Series(row.name, style, (point,), None)
-
-
-def prefer_measured(entries: Sequence[Loaded]) -> list[Loaded]:
-    """Return the measured records of a row, or all of them where none is measured."""
-    return [entry for entry in entries if entry.record.source == "measured"] or list(entries)
-
-
-def rows_of(entries: Sequence[Loaded]) -> dict[str, list[Loaded]]:
-    """Return records by the name of their row on the board."""
-    found: dict[str, list[Loaded]] = {}
-    for entry in entries:
-        found.setdefault(entry.row, []).append(entry)
-    return found

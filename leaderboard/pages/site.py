@@ -20,6 +20,7 @@ from ..plots.heatmap import HeatMap, heat_maps
 from ..plots.scatter import SeriesStyle, name_series
 from ..plots.thumbnails import make_thumbnail
 from ..ranking.board import describe_levels
+from ..ranking.claims import prefer_measured, rows_of
 from ..ranking.task_rows import TaskRow, by_task
 from .attacked import render_attacks
 from .board_exports import board_texts
@@ -28,7 +29,7 @@ from .exports import EXPORT, to_parquet, to_texts
 from .method_pages import method_pages
 from .owned import write_owned
 from .page import render_page, render_tasks
-from .scopes import Division, Scope, prefer_measured, rows_of, standings_of
+from .scopes import Division, Scope, standings_of
 
 KEYS = ("UA", "VA", "in_prompt", "KID", "seconds")
 """Columns that a board shows at first, next to AVA; a reader opens the others by their group."""

@@ -13,9 +13,8 @@ from ...bench.records.load import Loaded
 from ...bench.store import content_key
 from ...bench.types import Headline
 from .board import measure
-from .declared import DeclaredPoint, MethodPoints, read_method_points
+from .declared import DeclaredPoint, MethodPoints, find_headline, read_method_points
 from .h_score import find_h_bases, measure_h
-from .headline import find_headline
 from .task_rows import THRESHOLD
 
 PLACEBO = "placebo"

@@ -166,3 +166,16 @@ def _repeated(entry: Loaded, statement: Rerun) -> Repeated:
         equal=equal,
         numbers=len(statement.numbers),
     )
+
+
+def prefer_measured(entries: Sequence[Loaded]) -> list[Loaded]:
+    """Return the measured records of a row, or all of them where none is measured."""
+    return [entry for entry in entries if entry.record.source == "measured"] or list(entries)
+
+
+def rows_of(entries: Sequence[Loaded]) -> dict[str, list[Loaded]]:
+    """Return records by the name of their row on the board."""
+    found: dict[str, list[Loaded]] = {}
+    for entry in entries:
+        found.setdefault(entry.row, []).append(entry)
+    return found

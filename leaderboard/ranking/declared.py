@@ -13,6 +13,7 @@ from ...bench.records.load import Loaded
 from ...bench.records.record import Record
 from ...bench.stats.frontier import LEVELS, ROUNDING
 from ...bench.store import content_key
+from ...bench.types import Headline
 
 Means = Mapping[str, NDArray[np.float64]]
 
@@ -141,3 +142,19 @@ def _average(step: int, places: Sequence[tuple[Loaded, int]], means: Means) -> D
         values[1] = np.nan_to_num(values[1], nan=0.0)
     config = content_key(places[0][0].record.method.config)
     return DeclaredPoint(config, step, values, any(info.shown for info in infos), tuple(places))
+
+
+def find_headline(loaded: Sequence[Loaded]) -> Headline:
+    """Return the headline of a board: that of its own measured records, whatever added or claimed ones name.
+
+    Raises UserError where its own name two: no order is of both.
+    """
+    measured = [entry for entry in loaded if entry.record.source == "measured"]
+    own = [entry for entry in measured if entry.is_home and not entry.record.inline] or measured
+    named: dict[Headline, str] = {}
+    for entry in own:
+        named.setdefault(entry.record.headline, entry.name)
+    if len(named) > 1:
+        said = " and ".join(f"{headline} in {name}" for headline, name in sorted(named.items()))
+        raise UserError(f"headline: the board's records name {said}; keep them in folders apart")
+    return next(iter(named), "AVA")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ...bench.errors import UserError
 from ...bench.records.load import Loaded
 from ...bench.stats.compare import Comparison, compare, detectable_difference, holm, sign_flip
-from ...bench.stats.guarded import WEIGHT, guarded_interval
+from ...bench.stats.guarded import WEIGHT, excludes_zero, guarded_interval
 from ...bench.stats.harmonic import Harmonic, measure_harmonic, relative_alignment
 from ...bench.stats.monotone import mean_interval
 from .declared import MethodPoints, read_method_points
@@ -53,7 +53,6 @@ class HLine:
 
     @property
     def value(self) -> float:
-        """The number that orders a board."""
         return self.h
 
 
@@ -278,11 +277,6 @@ def tied_by_h(results: Sequence[HResult]) -> dict[str, list[str]]:
         }
         found[name] = [other for other in ranked if other not in apart]
     return found
-
-
-def excludes_zero(interval: tuple[float, float]) -> bool:
-    """Return whether 0 lies outside an interval."""
-    return not interval[0] <= 0 <= interval[1]
 
 
 def can_tell(concepts: int, methods: int) -> bool:

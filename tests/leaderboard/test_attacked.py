@@ -18,7 +18,7 @@ from unlearnbench.bench.records.load import load_one
 from unlearnbench.bench.records.record import items_digest, read_items, read_record, write_record
 from unlearnbench.leaderboard.pages.contents import read_contents
 from unlearnbench.leaderboard.ranking.attacked import AttackReport, join, read_attacked
-from unlearnbench.leaderboard.ranking.standings import BOARD, Around
+from unlearnbench.leaderboard.ranking.board_columns import BOARD, Around
 
 Shown = dict[str, Sequence[int]]
 SUITE = """

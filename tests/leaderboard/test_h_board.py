@@ -19,13 +19,14 @@ from unlearnbench.bench.stats.guarded import guarded_interval
 from unlearnbench.leaderboard.pages.contents import Contents, read_contents
 from unlearnbench.leaderboard.pages.scopes import standings_of
 from unlearnbench.leaderboard.pages.site import make_page
+from unlearnbench.leaderboard.ranking.board_columns import BOARD
 from unlearnbench.leaderboard.ranking.choose import choose
 from unlearnbench.leaderboard.ranking.columns import columns_for
+from unlearnbench.leaderboard.ranking.declared import find_headline
 from unlearnbench.leaderboard.ranking.equal_ua import compare_at_equal_ua
 from unlearnbench.leaderboard.ranking.h_score import UNSCORED, can_tell
-from unlearnbench.leaderboard.ranking.headline import find_headline
 from unlearnbench.leaderboard.ranking.kinds import kind_of, origin_of
-from unlearnbench.leaderboard.ranking.standings import BOARD, find_band
+from unlearnbench.leaderboard.ranking.standings import find_band
 
 from .synthetic import make_record
 from .test_choose import _tune
