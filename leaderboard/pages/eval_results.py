@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ...bench.errors import UserError
 from ...bench.records.load import Loaded
@@ -18,6 +18,9 @@ from ...bench.records.record import Record
 from ..ranking.columns import COLUMNS, write_interval
 from ..ranking.task_rows import TaskRow, rows
 from .owned import write_owned
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResultEntry
 
 METRICS = ("UA", "VA", "in_prompt", "IRA", "CRA", "AS")
 """Shares in [0, 1] and a cosine, as the board shows them: not percentages."""
@@ -64,20 +67,24 @@ def task_id(task: str, metric: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", f"{task}-{metric}".lower())
 
 
-def _entries(row: TaskRow, dataset: str, source: str | None) -> Iterator[dict[str, Any]]:
+def _entries(row: TaskRow, dataset: str, source: str | None) -> Iterator["EvalResultEntry"]:
+    from huggingface_hub import EvalResultEntry
+
     record, styles = row.source.record, {column.name: column.style for column in COLUMNS}
     for metric in METRICS:
         value = row.value(metric)
         if value.value is None:  # what is missing is no result
             continue
-        entry: dict[str, Any] = {"dataset": {"id": dataset, "task_id": task_id(row.task, metric)}}
-        entry["value"] = value.value
-        entry["date"] = record.created[:10]
-        if source is not None:
-            entry["source"] = {"url": source, "name": "unlearnbench record"}
         between = write_interval(value, styles[metric])
-        entry["notes"] = _notes(record, row, f"{between}, " if between else "", value.n)
-        yield entry
+        yield EvalResultEntry(
+            dataset_id=dataset,
+            task_id=task_id(row.task, metric),
+            value=value.value,
+            date=record.created[:10],
+            source_url=source,
+            source_name=None if source is None else "unlearnbench record",
+            notes=_notes(record, row, f"{between}, " if between else "", value.n),
+        )
 
 
 def _notes(record: Record, row: TaskRow, between: str, n: int) -> str:
@@ -100,16 +107,9 @@ def _benchmark(tasks: Sequence[str]) -> str:
     return "\n".join(content) + "\n"
 
 
-def to_yaml(entries: Sequence[dict[str, Any]]) -> str:
-    """Return a list of flat or once-nested mappings as YAML; texts are written as JSON writes them."""
-    lines = []
-    for entry in entries:
-        marker = "- "
-        for key, value in entry.items():
-            if isinstance(value, dict):
-                lines.append(f"{marker}{key}:")
-                lines += [f"    {name}: {json.dumps(part)}" for name, part in value.items()]
-            else:
-                lines.append(f"{marker}{key}: {json.dumps(value)}")
-            marker = "  "
-    return "\n".join(lines) + "\n" if lines else "[]\n"
+def to_yaml(entries: Sequence["EvalResultEntry"]) -> str:
+    """Return entries as the YAML of a file of `.eval_results/`."""
+    from huggingface_hub import eval_result_entries_to_yaml
+    from huggingface_hub.utils import yaml_dump
+
+    return yaml_dump(eval_result_entries_to_yaml(list(entries)), sort_keys=False)
