@@ -38,6 +38,8 @@ from unlearnbench.bench.unlearning import load_model
 pipeline = load_model("THIS_FOLDER", device="cpu")
 ```
 """
+TAGS = ("unlearnbench", "concept-unlearning")
+"""Tags of every unlearned model on the Hub; its method's name follows."""
 NO_TASK = "FAMILY/CONCEPT@WORLD"
 """Placeholder where no task of the concept is known."""
 
@@ -58,12 +60,48 @@ def write_command(model: str, base: str, task: str) -> str:
     return f"unlearnbench evaluate --model {shlex.quote(model)}{beside} --task {task or NO_TASK}{named}"
 
 
-def write_card(done: Mapping[str, Any], own_base: bool = False, acts: bool = False) -> str:
-    """Return the card of an unlearned model as Markdown. done: the content of `unlearning.json`.
+def read_licence(folder: Path) -> str | None:
+    """Return the licence that a model folder's own card names, None where it names none."""
+    import yaml
+    from huggingface_hub import ModelCard
 
-    own_base: the base model is not an embedded world's, so the command must name it. acts: the method acts
-    while the model draws.
+    try:
+        found = ModelCard.load(folder / "README.md", ignore_metadata_errors=True).data.license
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    return found if isinstance(found, str) else None
+
+
+def write_card(
+    done: Mapping[str, Any],
+    own_base: bool = False,
+    acts: bool = False,
+    lora: bool = False,
+    licence: str | None = None,
+) -> str:
+    """Return the card of an unlearned model: the Hub's metadata, and Markdown.
+
+    done: the content of `unlearning.json`. own_base: the base model is not an embedded world's, so the
+    command must name it. acts: the method acts while the model draws. lora: the folder holds only a LoRA.
+    licence: of the base model, by the Hub's name; None = unknown. A base model is linked by its hub id; a
+    folder of one machine is not.
     """
+    from huggingface_hub import ModelCard, ModelCardData
+
+    base = done["base_model"] if "/" in done["base_model"] else None
+    data = ModelCardData(
+        base_model=base,
+        library_name="diffusers",
+        license=licence,
+        pipeline_tag="text-to-image",
+        tags=[*TAGS, done["method"], *(["lora"] if lora else [])],
+        base_model_relation=base and ("adapter" if lora else "finetune"),
+    )
+    return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{_write_text(done, own_base, acts)}"))
+
+
+def _write_text(done: Mapping[str, Any], own_base: bool, acts: bool) -> str:
+    """Return the Markdown of a card."""
     data = done["data"]
     return CARD.format(
         base_model=done["base_model"],

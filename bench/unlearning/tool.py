@@ -17,6 +17,7 @@ from ..files import check_new_folder, check_space, replace_folder
 from ..models.adapters import has_lora
 from ..models.digests import weights_digest
 from ..models.generators import Sampling, denoiser_name, open_pipeline, trainable_module
+from ..models.hub import find
 from ..models.isolation.guard import Watch, guarded
 from ..models.points import count_steps
 from ..models.reading import count_cut, read_size
@@ -28,7 +29,7 @@ from ..registry import IMAGES, Entry, builtin_registry
 from ..training.families import check_supported
 from ..training.objectives import Denoiser
 from ..types import ConceptKind, DrawSettings, Problem
-from .card import write_card
+from .card import read_licence, write_card
 from .drawn import draw_both, no_images
 from .writing import OTHERS, Kind, Wording, names_in, replace_all, write_prompts
 
@@ -256,5 +257,11 @@ def _write_beside(
         "environment": describe_environment(device, torch.get_num_threads()),
     }
     out.joinpath("unlearning.json").write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
-    card = write_card(done, bool(order.base), acts=result.applied is not None)
+    card = write_card(
+        done,
+        bool(order.base),
+        acts=result.applied is not None,
+        lora=bool(result.lora),
+        licence=read_licence(find(order.model)),
+    )
     out.joinpath("README.md").write_text(card, encoding="utf-8")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import DiffusionPipeline
+from huggingface_hub import ModelCard
 
 from unlearnbench._tool import find_task, place
 from unlearnbench.bench.cli.main import main
@@ -17,7 +18,7 @@ from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.files import scratch_name
 from unlearnbench.bench.planning.tasks import PromptSizes
 from unlearnbench.bench.running.catalog import registry, task_registry
-from unlearnbench.bench.unlearning.card import write_command
+from unlearnbench.bench.unlearning.card import read_licence, write_card, write_command
 from unlearnbench.bench.unlearning.tool import UnlearnRequest, unlearn_model
 from unlearnbench.bench.unlearning.writing import KINDS, NUDES, read_prompts, replace_concept, write_prompts
 
@@ -89,6 +90,23 @@ def test_the_folder_opens_in_plain_diffusers_and_differs_in_the_denoiser_alone(
     assert "unlearnbench evaluate --model" in card
     assert read_prompts(out / "forget_prompts.txt")[0] == "a photo of a cat face on a table"
     assert said == [] or "longer than the model reads" in said[0]
+
+
+def test_the_cards_metadata_links_a_hub_base_and_its_licence(tmp_path: Path) -> None:
+    done = {
+        "concept": "cat", "task": "", "anchor": None, "base_model": "owner/sd", "method": "balanced",
+        "config": {"steps": 2}, "data": {"forget": 1, "retain": 1}, "weights_before": "a" * 64,
+        "weights_after": "b" * 64,
+    }  # fmt: skip
+    (tmp_path / "README.md").write_text("---\nlicense: openrail\nbase: [x\n---\n")
+    assert read_licence(tmp_path) is None  # no YAML
+    (tmp_path / "README.md").write_text("---\nlicense: openrail\n---\ntext\n")
+    data = ModelCard(write_card(done, lora=True, licence=read_licence(tmp_path))).data.to_dict()
+    assert (data["base_model"], data["base_model_relation"]) == ("owner/sd", "adapter")
+    assert (data["license"], data["library_name"]) == ("openrail", "diffusers")
+    assert {"unlearnbench", "balanced", "lora"} <= set(data["tags"])
+    local = ModelCard(write_card(done | {"base_model": "folder"})).data.to_dict()
+    assert not {"base_model", "base_model_relation", "license"} & local.keys()
 
 
 def test_equal_orders_give_equal_weights(base: Path, tmp_path: Path) -> None:
