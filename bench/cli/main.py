@@ -23,6 +23,7 @@ from .tools.convert import add_convert
 from .tools.doctor import run_doctor
 from .tools.export import add_export
 from .tools.help import add_completion, add_help
+from .tools.hub import add_hub
 from .tools.new import add_new
 from .tools.score import add_score
 from .tools.show import add_show
@@ -56,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_score(commands)
     add_convert(commands)
     add_export(commands)
+    add_hub(commands, add_places)
     add_new(commands)
     add_attack_command(commands, add_output, add_places)
     add_hidden(commands)

@@ -32,6 +32,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "prompts": ("prompts --task classes/cat-face --out prompts.csv",),
     "export": ("export runs/demo --to tensorboard", "export runs/demo --to mlflow --uri sqlite:///mlflow.db"),
+    "push": (
+        "push runs/demo --to OWNER/NAME",
+        "push MODEL --to OWNER/NAME --record runs/evaluate/CELL.json",
+    ),
+    "pull": ("pull OWNER/NAME --out records", "pull OWNER/NAME --kind model --out MODEL"),
     "convert": ("convert FOLDER --out model.safetensors",),
     "new": (
         "new task fox",
