@@ -146,6 +146,13 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM came: what is under way is tidied up as after SIGINT."""
 
 
+def soften_output() -> None:
+    """Let the terminal's encoding, such as cp1252, replace signs that it lacks, where it would raise."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def listen() -> None:
     """Let SIGTERM end this process as SIGINT does, so that scratch files go; in its main thread only."""
 

@@ -14,7 +14,16 @@ from .attack import add_attack_command, add_hidden
 from .audit import add_audit
 from .boards import add_boards
 from .check import add_check
-from .common import USAGE_ERROR, Terminated, add_machine, add_output, add_places, listen, read_or_exit
+from .common import (
+    USAGE_ERROR,
+    Terminated,
+    add_machine,
+    add_output,
+    add_places,
+    listen,
+    read_or_exit,
+    soften_output,
+)
 from .label import add_label
 from .plan import add_calibrate, show_list
 from .records import add_submissions
@@ -100,6 +109,7 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; a user's mistake is one line on stderr and status 2."""
+    soften_output()
     options = read_or_exit(read_options, arguments)
     try:
         listen()

@@ -24,9 +24,10 @@ ERROR = 3
 
 def retract_record(options: argparse.Namespace) -> int:
     """Append a retraction of a record, or name the record that replaces it."""
-    from ..records.statements import check_successor, make_statement, write_statement
+    from ..records.statements import check_successor, make_statement, refuse_second, write_statement
 
     entry = _load(options.record)
+    refuse_second(entry.digest, home(options.record))
     said = {**about(entry), "by": options.by, "reason": options.reason}
     statement = make_statement("retracted", said, "retract")
     if options.successor is not None:

@@ -184,11 +184,10 @@ def find_suite(name: str, folder: Path) -> Suite:
     """Return a suite by its name or by the path of a TOML file."""
     if name.endswith(".toml"):
         return read_suite(Path(name))
-    path = folder / f"{name}.toml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in folder.glob("*.toml")))
-        raise UserError(f"no suite named {name!r}; known: {known}")
-    return read_suite(path)
+    known = {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    if name not in known:
+        raise UserError(f"no suite named {name[:60]!r}; known: {', '.join(known)}")
+    return read_suite(known[name])
 
 
 def take_choice(suite: Suite, folder: Path) -> Suite:

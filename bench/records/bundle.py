@@ -25,9 +25,9 @@ from .chosen import refuse_unranked
 from .record import Record, read_items, read_record, record_digest, write_record
 from .rows import write_items
 from .sheets import read_sheet
+from .statements import MANIFEST
 from .untrusted import FILE_NAME, LIMITS, MOST_ROWS, TABLE, read_untrusted_items, read_untrusted_json
 
-MANIFEST = "submission.json"
 MOST_FILES = 3000
 MOST_BYTES = 512 * 2**20
 END_BYTES = 22 + 2**16

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..errors import UserError
-from .statements import ATTACKED, CLAIMED, LABELS, list_records
+from .statements import ATTACKED, CLAIMED, LABELS, MANIFEST, list_records
 from .statements import FOLDER as STATEMENTS
 from .untrusted import TABLE
 
@@ -40,7 +40,7 @@ def find_strays(paths: Iterable[Path], records: Iterable[Path]) -> list[Path]:
     """Return every other JSON file in some folders of records, so that no file is ignored."""
     known = set(records)
     below = [found for path in paths if path.is_dir() for found in sorted(path.rglob("*.json"))]
-    return [path for path in below if path not in known]
+    return [path for path in below if path not in known and path.name != MANIFEST]
 
 
 def find_records(paths: Iterable[Path]) -> list[Path]:

@@ -25,6 +25,8 @@ LABELS = ".labels.json"
 FOLDER = "statements"
 ATTACKED = "attacked"
 """Folder of attacked records, next to the records: no board ranks them."""
+MANIFEST = "submission.json"
+"""List of a submission's files, which an unpacked one leaves next to the records."""
 CLAIMED = "claimed"
 """Folder of claims, next to the records: records whose source is `reported`."""
 HEADLINE = ("UA", "UA_indirect", "VA", "in_prompt", "IRA", "CRA", "AS")
@@ -135,8 +137,9 @@ def read_statement(path: Path) -> Any:
 
 
 def list_records(folder: Path) -> list[Path]:
-    """Return the JSON files of a folder that are records; label files are not."""
-    return sorted(path for path in folder.glob("*.json") if not path.name.endswith(LABELS))
+    """Return the JSON files of a folder that are records; label files and a submission's list are not."""
+    found = (path for path in folder.glob("*.json") if path.name != MANIFEST)
+    return sorted(path for path in found if not path.name.endswith(LABELS))
 
 
 def read_statements(folder: Path) -> list[Any]:
@@ -164,6 +167,13 @@ def _refuse_circles(statements: list[Superseded]) -> None:
             raise UserError(
                 f"{statement.cell}: superseded: successor: is in the end superseded by this record"
             )
+
+
+def refuse_second(about: str, folder: Path) -> None:
+    """Raise UserError where a record, by its digest, was withdrawn already. folder: of the records."""
+    for statement in read_statements(folder):
+        if statement.about == about and isinstance(statement, Retracted | Superseded):
+            raise UserError(f"{statement.cell}: is {statement.kind} already, by {statement.by}")
 
 
 def check_statement(statement: Any, records: Mapping[str, Record]) -> None:

@@ -1,0 +1,48 @@
+"""The command line as a whole: terminals of other encodings, names of any length, records withdrawn twice."""
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from unlearnbench.bench.cli.main import main
+from unlearnbench.bench.records.chosen import copy_record
+from unlearnbench.bench.records.layout import find_records, find_strays
+from unlearnbench.bench.records.statements import MANIFEST
+
+PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "emoji"
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    path = sorted(PUBLISHED.glob("classes-cat-face-emoji.balanced.*.s0.json"))[0]
+    copy_record(path, tmp_path)
+    return tmp_path / path.name
+
+
+def test_an_encoding_without_a_sign_does_not_end_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, encoding="cp1252", write_through=True))
+    assert main(["list", "metrics"]) == 0
+    print("\u03bb and \u2265")
+    assert b"? and ?" in content.getvalue()
+
+
+def test_a_suite_of_any_name_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--dry-run", "--suite", "x" * 300]) == 2
+    assert "no suite named" in capsys.readouterr().err
+
+
+def test_a_record_is_withdrawn_once(record: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["retract", str(record), "--reason", "wrong seed", "--by", "Ada"]
+    assert main(command) == 0
+    capsys.readouterr()
+    assert main(command) == 2
+    assert "is retracted already, by Ada" in capsys.readouterr().err
+
+
+def test_an_unpacked_submission_is_a_folder_of_records(record: Path) -> None:
+    (record.parent / MANIFEST).write_text("{}")
+    assert find_records([record.parent]) == [record]
+    assert find_strays([record.parent], [record]) == []
