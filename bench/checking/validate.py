@@ -96,7 +96,7 @@ def _check_rows(file: Path) -> None:
         raise UserError(complaint)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=64)
 def find_problems_in_table(file: Path, _: Stamp) -> str | None:
     """Return why a folder's table is not safe to open, None where it is; cached for an unchanged file."""
     try:

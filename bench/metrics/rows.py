@@ -42,9 +42,14 @@ def check_items(items: pd.DataFrame) -> None:
         raise ValueError(f"items: prompt {truths[truths.duplicated()].min()!r} differs between its own rows")
 
 
+def texts(items: pd.DataFrame, column: str) -> NDArray[np.object_]:
+    """Return (rows,) a column of texts as an array: comparisons are far faster than with a pandas column."""
+    return items[column].to_numpy(dtype=object)
+
+
 def in_split(items: pd.DataFrame, split: Split) -> NDArray[np.bool_]:
     """Return (rows,) bool: whether a row is of a split."""
-    return np.asarray(items["split"] == split, dtype=bool)
+    return np.asarray(texts(items, "split") == split, dtype=bool)
 
 
 def is_given(items: pd.DataFrame) -> NDArray[np.bool_]:
@@ -54,7 +59,7 @@ def is_given(items: pd.DataFrame) -> NDArray[np.bool_]:
 
 def is_failed(items: pd.DataFrame) -> NDArray[np.bool_]:
     """Return (rows,) bool: whether the image has pixels that are not finite, so that no score is known."""
-    return np.asarray(items["image_sha256"] == "", dtype=bool)
+    return np.asarray(texts(items, "image_sha256") == "", dtype=bool)
 
 
 def describe_failed(items: pd.DataFrame, rows: NDArray[np.bool_] | None = None) -> str | None:
