@@ -37,9 +37,14 @@ def check_items(items: pd.DataFrame) -> None:
     twice = items.duplicated(["prompt_id", "sample"])
     if twice.any():
         raise ValueError(f"items: {_name(items, int(np.flatnonzero(twice)[0]))} is there twice")
-    truths = items.drop_duplicates(["prompt_id", *_TRUTH])["prompt_id"]
-    if truths.duplicated().any():
-        raise ValueError(f"items: prompt {truths[truths.duplicated()].min()!r} differs between its own rows")
+    prompts = texts(items, "prompt_id")
+    _, first, codes = np.unique(prompts, return_index=True, return_inverse=True)
+    differs = np.zeros(len(items), dtype=bool)
+    for column in _TRUTH:
+        values = texts(items, column)
+        differs |= np.asarray(values != values[first][codes], dtype=bool)
+    if differs.any():
+        raise ValueError(f"items: prompt {min(prompts[differs])!r} differs between its own rows")
 
 
 def texts(items: pd.DataFrame, column: str) -> NDArray[np.object_]:
