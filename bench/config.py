@@ -3,7 +3,6 @@
 import json
 import tomllib
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,16 +51,11 @@ def read_json(kind: type[M], path: Path, absent: str = "no such file") -> M:
         raise UserError(f"{path}: not a text file: {error}") from None
 
 
-@cache
-def _adapter(kind: type[T]) -> TypeAdapter[T]:
-    return TypeAdapter(kind)
-
-
 def build(kind: type[T], values: Mapping[str, Any], source: str) -> T:
     """Return `values` as a validated `kind`; raises UserError naming `source` and the first bad key."""
     try:
         # through JSON, whose strict mode takes a list for a tuple but no text or truth value for a number
-        return _adapter(kind).validate_json(json.dumps(dict(values), default=str), strict=True)
+        return TypeAdapter(kind).validate_json(json.dumps(dict(values), default=str), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "(top level)"

@@ -31,7 +31,8 @@ def answers(items: pd.DataFrame, kind: str) -> NDArray[np.float64]:
     `nothing known` is a wrong answer: such rows are never left out.
     """
     lost = items[f"found_{kind}"].isna().to_numpy()
-    found = np.where(lost, None, texts(items, f"found_{kind}"))
+    found = texts(items, f"found_{kind}").copy()
+    found[lost] = None
     right = np.asarray(found == texts(items, f"asked_{kind}"), dtype=float)
     right[~is_asked(items, kind) | lost] = np.nan
     return right
