@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
@@ -22,6 +23,16 @@ LATER: dict[str, Any] = {"later": True}
 """`json_schema_extra` of a record's field that was added after records had been published."""
 
 
+@cache
+def _later_fields(kind: type[BaseModel]) -> dict[str, Any]:
+    """Return the default of each field that is marked LATER."""
+    return {
+        name: info.get_default(call_default_factory=True)
+        for name, info in kind.model_fields.items()
+        if info.json_schema_extra == LATER
+    }
+
+
 class RecordPart(BaseModel):
     """Base of everything in a record. A field marked LATER is left out of files and digests at its default.
 
@@ -34,9 +45,8 @@ class RecordPart(BaseModel):
     @model_serializer(mode="wrap")
     def _leave_out_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = handler(self)
-        for name, info in type(self).model_fields.items():
-            is_later = info.json_schema_extra == LATER
-            if is_later and getattr(self, name) == info.get_default(call_default_factory=True):
+        for name, default in _later_fields(type(self)).items():
+            if getattr(self, name) == default:
                 content.pop(name, None)
         return content
 

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from ..records.chosen import choose_point
 from ..records.layout import is_pooled
 from ..records.load import load_one
 from ..records.record import name_entry, read_record, record_digest
-from ..records.rows import open_table, stamp
+from ..records.rows import Stamp, open_table, stamp
 from ..records.statements import (
     CLAIMED,
     LABELS,
@@ -183,8 +184,14 @@ def check_beside(path: Path) -> Any:
 
 
 def _by_digest(folder: Path) -> dict[str, Any]:
+    paths = (*list_records(folder), *list_records(folder / CLAIMED))
+    return _read_by_digest(tuple((path, stamp(path)) for path in paths))
+
+
+@lru_cache(maxsize=1)  # a folder has many statements
+def _read_by_digest(paths: tuple[tuple[Path, Stamp], ...]) -> dict[str, Any]:
     found = {}
-    for path in (*list_records(folder), *list_records(folder / CLAIMED)):
+    for path, _ in paths:
         try:
             record = read_record(path)
         except UserError:  # its own checks say so

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..measuring.needed import reason_unscored
-from ..metrics.rows import is_failed
+from ..metrics.rows import in_split, is_failed
 from ..names import find_problems_in_name
 from ..records.record import PointInfo, Record
 from ..stats.frontier import LEVELS
@@ -59,7 +59,8 @@ def find_problems_in_rows(items: pd.DataFrame, record: Record) -> Iterator[str]:
 
     Callers stop at the first problem, because a point without rows or an unknown kind breaks later checks.
     """
-    for label in [p.label for p in record.points if not (items["point"] == p.index).any()]:
+    held = set(items["point"].tolist())
+    for label in [p.label for p in record.points if p.index not in held]:
         yield f"point {label}: has no item rows"
     for kind in sorted(set(items["target_kind"]) - set(KINDS)):
         yield f"items: target_kind: {ascii(kind)[:40]} is none of {', '.join(KINDS)}"
@@ -86,9 +87,9 @@ def _find_problems_in_failed(items: pd.DataFrame, record: Record) -> Iterator[st
     failed = is_failed(items)
     for column in ("found_subject", "found_style", "found_background", "target_found", "alignment",
                    "alignment_shuffled", "flatness", "target_score"):  # fmt: skip
-        if column in items and items.loc[failed, column].notna().any():
+        if column in items and items[column].notna().to_numpy()[failed].any():
             yield f"items: {column}: says something of an image without a digest, which failed"
-    if items.loc[~failed, "flatness"].isna().any():
+    if items["flatness"].isna().to_numpy()[~failed].any():
         yield "items: flatness: is missing of an image with a digest"
     for point in record.points:
         own = failed[(items["point"] == point.index).to_numpy()]
@@ -99,10 +100,10 @@ def _find_problems_in_failed(items: pd.DataFrame, record: Record) -> Iterator[st
 
 def _find_problems_in_sets(point: PointInfo, items: pd.DataFrame, failed: NDArray[np.bool_]) -> Iterator[str]:
     """Yield values of sets of images that contain a failed image."""
-    lost = items[failed & (items["point"] == point.index).to_numpy()]
-    retain = bool((lost["split"] == "retain").any())
+    lost = failed & (items["point"] == point.index).to_numpy()
+    retain = bool((lost & in_split(items, "retain")).any())
     for name, value in point.values.items():
-        touched = not lost.empty if name.startswith("collapse") else retain
+        touched = lost.any() if name.startswith("collapse") else retain
         if touched and value.value is not None and name.removesuffix("_base") in OF_SETS:
             yield f"point {point.label}: {name}: has a value, though an image of its set failed"
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from ..metrics import alignment, cra, ira
-from ..metrics.rows import fill_answers, in_split
-from ..metrics.shares import proportion
+from ..metrics.rows import in_split
+from ..metrics.shares import own_share, proportion
 from ..records.means import Bools, Floats, ScoredRows, score_rows
 from ..types import INTERVAL_VERSION, Value, missing
 
@@ -54,13 +54,10 @@ class RescoredRows:
 
 def rescore(items: pd.DataFrame, base: pd.DataFrame | None) -> RescoredRows:
     """Score item rows of one point or several. base: the base model's rows of the same prompts and noise."""
-    filled = fill_answers(items)
+    chosen = {"IRA": ira.chosen(items), "CRA": cra.chosen(items)}
     images = {
-        name: (
-            np.asarray(metric.per_item(items), dtype=float),
-            ~np.isnan(np.asarray(metric.per_item(filled), dtype=float)),
-        )
-        for name, metric in (("IRA", ira.METRIC), ("CRA", cra.METRIC))
+        name: (np.asarray(own_share(items, own), dtype=float), np.any(list(own.values()), axis=0))
+        for name, own in chosen.items()
     }
     cosine = np.asarray(alignment.METRIC.per_item(items), dtype=float)
     delta = None

@@ -96,7 +96,7 @@ def _check_rows(file: Path) -> None:
         raise UserError(complaint)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=64)
 def find_problems_in_table(file: Path, _: Stamp) -> str | None:
     """Return why a folder's table is not safe to open, None where it is; cached for an unchanged file."""
     try:
@@ -175,6 +175,8 @@ def _find_bad_values(entry: Loaded, base: Loaded | None) -> Iterator[str]:
         given = {name: value for name, value in found if name.partition("_")[0] in roots}
         for complaint in find_problems_in_values(dict(point.values), given):
             yield f"point {point.label}: {complaint}"
+        if point.unscored is None:
+            continue
         is_last = point is record.points[-1]
         for complaint in find_problems_in_unscored(point, items[rows], is_last, record.headline):
             yield f"point {point.label}: {complaint}"

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..models.sampling import noise_seed
 from ..planning.tasks import PromptSizes, Task, samples_of
 from ..types import Prompt
 from ..worlds.protocol import World
@@ -53,4 +52,6 @@ def seed_of(task: Task, prompt: Prompt, sample: int, noise: int) -> int:
     """Return the seed of an image's noise: the protocol's for a prompt's first image, else the task's."""
     if prompt.seed is not None and (sample, noise) == (0, 0):
         return prompt.seed
+    from ..models.sampling import noise_seed  # imports torch
+
     return noise_seed(noise, task.id, prompt.id, sample)

@@ -28,7 +28,8 @@ REGISTER = {
 }
 
 
-def _chosen(items: pd.DataFrame) -> Chosen:
+def chosen(items: pd.DataFrame) -> Chosen:
+    """Return the attributes that count."""
     retain, target = in_split(items, "retain"), np.asarray(items["target_kind"])
     other = np.asarray(items["relation"] == "other", dtype=bool)
     crossed = np.asarray(items["relation"] == "crossed", dtype=bool)
@@ -39,4 +40,4 @@ def _chosen(items: pd.DataFrame) -> Chosen:
     }
 
 
-METRIC = share_metric("CRA", "cross-domain retain images", _chosen)
+METRIC = share_metric("CRA", "cross-domain retain images", chosen)

@@ -28,7 +28,8 @@ REGISTER = {
 }
 
 
-def _chosen(items: pd.DataFrame) -> Chosen:
+def chosen(items: pd.DataFrame) -> Chosen:
+    """Return the attributes that count."""
     retain, target = in_split(items, "retain"), np.asarray(items["target_kind"])
     same = np.asarray(items["relation"].isin(["same", "crossed"]), dtype=bool)
     return {
@@ -37,4 +38,4 @@ def _chosen(items: pd.DataFrame) -> Chosen:
     }
 
 
-METRIC = share_metric("IRA", "in-domain retain images", _chosen)
+METRIC = share_metric("IRA", "in-domain retain images", chosen)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..stats.intervals import proportion_interval
 from ..types import INTERVAL_VERSION, Metric, Value, View, missing
-from .rows import check_items, describe_failed, is_given
+from .rows import check_items, describe_failed, is_given, texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,7 @@ Chosen = Mapping[str, "NDArray[np.bool_]"]
 
 def is_asked(items: pd.DataFrame, kind: str) -> NDArray[np.bool_]:
     """Return (rows,) bool: whether the prompt asks for an attribute of this kind."""
-    return np.asarray(items[f"asked_{kind}"] != "", dtype=bool)
+    return np.asarray(texts(items, f"asked_{kind}") != "", dtype=bool)
 
 
 def answers(items: pd.DataFrame, kind: str) -> NDArray[np.float64]:
@@ -30,9 +30,11 @@ def answers(items: pd.DataFrame, kind: str) -> NDArray[np.float64]:
 
     `nothing known` is a wrong answer: such rows are never left out.
     """
-    found = items[f"found_{kind}"]
-    right = np.asarray(found.fillna("") == items[f"asked_{kind}"], dtype=float)
-    right[~is_asked(items, kind) | np.asarray(found.isna(), dtype=bool)] = np.nan
+    lost = items[f"found_{kind}"].isna().to_numpy()
+    found = texts(items, f"found_{kind}").copy()
+    found[lost] = None
+    right = np.asarray(found == texts(items, f"asked_{kind}"), dtype=float)
+    right[~is_asked(items, kind) | lost] = np.nan
     return right
 
 

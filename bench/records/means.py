@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..errors import UserError
 from ..metrics import in_prompt, ua, va
-from ..metrics.rows import KINDS, check_items, in_split, is_failed, is_given
+from ..metrics.rows import KINDS, check_items, in_split, is_failed, is_given, texts
 from ..metrics.shares import Chosen, answers, only, proportion
 from ..types import INTERVAL_VERSION, Value, missing
 from .record import Record
@@ -85,8 +85,9 @@ def score_rows(items: pd.DataFrame) -> ScoredRows:
     kinds = items["target_kind"].to_numpy()
     nothing = np.zeros(len(items))
     for kind in set(kinds):
-        empty = (items[f"found_{kind}"].fillna("") == "").to_numpy(dtype=float)
-        nothing = np.where(kinds == kind, empty, nothing)
+        found = items[f"found_{kind}"]
+        empty = found.isna().to_numpy() | np.asarray(texts(items, f"found_{kind}") == "", dtype=bool)
+        nothing = np.where(kinds == kind, empty.astype(float), nothing)
     return ScoredRows(
         prompts=items["prompt_id"].to_numpy(),
         forget=in_split(items, "forget"),

@@ -160,6 +160,8 @@ def find_problems_in_text(text: str) -> str | None:
     """
     if len(text) > TEXT_LENGTH:
         return f"a string of {len(text):,} characters; at most {TEXT_LENGTH:,}"
+    if text.isprintable():  # no character of the categories below
+        return None
     for character in text:
         if character not in "\n\t" and unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co"):
             return f"holds the character U+{ord(character):04X}, which cannot be seen; leave it out"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -108,12 +109,19 @@ def crossed_bootstrap(
     if table.ndim != 2 or table.size == 0 or not np.isfinite(table).all():
         raise ValueError(f"a table (runs, prompts) of finite differences, got shape {table.shape}")
     runs, prompts = table.shape
-    generator = np.random.default_rng(seed)
-    by_run = generator.multinomial(runs, np.full(runs, 1 / runs), size=resamples) / runs
-    by_prompt = generator.multinomial(prompts, np.full(prompts, 1 / prompts), size=resamples) / prompts
+    by_run, by_prompt = _draw_weights(runs, prompts, resamples, seed)
     means = np.einsum("br,br->b", by_run, by_prompt @ table.T)
     low, high = np.quantile(means, [0.5 - level / 2, 0.5 + level / 2])
     return float(low), float(high)
+
+
+@lru_cache(maxsize=4)  # a board's tables have few shapes
+def _draw_weights(runs: int, prompts: int, resamples: int, seed: int) -> tuple[Floats, Floats]:
+    """Return the weights (resamples, runs) and (resamples, prompts) of rows and columns drawn again."""
+    generator = np.random.default_rng(seed)
+    by_run = generator.multinomial(runs, np.full(runs, 1 / runs), size=resamples) / runs
+    by_prompt = generator.multinomial(prompts, np.full(prompts, 1 / prompts), size=resamples) / prompts
+    return by_run, by_prompt
 
 
 def detectable_difference(deviation: float, concepts: int, power: float = 0.8, level: float = 0.95) -> float:

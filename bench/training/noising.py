@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
-from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
 from torch import Generator, Tensor
 
 from ..errors import UserError
@@ -69,6 +68,8 @@ class Diffusion:
         # with the sampler's settings adds noise as the base model's training did.
         name = type(scheduler).__name__
         try:
+            from diffusers import DDPMScheduler  # slow, and whoever reads a config needs none
+
             self.schedule: Any = DDPMScheduler.from_config(scheduler.config)
         except (NotImplementedError, ValueError, TypeError) as error:
             raise UserError(f"{name}: no training loss for its noise levels: {error}") from None
@@ -108,6 +109,8 @@ class Flow:
     def __init__(self, scheduler: Any) -> None:
         if scheduler.config.get("invert_sigmas"):
             raise UserError(f"{type(scheduler).__name__}: no training loss for invert_sigmas = True")
+        from diffusers import FlowMatchEulerDiscreteScheduler
+
         self.schedule: Any = FlowMatchEulerDiscreteScheduler.from_config(scheduler.config)
         self.times = self.schedule.timesteps.clone()
         self.scale = float(self.schedule.config.num_train_timesteps)

@@ -39,7 +39,7 @@ def write_owned(
     # list old and new files first: after a killed build the next one recognises either version of a file
     _write_listing(target, own | (before or set()))
     for name, content in files.items():
-        write_file(target / name, content)
+        write_file(target / name, content, durable=False)  # pages are made again from records
     _remove_old(target, (before or set()) - own, set(files))
     _write_listing(target, own)
 

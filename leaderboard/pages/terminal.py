@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...bench.checking.agreement import Agreement
-from ...bench.checking.validate import Check
+from ...bench.checking.named import Check
 from ...bench.labels.labels import Labels
 from ...bench.planning.choice import Choice
 from ...bench.stats.share_coverage import ShareCoverage, Truth

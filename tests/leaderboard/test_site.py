@@ -5,6 +5,8 @@ import hashlib
 import io
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -465,3 +467,9 @@ def test_the_published_records_make_a_sound_site(page: Any, tmp_path: Path) -> N
         for path in sorted(site.glob("*.html")):
             _open(page, site, path.name)
             assert page.evaluate("document.documentElement.scrollWidth") <= width, path.name
+
+
+def test_the_pages_import_no_torch() -> None:
+    code = "import sys; import unlearnbench.leaderboard.pages.site; assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -9,24 +9,22 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
 from ...environment import describe_environment
 from ...errors import UserError
 from ...files import write_file
-from ...measuring.extractors import find_extractors
-from ...measuring.scorer import to_draw
-from ...measuring.streaming import look_at
-from ...models.points import ModelHolder, train_points
-from ...models.sampling import draw_batch, micro_batch
 from ...planning.plan import Cell, MethodRow, Suite
 from ...planning.tasks import Task
 from ...registry import Entry
 from ...store import Store
-from ..cell_run import CellRun
-from ..runner import Runner
+
+if TYPE_CHECKING:  # an estimate imports no torch
+    from ...models.points import ModelHolder
+    from ..cell_run import CellRun
+    from ..runner import Runner
 
 METHOD, BATCH = "finetune", 8
 """The method whose steps are measured, and its batch."""
@@ -86,8 +84,15 @@ def passes_of(cell: Cell) -> int:
     return sets * int(getattr(config, "steps", 1)) * int(getattr(config, "batch", BATCH))
 
 
-def measure_rates(runner: Runner, task: Task, method: Entry, seconds: float) -> Rates:
+def measure_rates(runner: "Runner", task: Task, method: Entry, seconds: float) -> Rates:
     """Measure this machine for about so many seconds: a third each of drawing, training and judging."""
+    from ...measuring.extractors import find_extractors
+    from ...measuring.scorer import to_draw
+    from ...measuring.streaming import look_at
+    from ...models.points import ModelHolder
+    from ...models.sampling import draw_batch, micro_batch
+    from ..cell_run import CellRun
+
     if not math.isfinite(seconds) or seconds <= 0:
         raise UserError(f"--seconds {seconds:g}: must be above 0")
     row = MethodRow(name=METHOD, config={"batch": BATCH})
@@ -136,8 +141,10 @@ def _repeat(do: Any, seconds: float) -> float:
     return (time.monotonic() - began) / count
 
 
-def _measure_step(run: CellRun, holder: ModelHolder, method: Entry, seconds: float) -> float:
+def _measure_step(run: "CellRun", holder: "ModelHolder", method: Entry, seconds: float) -> float:
     """Return the seconds of a training step for an image of its batch."""
+    from ...models.points import train_points
+
     problem = run._problem()
 
     def train(steps: int) -> float:

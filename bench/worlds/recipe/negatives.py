@@ -5,12 +5,14 @@ blends, blank and saturated images, decoded latents that no image has.
 """
 
 from collections.abc import Collection
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL
 from torch import Tensor
+
+if TYPE_CHECKING:  # prompts of a world need no diffusers
+    from diffusers import AutoencoderKL
 
 
 class Ground(Protocol):
@@ -138,7 +140,7 @@ def negative_latents(latents: Tensor, generator: torch.Generator, without: Colle
 
 @torch.no_grad()
 def negatives_bank(
-    vae: AutoencoderKL, latents: Tensor, n: int, generator: torch.Generator, without: Collection[str] = ()
+    vae: "AutoencoderKL", latents: Tensor, n: int, generator: torch.Generator, without: Collection[str] = ()
 ) -> Tensor:
     """Return n decoded negative latents (n, 3, P, P) as uint8. latents: (m, 4, h, w) of unit scale."""
     images = []
