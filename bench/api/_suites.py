@@ -72,14 +72,8 @@ def run(
 
     >>> records = unlearnbench.run("demo", tasks="classes/cat-face", methods=["balanced"])
     """
-    chosen = {
-        "tasks": tasks,
-        "methods": methods,
-        "skip": skip,
-        "seeds": seeds,
-        "sizes": sizes,
-        "limit": limit,
-    }
+    chosen = {"tasks": tasks, "methods": methods, "skip": skip, "seeds": seeds,
+              "sizes": sizes, "limit": limit}  # fmt: skip
     plan = plan_run(suite, **chosen, world=world)  # type: ignore[arg-type]
     call = f"run({plan.suite.name!r})"
     session = make_session(call, _program, world, device, threads, store, cell_timeout, dtype, tags)
