@@ -11,7 +11,7 @@ from ._narrow import narrow_rows, narrow_tasks
 from ._results import MeasuredRecord, Records, read_measured
 from .bench.config import build
 from .bench.errors import UserError
-from .bench.planning.plan import REFERENCES, Suite, check_options_seeds
+from .bench.planning.plan import REFERENCES, Suite, check_options_seeds, find_references
 from .bench.planning.tasks import PromptSizes, cap_sizes
 from .bench.registry import Entry, Registry
 from .bench.running.catalog import registry, suites_folder
@@ -73,23 +73,20 @@ def run(
 
     >>> records = unlearnbench.run("demo", tasks="classes/cat-face", methods=["balanced"])
     """
-    from .bench.running.failures import find_failed
-
-    chosen = {
-        "tasks": tasks,
-        "methods": methods,
-        "skip": skip,
-        "seeds": seeds,
-        "sizes": sizes,
-        "limit": limit,
-    }
-    plan = plan_run(suite, **chosen, world=world)  # type: ignore[arg-type]
+    chosen = {"tasks": tasks, "methods": methods, "skip": skip, "seeds": seeds, "sizes": sizes}
+    plan = plan_run(suite, **chosen, limit=limit, world=world)  # type: ignore[arg-type]
     call = f"run({plan.suite.name!r})"
     session = make_session(call, _program, world, device, threads, store, cell_timeout, dtype, tags)
     folder = Path(out) if out else Path("runs") / plan.suite.name
-    if only_failures:
-        plan = replace(plan, cells=find_failed(plan.cells, folder), is_part=True)
+    plan = keep_failed(plan, folder) if only_failures else plan
     return run_plan(plan, folder, session, Path(resume) if resume else None)
+
+
+def keep_failed(plan: Plan, folder: Path) -> Plan:
+    """Return a plan without the cells that did not fail when they were last run."""
+    from .bench.running.failures import find_failed
+
+    return replace(plan, cells=find_failed(plan.cells, folder), is_part=True)
 
 
 def make_session(
@@ -225,7 +222,6 @@ def check_added_tasks(cells: Sequence[Any], worlds: Mapping[str, Any]) -> None:
 
 def run_plan(plan: Plan, folder: Path, session: Session, resume: Path | None = None) -> Records:
     """Measure the cells of a plan; records of other cells in the folder stay. resume: as in `run`."""
-    from .bench.planning.plan import find_references
     from .bench.running.attacking.suite_attacks import (
         attack_cells,
         pending_attacks,
@@ -254,8 +250,7 @@ def run_plan(plan: Plan, folder: Path, session: Session, resume: Path | None = N
     pending = runner.pending(cells)
     check_configs(pending)
     attacks = plan_attacks(plan.suite, cells, registry("attacks")) if plan.suite.attacks else []
-    if resume is not None:
-        resume_attacks(runner, attacks, resume)
+    resume_attacks(runner, attacks, resume)
     waiting = pending_attacks(runner, attacks) if session.jobs > 1 else []
     if session.jobs > 1 and (pending or waiting):
         records = [folder / f"{cell.stem}.json" for cell in pending or [attack.cell for attack in waiting]]
@@ -265,13 +260,12 @@ def run_plan(plan: Plan, folder: Path, session: Session, resume: Path | None = N
     attacked = attack_cells(runner, attacks) if worker is None else worker.attack(attacks)
     is_whole = not any(outcome.state == "failed" for outcome in outcomes)
     if is_whole and any(cell.row.shown and cell.turn is None for cell in cells):
-        pooled = [cell for cell in cells if not cell.is_inline]
         if plan.is_part:
             runner.say("pooled distances: not made: run the whole suite once more, which draws nothing")
         elif taken:
             runner.say(f"pooled distances: not made: they need the images of {len(taken)} resumed records")
         else:
-            (worker or runner).pool(pooled)
+            (worker or runner).pool([cell for cell in cells if not cell.is_inline])
     return gather(folder, outcomes, attacked)
 
 

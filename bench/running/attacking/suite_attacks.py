@@ -79,8 +79,10 @@ def pending_attacks(runner: Runner, attacks: Sequence[SuiteAttack]) -> list[Suit
     return [attack for attack in attacks if not is_done(attack)]
 
 
-def resume_attacks(runner: Runner, attacks: Sequence[SuiteAttack], folder: Path) -> None:
+def resume_attacks(runner: Runner, attacks: Sequence[SuiteAttack], folder: Path | None) -> None:
     """Copy the records that another folder of records holds of the attacks that are not done yet."""
+    if folder is None:
+        return
     taken = 0
     for attack in pending_attacks(runner, attacks):
         record = _find_record(runner, attack.cell)
