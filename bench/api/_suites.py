@@ -11,7 +11,7 @@ from ._narrow import narrow_rows, narrow_tasks
 from ._results import MeasuredRecord, Records, read_measured
 from .bench.config import build
 from .bench.errors import UserError
-from .bench.planning.plan import REFERENCES, Suite, check_options_seeds
+from .bench.planning.plan import REFERENCES, Suite, check_options_seeds, find_references
 from .bench.planning.tasks import PromptSizes, cap_sizes
 from .bench.registry import Entry, Registry
 from .bench.running.catalog import registry, suites_folder
@@ -21,10 +21,11 @@ from .bench.running.session import DEFAULT_WORLD, Program, Session, WorldSetting
 
 @dataclass(frozen=True)
 class Plan:
-    """A suite and its cells."""
+    """A suite and its cells. is_part: whether cells that did not fail are left out."""
 
     suite: Suite
     cells: list[Any]
+    is_part: bool = False
 
     @property
     def worlds(self) -> set[str]:
@@ -72,9 +73,8 @@ def run(
 
     >>> records = unlearnbench.run("demo", tasks="classes/cat-face", methods=["balanced"])
     """
-    chosen = {"tasks": tasks, "methods": methods, "skip": skip, "seeds": seeds,
-              "sizes": sizes, "limit": limit}  # fmt: skip
-    plan = plan_run(suite, **chosen, world=world)  # type: ignore[arg-type]
+    chosen = {"tasks": tasks, "methods": methods, "skip": skip, "seeds": seeds, "sizes": sizes}
+    plan = plan_run(suite, **chosen, limit=limit, world=world)  # type: ignore[arg-type]
     call = f"run({plan.suite.name!r})"
     session = make_session(call, _program, world, device, threads, store, cell_timeout, dtype, tags)
     folder = Path(out) if out else Path("runs") / plan.suite.name
@@ -83,13 +83,10 @@ def run(
 
 
 def keep_failed(plan: Plan, folder: Path) -> Plan:
-    """Return the cells of a plan that failed when they were last run; UserError where none did."""
-    from .bench.running.failures import has_failed
+    """Return a plan without the cells that did not fail when they were last run."""
+    from .bench.running.failures import find_failed
 
-    cells = [cell for cell in plan.cells if has_failed(folder, cell.stem)]
-    if not cells:
-        raise UserError(f"--only-failures: no run of these cells failed in {folder}")
-    return replace(plan, cells=cells)
+    return replace(plan, cells=find_failed(plan.cells, folder), is_part=True)
 
 
 def make_session(
@@ -225,8 +222,12 @@ def check_added_tasks(cells: Sequence[Any], worlds: Mapping[str, Any]) -> None:
 
 def run_plan(plan: Plan, folder: Path, session: Session, resume: Path | None = None) -> Records:
     """Measure the cells of a plan; records of other cells in the folder stay. resume: as in `run`."""
-    from .bench.planning.plan import find_references
-    from .bench.running.attacking.suite_attacks import attack_cells, pending_attacks, plan_attacks
+    from .bench.running.attacking.suite_attacks import (
+        attack_cells,
+        pending_attacks,
+        plan_attacks,
+        resume_attacks,
+    )
     from .bench.running.jobs import find_part, run_parts
     from .bench.running.sharing.engines import is_remote, read_outcomes, start_workers
     from .bench.running.sharing.room import fit_session
@@ -249,6 +250,7 @@ def run_plan(plan: Plan, folder: Path, session: Session, resume: Path | None = N
     pending = runner.pending(cells)
     check_configs(pending)
     attacks = plan_attacks(plan.suite, cells, registry("attacks")) if plan.suite.attacks else []
+    resume_attacks(runner, attacks, resume)
     waiting = pending_attacks(runner, attacks) if session.jobs > 1 else []
     if session.jobs > 1 and (pending or waiting):
         records = [folder / f"{cell.stem}.json" for cell in pending or [attack.cell for attack in waiting]]
@@ -258,19 +260,17 @@ def run_plan(plan: Plan, folder: Path, session: Session, resume: Path | None = N
     attacked = attack_cells(runner, attacks) if worker is None else worker.attack(attacks)
     is_whole = not any(outcome.state == "failed" for outcome in outcomes)
     if is_whole and any(cell.row.shown and cell.turn is None for cell in cells):
-        pooled = [cell for cell in cells if not cell.is_inline]
-        if taken:
+        if plan.is_part:
+            runner.say("pooled distances: not made: run the whole suite once more, which draws nothing")
+        elif taken:
             runner.say(f"pooled distances: not made: they need the images of {len(taken)} resumed records")
         else:
-            runner.pool(pooled) if worker is None else worker.pool(pooled)
+            (worker or runner).pool([cell for cell in cells if not cell.is_inline])
     return gather(folder, outcomes, attacked)
 
 
 def gather(folder: Path, outcomes: Sequence[Any], attacked: Sequence[Any] = ()) -> Records:
-    """Return the records of outcomes, without earlier records of cells that failed now.
-
-    attacked: outcomes of attacks.
-    """
+    """Return the records of outcomes, without earlier ones of cells that failed now. attacked: of attacks."""
     found, failed = _read_outcomes(outcomes)
     brought, lost = _read_outcomes(attacked)
     unchanged = sum(outcome.state == "unchanged" for outcome in outcomes)

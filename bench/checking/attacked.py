@@ -20,7 +20,7 @@ from ..records.untrusted import TEXTS
 from ..registry import Entry, Registry
 from ..running.catalog import registry
 from ..types import View
-from .expected import TRUTH, Expected, Key, expect, infer_sizes, noise_of
+from .expected import TRUTH, Expected, Key, asked_share, expect, infer_sizes, narrowed, noise_of
 from .known import Known, find_problems_in_versions
 from .named import Check, conclude, find_bad_names, find_bad_places, find_gaps
 from .plausible import find_problems_in_numbers, find_problems_in_rows
@@ -111,7 +111,9 @@ def _find_problems_in_rows(record: Record, items: pd.DataFrame, known: Known) ->
 
 def _expect(record: Record, sizes: PromptSizes, known: Known) -> Expected:
     task = known.tasks[record.task.id]
-    asked = list_requests(known.open_world(task.file.world), task, sizes, noise_of(record))
+    forget = round(sizes.forget / asked_share(record, task))  # a sequence's step asks for some of them
+    sizes = sizes.model_copy(update={"forget": forget})
+    asked = narrowed(record, list_requests(known.open_world(task.file.world), task, sizes, noise_of(record)))
     return expect([request for request in asked if request.prompt.split == "forget"])
 
 

@@ -112,6 +112,7 @@ def show_script(options: argparse.Namespace, suite: Any) -> None:
 
 def finish(found: "Records") -> int:
     """Make the page, print the table and a summary; return the exit status."""
+    from ..running.failures import find_failure
     from .boards import build_page
 
     page = build_page([found.folder], None)
@@ -120,7 +121,7 @@ def finish(found: "Records") -> int:
     attacks = f", {len(found.attacked)} attacked records" if found.attacked else ""
     print(f"{counts}{attacks}, {found.drawn} images drawn")
     for stem in failed:
-        print(f"failed: {stem}; see {found.folder / 'failures'}", file=sys.stderr)
+        print(f"failed: {stem}; see {find_failure(found.folder, stem)}", file=sys.stderr)
     print(f"leaderboard: {page}")
     if found.attacked:
         print(f"attacks: {page.parent / 'attacks.html'}")

@@ -54,6 +54,13 @@ class Turn:
         return [target for task in done for target in task.concept.targets]
 
     @property
+    def asked(self) -> Task:
+        """The combination of all requests with the targets of those that are done only: what is to be
+        forgotten by now."""
+        concept = self.whole.concept.model_copy(update={"targets": self.targets})
+        return replace(self.whole, concept=concept)
+
+    @property
     def request(self) -> Task:
         """The request of this step, its retain set without targets of the other requests.
 

@@ -77,3 +77,8 @@ def copy_record(path: Path, folder: Path) -> None:
     for file in (path.with_suffix(".webp"), path):
         if file.exists():
             write_file(folder / file.name, file.read_bytes())
+
+
+def is_copy(path: Path, other: Path) -> bool:
+    """Return whether two files of records are different files of equal content."""
+    return other.exists() and not path.samefile(other) and path.read_bytes() == other.read_bytes()

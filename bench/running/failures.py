@@ -1,12 +1,18 @@
 """Cells that failed: reported, written to a file, and recorded unless a good record is there already."""
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import UserError
 from ..files import write_file
+from ..planning.plan import Cell
 from ..records.record import Record, read_record, write_record
+from ..records.statements import ATTACKED
+
+TRACES = "failures"
+"""Folder of the tracebacks, next to the records."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class Failures:
         self._trace(stem).unlink(missing_ok=True)
 
     def _trace(self, stem: str) -> Path:
-        return self.folder / "failures" / f"{stem}.txt"
+        return find_trace(self.folder, stem)
 
 
 def has_good(path: Path) -> bool:
@@ -45,12 +51,33 @@ def has_good(path: Path) -> bool:
         return False
 
 
+def find_failed(cells: Sequence[Cell], folder: Path) -> list[Cell]:
+    """Return the cells that failed when they were last run, or an attack on them did; UserError where none
+    did."""
+    found = [cell for cell in cells if has_failed(folder, cell.stem)]
+    if not found:
+        raise UserError(f"--only-failures: no run of these cells failed in {folder}")
+    return found
+
+
 def has_failed(folder: Path, stem: str) -> bool:
-    """Return whether a cell failed when it was last run: its repeat too, where a good record stayed."""
-    if (folder / "failures" / f"{stem}.txt").is_file():
+    """Return whether a cell, or an attack on it, failed when it was last run: its repeat too, where a good
+    record stayed."""
+    if find_trace(folder, stem).is_file() or any((folder / ATTACKED / TRACES).glob(f"{stem}.*.txt")):
         return True
     path = folder / f"{stem}.json"
     try:
         return path.exists() and read_record(path).status == "failed"
     except Exception:  # unreadable: it is measured again
         return True
+
+
+def find_trace(folder: Path, stem: str) -> Path:
+    """Return the file that holds, or will hold, the traceback of a record's cell."""
+    return folder / TRACES / f"{stem}.txt"
+
+
+def find_failure(folder: Path, stem: str) -> Path:
+    """Return the file that says why a cell, or an attack on one, failed."""
+    attacked = find_trace(folder / ATTACKED, stem)
+    return attacked if attacked.is_file() else find_trace(folder, stem)

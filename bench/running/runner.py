@@ -10,7 +10,7 @@ from ..files import make_folder
 from ..models.isolation.time_limit import TimeIsUp, limit_time
 from ..places import clean_error
 from ..planning.plan import Cell
-from ..records.chosen import copy_record
+from ..records.chosen import copy_record, is_copy
 from ..records.record import read_record, record_digest, write_record
 from ..records.sheets import check_whole
 from ..records.statements import Retracted, Superseded, read_statements
@@ -116,25 +116,39 @@ class Runner(Shared):
         return [run.cell for run in runs if not self.is_done(self.path_of(run.cell), run.key)]
 
     def resume(self, cells: list[Cell], folder: Path) -> list[Cell]:
-        """Copy the records that another folder holds under the cells' keys; return these cells.
+        """Copy the records that another folder holds of the cells; return the cells with records from there.
 
-        Records that failed, were withdrawn, are damaged or have other keys are not copied: a key holds the
+        Records that an earlier call copied count, too: their images are not in the store. Records that
+        failed, were withdrawn, are damaged, or have another suite or key are not copied: a key holds the
         versions of code, libraries and world. Raises UserError where there is no such folder.
         """
         if not folder.is_dir():
             raise UserError(f"--resume {folder}: no such folder of records")
-        withdrawn = {s.about for s in read_statements(folder) if isinstance(s, Retracted | Superseded)}
         make_folder(self.folder)
         taken, left = [], 0
-        for cell in self.pending(cells):
-            path = folder / f"{cell.stem}.json"
-            if self.is_done(path, self.cell_key(cell)) and record_digest(read_record(path)) not in withdrawn:
-                copy_record(path, self.folder)
+        for cell in cells:
+            path, own, key = folder / f"{cell.stem}.json", self.path_of(cell), self.cell_key(cell)
+            if self.is_done(own, key):
+                if is_copy(own, path):
+                    taken.append(cell)
+            elif self.take_record(path, own, key, cell.suite.name):
                 taken.append(cell)
             else:
                 left += path.exists()
-        self.say(f"{folder}: {len(taken)} records count as done; {left} have other keys and are measured")
+        self.say(f"{folder}: {len(taken)} records count as done; {left} have another suite or key: not taken")
         return taken
+
+    def take_record(self, path: Path, own: Path, key: str, suite: str) -> bool:
+        """Copy a record to the path `own` and return True; False where it failed, was withdrawn, or has
+        another suite or key."""
+        if not self.is_done(path, key):
+            return False
+        record = read_record(path)
+        withdrawn = {s.about for s in read_statements(path.parent) if isinstance(s, Retracted | Superseded)}
+        if record.suite != suite or record_digest(record) in withdrawn:
+            return False
+        copy_record(path, own.parent)
+        return True
 
     def pool(self, cells: list[Cell]) -> None:
         """Write the pooled distances of each row's shown points; does nothing where they are up to date."""

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import unlearnbench as ub
 from unlearnbench.bench.cli.main import main
+from unlearnbench.bench.cli.run import finish
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.planning.plan import read_suite
 from unlearnbench.bench.records.record import record_digest
@@ -61,8 +63,11 @@ def write(tmp_path: Path) -> Callable[[str], Path]:
 def test_a_suite_attacks_its_models_once(
     write: Callable[[str], Path], session_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def run_into(folder: Path) -> ub.Records:
+        return ub.run(path, out=folder, store=session_store, threads=1, device="cpu")
+
     def run() -> ub.Records:
-        return ub.run(path, out=tmp_path / "runs", store=session_store, threads=1, device="cpu")
+        return run_into(tmp_path / "runs")
 
     path = write("")
     plain = run()
@@ -84,20 +89,42 @@ def test_a_suite_attacks_its_models_once(
     monkeypatch.setattr("unlearnbench.bench.running.attacking.attack_run.AttackRun._measure", None)
     assert [r.content_sha256 for r in run().attacked] == [r.content_sha256 for r in records.attacked]
     assert main(["validate", str(tmp_path / "runs")]) == 0
+    again = ub.run(path, out=tmp_path / "new", resume=tmp_path / "runs", store=tmp_path / "empty", threads=1)
+    assert [r.content_sha256 for r in again.attacked] == [r.content_sha256 for r in records.attacked]
+    assert (again.failed, again.drawn, (tmp_path / "empty" / "images").exists()) == ((), 0, False)
+    again.attacked[0].path.with_suffix(".parquet").unlink()
+    assert run_into(tmp_path / "new").failed == (again.attacked[0].path.stem,)  # a damaged record is remade
 
 
 def test_an_attack_that_fails_is_named_and_the_others_go_on(
-    write: Callable[[str], Path], session_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    write: Callable[[str], Path],
+    session_store: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def fail(*_: object) -> None:
         raise ValueError("no luck")
 
     monkeypatch.setattr("unlearnbench.bench.attacks.best_of_n.attack", fail)
-    records = ub.run(write(ATTACKS), out=tmp_path / "runs", store=session_store, threads=1, device="cpu")
+    options: dict[str, Any] = {
+        "out": tmp_path / "runs",
+        "store": session_store,
+        "threads": 1,
+        "device": "cpu",
+    }
+    records = ub.run(write(ATTACKS), **options)
     assert [record.status for record in records.attacked] == ["failed", "failed", "ok"]
     assert [".best-of-n." in stem for stem in records.failed] == [True, True]
     traces = sorted((tmp_path / "runs" / "attacked" / "failures").glob("*.txt"))
     assert "no luck" in traces[0].read_text()
+    assert finish(records) == 1
+    assert f"see {traces[0]}" in capsys.readouterr().err
+    monkeypatch.undo()
+    again = ub.run(write(ATTACKS), only_failures=True, **options)
+    assert [record.status for record in again.attacked] == ["ok"] * 3
+    with pytest.raises(UserError, match="no run of these cells failed"):
+        ub.run(write(ATTACKS), only_failures=True, **options)
 
 
 def test_the_plan_counts_them(write: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:

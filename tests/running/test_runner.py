@@ -61,7 +61,7 @@ def test_a_run_resumes_from_another_folder_and_draws_nothing_of_it(
     other = make_cell(method="finetune", seed=9, **SMALL)
     taken = runner.resume([*cells, other], tmp_path / "published")
     assert taken == cells, said
-    assert "2 records count as done; 0 have other keys" in said[-1]
+    assert "2 records count as done; 0 have another suite or key" in said[-1]
     again = runner.run(cells)
     assert [(o.state, o.drawn) for o in again] == [("unchanged", 0)] * 2
     for found, first in zip(again, (base, trained), strict=True):
@@ -69,6 +69,8 @@ def test_a_run_resumes_from_another_folder_and_draws_nothing_of_it(
         check_whole(found.path, read_record(found.path))
     assert {p: p.read_bytes() for p in (tmp_path / "published").rglob("*") if p.is_file()} == before
     assert runner.pending([*cells, other]) == [other]
+    assert runner.resume([*cells, other], tmp_path / "published") == cells  # their images are still not here
+    assert runner.resume(cells, tmp_path / "mine") == []  # its own folder
 
 
 def test_only_whole_records_of_the_same_key_count_as_done(
@@ -80,8 +82,10 @@ def test_only_whole_records_of_the_same_key_count_as_done(
     runner = make_runner(folder=tmp_path / "mine", say=said.append)
     runner.threads = 2  # another key
     assert runner.resume([cell], first.path.parent) == []
-    assert "0 records count as done; 1 have other keys and are measured" in said[-1]
+    assert "0 records count as done; 1 have another suite or key: not taken" in said[-1]
     runner.threads = 1
+    other = replace(cell, suite=cell.suite.model_copy(update={"name": "other"}))
+    assert (runner.cell_key(other), runner.resume([other], first.path.parent)) == (runner.cell_key(cell), [])
     first.path.with_suffix(".parquet").unlink()
     assert runner.resume([cell], first.path.parent) == []
     with pytest.raises(UserError, match=r"--resume .*nowhere: no such folder of records"):

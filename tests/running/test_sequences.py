@@ -15,8 +15,11 @@ from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.models.saved.deltas import restore_weights, write_delta
 from unlearnbench.bench.planning.plan import Cell, MethodRow, Suite, plan_cells
+from unlearnbench.bench.planning.rows import AttackRow
 from unlearnbench.bench.records.load import load
 from unlearnbench.bench.records.record import read_items, read_record
+from unlearnbench.bench.running.attacking.host import Host
+from unlearnbench.bench.running.attacking.suite_attacks import attack_cells, plan_attacks
 from unlearnbench.bench.running.catalog import registry, task_registry
 from unlearnbench.bench.running.cell_run import CellRun
 from unlearnbench.bench.running.runner import Runner
@@ -65,6 +68,24 @@ def test_a_step_starts_from_the_weights_of_the_one_before(
             torch.testing.assert_close(found[name], value, rtol=0, atol=0)
     holder.reset()
     assert [outcome.state for outcome in runner.run(cells)] == ["unchanged"] * 3
+
+
+def test_an_attack_on_a_step_is_on_the_targets_so_far(
+    make_runner: Callable[..., Runner], folder: Path, tmp_path: Path
+) -> None:
+    runner, cells = make_runner(folder=tmp_path), _plan(TASKS)
+    runner.resume(cells, folder)
+    suite = cells[1].suite.model_copy(update={"attacks": [AttackRow(name="best-of-n", config={"budget": 1})]})
+    attacks = plan_attacks(suite, cells, registry("attacks"))
+    assert [outcome.state for outcome in attack_cells(runner, attacks)] == ["measured"] * 3
+    assert main(["validate", str(tmp_path)]) == 0
+    [attacked] = tmp_path.glob("attacked/*.1of2.*.json")
+    assert read_record(attacked).task.targets == ["cat face"]
+    run = CellRun(runner, cells[1])
+    host = Host(run, run.manifest.points[-1], run._holder(), run.requests, attacks[0].planned.entry, 0)
+    assert list(host.task.concept.targets) == ["cat face"]
+    prompts = host.learn().forget.prompts
+    assert all("cat" in prompt and "Santa" not in prompt for prompt in prompts)
 
 
 def test_records_hold_the_targets_so_far_and_pass_every_check(folder: Path) -> None:

@@ -25,6 +25,7 @@ from ...models.saved.manifest import PointManifest, clean_log
 from ...places import clean_error
 from ...planning.plan import Cell
 from ...records.record import PointInfo, Record, items_digest, read_record, record_digest, write_record
+from ...records.sheets import check_whole
 from ...records.statements import ATTACKED as FOLDER
 from ...registry import Entry
 from ...source import source_digest
@@ -171,9 +172,10 @@ class AttackRun:
         return Failures(self.path.parent, self.shared.say)
 
     def is_done(self) -> bool:
-        """Return whether the record is there already."""
+        """Return whether the record is there already, and whole."""
         try:
             record = read_record(self.path)
+            check_whole(self.path, record)
         except UserError:  # none, or a damaged one
             return False
         return record.key == self.key and record.status == "ok"

@@ -33,6 +33,7 @@ from ...models.saved.deltas import (
 )
 from ...models.settings import set_scheduler
 from ...models.whole import hush_libraries
+from ...planning.tasks import Task
 from ...registry import Entry
 from ...training.families import check_supported
 from ...types import Problem
@@ -76,6 +77,12 @@ class Host:
     cost: Cost = field(default_factory=Cost)
     curve: list[tuple[int, PointManifest]] = field(default_factory=list)
     _kept: list[tuple[int, tuple[bytes, int] | None]] = field(default_factory=list)
+
+    @property
+    def task(self) -> Task:
+        """The task whose targets are attacked: without those that a sequence is still to forget."""
+        cell = self.run.cell
+        return cell.task if cell.turn is None else cell.turn.asked
 
     def attack(self, config: Any) -> tuple[Inputs, PointManifest]:
         """Run the attack; return what it gave, and the point that is measured under it."""
@@ -126,7 +133,7 @@ class Host:
     def _victim(
         self, prompts: dict[str, str], pipeline: Any, keep: Callable[[int], None] | None = None
     ) -> Victim:
-        task, sampling = self.run.cell.task, self.holder.sampling
+        task, sampling = self.task, self.holder.sampling
         white = self.entry.access == "white-box"
         return Victim(
             task=task.id,
@@ -151,9 +158,8 @@ class Host:
 
     def learn(self) -> Learning:
         """Return the sets of another seed than any training's."""
-        problem: Problem = self.run.world.problem(
-            self.run.cell.task, self.run.cell.suite.data, learning_seed(self.seed)
-        )
+        seed = learning_seed(self.seed)
+        problem: Problem = self.run.world.problem(self.task, self.run.cell.suite.data, seed)
         forget = problem.forget_set
         clean = forget.anchor_prompts or tuple(without(p, problem.targets) for p in forget.prompts)
         return Learning(forget, problem.retain_set, clean)
@@ -176,7 +182,7 @@ class Host:
 
     def _judge(self, images: list[np.ndarray | None]) -> Verdict:
         self.cost.judged += len(images)
-        task = self.run.cell.task
+        task = self.task
         size = (self.holder.sampling.height, self.holder.sampling.width)
         verdicts = ask_judge(self.run.shared.scorer.judge_of(self.run.world, task), keep_whole(images, size))
         answers = spread_answers(images, verdicts.found)[task.file.target_kind]

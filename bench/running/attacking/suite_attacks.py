@@ -79,6 +79,21 @@ def pending_attacks(runner: Runner, attacks: Sequence[SuiteAttack]) -> list[Suit
     return [attack for attack in attacks if not is_done(attack)]
 
 
+def resume_attacks(runner: Runner, attacks: Sequence[SuiteAttack], folder: Path | None) -> None:
+    """Copy the records that another folder of records holds of the attacks that are not done yet."""
+    if folder is None:
+        return
+    taken = 0
+    for attack in pending_attacks(runner, attacks):
+        record = _find_record(runner, attack.cell)
+        if record is not None:
+            run = _make_run(runner, attack, record)
+            path = folder / run.path.parent.name / run.path.name
+            taken += runner.take_record(path, run.path, run.key, attack.cell.suite.name)
+    if taken:
+        runner.say(f"{folder}: {taken} attacked records count as done")
+
+
 def _find_record(runner: Runner, cell: Cell) -> Record | None:
     path = Path(runner.folder) / f"{cell.stem}.json"
     return read_record(path) if has_good(path) else None
