@@ -28,13 +28,14 @@ MOST_TRIES = 5
 @dataclass
 class Job:
     """A cell that a worker goes over. before: time stamp of its record when the worker began; looked: when
-    it was last read."""
+    it was last read. is_named: whether its log names it."""
 
     run: CellRun
     title: str
     before: int | None
     looked: int | None = None
     drawn: int = 0
+    is_named: bool = False
     parts: CellParts = field(init=False)
 
     def __post_init__(self) -> None:
@@ -167,6 +168,9 @@ class Worker:
             torch.set_num_threads(job.run.threads)
             do()
 
+        if not job.is_named:
+            self.runner.say(job.title)
+            job.is_named = True
         before = self.runner.scorer.drawn
         try:
             return self.runner.attempt(job.run, job.title, work)
