@@ -9,7 +9,7 @@ import numpy as np
 
 from ...bench.metrics.collapse import is_collapsed
 from ...bench.records.load import Loaded
-from ...bench.records.record import PointInfo, Record
+from ...bench.records.record import PointInfo, Record, name_row
 from ...bench.types import Value, missing
 from .columns import COSTS, HALVED
 
@@ -74,9 +74,14 @@ def rows(loaded: Sequence[Loaded]) -> list[TaskRow]:
     The order is no ranking. No number of a row depends on another row.
     """
     labels = _label(loaded)
-    counts = Counter((entry.record.task.id, entry.record.method.name) for entry in loaded)
+    counts = Counter((entry.record.task.id, _method(entry.record)) for entry in loaded)
     made = [_make_row(entry, labels, counts) for entry in loaded]
     return sorted(made, key=_order)
+
+
+def _method(record: Record) -> str:
+    """Return the method's name, with the label that gives its configuration a row of its own."""
+    return name_row(record.method.name, "diverse", 0, False, record.method.label)
 
 
 def _order(row: TaskRow) -> tuple[str, bool, int, str, int, int, str]:
@@ -89,11 +94,11 @@ def _make_row(entry: Loaded, labels: Mapping[str, str], counts: Mapping[tuple[st
     choice = choose(entry) if record.points else None
     return TaskRow(
         task=record.task.id,
-        method=record.method.name,
+        method=_method(record),
         label=labels[entry.name],
         role=find_role(record),
         seed=record.seed,
-        siblings=counts[record.task.id, record.method.name],
+        siblings=counts[record.task.id, _method(record)],
         failed=record.status == "failed",
         error=(record.error or "no reason recorded") if record.status == "failed" else None,
         choice=choice,
@@ -127,7 +132,7 @@ def _label(loaded: Sequence[Loaded]) -> dict[str, str]:
 def _names(entry: Loaded) -> list[str]:
     mark = "claimed" if entry.record.source == "reported" else entry.record.mark
     claimed = f" ({mark})" if mark else ""
-    method, seed = entry.record.method.name + claimed, f"seed {entry.record.seed}"
+    method, seed = _method(entry.record) + claimed, f"seed {entry.record.seed}"
     noise, digest = f"noise {_noise(entry.record)}", entry.digest[:6]
     parts = [[method], [method, seed], [method, noise], [method, seed, noise], [method, seed, digest]]
     return [" · ".join(part) for part in parts]

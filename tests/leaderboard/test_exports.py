@@ -12,13 +12,14 @@ import yaml
 
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.records.load import load
+from unlearnbench.bench.records.record import write_record
 from unlearnbench.bench.types import Value
 from unlearnbench.leaderboard.pages.eval_results import write_eval_results
 from unlearnbench.leaderboard.pages.exports import to_csv, to_markdown, to_parquet
 from unlearnbench.leaderboard.ranking.columns import write_interval, write_number
 from unlearnbench.leaderboard.ranking.task_rows import TaskRow, rows
 
-from .synthetic import write, write_failed
+from .synthetic import make_record, write, write_failed
 
 
 @pytest.fixture
@@ -146,3 +147,14 @@ def test_eval_results_need_a_dataset_and_an_address(tmp_path: Path, dataset: str
     write(tmp_path, "none")
     with pytest.raises(UserError):
         write_eval_results(load(tmp_path), dataset, source, tmp_path)
+
+
+def test_a_labelled_configuration_is_named_apart(tmp_path: Path) -> None:
+    """Both rows read `balanced` once: grouped by method, a preset would be mixed with the tuned rows."""
+    write(tmp_path, "balanced", cell="tuned")
+    record, items, sheet = make_record("balanced", cell="preset")
+    labelled = record.method.model_copy(update={"label": "paper"})
+    write_record(record.model_copy(update={"method": labelled}), items, sheet, tmp_path)
+    text = to_csv(rows(load(tmp_path)))
+    names = [row["method"] for row in csv.DictReader(io.StringIO(text))]
+    assert set(names) == {"balanced", "balanced (paper)"}
