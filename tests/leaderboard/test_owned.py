@@ -92,11 +92,11 @@ def test_a_build_that_was_killed_half_way_is_gone_on_with(
         _write(folder)
         left = [count]
 
-        def write(path: Path, content: bytes | str, left: list[int] = left) -> Path:
+        def write(path: Path, content: bytes | str, left: list[int] = left, **how: bool) -> Path:
             if not left[0]:
                 raise KeyboardInterrupt
             left[0] -= 1
-            return whole(path, content)
+            return whole(path, content, **how)
 
         new = {"index.html": b"new", "data.bin": b"2", "more.html": b"3"}
         with monkeypatch.context() as patch:
