@@ -50,6 +50,7 @@ class Runner(Shared):
     restart: Callable[[str], None] | None = None
     abandoned: frozenset[str] = frozenset()
     _plugins: set[str] = field(default_factory=set)
+    _withdrawn: dict[Path, set[str]] = field(default_factory=dict)
 
     @cached_property
     def _failures(self) -> Failures:
@@ -144,11 +145,17 @@ class Runner(Shared):
         if not self.is_done(path, key):
             return False
         record = read_record(path)
-        withdrawn = {s.about for s in read_statements(path.parent) if isinstance(s, Retracted | Superseded)}
-        if record.suite != suite or record_digest(record) in withdrawn:
+        if record.suite != suite or record_digest(record) in self._withdrawn_in(path.parent):
             return False
         copy_record(path, own.parent)
         return True
+
+    def _withdrawn_in(self, folder: Path) -> set[str]:
+        """Return the digests of a folder's withdrawn records; its statements are read once for all cells."""
+        if folder not in self._withdrawn:
+            said = read_statements(folder)
+            self._withdrawn[folder] = {s.about for s in said if isinstance(s, Retracted | Superseded)}
+        return self._withdrawn[folder]
 
     def pool(self, cells: list[Cell]) -> None:
         """Write the pooled distances of each row's shown points; does nothing where they are up to date."""

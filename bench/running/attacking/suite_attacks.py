@@ -95,7 +95,7 @@ def resume_attacks(runner: Runner, attacks: Sequence[SuiteAttack], folder: Path 
 
 
 def _find_record(runner: Runner, cell: Cell) -> Record | None:
-    path = Path(runner.folder) / f"{cell.stem}.json"
+    path = runner.path_of(cell)
     return read_record(path) if has_good(path) else None
 
 

@@ -220,12 +220,9 @@ def _gather(waits: Sequence[Any]) -> list[int]:
 
 def read_outcomes(cells: Sequence[Any], folder: Path) -> list[Any]:
     """Return what became of cells that other machines worked on; one without a record has failed."""
-    from ...records.record import read_record
+    from ..failures import has_good
     from ..runner import Outcome  # imports torch
 
-    found = []
-    for cell in cells:
-        path = folder / f"{cell.stem}.json"
-        is_good = path.is_file() and read_record(path).status == "ok"
-        found.append(Outcome(cell, "measured" if is_good else "failed", path))
-    return found
+    paths = {cell.stem: folder / f"{cell.stem}.json" for cell in cells}
+    states = {stem: "measured" if has_good(path) else "failed" for stem, path in paths.items()}
+    return [Outcome(cell, states[cell.stem], paths[cell.stem]) for cell in cells]
