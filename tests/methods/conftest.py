@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,6 +38,19 @@ def family_for(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]
         return _copy(made(name))
 
     return fresh
+
+
+@pytest.fixture(scope="session")
+def folder_for(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return folder(family): a tiny pipeline's folder."""
+
+    @cache
+    def make(family: str) -> Path:
+        folder = tmp_path_factory.mktemp(family)
+        build_family(family, tmp_path_factory.mktemp("tokens")).save_pretrained(folder)
+        return folder
+
+    return make
 
 
 def _copy(base: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from unlearnbench.bench.running.catalog import registry
 from unlearnbench.bench.training.objectives import Denoiser
 from unlearnbench.methods import concept_prune, uce
 
-from .tiny import build_problem, copy_state, run_small
+from .tiny import build_problem, copy_state, run_small, token_state
 
 METHODS = registry("methods")
 Pipelines = Callable[..., Any]
@@ -25,11 +26,7 @@ def test_uces_weights_equal_a_ridge_solver(pipeline_for: Pipelines) -> None:
     pipeline = pipeline_for()
     layer = next(m for name, m in pipeline.unet.named_modules() if name.endswith("attn2.to_v"))
     old = layer.weight.detach().double().numpy().copy()
-
-    def last(text: str, place: int) -> np.ndarray[Any, Any]:
-        states = pipeline.encode_prompt([text], "cpu", 1, False)[0]
-        return states[0, place].double().detach().numpy()
-
+    last = partial(token_state, pipeline)
     c, g = last("cat", 3), last("dog", 3)  # begin, three letters: the last one is the third
     kept = np.stack([last("", 0), last("fox", 3)])
     run_small(METHODS["uce"], pipeline, **METHODS["uce"].presets["paper"])

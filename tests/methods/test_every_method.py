@@ -1,7 +1,6 @@
 """Every method on every family: what a point holds, the same images in another process and from a folder."""
 
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,24 +16,11 @@ from unlearnbench.bench.unlearning import load_model
 from unlearnbench.bench.unlearning.tool import Result, _save
 
 from .declared import declared_tensors
-from .families import EVERY, build_family
+from .families import EVERY
 from .redraw import SAMPLING, hash_images, redraw
 from .saved import Trained, save_point
 
 METHODS = registry("methods").values()
-
-
-@pytest.fixture(scope="session")
-def folder_for(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return folder(family): a tiny pipeline's folder."""
-
-    @cache
-    def make(family: str) -> Path:
-        folder = tmp_path_factory.mktemp(family)
-        build_family(family, tmp_path_factory.mktemp("tokens")).save_pretrained(folder)
-        return folder
-
-    return make
 
 
 def _supported(family: str) -> list[Entry]:

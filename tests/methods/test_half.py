@@ -1,7 +1,6 @@
 """Half precision: a point is trained with float32 weights, and drawn by a model in the holder's type."""
 
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +18,13 @@ from unlearnbench.bench.running.catalog import registry
 from unlearnbench.bench.store import Store
 from unlearnbench.bench.training.objectives import Denoiser, denoising
 
-from .families import EVERY, build_family
+from .families import EVERY
 from .redraw import REQUESTS, SAMPLING
 from .tiny import build_problem, small_config
 
 METHODS = registry("methods")
 HALF = [torch.bfloat16, torch.float16]
 QUICK = ("finetune", "sld", "spm")
-
-
-@pytest.fixture(scope="module")
-def folder_for(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return folder(family): a tiny pipeline's folder."""
-
-    @cache
-    def make(family: str) -> Path:
-        folder = tmp_path_factory.mktemp(family)
-        build_family(family, tmp_path_factory.mktemp("tokens")).save_pretrained(folder)
-        return folder
-
-    return make
 
 
 def _drawn_point(method: str, folder: Path, store: Store, dtype: torch.dtype) -> tuple[Any, list[Any]]:

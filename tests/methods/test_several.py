@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from unlearnbench.bench.types import Problem, TrainingSet
 from unlearnbench.methods import concept_ablation, mace, uce
 from unlearnbench.methods.training.tokens import anchors_of, concept_prompts, lead_with_each
 
-from .tiny import build_problem, run_small, small_config
+from .tiny import build_problem, run_small, small_config, token_state
 
 METHODS = registry("methods")
 Pipelines = Callable[..., Any]
@@ -51,11 +52,7 @@ def test_uce_solves_for_all_targets_at_once(pipeline_for: Pipelines) -> None:
     pipeline = pipeline_for()
     layer = next(m for name, m in pipeline.unet.named_modules() if name.endswith("attn2.to_v"))
     old = layer.weight.detach().double().numpy().copy()
-
-    def last(text: str, place: int) -> np.ndarray[Any, Any]:
-        states = pipeline.encode_prompt([text], "cpu", 1, False)[0]
-        return states[0, place].double().detach().numpy()
-
+    last = partial(token_state, pipeline)
     concepts, guides = (np.stack([last(name, 3) for name in names]) for names in (PAIRS, PAIRS.values()))
     kept = np.stack([last("", 0), last("fox", 3)])
     run_small(METHODS["uce"], pipeline, build_several(), **METHODS["uce"].presets["paper"])

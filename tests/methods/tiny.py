@@ -5,6 +5,7 @@ import string
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -132,6 +133,13 @@ def run_small(
 
     entry.load()(pipeline, problem or build_problem(), config, save)
     return log
+
+
+def token_state(pipeline: Any, text: str, place: int) -> np.ndarray[Any, Any]:
+    """Return the text encoder's state (d,) of a prompt at the place of a token, in float64."""
+    states = pipeline.encode_prompt([text], "cpu", 1, False)[0]
+    found: np.ndarray[Any, Any] = states[0, place].double().detach().numpy()
+    return found
 
 
 def copy_state(module: Any) -> dict[str, torch.Tensor]:

@@ -10,22 +10,7 @@ from unlearnbench.bench.places import quote_places
 from unlearnbench.bench.records.record import read_record, record_digest
 from unlearnbench.bench.running.jobs import find_part, without_option
 
-SUITE = """
-name = "two"
-tasks = ["classes/cat-face@tiny", "celebrities/santa-claus@tiny"]
-[sizes]
-forget = 3
-forget_samples = 1
-retain_same = 2
-retain_other = 2
-retain_given = 2
-indirect = 0
-[[methods]]
-name = "none"
-[[methods]]
-name = "placebo"
-config = { steps = 1, checkpoints = [1], norm = 0.01 }
-"""
+from .suites import TWO_TASKS
 
 
 def test_a_part_is_named_by_the_option_or_by_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +35,7 @@ def test_more_processes_than_tasks_write_the_records_of_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     suite = tmp_path / "two.toml"
-    suite.write_text(SUITE)
+    suite.write_text(TWO_TASKS)
 
     def run(name: str, *more: str) -> dict[str, str]:
         arguments = [

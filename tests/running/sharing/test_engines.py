@@ -16,22 +16,7 @@ from unlearnbench.bench.records.record import read_record, record_digest
 from unlearnbench.bench.running.sharing import engines
 from unlearnbench.bench.running.sharing.engines import Workers, describe_slurm, load_engine, read_resources
 
-SUITE = """
-name = "two"
-tasks = ["classes/cat-face@tiny", "celebrities/santa-claus@tiny"]
-[sizes]
-forget = 3
-forget_samples = 1
-retain_same = 2
-retain_other = 2
-retain_given = 2
-indirect = 0
-[[methods]]
-name = "none"
-[[methods]]
-name = "placebo"
-config = { steps = 1, checkpoints = [1], norm = 0.01 }
-"""
+from ..suites import TWO_TASKS
 
 
 def test_resources_are_numbers_or_texts() -> None:
@@ -70,7 +55,7 @@ def test_the_script_for_slurm_asks_for_what_was_asked(tmp_path: Path) -> None:
 def _run(folder: Path, name: str, *more: str) -> dict[str, str]:
     """Run the suite; return the digests of its records."""
     suite = folder / "two.toml"
-    suite.write_text(SUITE)
+    suite.write_text(TWO_TASKS)
     where = ["--out", str(folder / name), "--store", str(folder / "stores" / name)]
     assert main(["run", "--suite", str(suite), *where, "--threads", "1", *more]) == 0
     return _digests(folder / name)
@@ -101,7 +86,7 @@ def test_jobs_of_submitit_write_the_records_of_one_process(
 def test_the_jobs_of_an_array_need_no_submitit(tmp_path: Path, alone: dict[str, str]) -> None:
     """A script with `#SBATCH --array` and the command itself: each of its jobs is a worker."""
     suite = tmp_path / "two.toml"
-    suite.write_text(SUITE)
+    suite.write_text(TWO_TASKS)
     where = ["--out", str(tmp_path / "out"), "--store", str(tmp_path / "store"), "--threads", "1"]
     command = [sys.executable, "-m", "unlearnbench.bench.cli", "run", "--suite", str(suite), *where]
     array = {"SLURM_ARRAY_TASK_MIN": "1", "SLURM_ARRAY_TASK_COUNT": "2"}

@@ -15,7 +15,7 @@ from unlearnbench.bench.running.sharing.leases import Leases
 from unlearnbench.bench.running.sharing.remote import RemoteStore, open_any_store
 from unlearnbench.bench.store import Store, content_key
 
-from .test_engines import SUITE
+from ..suites import TWO_TASKS
 
 KEY = content_key({"entry": 1})
 
@@ -121,7 +121,7 @@ def test_a_run_goes_on_from_another_machine_and_draws_nothing_twice(
     bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     suite = tmp_path / "two.toml"
-    suite.write_text(SUITE)
+    suite.write_text(TWO_TASKS)
 
     def run(name: str, store: str, *more: str) -> tuple[dict[str, str], str]:
         where = ["--out", str(tmp_path / name), "--store", store, "--threads", "1"]
