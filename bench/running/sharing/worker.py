@@ -28,7 +28,7 @@ MOST_TRIES = 5
 @dataclass
 class Job:
     """A cell that a worker goes over. before: time stamp of its record when the worker began; looked: when
-    it was last read. is_named: whether its log names it."""
+    it was last read. is_named: whether the worker has printed its title."""
 
     run: CellRun
     title: str
