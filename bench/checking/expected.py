@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -28,7 +29,14 @@ class Expected:
 
     def keys(self, *splits: str) -> set[Key]:
         """Return the keys of some splits."""
-        return {key for key, row in self.rows.items() if row[0] in splits}
+        return set().union(*(self._by_split.get(split, ()) for split in splits))
+
+    @cached_property
+    def _by_split(self) -> dict[str, set[Key]]:
+        found: dict[str, set[Key]] = {}
+        for key, row in self.rows.items():
+            found.setdefault(row[0], set()).add(key)
+        return found
 
 
 def expect(image_requests: list[ImageRequest]) -> Expected:
@@ -121,11 +129,12 @@ def infer_sizes(items: pd.DataFrame, indirect: int) -> PromptSizes:
 
 def find_problems_in_coverage(record: Record, items: pd.DataFrame, expected: Expected) -> Iterator[str]:
     """Yield one line for each point whose rows are not exactly those of the task."""
-    columns = ["point", "prompt_id", "sample", *TRUTH]
-    if "guidance" not in items:
-        items = items.assign(guidance=None)
-    items = items.assign(guidance=items["guidance"].astype(object).where(items["guidance"].notna(), None))
-    table = list(zip(*(items[name].tolist() for name in columns), strict=True))
+    columns = [items[name].tolist() for name in ("point", "prompt_id", "sample", *TRUTH) if name in items]
+    if "guidance" in items:
+        columns[-1] = [None if pd.isna(value) else value for value in columns[-1]]
+    else:
+        columns.append([None] * len(items))
+    table = list(zip(*columns, strict=True))
     by_point: dict[int, list[tuple[Any, ...]]] = {point.index: [] for point in record.points}
     for row in table:
         by_point.setdefault(row[0], []).append(row[1:])

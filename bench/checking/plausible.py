@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..measuring.needed import reason_unscored
-from ..metrics.rows import in_split, is_failed
+from ..metrics.rows import in_split, is_failed, texts
 from ..names import find_problems_in_name
 from ..records.record import PointInfo, Record
 from ..stats.frontier import LEVELS
@@ -64,35 +64,36 @@ def find_problems_in_rows(items: pd.DataFrame, record: Record) -> Iterator[str]:
         yield f"point {label}: has no item rows"
     for kind in sorted(set(items["target_kind"]) - set(KINDS)):
         yield f"items: target_kind: {ascii(kind)[:40]} is none of {', '.join(KINDS)}"
-    targets, aimed = set(record.task.targets), items["split"] != "retain"
-    found = items["target_found"].astype("boolean")
-    for kind in set(items["target_kind"]):
-        answers = items.loc[items["target_kind"] == kind, f"found_{kind}"]
-        truth = answers.isin(targets).astype("boolean").mask(answers.isna())
-        own, rows = found[answers.index], aimed[answers.index]
-        wrong = (own.isna() != truth.isna()) | (own != truth).fillna(False)
-        if (wrong & rows).any():
-            row = items.loc[wrong.index[wrong & rows][0]]
-            yield f"items: prompt {row['prompt_id']}: target_found contradicts found_{kind}"
-    if found[~aimed].notna().any():
+    kinds, targets, aimed = texts(items, "target_kind"), set(record.task.targets), ~in_split(items, "retain")
+    told = items["target_found"].notna().to_numpy()
+    found = np.where(told, texts(items, "target_found"), False).astype(bool)
+    for kind in set(kinds):
+        named = items[f"found_{kind}"].notna().to_numpy()
+        truth = np.array([name in targets for name in texts(items, f"found_{kind}")], dtype=bool)
+        wrong = (told != named) | (told & named & (found != truth))
+        rows = np.flatnonzero(wrong & aimed & np.asarray(kinds == kind, dtype=bool))
+        if len(rows):
+            prompt = items["prompt_id"].iloc[rows[0]]
+            yield f"items: prompt {prompt}: target_found contradicts found_{kind}"
+    if (told & ~aimed).any():
         yield "items: target_found: is set on a retain prompt, which asks for no target"
     yield from _find_problems_in_columns(items)
     yield from _find_problems_in_failed(items, record)
     if "target_score" in items:
-        yield from _find_problems_in_scores(items["target_score"].to_numpy(dtype=float), found)
+        yield from _find_problems_in_scores(items["target_score"].to_numpy(dtype=float), found, told)
 
 
 def _find_problems_in_failed(items: pd.DataFrame, record: Record) -> Iterator[str]:
     """Yield where the row of a failed image, which has no digest, holds an answer or a score."""
-    failed = is_failed(items)
+    failed, index = is_failed(items), items["point"].to_numpy()
     for column in ("found_subject", "found_style", "found_background", "target_found", "alignment",
                    "alignment_shuffled", "flatness", "target_score"):  # fmt: skip
-        if column in items and items[column].notna().to_numpy()[failed].any():
+        if failed.any() and column in items and items[column].notna().to_numpy()[failed].any():
             yield f"items: {column}: says something of an image without a digest, which failed"
     if items["flatness"].isna().to_numpy()[~failed].any():
         yield "items: flatness: is missing of an image with a digest"
     for point in record.points:
-        own = failed[(items["point"] == point.index).to_numpy()]
+        own = failed[index == point.index]
         if int(own.sum()) != point.failed_images:
             yield f"point {point.label}: failed_images: {point.failed_images}, but {own.sum()} have no digest"
         yield from _find_problems_in_sets(point, items, failed)
@@ -100,22 +101,28 @@ def _find_problems_in_failed(items: pd.DataFrame, record: Record) -> Iterator[st
 
 def _find_problems_in_sets(point: PointInfo, items: pd.DataFrame, failed: NDArray[np.bool_]) -> Iterator[str]:
     """Yield values of sets of images that contain a failed image."""
-    lost = failed & (items["point"] == point.index).to_numpy()
+    lost = failed & (items["point"].to_numpy() == point.index)
+    if not lost.any():
+        return
     retain = bool((lost & in_split(items, "retain")).any())
     for name, value in point.values.items():
-        touched = lost.any() if name.startswith("collapse") else retain
+        touched = retain or name.startswith("collapse")
         if touched and value.value is not None and name.removesuffix("_base") in OF_SETS:
             yield f"point {point.label}: {name}: has a value, though an image of its set failed"
 
 
-def _find_problems_in_scores(scores: NDArray[np.float64], found: pd.Series) -> Iterator[str]:
-    """Yield where scores are not finite, are missing, or give the judge's answers at no threshold."""
+def _find_problems_in_scores(
+    scores: NDArray[np.float64], found: NDArray[np.bool_], told: NDArray[np.bool_]
+) -> Iterator[str]:
+    """Yield where scores are not finite, are missing, or give the judge's answers at no threshold.
+
+    Arrays are (rows,). found: the answers; told: where there is one.
+    """
     if np.isinf(scores).any():
         yield "items: target_score: holds a number that is not finite"
-    if (np.isnan(scores) & found.notna()).any():
+    if (np.isnan(scores) & told).any():
         yield "items: target_score: is missing where target_found has an answer"
-    yes = scores[found.fillna(False).to_numpy(dtype=bool)]
-    no = scores[(~found).fillna(False).to_numpy(dtype=bool)]
+    yes, no = scores[told & found], scores[told & ~found]
     if len(yes) and len(no) and np.nanmin(yes) <= np.nanmax(no):
         yield "items: target_score: contradicts target_found: no threshold sets them apart"
 
@@ -155,5 +162,5 @@ def find_problems_in_unscored(
         yield "unscored: H may read any point, so every point has its retain images"
     elif is_last:
         yield "unscored: the last point is always scored"
-    elif reason_unscored(items.reset_index(drop=True), LEVELS[0]) is None:
+    elif reason_unscored(items, LEVELS[0]) is None:
         yield f"unscored: its UA reaches {LEVELS[0]} on a half of the prompts, so its alignment counts"

@@ -1,6 +1,6 @@
 """Recompute a point's values from its item rows, as the metrics count, to compare them with the record's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,7 +62,8 @@ def rescore(items: pd.DataFrame, base: pd.DataFrame | None) -> RescoredRows:
     cosine = np.asarray(alignment.METRIC.per_item(items), dtype=float)
     delta = None
     if base is not None:
-        there = pd.MultiIndex.from_frame(base[KEYS]).get_indexer(pd.MultiIndex.from_frame(items[KEYS]))
+        places = {key: place for place, key in enumerate(_keys(base))}
+        there = np.array([places.get(key, -1) for key in _keys(items)], dtype=np.intp)
         before = base["alignment"].to_numpy(dtype=float)[there]
         delta = np.where(there < 0, np.nan, cosine - before)
     return RescoredRows(
@@ -73,6 +74,11 @@ def rescore(items: pd.DataFrame, base: pd.DataFrame | None) -> RescoredRows:
         shuffled=items["alignment_shuffled"].to_numpy(dtype=float),
         delta=delta,
     )
+
+
+def _keys(items: pd.DataFrame) -> Iterator[tuple[str, int]]:
+    """Return the prompt and the sample of each row: an image of a point."""
+    return zip(items["prompt_id"].tolist(), items["sample"].tolist(), strict=True)
 
 
 def recompute(

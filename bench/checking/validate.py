@@ -15,12 +15,12 @@ from ..names import find_problems_in_name
 from ..records.load import Loaded, load_one
 from ..records.record import Record
 from ..records.rows import Stamp, find_file, stamp
+from ..records.sealed import check_content
 from ..records.sheets import SUMS, bound_sheet
 from ..records.statements import CLAIMED
 from ..records.untrusted import (
     MOST_ROWS,
     TABLE,
-    TEXTS,
     check_size,
     read_untrusted_items,
     read_untrusted_json,
@@ -81,11 +81,12 @@ def validate(path: Path, known: Known) -> list[Check]:
 def _read(path: Path) -> Loaded:
     content = read_untrusted_json(path)
     record = build(Record, content, str(path))
+    check_content(path, content)
     if record.items_sha256 is not None:
         _check_rows(find_file(path))
     if record.sheet:
         check_size(path.with_suffix(".webp"))
-    return load_one(path)
+    return load_one(path, record)
 
 
 def _check_rows(file: Path) -> None:
@@ -164,7 +165,6 @@ def _find_bad_values(entry: Loaded, base: Loaded | None) -> Iterator[str]:
         yield from _find_other_sampling(record.sampling, base.record.sampling)
         yield from _find_false_blame(record, base)
     roots = {name.partition("_")[0] for name in record.metrics}
-    items = items.astype(dict.fromkeys(TEXTS, object))  # comparisons are far faster than with Arrow strings
     yield from find_problems_in_rows(items, record)
     rescored = rescore(items, None if base is None else base.items)
     for point in record.points:

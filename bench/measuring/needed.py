@@ -7,6 +7,7 @@ import pandas as pd
 
 from ..errors import UserError
 from ..metrics import ua
+from ..metrics.rows import texts
 from ..planning.plan import Cell, Suite, seeds_of
 from ..stats.frontier import LEVELS, ROUNDING
 from .requests import ImageRequest
@@ -41,8 +42,9 @@ def forget_requests(image_requests: Sequence[ImageRequest]) -> list[ImageRequest
 
 def reason_unscored(items: pd.DataFrame, floor: float) -> str | None:
     """Return why a point with these forget rows needs no retain images, or None where it needs them."""
-    gone = ua.METRIC.per_item(items)
-    if gone is None or gone.isna().any():
+    gone = np.asarray(ua.METRIC.per_item(items), dtype=float)
+    if np.isnan(gone).any():
         return None
-    best = float(np.max(gone.groupby(items["half"]).mean()))
+    halves = texts(items, "half")
+    best = max((float(gone[halves == half].mean()) for half in set(halves)), default=float("nan"))
     return f"UA at most {best:.2f} on either half of the prompts, below {floor:.2f}" if best < floor else None

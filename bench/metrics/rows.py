@@ -19,30 +19,36 @@ BASE_FAILED = "the base model: "
 _TRUTH = ("split", "prompt", "relation", "given", "target_kind", *(f"asked_{kind}" for kind in KINDS))
 
 
-def check_items(items: pd.DataFrame) -> None:
+def check_items(items: pd.DataFrame, names: NDArray[np.object_] | None = None) -> None:
     """Raise ValueError where item rows break the assumptions of the metrics.
 
     Checked: every column of ITEM_COLUMNS; known splits and kinds; a prompt's truth present and the same on
     all its rows; each (prompt_id, sample) once. Where prompts are not repeated for each of their samples,
-    images would be scored against other prompts; this check finds it.
+    images would be scored against other prompts; this check finds it. names: (rows,) name of each row's
+    prompt, where rows of several points have the same prompts (default: its `prompt_id`).
     """
+    import pandas as pd
+
     lacking = [column for column in ITEM_COLUMNS if column not in items.columns]
     if lacking:
         raise ValueError(f"items lack the columns {', '.join(lacking)}")
     for column in ("prompt_id", "sample", *_TRUTH):
-        if items[column].isna().any():
-            raise ValueError(f"items: {column} is empty in {int(items[column].isna().sum())} rows")
+        if (empty := int(pd.isna(items[column].to_numpy()).sum())) > 0:
+            raise ValueError(f"items: {column} is empty in {empty} rows")
     _check_known(items, "split", get_args(Split))
     _check_known(items, "target_kind", KINDS)
-    twice = items.duplicated(["prompt_id", "sample"])
-    if twice.any():
-        raise ValueError(f"items: {_name(items, int(np.flatnonzero(twice)[0]))} is there twice")
-    prompts = texts(items, "prompt_id")
-    _, first, codes = np.unique(prompts, return_index=True, return_inverse=True)
+    prompts = texts(items, "prompt_id") if names is None else names
+    images = set(zip(prompts.tolist(), items["sample"].tolist(), strict=True))
+    if len(images) < len(items):
+        items = items.assign(prompt_id=prompts)
+        twice = np.flatnonzero(items.duplicated(["prompt_id", "sample"]))
+        raise ValueError(f"items: {_name(items, int(twice[0]))} is there twice")
+    rows: dict[str, int] = {}
+    first = np.array([rows.setdefault(prompt, row) for row, prompt in enumerate(prompts)], dtype=np.intp)
     differs = np.zeros(len(items), dtype=bool)
     for column in _TRUTH:
         values = texts(items, column)
-        differs |= np.asarray(values != values[first][codes], dtype=bool)
+        differs |= np.asarray(values != values[first], dtype=bool)
     if differs.any():
         raise ValueError(f"items: prompt {min(prompts[differs])!r} differs between its own rows")
 
@@ -125,7 +131,7 @@ def _column(items: pd.DataFrame, name: str) -> NDArray:
 
 
 def _check_known(items: pd.DataFrame, column: str, known: tuple[str, ...]) -> None:
-    strange = set(items[column].unique()) - set(known)
+    strange = set(texts(items, column)) - set(known)
     if strange:
         raise ValueError(f"items: {column} is {min(strange)!r}, not one of {', '.join(known)}")
 

@@ -1,15 +1,18 @@
 """Digests of files: of every file in a folder that a library would read, linked ones included."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 CACHES = (".cache/huggingface",)
 """Subfolders for the bookkeeping of a download: no library reads them."""
@@ -116,6 +119,8 @@ def hook_names(pipeline: Any) -> list[str]:
 
 def network_parts(pipeline: Any) -> dict[str, torch.nn.Module]:
     """Return a pipeline's networks by component name."""
+    import torch  # takes a second, and a world's files are read where nothing is drawn
+
     return {
         name: part for name, part in sorted(pipeline.components.items()) if isinstance(part, torch.nn.Module)
     }
@@ -137,6 +142,8 @@ def tensors_digest(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def _feed(digest: Any, tensors: Mapping[str, torch.Tensor]) -> None:
+    import torch
+
     for name, tensor in tensors.items():
         digest.update(f"{name}:{tuple(tensor.shape)}:{tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())

@@ -37,7 +37,6 @@ class Loaded:
     record: Record
     items: pd.DataFrame | None
     sheet: bytes | None
-    digest: str
     origin: str = ""  # suffix that distinguishes its row from one of the same name and another source
     is_home: bool = True  # whether it is of the board's own source, which determines the board's concepts
 
@@ -46,6 +45,11 @@ class Loaded:
         """The name of its row on a board."""
         name = name_entry(self.record)
         return f"{name} ({self.origin})" if self.origin else name
+
+    @cached_property
+    def digest(self) -> str:
+        """The record's digest, made once where somebody asks."""
+        return record_digest(self.record)
 
     @cached_property
     def scored(self) -> ScoredRows:
@@ -163,15 +167,15 @@ def read_folder_of_records(folder: Path) -> RecordFolder:
                 "page of its own: unlearnbench leaderboard FOLDER"
             )
     statements = read_statements(folder)
-    by_digest = {entry.digest: entry for entry in (*claimed, *records)}
+    by_digest = {entry.digest: entry for entry in (*claimed, *records)} if statements else {}
     for statement in statements:
         check_statement(statement, {digest: entry.record for digest, entry in by_digest.items()})
     said = tuple((by_digest[statement.about], statement) for statement in statements)
     withdrawn = tuple(pair for pair in said if isinstance(pair[1], Retracted | Superseded))
     gone = {entry.digest for entry, _ in withdrawn}
     return RecordFolder(
-        tuple(entry for entry in records if entry.digest not in gone),
-        tuple(entry for entry in claimed if entry.digest not in gone),
+        tuple(entry for entry in records if not gone or entry.digest not in gone),
+        tuple(entry for entry in claimed if not gone or entry.digest not in gone),
         withdrawn,
         tuple(pair for pair in said if not isinstance(pair[1], Retracted | Superseded)),
     )
@@ -228,14 +232,17 @@ def _is_same(first: Record, second: Record) -> bool:
     return (first.prompts_sha256, first.items_sha256) == (second.prompts_sha256, second.items_sha256)
 
 
-def load_one(path: Path) -> Loaded:
-    """Return one record with its item rows and contact sheet; raises UserError like `load`."""
-    record = _read(path)
+def load_one(path: Path, record: Record | None = None) -> Loaded:
+    """Return one record with its item rows and contact sheet; raises UserError like `load`.
+
+    record: the file's content, where it was read and checked before.
+    """
+    record = _read(path) if record is None else record
     for field, complaint in _complaints(path, record):
         raise UserError(f"{path}: {field}: {complaint}")
     items = _read_items(path, record)
     sheet = read_sheet(path, record) if record.sheet else None
-    return Loaded(path.name, record, items, sheet, record_digest(record))
+    return Loaded(path.name, record, items, sheet)
 
 
 def statements_about(path: Path, loaded: Loaded) -> tuple[Any, ...]:

@@ -104,7 +104,8 @@ def score_rows(items: pd.DataFrame) -> ScoredRows:
 def check_rows(record: Record, items: pd.DataFrame) -> None:
     """Raise UserError naming the file where item rows of a record cannot be what a metric takes them for."""
     try:
-        check_items(items.assign(prompt_id=items["point"].astype(str) + ": " + items["prompt_id"]))
+        rows = zip(items["point"].tolist(), items["prompt_id"].tolist(), strict=True)
+        check_items(items, np.array([f"{point}: {prompt}" for point, prompt in rows], dtype=object))
     except ValueError as error:
         raise UserError(f"{record.cell}.json: item rows: {error}") from None
 

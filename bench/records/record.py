@@ -16,7 +16,7 @@ from ..files import replace_file, write_file
 from ..planning.sequences import SequenceInfo
 from ..types import ITEM_COLUMNS, LATER, AttackInfo, DataChoice, Headline, RecordPart, Value, not_scored
 from .rows import find_file, read_rows, write_items
-from .sealed import SEAL, SHEET, check_content, content_digest, sha256
+from .sealed import SEAL, SHEET, check_content, content_digest, items_digest, sha256
 from .training_images import PrecisionCheck, TrainingImages
 
 VOLATILE = ("key", "created", "seconds", "environment", "command", "commit", "files", "tags",
@@ -98,7 +98,7 @@ class PointInfo(RecordPart):
             raise ValueError("not_scored: is a list of metrics of a point with `unscored` and `values`")
         if any(not isinstance(name, str) or name in values for name in names):
             raise ValueError("not_scored: names a metric that has a value, or is no name")
-        told = {name: not_scored(str(rest["unscored"])).model_dump() for name in names}
+        told = dict.fromkeys(names, not_scored(str(rest["unscored"])).model_dump())
         return rest | {"values": dict(sorted((values | told).items()))}
 
 
@@ -185,12 +185,6 @@ def record_digest(record: Record) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def items_digest(items: pd.DataFrame) -> str:
-    """Return the sha256 of item rows in canonical CSV form."""
-    text = items.to_csv(index=False, float_format="%.6f", na_rep="")
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def write_record(
     record: Record, items: pd.DataFrame | None, sheet: bytes | None, folder: Path, seal: bool = False
 ) -> Path:
@@ -240,7 +234,7 @@ def read_record(path: Path) -> Record:
     """Return a validated record; raises UserError naming file and field, also where the file was changed."""
     record = read_json(Record, path, "no such record")
     if record.content_sha256:
-        check_content(path, path.read_text(encoding="utf-8"))
+        check_content(path, json.loads(path.read_text(encoding="utf-8")))
     return record
 
 

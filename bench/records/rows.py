@@ -4,9 +4,10 @@ The prompts of a suite are the same in every record of a task; in one table they
 what a published board takes.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as compute
 import pyarrow.parquet as parquet
+from numpy.typing import NDArray
 
 from ..errors import UserError
 from ..types import ITEM_COLUMNS
@@ -35,6 +38,11 @@ class Table:
 
     rows: pa.Table
     places: Mapping[str, tuple[int, int]]
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The rows as a frame, made once: the rows of a cell are a slice of it, which copies nothing."""
+        return _to_frame(self.rows)
 
 
 def write_items(items: pd.DataFrame, path: Path) -> None:
@@ -106,8 +114,8 @@ def has_rows(path: Path, cell: str) -> bool:
 def read_rows(path: Path, cell: str) -> pd.DataFrame | None:
     """Return the rows of a cell (CELL.json) as its file holds them, None where they are missing.
 
-    Column types and the order of the rows are those of a file of its own, wherever they come from.
-    Raises UserError for a file that cannot be read.
+    Texts are columns of objects, None where there is none. Column types and the order of the rows are the
+    same for a file of its own and for a folder's table. Raises UserError for a file that cannot be read.
     """
     file = find_file(path)
     if not has_rows(path, cell):
@@ -116,13 +124,15 @@ def read_rows(path: Path, cell: str) -> pd.DataFrame | None:
         table = open_table(file)
         check_texts(file, table.rows.slice(*table.places[cell]))
         return take_rows(table, cell)
-    check_parquet(file, MOST_ROWS)
+    metadata = check_parquet(file, MOST_ROWS)
     try:
-        names = [field.name for field in parquet.read_schema(file) if not _is_flat(field.type)]
-        check_texts(file, parquet.read_table(file, columns=names, read_dictionary=names))
-        return pd.read_parquet(file)
+        names = [field.name for field in metadata.schema.to_arrow_schema() if not _is_flat(field.type)]
+        with parquet.ParquetFile(file, metadata=metadata, read_dictionary=names) as opened:
+            rows = opened.read(use_threads=False)  # threads cost more than they save: files are small
     except (OSError, ValueError, pa.ArrowException) as error:
         raise UserError(f"{file}: not a readable parquet file: {error}") from None
+    check_texts(file, rows)
+    return _to_frame(rows)
 
 
 def _is_flat(kind: pa.DataType) -> bool:
@@ -164,12 +174,41 @@ def _open_table(file: Path, _: Stamp) -> Table:
 
 def take_rows(table: Table, cell: str) -> pd.DataFrame:
     """Return the rows of a cell of a table with the types that a file of its own would give them."""
-    rows = table.rows.slice(*table.places[cell])
-    columns = {}
-    for name, column in zip(rows.column_names, rows.columns, strict=True):
-        if name in ANSWERS and column.null_count == len(column):
-            column = pa.nulls(len(column))
-        elif pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        columns[name] = column
-    return pa.table(columns).to_pandas()
+    first, count = table.places[cell]
+    items = table.frame.iloc[first : first + count].reset_index(drop=True)
+    mixed = [n for n in ANSWERS if n not in TEXTS and n in items and items[n].dtype == object]
+    complete = {name: bool for name in mixed if count and items[name].notna().all()}
+    return items.astype(complete) if complete else items
+
+
+def _to_frame(rows: pa.Table) -> pd.DataFrame:
+    """Return an Arrow table as a frame; equal texts of a column share one object, so that rows stay small."""
+    arrays = {name: _to_array(column) for name, column in zip(rows.column_names, rows.columns, strict=True)}
+    index = pd.RangeIndex(len(rows))
+    columns = {  # without its type given, a column of texts would become one of Arrow's strings
+        name: pd.Series(array, index, dtype=object, copy=False) if array.dtype == object else array
+        for name, array in arrays.items()
+    }
+    return pd.DataFrame(columns, index, copy=False)
+
+
+def _to_array(column: pa.ChunkedArray) -> NDArray[Any]:
+    """Return (rows,) the values of a column; None for a missing text or answer, NaN for a missing number."""
+    if pa.types.is_null(column.type):
+        return np.full(len(column), None, dtype=object)
+    if not pa.types.is_dictionary(column.type):
+        return np.asarray(column.to_numpy())
+    parts = [_share_texts(chunk.dictionary)[_codes(chunk)] for chunk in column.chunks]
+    return np.concatenate(parts) if parts else np.array([], dtype=object)
+
+
+def _share_texts(dictionary: pa.Array) -> NDArray[np.object_]:
+    """Return (texts + 1,) the texts of a dictionary and None; equal texts of all records share one object."""
+    texts = dictionary.to_pylist()
+    return np.array([*(sys.intern(text) if isinstance(text, str) else text for text in texts), None], object)
+
+
+def _codes(chunk: pa.DictionaryArray) -> NDArray[np.int64]:
+    """Return (rows,) places in the dictionary, -1 where a row has no value."""
+    codes = compute.fill_null(chunk.indices.cast(pa.int64()), -1)
+    return np.asarray(codes.to_numpy(zero_copy_only=False))

@@ -230,8 +230,8 @@ def _check_parquet(path: Path, file: parquet.ParquetFile, most_rows: int, column
     check_pages(path, metadata, most_rows)
 
 
-def check_parquet(path: Path, most_rows: int) -> None:
-    """Raise UserError, before anything is unpacked, where a file of item rows takes too much memory."""
+def check_parquet(path: Path, most_rows: int) -> parquet.FileMetaData:
+    """Return a file's metadata; UserError, before anything is unpacked, where it takes too much memory."""
     limit = TABLE_BYTES if path.name == TABLE else PARQUET_BYTES
     try:
         if path.stat().st_size > limit:
@@ -239,6 +239,7 @@ def check_parquet(path: Path, most_rows: int) -> None:
             raise UserError(f"{path}: {size:,} bytes; a file of item rows has at most {limit:,}")
         with parquet.ParquetFile(path) as file:
             check_pages(path, file.metadata, most_rows)
+            return file.metadata
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path}: not a readable parquet file: {str(error).splitlines()[0]}") from None
 

@@ -6,7 +6,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
 
 Floats = NDArray[np.float64]
 MOST_EXACT = 40
@@ -31,8 +30,16 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     """Return the t interval of a mean. values: (n,), one a concept. Raises ValueError on fewer than two."""
     numbers = _finite(values, 2)
     n = numbers.size
-    half = float(stats.t.ppf(0.5 + level / 2, n - 1) * numbers.std(ddof=1) / np.sqrt(n))
+    half = float(_t_bound(level, n - 1) * numbers.std(ddof=1) / np.sqrt(n))
     return float(numbers.mean()) - half, float(numbers.mean()) + half
+
+
+@lru_cache(maxsize=256)
+def _t_bound(level: float, df: int) -> float:
+    """Return the t quantile of a two-sided level; a board asks for a few of them, thousands of times."""
+    from scipy import stats  # its import takes half a second, and `validate` needs no test
+
+    return float(stats.t.ppf(0.5 + level / 2, df))
 
 
 def sign_flip(differences: ArrayLike) -> float:
@@ -94,6 +101,8 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> float:
         raise ValueError("McNemar compares pairs of 0 and 1")
     only_first, only_second = int((left > right).sum()), int((right > left).sum())
     discordant = only_first + only_second
+    from scipy import stats
+
     return float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
 
 
@@ -133,7 +142,9 @@ def detectable_difference(deviation: float, concepts: int, power: float = 0.8, l
         raise ValueError(f"detectable_difference: {deviation=}, {concepts=}, {power=}, {level=}")
     if deviation == 0:
         return 0.0
-    df, bound = concepts - 1, float(stats.t.ppf(0.5 + level / 2, concepts - 1))
+    from scipy import optimize, stats
+
+    df, bound = concepts - 1, _t_bound(level, concepts - 1)
 
     def excess(shift: float) -> float:
         # scipy gives NaN for the far tail on the other side, where nothing is left to add

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri, stdtrit
 
 from ..types import INTERVAL_VERSION
-from .monotone import share_interval
+from .monotone import number_labels, share_interval
 
 Floats = NDArray[np.float64]
 Bounds = tuple[float | None, float | None]
@@ -146,4 +146,4 @@ def _clustered(values: ArrayLike, clusters: ArrayLike) -> tuple[Floats, NDArray[
         raise ValueError(f"values {numbers.shape} and clusters {labels.shape} are not rows of one table")
     if numbers.size == 0 or not np.isfinite(numbers).all():
         raise ValueError("values must be there and finite")
-    return numbers, np.unique(labels, return_inverse=True)[1]
+    return numbers, number_labels(labels)

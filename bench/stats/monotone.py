@@ -1,6 +1,8 @@
 """Intervals, version 2, that never fall when a value rises: of shares in clusters, of means of bounded
 scores."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
@@ -102,8 +104,18 @@ def _count(hits: ArrayLike, clusters: ArrayLike) -> tuple[Floats, Floats]:
         raise ValueError(f"values {values.shape} and clusters {labels.shape} are not rows of one table")
     if values.size == 0 or not np.isin(values, (0, 1)).all():
         raise ValueError("values must be there, and 0 or 1")
-    codes = np.unique(labels, return_inverse=True)[1]
+    codes = number_labels(labels)
     return np.bincount(codes, values).astype(float), np.bincount(codes).astype(float)
+
+
+def number_labels(labels: NDArray[Any]) -> NDArray[np.intp]:
+    """Return (n,) the place of each label among the sorted labels.
+
+    `np.unique` gives the same, but sorts all of them: several times slower for texts that repeat.
+    """
+    listed = labels.tolist()
+    places = {label: place for place, label in enumerate(sorted(set(listed)))}
+    return np.fromiter((places[label] for label in listed), np.intp, len(listed))
 
 
 def mean_interval(

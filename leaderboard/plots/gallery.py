@@ -92,8 +92,8 @@ def _splits(rows: Sequence[TaskRow]) -> dict[str, str]:
     found: dict[str, str] = {}
     for row in rows:
         if row.source.items is not None:
-            pairs = row.source.items[["prompt", "split"]].drop_duplicates()
-            found.update(zip(pairs["prompt"], pairs["split"], strict=True))
+            items = row.source.items
+            found.update(dict.fromkeys(zip(items["prompt"].tolist(), items["split"].tolist(), strict=True)))
     return found
 
 

@@ -3,6 +3,7 @@
 A row is an erased concept, a column a retained subject, and a cell the share of images that still show it.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from ...bench.metrics.rows import in_split, is_given, texts
+from ...bench.metrics.shares import answers, is_asked
 from ...bench.records.load import Loaded
 from ..ranking.board_rows import shown_points
 from .svg import canvas, tag
@@ -28,7 +31,10 @@ class HeatMap:
 
 def heat_maps(loaded: Sequence[Loaded], names: Sequence[str]) -> list[HeatMap]:
     """Return the maps of these rows of the board with equal columns; rows without images have none."""
-    tables = {name: erased_by_retained([e for e in loaded if e.row == name]) for name in names}
+    by_row: dict[str, list[Loaded]] = {name: [] for name in names}
+    for entry in loaded:
+        by_row.get(entry.row, []).append(entry)
+    tables = {name: erased_by_retained(by_row[name]) for name in names}
     tables = {name: table for name, table in tables.items() if not table.empty}
     subjects = sorted({subject for table in tables.values() for subject in table.columns})
     return [
@@ -41,30 +47,30 @@ def heat_maps(loaded: Sequence[Loaded], names: Sequence[str]) -> list[HeatMap]:
     ]
 
 
-def _mean(right: pd.Series) -> float:
-    return float(right.mean(skipna=False))  # NaN where an answer failed
-
-
 def erased_by_retained(entries: Sequence[Loaded]) -> pd.DataFrame:
     """Return (tasks, subjects) shares of retain images that show the asked subject, at the shown points.
 
-    Over seeds and prompts of concepts not given to the method; NaN where a task never asks for a subject.
+    Over seeds and prompts of concepts not given to the method; NaN where a task never asks for a subject, or
+    the judge failed on one of its images.
     """
-    parts = []
+    answered: dict[str, dict[str, list[float]]] = {}
     for entry, point in shown_points(entries):
-        if entry.items is None:
+        items = entry.items
+        if items is None:
             continue
-        rows = entry.items[(entry.items["point"] == point.index) & (entry.items["split"] == "retain")]
-        rows = rows[~rows["given"].astype(bool) & (rows["asked_subject"] != "")]
-        right = (rows["found_subject"].fillna("") == rows["asked_subject"]).astype(float)
-        right[rows["found_subject"].isna()] = float("nan")  # the judge failed
-        parts.append(
-            pd.DataFrame({"task": entry.record.task.id, "subject": rows["asked_subject"], "right": right})
-        )
-    if not parts:
-        return pd.DataFrame()
-    whole = pd.concat(parts, ignore_index=True)
-    return whole.pivot_table(index="task", columns="subject", values="right", aggfunc=_mean)
+        rows = (items["point"].to_numpy() == point.index) & in_split(items, "retain")
+        rows &= ~is_given(items) & is_asked(items, "subject")
+        own = answered.setdefault(entry.record.task.id, {})
+        right = answers(items, "subject")[rows].tolist()
+        for subject, hit in zip(texts(items, "asked_subject")[rows].tolist(), right, strict=True):
+            own.setdefault(subject, []).append(hit)
+    shares = {
+        task: {subject: sum(hits) / len(hits) for subject, hits in own.items() if not math.isnan(sum(hits))}
+        for task, own in answered.items()
+    }
+    tasks = sorted(task for task, own in shares.items() if own)
+    subjects = sorted({subject for own in shares.values() for subject in own})
+    return pd.DataFrame([[shares[t].get(s, math.nan) for s in subjects] for t in tasks], tasks, subjects)
 
 
 def _draw(name: str, table: pd.DataFrame) -> Markup:

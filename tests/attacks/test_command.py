@@ -72,7 +72,7 @@ def test_another_model_than_the_record_is_refused(
         entry = real(path)
         point = entry.record.points[0].model_copy(update={"fingerprint": "0" * 64})
         changed = entry.record.model_copy(update={"points": [point]})
-        return load.Loaded(entry.name, changed, entry.items, entry.sheet, entry.digest)
+        return load.Loaded(entry.name, changed, entry.items, entry.sheet)
 
     monkeypatch.setattr(load, "load_one", other)
     places = ["--store", str(session_store), "--threads", "1", "--device", "cpu"]

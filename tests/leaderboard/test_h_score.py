@@ -41,7 +41,7 @@ def _loaded(method: str, seed: int = 0, concept: str = "fox", **changes: object)
     record = record.model_copy(update={"points": points})
     change = changes.pop("change", lambda items: items)
     assert callable(change)
-    return Loaded(f"{concept}-{method}-{seed}.json", record, change(items), None, "0" * 64)
+    return Loaded(f"{concept}-{method}-{seed}.json", record, change(items), None)
 
 
 def _by_hand(items: pd.DataFrame, parts: int = 3) -> float:

@@ -42,7 +42,7 @@ def row_of(points: Sequence[tuple[int, Halves, Halves]], **changes: Any) -> Task
     items = pd.concat(frames, ignore_index=True)
     made = [make_point(i, Chances(0.5, 0, 0.5, 0.5, step), False) for i, (step, _, _) in enumerate(points)]
     record, _, _ = make_record("balanced", points=made, sheet=[], items_sha256=items_digest(items), **changes)
-    return rows([Loaded("a.json", record, items, None, "d" * 64)])[0]
+    return rows([Loaded("a.json", record, items, None)])[0]
 
 
 def test_the_best_aligned_of_the_points_that_reach_is_shown() -> None:
@@ -95,14 +95,14 @@ def test_a_judge_that_failed_makes_a_value_missing() -> None:
         "balanced", points=[make_point(0, Chances(1, 0, 1, 1, 40), False)], sheet=[],
         items_sha256=items_digest(items),
     )  # fmt: skip
-    value = rows([Loaded("a.json", record, items, None, "d" * 64)])[0].value("UA")
+    value = rows([Loaded("a.json", record, items, None)])[0].value("UA")
     assert value.value is None
     assert "judge failed" in str(value.missing)
 
 
 def test_a_record_without_items_shows_its_own_values() -> None:
     record, _, _ = make_record("balanced", items_sha256=None, sheet=[], source="reported")
-    row = rows([Loaded("a.json", record, None, None, "d" * 64)])[0]
+    row = rows([Loaded("a.json", record, None, None)])[0]
     assert row.choice is not None
     assert row.choice.reached is None
     assert row.value("UA") == record.points[-1].values["UA"]

@@ -1,14 +1,18 @@
 """The interface between a world and the shared parts of a recipe: its budgets, seed and captions."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-import torch
 from pydantic import BaseModel
 
 from ...config import STRICT
 from ...errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 TOKENIZER_VERSION = 2
 """Bump when `build_tokenizer` gives other ids. In version 1 the ids differed from process to process."""
