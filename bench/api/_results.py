@@ -83,7 +83,8 @@ class MeasuredRecord(Record):
     @property
     def items(self) -> "pd.DataFrame | None":
         """The judge's answers for each image, one row each; None for a run that failed."""
-        return read_items(self._path, self)
+        items = read_items(self._path, self)
+        return None if items is None else items.infer_objects()  # texts of pandas' own type, where it has one
 
     def frame(self) -> "pd.DataFrame":
         """Return the record's values, one row for each point and metric, as `load` does."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import unlearnbench as ub
@@ -91,6 +92,7 @@ def test_what_a_notebook_shows(run: Callable[..., ub.Records], session_store: Pa
     base = records[0]
     items = base.items
     assert items is not None
+    assert items["prompt"].dtype == pd.Series(["x"]).dtype, "a user's texts are of pandas' own type"
     shown = ub.failing_images(base, store=session_store, limit=3)
     wrong = items[(items["split"] == "forget") & items["target_found"].eq(True)]
     assert list(shown.rows["prompt"]) == list(wrong["prompt"])[:3]

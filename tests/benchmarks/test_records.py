@@ -46,4 +46,5 @@ def test_copies_are_records_of_their_own(place: Path) -> None:
     assert len(paths) == 277
     [copy] = [path for path in paths if "_1." in path.name]
     loaded = load_one(copy)
-    assert loaded.record.method.name.endswith("_1") and loaded.items is not None
+    assert loaded.record.method.name.endswith("_1")
+    assert loaded.items is not None
