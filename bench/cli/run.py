@@ -22,6 +22,9 @@ from .tools.score import add_sizes, only_task
 if TYPE_CHECKING:
     from ..._results import Records
 
+CHECKOUT = Path(__file__).resolve().parents[2]
+"""The root of the repository, where this package lies in a checkout."""
+
 
 def run_suite(options: argparse.Namespace) -> int:
     """Run a suite, print its table, make its page."""
@@ -128,7 +131,7 @@ def finish(found: "Records") -> int:
     return FAILED if failed else 0
 
 
-def publish(found: "Records", root: Path = Path(__file__).resolve().parents[2]) -> None:
+def publish(found: "Records", root: Path = CHECKOUT) -> None:
     """Copy measured and attacked records into results/ of the checkout; never overwrites a different one."""
     from ..records.chosen import copy_record, refuse_unranked
 
