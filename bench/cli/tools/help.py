@@ -44,6 +44,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "new method mine",
         "new judge look",
         "new judge vlm --server http://127.0.0.1:8000/v1 --model qwen2-vl",
+        "new judge near --server http://127.0.0.1:8000/v1 --model siglip --embedding",
     ),
     "attack": ("attack RECORD.json --attack inversion relearn",),
     "audit": ('audit RECORD.json --policy model-update --why "..." --key KEY.pem --out report.html',),
