@@ -31,6 +31,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "score --images FOLDER --list LIST.csv --task T",
     ),
     "prompts": ("prompts --task classes/cat-face --out prompts.csv",),
+    "rate": (
+        "rate runs/demo --pickscore yuvalkirstain/PickScore_v1",
+        "rate runs/demo --hpsv2 HPS_v2.1_compressed.pt --lpips alexnet-owt-7be5be79.pth",
+    ),
     "export": ("export runs/demo --to tensorboard", "export runs/demo --to mlflow --uri sqlite:///mlflow.db"),
     "push": (
         "push runs/demo --to OWNER/NAME",
