@@ -35,7 +35,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "rate runs/demo --pickscore yuvalkirstain/PickScore_v1",
         "rate runs/demo --hpsv2 HPS_v2.1_compressed.pt --lpips alexnet-owt-7be5be79.pth",
     ),
-    "export": ("export runs/demo --to tensorboard", "export runs/demo --to mlflow --uri sqlite:///mlflow.db"),
+    "export": (
+        "export runs/demo --to tensorboard",
+        "export runs/demo --to mlflow --uri sqlite:///mlflow.db",
+        "export runs/demo --to wandb --out tracking",
+        "export runs/demo --to trackio --experiment demo",
+    ),
     "push": (
         "push runs/demo --to OWNER/NAME",
         "push MODEL --to OWNER/NAME --record runs/evaluate/CELL.json",
