@@ -1,5 +1,6 @@
 """`rate`: the means of an independent loop over the same images, missing where one is not there."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,14 @@ import pytest
 
 import unlearnbench as ub
 from unlearnbench.bench.cli.main import main
+from unlearnbench.bench.judges import preference
 from unlearnbench.bench.judges.lpips import open_lpips
 from unlearnbench.bench.judges.preference import open_pickscore
 from unlearnbench.bench.measuring.stored import Origin
 from unlearnbench.bench.models.sampling import decode_png
 from unlearnbench.bench.store import Store
 
-from ..judges.rating_models import make_alexnet, make_pickscore
+from ..judges.rating_models import HPS, make_alexnet, make_hpsv2, make_pickscore
 
 TASK = "classes/cat-face@tiny"
 SIZES = {
@@ -99,6 +101,20 @@ def test_equals_a_loop_over_the_images(
         assert np.isnan(table.loc[("none", name), "value"])
         assert table.loc[("none", name), "missing"] == "it is the base model"
     assert table.loc[("none", "PickScore"), "value"] == pytest.approx(scores["none"][retain].mean(), rel=1e-4)
+
+
+def test_hpsv2_rates_by_its_own_file(
+    records: ub.Records, session_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_hpsv2(tmp_path / "HPS.pt")
+    monkeypatch.setattr(preference, "open_hpsv2", partial(preference.open_hpsv2, network=HPS))
+    table = rate(records[0].path, ["--hpsv2", str(path)], session_store, tmp_path / "ratings.csv")
+    own = read_images(records[0], session_store)
+    own = own[own["split"] == "forget"]
+    scorer = preference.open_hpsv2(path)
+    wanted = [scorer.score(r["image"][None], [r["prompt"]])[0] for _, r in own.iterrows()]
+    assert table.loc[("none", "HPSv2_forget"), "value"] == pytest.approx(np.mean(wanted), abs=1e-5)
+    assert set(table.loc["none"].index) == {"HPSv2", "HPSv2_forget", "HPSv2_delta"}
 
 
 def test_what_is_not_there_is_missing_and_never_a_number(

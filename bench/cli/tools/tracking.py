@@ -163,8 +163,8 @@ def _write_run(client: Any, experiment: str, entry: Loaded) -> None:
 def export_wandb(entries: Sequence[Loaded], out: Path, project: str) -> str:
     """Write one offline run for each record that the folder does not have yet; return how to send them.
 
-    Nothing leaves this machine and no account is needed; `wandb sync` sends the runs. Raises UserError where
-    wandb is missing or refuses.
+    Nothing leaves this machine and no account is needed; `wandb sync` sends the runs. A run that was cut off
+    counts as there: remove its folder. Raises UserError where wandb is missing or refuses.
     """
     try:
         from wandb import Error, Settings, init, teardown  # a folder `wandb` here is no library
@@ -207,10 +207,10 @@ def export_wandb(entries: Sequence[Loaded], out: Path, project: str) -> str:
 def export_trackio(entries: Sequence[Loaded], project: str) -> str:
     """Write one run for each record that a local project does not have yet; return how to look at them.
 
-    The library keeps projects in `TRACKIO_DIR`. Raises UserError where it is missing or refuses.
+    The library keeps projects in `TRACKIO_DIR`. A run that was cut off counts as there. Raises UserError where it is missing or refuses.
     """
     try:
-        from trackio import Api, init
+        from trackio import Api, finish, init
     except ImportError:
         raise UserError("--to trackio: not installed; pip install 'unlearnbench[trackio]'") from None
     try:
@@ -227,7 +227,7 @@ def export_trackio(entries: Sequence[Loaded], project: str) -> str:
                 run = init(project, name, config=_settings(entry), **options)
                 for step, numbers in by_step(entry).items():
                     run.log(numbers, step=step)
-                run.finish()
+                finish()
         except (ValueError, OSError) as error:
             raise UserError(f"--experiment {project}: trackio refuses: {error}") from None
     told = f"{len(new)} new runs, {len(entries) - len(new)} there already"
