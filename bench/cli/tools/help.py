@@ -71,6 +71,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "compare": ("compare results/emoji --rival gradient_sum",),
     "nearby": ("nearby results/emoji/classes-cat-face-emoji.balanced.b0e06c.s0.json",),
     "hidden": ("hidden results/emoji",),
+    "steps": ("steps results/trial-tuning",),
+    "transfer": ("transfer results/board",),
     "prune": ("prune", "prune --store FOLDER"),
     "calibrate": ("calibrate", "calibrate --task styles/van-gogh@sd14"),
     "choose": ("choose runs/tuning --suite tuning",),
