@@ -175,9 +175,7 @@ def test_everything_that_decides_an_answer_is_in_the_key(tmp_path: Path) -> None
             ('MODEL = "clip"', 'MODEL = "siglip"'),
             ("THRESHOLD = 0.5", "THRESHOLD = 0.6"),
             ("TEMPERATURE = 0.01", "TEMPERATURE = 0.02"),
-            ("a photo of {name}", "an icon of {name}"),
             ("NAMES = []", 'NAMES = ["fish"]'),
-            ("8000", "9000"),
         )
     ):
         assert old in text

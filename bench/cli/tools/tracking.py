@@ -207,7 +207,8 @@ def export_wandb(entries: Sequence[Loaded], out: Path, project: str) -> str:
 def export_trackio(entries: Sequence[Loaded], project: str) -> str:
     """Write one run for each record that a local project does not have yet; return how to look at them.
 
-    The library keeps projects in `TRACKIO_DIR`. A run that was cut off counts as there. Raises UserError where it is missing or refuses.
+    The library keeps projects in `TRACKIO_DIR`. A run that was cut off counts as there. Raises UserError
+    where the library is missing or refuses.
     """
     try:
         from trackio import Api, finish, init
