@@ -31,7 +31,16 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "score --images FOLDER --list LIST.csv --task T",
     ),
     "prompts": ("prompts --task classes/cat-face --out prompts.csv",),
-    "export": ("export runs/demo --to tensorboard", "export runs/demo --to mlflow --uri sqlite:///mlflow.db"),
+    "rate": (
+        "rate runs/demo --pickscore yuvalkirstain/PickScore_v1",
+        "rate runs/demo --hpsv2 HPS_v2.1_compressed.pt --lpips alexnet-owt-7be5be79.pth",
+    ),
+    "export": (
+        "export runs/demo --to tensorboard",
+        "export runs/demo --to mlflow --uri sqlite:///mlflow.db",
+        "export runs/demo --to wandb --out tracking",
+        "export runs/demo --to trackio --experiment demo",
+    ),
     "push": (
         "push runs/demo --to OWNER/NAME",
         "push MODEL --to OWNER/NAME --record runs/evaluate/CELL.json",
@@ -44,6 +53,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "new method mine",
         "new judge look",
         "new judge vlm --server http://127.0.0.1:8000/v1 --model qwen2-vl",
+        "new judge near --server http://127.0.0.1:8000/v1 --model siglip --embedding",
     ),
     "attack": ("attack RECORD.json --attack inversion relearn",),
     "audit": ('audit RECORD.json --policy model-update --why "..." --key KEY.pem --out report.html',),
