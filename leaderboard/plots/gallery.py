@@ -93,7 +93,8 @@ def _splits(rows: Sequence[TaskRow]) -> dict[str, str]:
     for row in rows:
         if row.source.items is not None:
             items = row.source.items
-            found.update(dict.fromkeys(zip(items["prompt"].tolist(), items["split"].tolist(), strict=True)))
+            pairs = dict.fromkeys(zip(items["prompt"].tolist(), items["split"].tolist(), strict=True))
+            found.update(list(pairs))  # each pair once, in the order of the rows
     return found
 
 
