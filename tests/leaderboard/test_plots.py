@@ -2,12 +2,16 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pandas as pd
 import pytest
 
 from unlearnbench.bench.records.load import load
 from unlearnbench.bench.types import missing
 from unlearnbench.leaderboard.plots.curves import plot_curves
+from unlearnbench.leaderboard.plots.gallery import _splits
 from unlearnbench.leaderboard.plots.scatter import assign_styles, make_series, scatter, undrawn
 from unlearnbench.leaderboard.plots.svg import Scale, canvas, tag, ticks
 from unlearnbench.leaderboard.ranking.task_rows import TaskRow, rows
@@ -101,3 +105,12 @@ def test_a_scale_holds_values_at_its_edges() -> None:
 def test_elements_escape_attributes_and_text() -> None:
     assert tag("text", "<b>", fill='"><x') == '<text fill="&#34;&gt;&lt;x">&lt;b&gt;</text>'
     assert 'aria-label="&lt;i&gt;"' in canvas(1, 1, "<i>", [])
+
+
+def test_a_caption_has_the_split_of_its_prompt() -> None:
+    """A prompt of two splits has that which it gets last, however often its rows are repeated."""
+    items = pd.DataFrame(
+        {"prompt": ["a", "b", "c", "a", "c"], "split": ["forget", "retain"] * 2 + ["forget"]}
+    )
+    rows: Any = [SimpleNamespace(source=SimpleNamespace(items=found)) for found in (items, None)]
+    assert _splits(rows) == {"a": "retain", "b": "retain", "c": "forget"}
