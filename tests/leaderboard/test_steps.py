@@ -20,14 +20,14 @@ RETAIN = [-1.0, 0.0, -1.0, 4.0, None]
 
 def _loaded(name: str = "a.json", method: str = "balanced", **log: list[float | None]) -> Loaded:
     record, items, _ = make_record(method, 0)
-    return Loaded(name, record.model_copy(update={"log": log}), items, None, "0" * 64)
+    return Loaded(name, record.model_copy(update={"log": log}), items, None)
 
 
 def _shares(**config: object) -> StepShares:
     entry = _loaded(update_dot_forget=[-1.0, 1.0], update_dot_retain=[-1.0, 1.0])
     method = entry.record.method.model_copy(update={"config": config})
     record = entry.record.model_copy(update={"method": method})
-    found = measure_steps(Loaded("a.json", record, entry.items, None, "0" * 64))
+    found = measure_steps(Loaded("a.json", record, entry.items, None))
     assert found is not None
     return found
 
