@@ -119,8 +119,7 @@ def _ava(row: BoardRow, around: Around) -> Cell:
         return Cell()
     if not line.concepts:
         return Cell(missing=line.lacking[0])
-    low, high = (None, None) if line.low is None or line.high is None else (max(0.0, line.low), line.high)
-    return _share(line.ava, low, None if high is None else min(1.0, high), 3)
+    return _share(line.ava, line.low, line.high, 3)
 
 
 def _reach(row: BoardRow, around: Around) -> Cell:
