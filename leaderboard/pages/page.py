@@ -100,8 +100,8 @@ def render_tasks(
 
 
 def render_page(template: str, scripts: Iterable[str], self_contained: bool, **context: Any) -> str:
-    """Return a page. Its security policy allows exactly these scripts, and images of the site's own files or,
-    where the page is self-contained, of the page itself."""
+    """Return a page. Its security policy allows exactly these scripts, and images of the page itself or,
+    where the page is not self-contained, of the site's files."""
     script = "\n".join(read_template(name) for name in scripts)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
@@ -111,7 +111,7 @@ def render_page(template: str, scripts: Iterable[str], self_contained: bool, **c
             css=Markup(read_template("style.css") + read_template("site.css")),
             script=Markup(script),
             script_digest=f"sha256-{digest}",
-            image_sources="data:" if self_contained else "'self' file:",
+            image_sources="data:" if self_contained else "'self' file: data:",
             **context,
         )
     )

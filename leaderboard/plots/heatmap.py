@@ -80,13 +80,9 @@ def _draw(name: str, table: pd.DataFrame) -> Markup:
     parts = []
     for c, subject in enumerate(subjects):
         x, y = left + CELL * c + CELL / 2 + 3, top - 5
-        parts.append(
-            tag("text", subject, x=x, y=y, class_="tick", transform=f"rotate(-60 {x:.1f} {y:.1f})")
-        )
+        parts.append(tag("text", subject, x=x, y=y, class_="tick", transform=f"rotate(-60 {x:.1f} {y:.1f})"))
     for r, label in enumerate(labels):
-        parts.append(
-            tag("text", label, x=left - 6, y=top + CELL * r + 10, class_="tick", text_anchor="end")
-        )
+        parts.append(tag("text", label, x=left - 6, y=top + CELL * r + 10, class_="tick", text_anchor="end"))
     kept, unasked = [], []
     for r, label in enumerate(labels):
         for c, share in enumerate(table.iloc[r]):
@@ -97,7 +93,10 @@ def _draw(name: str, table: pd.DataFrame) -> Markup:
                 kept.append(f"M{x:.1f} {y:.1f}h{CELL - 1}v{CELL - 1}h{1 - CELL}z")
             else:
                 parts.append(_cell(label, x, y, subjects[c], float(share)))
-    whole = [tag("path", d="".join(kept), class_="asked kept"), tag("path", d="".join(unasked), class_="unasked")]
+    whole = [
+        tag("path", d="".join(kept), class_="asked kept"),
+        tag("path", d="".join(unasked), class_="unasked"),
+    ]
     text = f"{name}: share of retained subjects still drawn, by erased concept"
     return canvas(round(width), round(top + CELL * len(labels) + 4), text, [*whole, *parts], class_="heat")
 
