@@ -7,7 +7,8 @@ from ..bench.records.record import Record, join_command, split_command
 PLACES = ("--out", "--store", "--jobs", "--resume", "--executor", "--resource", "--tag", "--device")
 """Options that decide where and how a run goes, and no number."""
 DECIDING = ("--skip", "--config", "--limit", "--dtype", "--base-model", "--model", "--clip", "--data",
-            "--sampling-steps", "--image-size", "--training-images", "--task-file", "--world-folder")  # fmt: skip
+            "--sampling-steps", "--image-size", "--training-images", "--task-file",
+            "--world-folder")  # fmt: skip
 """Options of `run` that decide its numbers, besides the suite, its tasks, methods and seeds."""
 
 
@@ -44,8 +45,8 @@ def _take(words: Sequence[str], wanted: Callable[[str], bool]) -> list[str]:
 
 def _frame(record: Record, words: Sequence[str]) -> tuple[str, ...]:
     """Return what the commands of two records must share to be one command."""
-    frame = ["--method", record.method.name] + _take(words[2:], lambda option: option in DECIDING)
-    frame = ([] if record.suite == "demo" else ["--suite", record.suite]) + frame
+    suite = [] if record.suite == "demo" else ["--suite", record.suite]
+    frame = [*suite, "--method", record.method.name, *_take(words[2:], lambda option: option in DECIDING)]
     threads = record.environment.get("threads")
     return (*frame, *(["--threads", str(threads)] if type(threads) is int and threads > 0 else []))
 

@@ -107,7 +107,7 @@ def _show_plan(options: argparse.Namespace) -> int:
 def _leave_out_done(
     options: argparse.Namespace, plan: Any, attacks: list[Any]
 ) -> tuple[list[Any], list[Any]]:
-    """Return the cells and attacks of a plan without a record that counts as done; print how many have one."""
+    """Return the cells and attacks of a plan whose record is not there yet; print how many are."""
     from tempfile import TemporaryDirectory
 
     from ..running.dry_run import leave_out_attacked, leave_out_done

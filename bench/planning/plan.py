@@ -66,7 +66,7 @@ class Suite(BaseModel):
 
     @property
     def folder(self) -> Path:
-        """The folder of its file, where its choice and its declaration lie; without a file the current one."""
+        """The folder of its file, its choice and its declaration; without a file the working folder."""
         return self._folder or Path()
 
     @field_validator("seeds")

@@ -72,8 +72,8 @@ AVA_FIRST = ("UA", "VA", "in_prompt", "KID", "seconds")
 AVA_BOARD = (
     replace(
         _OWN["AVA"],
-        definition="Alignment along the frontier, which orders the board: the mean of VA over fixed levels of "
-        "UA, where a level that no point reaches counts 0; chosen on one half of the prompts, scored on the "
+        definition="Alignment along the frontier, which orders the board: the mean of VA over fixed levels "
+        "of UA, where a level that no point reaches counts 0; chosen on one half of the prompts, read on the "
         "other; then a mean over concepts. Below it the 95 % t interval over concepts, cut at 0 and 1.",
         read=_read_ava,
     ),
