@@ -81,9 +81,8 @@ def check_attacks(attacks: Sequence[AttackRow], methods: Sequence[str], tasks: S
     """
     for row in attacks:
         if row.tasks and not tasks:
-            raise ValueError(
-                f"attacks: {row.name}: tasks: leave it out: a sequence is attacked at every step"
-            )
+            said = "leave it out, because a sequence is attacked at every step"
+            raise ValueError(f"attacks: {row.name}: tasks: {said}")
         for field, names in (("methods", methods), ("tasks", tasks)):
             if unknown := sorted(set(getattr(row, field)) - set(names)):
                 raise ValueError(f"attacks: {row.name}: {field}: {unknown[0]!r:.80} is none of the suite")
