@@ -1,6 +1,7 @@
 """The commands that repeat records: those of one row, without the places of the machine that made them."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from ..bench.records.record import Record, join_command, split_command
 
@@ -19,7 +20,7 @@ def repeat_row(records: Iterable[Record]) -> list[str]:
     A run's command names the tasks, the method and the seeds of these records. Any other command is the one
     that was given, without its folders.
     """
-    runs: dict[tuple[str, ...], list[Record]] = {}
+    runs: dict[_Frame, list[Record]] = {}
     others: list[str] = []
     for record in records:
         words = split_command(record)
@@ -43,18 +44,28 @@ def _take(words: Sequence[str], wanted: Callable[[str], bool]) -> list[str]:
     return kept
 
 
-def _frame(record: Record, words: Sequence[str]) -> tuple[str, ...]:
-    """Return what the commands of two records must share to be one command."""
-    suite = [] if record.suite == "demo" else ["--suite", record.suite]
-    frame = [*suite, "--method", record.method.name, *_take(words[2:], lambda option: option in DECIDING)]
+@dataclass(frozen=True)
+class _Frame:
+    """What the commands of two records must share to be one command. rest: the options of DECIDING."""
+
+    suite: str
+    method: str
+    rest: tuple[str, ...]
+    threads: int | None
+
+
+def _frame(record: Record, words: Sequence[str]) -> _Frame:
     threads = record.environment.get("threads")
-    return (*frame, *(["--threads", str(threads)] if type(threads) is int and threads > 0 else []))
+    stated = threads if type(threads) is int and threads > 0 else None
+    rest = _take(words[2:], lambda option: option in DECIDING)
+    return _Frame(record.suite, record.method.name, tuple(rest), stated)
 
 
-def _join_run(frame: Sequence[str], records: Sequence[Record]) -> str:
-    tasks = [word for task in sorted({r.task.id for r in records}) for word in ("--task", task)]
-    seeds = sorted({record.seed for record in records})
+def _join_run(frame: _Frame, records: Sequence[Record]) -> str:
     learns = any(not record.method.reference for record in records)
-    return join_command(
-        ["unlearnbench", "run", *frame, *tasks, *(["--seeds", *map(str, seeds)] if learns else [])]
-    )
+    seeds = sorted({str(record.seed) for record in records}, key=int) if learns else []
+    words = [] if frame.suite == "demo" else ["--suite", frame.suite]
+    words += [word for task in sorted({r.task.id for r in records}) for word in ("--task", task)]
+    words += ["--method", frame.method, *(["--seeds", *seeds] if seeds else []), *frame.rest]
+    words += [] if frame.threads is None else ["--threads", str(frame.threads)]
+    return join_command(["unlearnbench", "run", *words])

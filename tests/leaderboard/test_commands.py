@@ -21,8 +21,8 @@ def _record(method: str, concept: str, seed: int, command: str = WHOLE, **change
 def test_a_row_of_a_suite_names_its_own_tasks_method_and_seeds() -> None:
     records = [_record("balanced", concept, seed) for concept in ("bee", "ant") for seed in (1, 0)]
     assert repeat_row(records) == [
-        "unlearnbench run --suite mine --method balanced --skip retrain --threads 1 "
-        "--task classes/ant@emoji --task classes/bee@emoji --seeds 0 1"
+        "unlearnbench run --suite mine --task classes/ant@emoji --task classes/bee@emoji "
+        "--method balanced --seeds 0 1 --skip retrain --threads 1"
     ]
 
 
