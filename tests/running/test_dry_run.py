@@ -23,7 +23,12 @@ def test_records_that_count_as_done_are_left_out(
     assert not elsewhere.folder.exists()  # nothing was copied
     record = read_record(there.path_of(done))
     said = Retracted(
-        kind="retracted", about=record_digest(record), by="Ada", date="2026-01-01", reason="wrong"
+        kind="retracted",
+        about=record_digest(record),
+        cell=record.cell,
+        by="Ada",
+        date="2026-01-01",
+        reason="wrong",
     )
     write_statement(said, there.folder)
     assert leave_out_done(make_runner(folder=tmp_path / "new"), [done], there.folder) == ([done], {})
