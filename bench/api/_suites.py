@@ -134,9 +134,9 @@ def plan_run(
     known = registry("methods")
     wanted = [_name_method(given, known) for given in methods or ()]
     found = suite if isinstance(suite, Suite) else find_suite(str(suite), suites_folder())
-    found = take_declaration(found, Path())  # of a Suite: its file lies in the working folder
+    found = take_declaration(found)
     whole = narrow_suite(
-        take_choice(found, suites_folder()),
+        take_choice(found),
         tasks=[tasks] if isinstance(tasks, str) else tasks or (),
         methods=wanted,
         skip=skip,
@@ -252,11 +252,15 @@ def run_plan(plan: Plan, folder: Path, session: Session, resume: Path | None = N
     attacks = plan_attacks(plan.suite, cells, registry("attacks")) if plan.suite.attacks else []
     resume_attacks(runner, attacks, resume)
     waiting = pending_attacks(runner, attacks) if session.jobs > 1 else []
+    fresh: set[str] = set()
     if session.jobs > 1 and (pending or waiting):
+        fresh = {cell.stem for cell in pending}
         records = [folder / f"{cell.stem}.json" for cell in pending or [attack.cell for attack in waiting]]
         run_parts(session.program.arguments, session.jobs, runner.threads, records, gpus)
     worker = None if part is None else Worker(runner, *part)
     outcomes = runner.run(cells) if worker is None else worker.work(cells)
+    made = [o.state == "unchanged" and o.cell.stem in fresh for o in outcomes]  # by one of the processes
+    outcomes = [replace(o, state="measured") if new else o for o, new in zip(outcomes, made, strict=True)]
     attacked = attack_cells(runner, attacks) if worker is None else worker.attack(attacks)
     is_whole = not any(outcome.state == "failed" for outcome in outcomes)
     if is_whole and any(cell.row.shown and cell.turn is None for cell in cells):

@@ -64,6 +64,7 @@ def unlearn(
     seed: int = 0,
     device: str | None = None,
     threads: int | None = None,
+    dtype: str = "auto",
     say: Callable[[str], None] = print,
 ) -> Unlearned:
     """Unlearn a concept from a model; return the new model's folder, and how to measure it.
@@ -73,7 +74,8 @@ def unlearn(
     the concept's place, "a painting". forget_prompts, retain_prompts: texts, or a file with one on each line,
     in place of templates. images: number in each set from templates. lora: train and save a LoRA of this
     rank. preset, settings: of the method. sampling_steps, image_size (pixels), guidance: of the images that
-    the model draws to train on; None: its defaults. say: receives messages. Raises UserError, before anything
+    the model draws to train on; None: its defaults. dtype: of drawing and training, as in `Session`. say:
+    receives messages. Raises UserError, before anything
     is drawn, for arguments that are not valid.
 
     >>> made = unlearnbench.unlearn("emoji", "cat face", "balanced", out="no-cats")
@@ -87,7 +89,7 @@ def unlearn(
     words: dict[str, Any] = {"forget": _read(forget_prompts), "retain": _read(retain_prompts)}
     wanted: dict[str, Any] = {"kind": kind, "anchor": anchor, "config": _configure(preset, settings, lora)}
     request = UnlearnRequest(
-        str(model), concept, method, images=images, seed=seed, **wanted, **words, **drawn
+        str(model), concept, method, images=images, seed=seed, dtype=dtype, **wanted, **words, **drawn
     )
     set_threads(threads)
     return _unlearn(request, Path(out), choose_device(device), say)

@@ -94,7 +94,12 @@ def _find_problems_in_method(record: Record, known: Known) -> Iterator[str]:
     if method.reference != (method.name in REFERENCES):
         what = "is" if method.reference else "is not"
         yield f"method.reference: {method.name} {what} said to be a model that the world supplies"
-    if method.reference or method.name not in known.methods:
+    if method.reference:
+        return
+    if method.name not in known.methods:
+        if not (evaluated or record.inline or record.source == "external"):
+            remedy = "install the plug-in that brings it"
+            yield f"method.name: {method.name!r:.60} is no method of this package; {remedy}"
         return
     entry = known.methods[method.name]
     if evaluated:
@@ -271,7 +276,7 @@ def make_known(settings: WorldSettings = DEFAULT_WORLD) -> Known:
         path = suites_folder() / f"{name}.toml"
         if not path.is_file():
             return None
-        return resolve_presets(take_choice(read_suite(path), suites_folder()), registry("methods"))
+        return resolve_presets(take_choice(read_suite(path)), registry("methods"))
 
     @cache
     def find_world(name: str) -> World:

@@ -56,8 +56,6 @@ def _compare_by_h(loaded: Sequence[Any], rival: str) -> int:
 
 def choose_configurations(options: argparse.Namespace) -> int:
     """Choose each method's configurations on tuning records and write the file that the suite reads."""
-    from rich.console import Console
-
     from ...leaderboard.pages.terminal import make_choice_table
     from ...leaderboard.ranking.choose import PLACEBO, choose
     from ..planning.plan import find_suite
@@ -69,9 +67,9 @@ def choose_configurations(options: argparse.Namespace) -> int:
         raise UserError(f"--suite {options.suite}: takes no choice; name a suite with `tuned` methods")
     loaded = load(options.records)
     choice = choose(loaded, rows, _list_configs(loaded[0].record.suite))
-    path = options.out or suites_folder() / suite.choice
+    path = options.out or suite.folder / suite.choice
     write_file(path, choice.model_dump_json(indent=1) + "\n")
-    Console().print(make_choice_table(choice))
+    open_console().print(make_choice_table(choice))
     print(f"chosen: {path}")
     return 0
 

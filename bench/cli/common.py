@@ -50,9 +50,14 @@ def add_dtype(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_places(parser: argparse.ArgumentParser, base: str) -> None:
-    """Add the options for the parts of a real model's world; embedded worlds ship all of them."""
-    parser.add_argument(base, dest="base_model", help="the base model: a diffusers folder or hub id")
+def add_places(parser: argparse.ArgumentParser, base: str = "--base-model") -> None:
+    """Add the options for the parts of a real model's world; embedded worlds ship all of them.
+
+    base: an older name of --base-model, which still works and is not shown: commands in records hold it.
+    """
+    parser.add_argument("--base-model", help="the base model: a diffusers folder or hub id")
+    if base != "--base-model":
+        parser.add_argument(base, dest="base_model", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     parser.add_argument("--clip", help="folder or hub id of the judge's open_clip model")
     parser.add_argument("--data", type=Path, help="folder of published prompt files (default: data)")
     parser.add_argument("--sampling-steps", type=int, help="steps of the sampler (default: the world's)")
@@ -131,9 +136,9 @@ def read_session(options: argparse.Namespace) -> Session:
 
 def open_console() -> Any:
     """Return a console for tables: as wide as the terminal, or 120 columns where there is none."""
-    from rich.console import Console
+    from .tools.tables import TableConsole
 
-    return Console() if sys.stdout.isatty() else Console(width=120)
+    return TableConsole() if sys.stdout.isatty() else TableConsole(width=120)
 
 
 USAGE_ERROR = 2

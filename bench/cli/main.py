@@ -4,6 +4,7 @@ Only this folder imports all of bench, methods, tasks and leaderboard.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -43,6 +44,9 @@ from .worlds import add_pretrain, show_quality
 
 RESUMED = ("run", "evaluate", "attack", "check", "rerun", "pretrain", "label", "pack")
 """Commands that keep what they did: called again they go on."""
+
+BROKEN_PIPE = 141
+"""Exit status of a command whose output nobody reads any more: the one after SIGPIPE."""
 
 
 class ShowVersion(argparse.Action):
@@ -86,7 +90,8 @@ def build_parser() -> argparse.ArgumentParser:
     doctor.set_defaults(run=run_doctor)
     add_boards(commands)
     listing = commands.add_parser("list", help="tasks, methods, attacks, metrics, judges, worlds, suites")
-    listing.add_argument("kind", nargs="?", help="one kind alone")
+    listing.add_argument("kind", nargs="?", help="one kind: tasks, methods, ... (default: how many of each)")
+    listing.add_argument("word", nargs="?", help="only entries that hold this word, such as van-gogh")
     listing.set_defaults(run=show_list)
     add_prune(commands)
     add_calibrate(commands)
@@ -123,6 +128,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"unlearnbench: {error}", file=sys.stderr)
         return USAGE_ERROR
+    except BrokenPipeError:  # the reader, such as `head`, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except KeyboardInterrupt as interrupt:
         ended = isinstance(interrupt, Terminated)
         goes_on = "goes on where this one stopped" if options.command in RESUMED else "starts over"

@@ -71,6 +71,8 @@ def show_cost(cells: Sequence[Any], worlds: Mapping[str, World], jobs: int) -> N
     device = choose_device(None)
     for name, world in worlds.items():
         own = [cell for cell in cells if cell.task.file.world == name]
+        if not own:
+            continue
         rates = find_rates(world.id, device)
         if rates is None:
             print(
@@ -133,17 +135,47 @@ def show_needs(sources: Sequence[Source]) -> int:
 
 
 def show_list(options: argparse.Namespace) -> int:
-    """Print what there is, kind by kind; imports no torch."""
+    """Print one kind of what there is, or how much there is of each; imports no torch."""
     kinds = (*KINDS, "suites")
     if options.kind and options.kind not in kinds:
         raise UserError(f"nothing named {options.kind!r} to list; kinds: {', '.join(kinds)}")
-    console = open_console()
     wanted = [options.kind] if options.kind else list(kinds)
-    for table in make_tables(wanted, task_registry, registry, suites_folder()):
-        console.print(table)
+    if options.kind:
+        tables = make_tables(wanted, task_registry, registry, suites_folder())
+        narrowed = [narrow_table(table, options.word or "") for table in tables]
+    else:
+        narrowed = [_overview(kinds)]
+    for table in narrowed:
+        open_console().print(table)
     for line in list_broken(kind for kind in wanted if kind in KINDS):
         print(line)
     return 0
+
+
+def narrow_table(table: "Table", word: str) -> "Table":
+    """Return a table with only the rows that hold a word; raises UserError where none does."""
+    cells = [list(column.cells) for column in table.columns]
+    kept = [k for k, row in enumerate(zip(*cells, strict=True)) if word.lower() in " ".join(row).lower()]
+    if not kept:
+        raise UserError(f"list {table.title}: no entry holds {word!r}")
+    narrowed = _empty_table(str(table.title), *(str(column.header) for column in table.columns))
+    narrowed.columns[0].no_wrap = table.columns[0].no_wrap
+    for k in kept:
+        narrowed.add_row(*(column[k] for column in cells))
+    return narrowed
+
+
+def _overview(kinds: Sequence[str]) -> "Table":
+    """Return a table of the kinds: how many there are of each, and the first of their names."""
+    table = _empty_table("unlearnbench list KIND [WORD] shows one kind", "kind", "number", "names")
+    for kind in kinds:
+        if kind == "suites":
+            names = [path.stem for path in sorted(suites_folder().glob("*.toml"))]
+        else:
+            names = list(task_registry()) if kind == "tasks" else list(registry(kind))
+        more = ", ..." if len(names) > MOST_NAMED else ""
+        table.add_row(kind, str(len(names)), ", ".join(names[:MOST_NAMED]) + more)
+    return table
 
 
 def make_tables(

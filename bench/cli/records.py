@@ -23,6 +23,7 @@ def validate_records(options: argparse.Namespace) -> int:
     from ..checking.beside import check_beside, check_record
     from ..checking.known import make_known
     from ..records.layout import (
+        find_apart,
         find_attacked,
         find_records,
         find_statements,
@@ -40,7 +41,8 @@ def validate_records(options: argparse.Namespace) -> int:
         if not path.is_file():
             raise UserError(f"{path}: no such submission")
         found |= _validate_submission(path, known)
-    paths = [path for path in options.paths if path not in submissions]
+    rest = [path for path in options.paths if path not in submissions]
+    paths = [found for path in rest for found in find_apart(path) or [path]]
     said = [path for path in paths if path.suffix == ".json" and path.is_file() and is_statement(path)]
     rest = [path for path in paths if path not in said]
     records = list(dict.fromkeys([*find_records(rest), *find_attacked(rest)]))

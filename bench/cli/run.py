@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,10 +53,11 @@ def run_suite(options: argparse.Namespace) -> int:
         _program=read_program(options),
     )
     if options.part:  # the parent process makes the page
+        print(f"{found.drawn} images drawn")
         return FAILED if found.failed else 0
     if options.publish:
         publish(found)
-    return finish(found)
+    return finish(found, options.jobs or 1)
 
 
 def _read_choice(options: argparse.Namespace) -> dict[str, Any]:
@@ -95,13 +97,44 @@ def _show_plan(options: argparse.Namespace) -> int:
 
         attacks = plan_attacks(plan.suite, plan.cells, registry("attacks"))
     choose_device(options.device)
-    status = show_plan(plan.suite, plan.cells, worlds, attacks, options.jobs or 1)
+    cells, attacks = _leave_out_done(options, plan, attacks)
+    status = show_plan(plan.suite, cells, worlds, attacks, options.jobs or 1)
     try:
         find_references(plan.cells, worlds)
     except UserError as error:  # a retrained model that the run would stop for
         print(f"MISSING; {error}")
         return FAILED
     return status
+
+
+def _leave_out_done(
+    options: argparse.Namespace, plan: Any, attacks: list[Any]
+) -> tuple[list[Any], list[Any]]:
+    """Return the cells and attacks of a plan whose record is not there yet; print how many are."""
+    from tempfile import TemporaryDirectory
+
+    from ..running.dry_run import leave_out_attacked, leave_out_done
+    from ..running.runner import check_resumed
+    from ..running.session import make_runner
+
+    folder, resume = options.out or Path("runs") / plan.suite.name, options.resume
+    if resume is not None:
+        check_resumed(resume)
+    if resume is None and not folder.is_dir():
+        return plan.cells, attacks
+    with TemporaryDirectory() as store:  # the plan makes no store
+        session = replace(read_session(options), store=Path(store))
+        runner = make_runner(session, folder, plan.worlds)
+        cells, done = leave_out_done(runner, plan.cells, resume)
+        waiting = leave_out_attacked(runner, attacks, resume)
+    for place, count in done.items():
+        print(f"{place}: {count} of {len(plan.cells)} records count as done")
+    others = sum((resume / f"{cell.stem}.json").exists() for cell in cells) if resume else 0
+    if others:
+        print(f"{resume}: {others} records have another suite or key: measured again")
+    if len(waiting) < len(attacks):
+        print(f"{len(attacks) - len(waiting)} of {len(attacks)} attacked records count as done")
+    return cells, waiting
 
 
 def show_script(options: argparse.Namespace, suite: Any) -> None:
@@ -113,8 +146,8 @@ def show_script(options: argparse.Namespace, suite: Any) -> None:
     print(describe_slurm(plan_workers(program, folder / "parts", options.threads or suite.threads or 1)))
 
 
-def finish(found: "Records") -> int:
-    """Make the page, print the table and a summary; return the exit status."""
+def finish(found: "Records", jobs: int = 1) -> int:
+    """Make the page, print the table and a summary; return the exit status. jobs: processes that drew."""
     from ..running.failures import find_failure
     from .boards import build_page
 
@@ -122,7 +155,9 @@ def finish(found: "Records") -> int:
     failed = found.failed
     counts = f"{found.cells} cells, {found.unchanged} unchanged, {len(failed)} failed"
     attacks = f", {len(found.attacked)} attacked records" if found.attacked else ""
-    print(f"{counts}{attacks}, {found.drawn} images drawn")
+    shared = jobs > 1 and found.unchanged < found.cells
+    drawn = f"images drawn: see {found.folder / 'parts'}" if shared else f"{found.drawn} images drawn"
+    print(f"{counts}{attacks}, {drawn}")
     for stem in failed:
         print(f"failed: {stem}; see {find_failure(found.folder, stem)}", file=sys.stderr)
     print(f"leaderboard: {page}")

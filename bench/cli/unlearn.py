@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from .common import add_machine
+from .common import add_dtype, add_machine
 
 
 def unlearn_concept(options: argparse.Namespace) -> int:
@@ -33,6 +33,7 @@ def unlearn_concept(options: argparse.Namespace) -> int:
         seed=options.seed,
         device=options.device,
         threads=options.threads,
+        dtype=options.dtype,
         say=lambda line: print(line, file=sys.stderr),
     )
     print(f"unlearned: {made.folder}")
@@ -77,4 +78,5 @@ def add_unlearn(commands: Any) -> None:
     unlearn.add_argument("--guidance", type=float, help="of the images drawn to train on")
     unlearn.add_argument("--seed", type=int, default=0)
     add_machine(unlearn)
+    add_dtype(unlearn)
     unlearn.set_defaults(run=unlearn_concept)

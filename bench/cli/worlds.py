@@ -7,6 +7,7 @@ from typing import Any
 from ..errors import UserError
 from ..running.catalog import open_world, registry
 from ..running.session import choose_device, set_threads
+from .common import open_console
 
 IMAGES_ONLY = ("data", "name", "classes", "settings")
 """Options that only `pretrain images` has."""
@@ -122,8 +123,6 @@ def check_replaceable(out: Path | None, name: str | None) -> None:
 
 def show_quality(options: argparse.Namespace) -> int:
     """Print the quality bar of a world's base model, or of its detector."""
-    from rich.console import Console
-
     from ..worlds.emoji.recipe.judge_quality import measure_judges
     from ..worlds.emoji.recipe.quality import measure_quality
     from ..worlds.emoji.world import EmojiWorld
@@ -138,16 +137,16 @@ def show_quality(options: argparse.Namespace) -> int:
     if isinstance(world, ImagesWorld):
         if options.judges:
             raise UserError(f"--judges: {world.id} was measured when it was made: see its world.json")
-        Console().print(measure_images(world, options.images, device, options.sheet).table())
+        open_console().print(measure_images(world, options.images, device, options.sheet).table())
         return 0
     if not isinstance(world, EmojiWorld):
         raise UserError(f"quality: {world.id}: is no embedded world, nor one of labelled images")
     if options.judges:
         judges = measure_judges(world)
-        Console().print(*judges.tables(), sep="\n")
+        open_console().print(*judges.tables(), sep="\n")
         return 0 if judges.met else 1
     report = measure_quality(world, options.images, device, options.sheet)
-    Console().print(report.table())
+    open_console().print(report.table())
     return 0 if report.met else 1
 
 

@@ -93,9 +93,13 @@ def whole_row(records: Iterable[Record], parts: Sequence[Part]) -> Row:
     return Row(digest_of(records), images, tuple(parts))
 
 
-def make_pooled(key: str, rows: Mapping[str, Row], there: Pooled | None) -> Pooled:
+def make_pooled(
+    key: str, rows: Mapping[str, Row], there: Pooled | None, whole: Mapping[str, str] | None = None
+) -> Pooled:
     """Return the values of all rows, one of which is `none`.
 
+    whole: digest of the records of every row of the folder. A row that is not in `rows` keeps its value in
+    `there` if both it and the base model's row were made from these records.
     A row with missing images or features keeps its value in `there`, if that was made from the same records
     and as many images; otherwise its value is missing.
     """
@@ -106,14 +110,29 @@ def make_pooled(key: str, rows: Mapping[str, Row], there: Pooled | None) -> Pool
         }
         for metric in EXTRACTORS
     }
+    others = _find_others(rows, there, whole or {})
+    for metric in EXTRACTORS:
+        found = {} if there is None else there.by_metric.get(metric, {})
+        values[metric] |= {name: found[name] for name in others if name in found}
     tried = any(LITE0 in part.images for row in rows.values() for part in row.parts)
     known = tried or any(value.value is not None for value in values[KD].values())
     return Pooled(
         key=key,
         fd=values[FD],
         kd_efficientnet_lite0=values[KD] if known else {},
-        made_from={name: row.made_from for name, row in rows.items()},
+        made_from={name: row.made_from for name, row in rows.items()} | others,
     )
+
+
+def _find_others(rows: Mapping[str, Row], there: Pooled | None, whole: Mapping[str, str]) -> dict[str, str]:
+    """Return the digests of the rows that only `there` has, and whose records are those of the folder."""
+    if there is None or there.made_from.get(BASE_ROW) != rows[BASE_ROW].made_from:
+        return {}
+    return {
+        name: digest
+        for name, digest in there.made_from.items()
+        if name not in rows and whole.get(name) == digest
+    }
 
 
 def _kept(name: str, row: Row, metric: str, there: Pooled | None) -> Value | None:

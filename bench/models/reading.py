@@ -1,7 +1,8 @@
 """How a pipeline's call reads its inputs: how much of a prompt it uses, and the size of its images."""
 
 import inspect
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..errors import UserError
@@ -9,6 +10,10 @@ from .generators import denoiser_name
 
 CALL_LIMIT = "max_sequence_length"
 """Argument of a call that sets how many tokens its long text encoder reads, whatever the tokenizer says."""
+CLOSED = 5000
+"""A vocabulary below this size was made of the words of a model's own captions, each of which is one token
+(the emoji world: 695). Vocabularies that spell any text are larger (CLIP: 49,408; T5: 32,128)."""
+WORD = re.compile(r"[^\W\d_]+")
 
 
 def count_cut(pipeline: Any, prompts: Sequence[str]) -> int:
@@ -20,6 +25,25 @@ def count_cut(pipeline: Any, prompts: Sequence[str]) -> int:
         lengths = [len(ids) for ids in tokenizer(list(prompts)).input_ids]
         cut = [so_far and length > longest for so_far, length in zip(cut, lengths, strict=True)]
     return sum(cut)
+
+
+def find_unknown(pipeline: Any, prompts: Iterable[str]) -> list[str]:
+    """Return the words of prompts that no text encoder knows, once each, in their order.
+
+    A closed vocabulary does not know a word that it spells in several tokens, since no caption had it. No
+    vocabulary knows a word that holds its token for unknown text.
+    """
+    words = list(dict.fromkeys(word for prompt in prompts for word in WORD.findall(prompt.lower())))
+    for tokenizer, _ in _readers(pipeline):
+        words = [word for word in words if not _knows(tokenizer, word)]
+    return words
+
+
+def _knows(tokenizer: Any, word: str) -> bool:
+    tokens = tokenizer.tokenize(word)
+    if tokenizer.unk_token in tokens and tokenizer.unk_token != tokenizer.eos_token:
+        return False
+    return len(tokens) == 1 or len(tokenizer) >= CLOSED
 
 
 def _readers(pipeline: Any) -> list[tuple[Any, int]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, field_validator, model_validator
 
 from ..config import STRICT, apply_preset, build, read_toml
 from ..errors import UserError
@@ -62,6 +62,12 @@ class Suite(BaseModel):
     headline: Headline = "AVA"
     declaration: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.md$")
     declaration_sha256: str = Field(default="", exclude=True)
+    _folder: Path | None = PrivateAttr(default=None)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of its file, its choice and its declaration; without a file the working folder."""
+        return self._folder or Path()
 
     @field_validator("seeds")
     @classmethod
@@ -160,17 +166,20 @@ def seeds_of(suite: Suite, row: MethodRow) -> list[int]:
 
 def read_suite(path: Path) -> Suite:
     """Read a suite with the digest of its declaration; raises UserError naming file and key."""
-    return take_declaration(build(Suite, read_toml(path), str(path)), path.parent)
+    suite = build(Suite, read_toml(path), str(path))
+    suite._folder = path.parent
+    return take_declaration(suite)
 
 
-def take_declaration(suite: Suite, folder: Path) -> Suite:
-    """Return the suite with the sha256 of its declaration, a file in `folder`; a digest it has already stays.
+def take_declaration(suite: Suite) -> Suite:
+    """Return the suite with the sha256 of its declaration, a file in its folder; a digest it has already
+    stays.
 
     Raises UserError where the file cannot be read.
     """
     if suite.declaration is None or suite.declaration_sha256:
         return suite
-    path = folder / suite.declaration
+    path = suite.folder / suite.declaration
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
@@ -190,8 +199,8 @@ def find_suite(name: str, folder: Path) -> Suite:
     return read_suite(known[name])
 
 
-def take_choice(suite: Suite, folder: Path) -> Suite:
-    """Return the suite with the chosen configurations in place of its `tuned` rows.
+def take_choice(suite: Suite) -> Suite:
+    """Return the suite with the chosen configurations, a file in its folder, in place of its `tuned` rows.
 
     Raises UserError where the file is missing, or holds another number of configurations.
     """
@@ -199,7 +208,7 @@ def take_choice(suite: Suite, folder: Path) -> Suite:
         return suite
     if suite.choice is None:
         raise UserError(f"{suite.name}: choice: a row is `tuned`, but no file of chosen configurations named")
-    path = folder / suite.choice
+    path = suite.folder / suite.choice
     choice = read_choice(path)
     rows = [part for row in suite.methods for part in (_chosen(row, choice, path) if row.tuned else [row])]
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -75,8 +75,14 @@ class AttackRow(BaseModel):
 
 
 def check_attacks(attacks: Sequence[AttackRow], methods: Sequence[str], tasks: Sequence[str]) -> None:
-    """Raise ValueError where an attack names a method or task that the suite does not have."""
+    """Raise ValueError where an attack names a method or task that the suite does not have.
+
+    tasks: none in a suite with a sequence.
+    """
     for row in attacks:
+        if row.tasks and not tasks:
+            said = "leave it out, because a sequence is attacked at every step"
+            raise ValueError(f"attacks: {row.name}: tasks: {said}")
         for field, names in (("methods", methods), ("tasks", tasks)):
             if unknown := sorted(set(getattr(row, field)) - set(names)):
                 raise ValueError(f"attacks: {row.name}: {field}: {unknown[0]!r:.80} is none of the suite")

@@ -59,6 +59,12 @@ def find_records(paths: Iterable[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def find_apart(path: Path) -> list[Path]:
+    """Return the files of a folder of attacked records, statements or pooled values; of any other, none."""
+    is_apart = path.is_dir() and path.name in (ATTACKED, STATEMENTS, POOLED)
+    return sorted(path.glob("*.json")) if is_apart else []
+
+
 def find_attacked(paths: Iterable[Path]) -> list[Path]:
     """Return the attacked records of some folders of records, which `find_records` leaves out."""
     below = [found for path in paths if path.is_dir() for found in sorted(path.rglob(f"{ATTACKED}/*.json"))]

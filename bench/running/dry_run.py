@@ -1,12 +1,15 @@
 """What a plan would compute, and what this machine lacks for it; opens, draws and downloads nothing."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import UserError
 from ..models.hub import Source
 from ..planning.plan import Cell
 from ..planning.tasks import Task, samples_of
+from ..records.statements import ATTACKED
 from ..registry import IMAGES
 from ..unlearning.writing import OTHERS
 from ..worlds.protocol import World
@@ -14,6 +17,7 @@ from .sharing.cost import Rates, Work, passes_of
 
 if TYPE_CHECKING:  # planning imports no torch
     from .attacking.suite_attacks import SuiteAttack
+    from .runner import Runner
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,50 @@ def _estimate_task(task: str, cells: Sequence[Cell], world: World) -> TaskEstima
         2 * world.training_draws if is_drawn else 0,
         sum(n * _images(cell) for n, cell in zip(points, cells, strict=True)),
     )
+
+
+def leave_out_done(
+    runner: "Runner", cells: Sequence[Cell], resume: Path | None = None
+) -> tuple[list[Cell], dict[Path, int]]:
+    """Return the cells that are still to be measured, and the number of records that count as done by folder.
+
+    Records count in the runner's folder, and those in `resume` as `Runner.resume` takes them. The cell of a
+    model that is not on this machine is still to be measured: its key is not known.
+    """
+    left: list[Cell] = []
+    done: dict[Path, int] = {}
+    for cell in cells:
+        places = [runner.folder, *([resume] if resume else [])]
+        place = next((folder for folder in places if _is_done(runner, cell, folder)), None)
+        if place is None:
+            left.append(cell)
+        else:
+            done[place] = done.get(place, 0) + 1
+    return left, done
+
+
+def _is_done(runner: "Runner", cell: Cell, folder: Path) -> bool:
+    path = folder / f"{cell.stem}.json"
+    if not path.exists():
+        return False
+    try:
+        key = runner.cell_key(cell)
+    except UserError:
+        return False
+    return runner.is_done(path, key) if folder == runner.folder else runner.counts(path, key, cell.suite.name)
+
+
+def leave_out_attacked(
+    runner: "Runner", attacks: Sequence["SuiteAttack"], resume: Path | None = None
+) -> list["SuiteAttack"]:
+    """Return the attacks without a record, in the runner's folder or in `resume`."""
+    from .attacking.suite_attacks import pending_attacks
+
+    left = list(attacks)
+    for folder in (runner.folder, *([resume] if resume else [])):
+        if left and (folder / ATTACKED).is_dir():
+            left = pending_attacks(replace(runner, folder=folder), left)
+    return left
 
 
 def _steps_and_points(cell: Cell) -> tuple[int, int]:

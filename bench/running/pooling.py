@@ -48,7 +48,8 @@ def pool_cells(
     """Write the pooled distances of each row's shown points; nothing where they are written already.
 
     key_of: a cell's key. part_of: a cell's images and features. A row without a point chosen beforehand is
-    read at its last one.
+    read at its last one. Rows of the folder that are not among the cells keep their values; a row of which
+    the cells are only a part is left as it is, and all rows are where the base model's is such a row.
     """
     shown = [cell for cell in cells if cell.row.shown != 0]
     key = pool_key([key_of(cell) for cell in shown], worlds)
@@ -71,7 +72,23 @@ def pool_cells(
         )
         for name, found in by_row.items()
     }
-    write_pooled(folder, make_pooled(key, rows, there))
+    if there is None:
+        write_pooled(folder, make_pooled(key, rows, None))
+        return
+    whole = _digest_rows(folder)
+    rows = {name: row for name, row in rows.items() if whole.get(name, row.made_from) == row.made_from}
+    if BASE_ROW in rows:
+        write_pooled(folder, make_pooled(key, rows, there, whole))
+
+
+def _digest_rows(folder: Path) -> dict[str, str]:
+    """Return the digest of every row's records in a folder; nothing where none of them could be published."""
+    try:
+        return {
+            name: digest_of(run.origin.record for run in runs) for name, runs in read_rows(folder).items()
+        }
+    except UserError:
+        return {}
 
 
 @dataclass(frozen=True)

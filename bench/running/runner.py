@@ -31,6 +31,12 @@ class Outcome:
     drawn: int = 0
 
 
+def check_resumed(folder: Path) -> None:
+    """Raise UserError where there is no folder of records to resume from."""
+    if not folder.is_dir():
+        raise UserError(f"--resume {folder}: no such folder of records")
+
+
 def describe_cell(cell: Cell) -> str:
     """Return task, method, seed and, in a sequence, the step, as progress names them."""
     place = "" if cell.turn is None else f" step {cell.turn.step} of {len(cell.turn.requests)}"
@@ -123,8 +129,7 @@ class Runner(Shared):
         failed, were withdrawn, are damaged, or have another suite or key are not copied: a key holds the
         versions of code, libraries and world. Raises UserError where there is no such folder.
         """
-        if not folder.is_dir():
-            raise UserError(f"--resume {folder}: no such folder of records")
+        check_resumed(folder)
         make_folder(self.folder)
         taken, left = [], 0
         for cell in cells:
@@ -142,13 +147,17 @@ class Runner(Shared):
     def take_record(self, path: Path, own: Path, key: str, suite: str) -> bool:
         """Copy a record to the path `own` and return True; False where it failed, was withdrawn, or has
         another suite or key."""
-        if not self.is_done(path, key):
-            return False
-        record = read_record(path)
-        if record.suite != suite or record_digest(record) in self._withdrawn_in(path.parent):
+        if not self.counts(path, key, suite):
             return False
         copy_record(path, own.parent)
         return True
+
+    def counts(self, path: Path, key: str, suite: str) -> bool:
+        """Return whether a record of another folder counts as done: good, of this key and suite."""
+        if not self.is_done(path, key):
+            return False
+        record = read_record(path)
+        return record.suite == suite and record_digest(record) not in self._withdrawn_in(path.parent)
 
     def _withdrawn_in(self, folder: Path) -> set[str]:
         """Return the digests of a folder's withdrawn records; its statements are read once for all cells."""

@@ -213,6 +213,6 @@ def open_worlds(
     }
     if any(value is not None for value in where.values()) and not real:
         raise UserError(
-            f"{', '.join(sorted(names))}: ships whole; --model, --clip, --data are for real models"
+            f"{', '.join(sorted(names))}: ships whole; --base-model, --clip, --data are for real models"
         )
     return opened | real

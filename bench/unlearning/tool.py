@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from ..environment import describe_environment
 from ..errors import UserError
 from ..files import check_new_folder, check_space, replace_folder
 from ..models.adapters import has_lora
+from ..models.device.precision import AUTO, choose_dtype, computing
 from ..models.digests import weights_digest
 from ..models.generators import Sampling, denoiser_name, open_pipeline, trainable_module
 from ..models.hub import find
 from ..models.isolation.guard import Watch, guarded
 from ..models.points import count_steps
-from ..models.reading import count_cut, read_size
+from ..models.reading import count_cut, find_unknown, read_size
 from ..models.saved.applied import describe_applied, write_applied
 from ..models.saved.deltas import check_finite, components_of, copy_tensors, read_weights
 from ..models.whole import hush_libraries
@@ -35,12 +36,15 @@ from .writing import OTHERS, Kind, Wording, names_in, replace_all, write_prompts
 
 TOLD: dict[Kind, ConceptKind] = {"object": "subject", "person": "person", "style": "style"}
 """Kind of a concept as `unlearn` is given it -> its kind in a problem."""
+MOST_NAMED = 8
+"""Unknown words that a warning names."""
 
 
 @dataclass(frozen=True)
 class UnlearnRequest:
     """What to unlearn, and how. config: settings of the method. steps, guidance, image_size (pixels): how the
-    model draws the images for its own training; None = the defaults of the pipeline's call."""
+    model draws the images for its own training; None = the defaults of the pipeline's call. dtype: in which
+    it draws them and its forward passes compute; weights are float32."""
 
     model: str
     concept: str
@@ -58,6 +62,7 @@ class UnlearnRequest:
     retained: tuple[str, ...] = ()  # names that the retain prompts show; () = found in the templates' prompts
     task: str = ""  # the task that measures it, for the card
     base: str = ""  # the base model to measure it against, unless it is an embedded world's own
+    dtype: str = AUTO
 
 
 @dataclass
@@ -91,6 +96,7 @@ def unlearn_model(
     config = build(entry.load_config(), apply_preset(order.config, entry.presets, source), source)
     entry.load_apply()
     check_new_folder(out)
+    dtype = choose_dtype(order.dtype, device, is_real=bool(order.base))
     wording = _word(order)
     if "anchor" in entry.needs and not wording.anchored:
         raise UserError(
@@ -104,14 +110,15 @@ def unlearn_model(
     before = weights_digest(pipeline)
     sampling = _sampling(pipeline, order)
     with hush_libraries():
-        cut = count_cut(pipeline, (*wording.forget, *wording.retain))
-        if cut:
-            total = len(wording.forget) + len(wording.retain)
-            say(f"{cut} of {total} prompts are longer than the model reads: their ends are cut off")
+        for line in _find_unread(pipeline, (*wording.forget, *wording.retain)):
+            say(line)
         is_shown = bool(set(entry.needs) & set(IMAGES))
-        problem = _make_problem(pipeline, sampling, wording, order, is_shown)
+        drawer = pipeline if dtype == torch.float32 else open_pipeline(order.model, device, dtype)
+        problem = _make_problem(drawer, sampling, wording, order, is_shown)
+        del drawer
         seen = _look(problem, look, say) if is_shown else not_judged(problem, f"{order.method} needs none")
-        result = _train(pipeline, entry, problem, config)
+        with computing(dtype):
+            result = _train(pipeline, entry, problem, config)
     digests = before, weights_digest(pipeline)
 
     def write(scratch: Path) -> None:
@@ -119,10 +126,23 @@ def unlearn_model(
             _save(pipeline, result, scratch)
         except SafetensorError as error:  # what it says of a full disk
             raise UserError(f"{out}: cannot be written: {error}") from None
-        _write_beside(scratch, order, wording, sampling, config, result, digests, device, seen)
+        stated = sampling.stated() | {"dtype": str(dtype)}
+        _write_beside(scratch, order, wording, stated, config, result, digests, device, seen)
 
     replace_folder(out, write)
     return out
+
+
+def _find_unread(pipeline: Any, prompts: tuple[str, ...]) -> Iterator[str]:
+    """Yield a line for each reason why the model does not read all of the prompts."""
+    if cut := count_cut(pipeline, prompts):
+        yield f"{cut} of {len(prompts)} prompts are longer than the model reads: their ends are cut off"
+    if words := find_unknown(pipeline, prompts):
+        more = f" and {len(words) - MOST_NAMED} more" if len(words) > MOST_NAMED else ""
+        yield (
+            f"the model's vocabulary does not know {', '.join(words[:MOST_NAMED])}{more}: prompts with these "
+            "words do not ask for what they say"
+        )
 
 
 def _look(
@@ -230,7 +250,7 @@ def _write_beside(
     out: Path,
     order: UnlearnRequest,
     wording: Wording,
-    sampling: Sampling,
+    sampling: Mapping[str, Any],
     config: Any,
     result: Result,
     digests: tuple[str, str],
@@ -249,7 +269,7 @@ def _write_beside(
         "method": order.method,
         "config": json.loads(config.model_dump_json()),
         "data": seen.model_dump() | {"drawn_by": "the base model"},
-        "sampling": sampling.stated(),
+        "sampling": dict(sampling),
         "seed": order.seed,
         "weights_before": digests[0],
         "weights_after": digests[1],

@@ -4,14 +4,14 @@ import base64
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 from markupsafe import Markup
 from PIL import Image, ImageFilter
 
 from ...bench.gate.report import describe, name_finding
 from ...bench.records.chosen import Chosen
-from ...bench.records.record import join_command, safe_command, split_command
+from ...bench.records.record import safe_command, split_command
+from ..commands import repeat_row
 from ..plots.gallery import is_blurred
 from ..ranking.columns import write_interval, write_number, write_value
 from ..templating import flatten, open_environment, read_template
@@ -139,17 +139,10 @@ def _again(audit: Audit) -> str | None:
     None where the record's own command already does so, and where it names no command of this program.
     """
     record = audit.subject.loaded.record
-    words = split_command(record)
-    if words[:2] != ["unlearnbench", "run"] or record.method.reference:
+    if split_command(record)[:2] != ["unlearnbench", "run"] or record.method.reference:
         return None
-    again = words[:2] + ([] if record.suite == "demo" else ["--suite", record.suite])
-    again += ["--task", record.task.id, "--method", record.method.name, "--seeds", str(record.seed)]
-    for before, word in pairwise(words):
-        again += ["--skip", word] if before == "--skip" else []
-    threads = record.environment.get("threads")
-    if type(threads) is int and threads > 0:
-        again += ["--threads", str(threads)]
-    return join_command(again)
+    [again] = repeat_row([record])
+    return None if again == safe_command(record) else again
 
 
 def _digests(audit: Audit) -> list[tuple[str, str]]:

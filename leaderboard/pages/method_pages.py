@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...bench.records.load import Loaded
-from ...bench.records.record import Record, safe_command
+from ...bench.records.record import Record
 from ...bench.store import content_key
 from ...bench.types import Headline, Value, missing
+from ..commands import repeat_row
 from ..plots.curves import CurvePlot, Log, draw_logs
 from ..plots.heatmap import HeatMap
 from ..plots.scatter import COLORS, SeriesStyle
@@ -106,7 +107,7 @@ def _make_page(division: Division, name: str, entries: Sequence[Loaded], heat: H
         curves=tuple(draw_logs(_logs(measured, families))),
         heat=heat,
         entries=tuple(sorted(entries, key=lambda e: e.name)),
-        commands=tuple(sorted({safe_command(entry.record) for entry in described} - {""})),
+        commands=tuple(repeat_row(entry.record for entry in described)),
         versions=tuple(_merge([_versions(entry.record) for entry in described])),
         environment=tuple(_merge([_environment(entry.record) for entry in described])),
     )

@@ -11,7 +11,8 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
-from ...bench.records.record import Record, name_point, safe_command
+from ...bench.records.record import Record, name_point
+from ..commands import repeat_row
 from ..plots.curves import CurvePlot, logging_rows, plot_curves
 from ..plots.gallery import Gallery, Locate, gather, inline_sheet
 from ..plots.scatter import (
@@ -99,8 +100,8 @@ def render_tasks(
 
 
 def render_page(template: str, scripts: Iterable[str], self_contained: bool, **context: Any) -> str:
-    """Return a page. Its security policy allows exactly these scripts, and images of the site's own files or,
-    where the page is self-contained, of the page itself."""
+    """Return a page. Its security policy allows exactly these scripts, and images of the page itself or,
+    where the page is not self-contained, of the site's files."""
     script = "\n".join(read_template(name) for name in scripts)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
@@ -110,7 +111,7 @@ def render_page(template: str, scripts: Iterable[str], self_contained: bool, **c
             css=Markup(read_template("style.css") + read_template("site.css")),
             script=Markup(script),
             script_digest=f"sha256-{digest}",
-            image_sources="data:" if self_contained else "'self' file:",
+            image_sources="data:" if self_contained else "'self' file: data:",
             **context,
         )
     )
@@ -132,12 +133,25 @@ def _make_section(
         plots=_main_plots(series),
         side_plot=scatter(series, "in_prompt", "in-prompt alignment", 420, 440, "side"),
         undrawn=tuple(undrawn(series, "UA", "VA")),
-        legend=tuple((name_series(s.label), s.style) for s in series),
-        curve_legend=tuple((row.label, styles[row.method]) for row in logging_rows(task_rows)),
+        legend=_make_legend([row for row in task_rows if row.point], styles),
+        curve_legend=_make_legend(logging_rows(task_rows), styles),
         gallery=gather(task_rows, locate),
         curves=tuple(plot_curves(task_rows, styles)),
         thresholds=make_thresholds(task_rows, styles),
         reported=reported_for(task_rows[0].task),
+    )
+
+
+def _make_legend(
+    rows: Sequence[TaskRow], styles: Mapping[str, SeriesStyle]
+) -> tuple[tuple[str, SeriesStyle], ...]:
+    """Return one entry for each mark: a row's label, or the method of several rows with their number."""
+    by_method: dict[str, list[str]] = {}
+    for row in rows:
+        by_method.setdefault(row.method, []).append(name_series(row.label))
+    return tuple(
+        (labels[0] if len(labels) == 1 else f"{name_series(method)} ({len(labels)} rows)", styles[method])
+        for method, labels in by_method.items()
     )
 
 
@@ -163,7 +177,7 @@ def make_environment() -> Environment:
         flatten=flatten,
         name_point=name_point,
         name_series=name_series,
-        safe_command=safe_command,
+        repeat_row=repeat_row,
         swatch=swatch,
         write_interval=write_interval,
         write_number=write_number,

@@ -182,7 +182,7 @@ def _is_declared(entries: Sequence[Loaded]) -> bool:
 
 
 def standings_of(scope: Scope, beside: Beside) -> Standings:
-    """Return the table of a scope that H orders. beside: with the attacks on its records."""
+    """Return the table of a scope. beside: with the attacks on its records."""
     around = Around(
         ranks=scope.ranks,
         claimed=scope.claimed,
@@ -192,7 +192,7 @@ def standings_of(scope: Scope, beside: Beside) -> Standings:
         rival=RIVAL,
         attacked=beside.attacked.of_tasks(scope.tasks),
     )
-    return make_standings(scope.board_rows, scope.columns, around)
+    return make_standings(scope.board_rows, scope.columns, around, scope.headline)
 
 
 def _summarise_claims(division: Division, tasks: Collection[str]) -> dict[str, MethodSummary | HLine]:

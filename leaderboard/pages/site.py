@@ -32,7 +32,7 @@ from .page import render_page, render_tasks
 from .scopes import Division, Scope, standings_of
 
 KEYS = ("UA", "VA", "in_prompt", "KID", "seconds")
-"""Columns that a board shows at first, next to AVA; a reader opens the others by their group."""
+"""Columns that a method's page shows at first; a reader opens the others by their group."""
 LONGEST = 60
 """Most letters of a record's text in a file name."""
 Key = tuple[str, str, str]
@@ -239,14 +239,12 @@ def _render_board(shared: Mapping[str, Any], self_contained: bool, **own: Any) -
     rest = {"concept_plots": None, "images": (), "made_rows": (), "opens": {}, "files": {}} | own
     scripts = ("page.js",) if self_contained else ("page.js", "site.js")
     scopes, beside = rest["scopes"], shared["beside"]
-    if scopes[0].headline == "H":
-        rest["standings"] = [standings_of(scope, beside) for scope in scopes]
+    rest["standings"] = [standings_of(scope, beside) for scope in scopes]
     return render_page(
         "board.html.j2" if scopes[0].headline == "AVA" else "board_h.html.j2",
         scripts,
         self_contained,
         here="index.html",
-        keys=KEYS,
         levels=describe_levels(),
         **rest,
         **shared,

@@ -42,7 +42,8 @@ def _task_table(task: str, rows: Sequence[TaskRow]) -> Table:
         c for c in COLUMNS if c.name in SHOWN and any(row.value(c.name).value is not None for row in rows)
     ]
     table = bare_table(escape(task), "method")
-    table.add_column("step", justify="right")
+    table.columns[0].no_wrap = False  # a label of many settings
+    table.add_column("step", justify="right", no_wrap=True)
     for column in columns:
         arrow = {"up": " ↑", "down": " ↓"}.get(column.direction, "")
         table.add_column(column.title + arrow, justify="right", no_wrap=True)
@@ -57,7 +58,9 @@ def _task_table(task: str, rows: Sequence[TaskRow]) -> Table:
             interval = _interval(value, column.style)
             cells.append(write_value(value, column.style) + (f"\n[dim]{interval}[/dim]" if interval else ""))
         reached = row.choice is None or row.choice.reached is not False
-        table.add_row(escape(row.label) + ("" if reached else "\n[dim]did not reach .95[/dim]"), step, *cells)
+        method, *rest = escape(row.label).replace(", ", " · ").split(" · ")
+        label = "\n  ".join([method, *rest])
+        table.add_row(label + ("" if reached else "\n[dim]did not reach .95[/dim]"), step, *cells)
     return table
 
 

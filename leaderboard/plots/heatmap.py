@@ -17,7 +17,11 @@ from ...bench.records.load import Loaded
 from ..ranking.board_rows import shown_points
 from .svg import canvas, tag
 
-CELL, LEFT, TOP = 13, 150, 96
+CELL, EDGE = 13, 12
+LETTER = 6.2
+"""Mean width of a letter of a label, in SVG units."""
+SLOPE = (0.5, 0.87)
+"""Cosine and sine of the angle of 60° by which the columns' labels are turned."""
 
 
 @dataclass(frozen=True)
@@ -74,24 +78,38 @@ def erased_by_retained(entries: Sequence[Loaded]) -> pd.DataFrame:
 
 
 def _draw(name: str, table: pd.DataFrame) -> Markup:
-    width, height = LEFT + CELL * len(table.columns) + 60, TOP + CELL * len(table.index) + 4
+    """Return the map. Cells without a loss, and cells that are not asked, are one element each."""
+    labels, subjects = [str(task).split("@")[0] for task in table.index], [str(s) for s in table.columns]
+    longest = LETTER * max(map(len, subjects))
+    left, top = LETTER * max(map(len, labels)) + EDGE, longest * SLOPE[1] + EDGE
+    width = left + CELL * len(subjects) + longest * SLOPE[0] + EDGE
     parts = []
-    for c, subject in enumerate(table.columns):
-        x, y = LEFT + CELL * c + CELL / 2 + 3, TOP - 5
-        parts.append(tag("text", str(subject), x=x, y=y, class_="tick", transform=f"rotate(-60 {x:g} {y})"))
-    for r, task in enumerate(table.index):
-        y = TOP + CELL * r
-        label = str(task).split("@")[0]
-        parts.append(tag("text", label, x=LEFT - 6, y=y + 10, class_="tick", text_anchor="end"))
-        shares = zip(table.columns, table.loc[task], strict=True)
-        parts += [_cell(label, c, y, str(subject), share) for c, (subject, share) in enumerate(shares)]
+    for c, subject in enumerate(subjects):
+        x, y = left + CELL * c + CELL / 2 + 3, top - 5
+        parts.append(tag("text", subject, x=x, y=y, class_="tick", transform=f"rotate(-60 {x:.1f} {y:.1f})"))
+    for r, label in enumerate(labels):
+        parts.append(tag("text", label, x=left - 6, y=top + CELL * r + 10, class_="tick", text_anchor="end"))
+    kept, unasked = [], []
+    for r, label in enumerate(labels):
+        for c, share in enumerate(table.iloc[r]):
+            x, y = left + CELL * c, top + CELL * r
+            if pd.isna(share):
+                unasked.append(f"M{x + 3:.1f} {y + CELL / 2:.1f}h{CELL - 7}")
+            elif share >= 1:
+                kept.append(f"M{x:.1f} {y:.1f}h{CELL - 1}v{CELL - 1}h{1 - CELL}z")
+            else:
+                parts.append(_cell(label, x, y, subjects[c], float(share)))
+    whole = [
+        tag("path", d="".join(kept), class_="asked kept"),
+        tag("path", d="".join(unasked), class_="unasked"),
+    ]
     text = f"{name}: share of retained subjects still drawn, by erased concept"
-    return canvas(width, height, text, parts, class_="heat")
+    return canvas(round(width), round(top + CELL * len(labels) + 4), text, [*whole, *parts], class_="heat")
 
 
-def _cell(task: str, column: int, y: int, subject: str, share: float) -> Markup:
-    place = {"x": LEFT + CELL * column, "y": y, "width": CELL - 1, "height": CELL - 1}
-    if pd.isna(share):
-        return tag("rect", class_="unasked", **place)
+def _cell(task: str, x: float, y: float, subject: str, share: float) -> Markup:
     title = tag("title", f"{task} erased: {subject} drawn in {share:.0%}")
-    return tag("rect", title, class_="asked", style=f"--lost: {1 - share:.3f}", **place)
+    side = CELL - 1
+    return tag(
+        "rect", title, class_="asked", style=f"--lost: {1 - share:.3f}", x=x, y=y, width=side, height=side
+    )

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -14,6 +14,7 @@ from .svg import SHAPES, Scale, canvas, mark, tag, ticks
 
 LEFT, RIGHT, TOP, BOTTOM = 46, 16, 16, 44
 COLORS = 8
+MOST_LABELLED = 40  # points of a plot; of more, only some have labels
 LETTER = 6.4  # mean width of a letter of a label, in SVG units
 
 
@@ -29,8 +30,9 @@ class SeriesStyle:
 def assign_styles(rows: Sequence[TaskRow]) -> dict[str, SeriesStyle]:
     """Return a style for each method. References and the noise floor are grey: a colour marks a method."""
     roles = {row.method: row.role for row in rows}
+    references = sorted(name for name in roles if roles[name] == "reference")
     styles = {
-        name: SeriesStyle("ref", "circle", joined=False) for name in roles if roles[name] == "reference"
+        name: SeriesStyle("ref", SHAPES[i % len(SHAPES)], joined=False) for i, name in enumerate(references)
     }
     styles.update({name: SeriesStyle("floor", "cross") for name in roles if roles[name] == "noise floor"})
     for i, name in enumerate(sorted(name for name in roles if roles[name] == "method")):
@@ -41,14 +43,18 @@ def assign_styles(rows: Sequence[TaskRow]) -> dict[str, SeriesStyle]:
 def name_styles(styles: Mapping[str, SeriesStyle], names: Iterable[str]) -> dict[str, SeriesStyle]:
     """Return styles of the rows of a board too.
 
-    A row has its method's style. A row of the same method on other data has a colour of its own.
+    A row has its method's style. A row of the same method on other data has a colour of its own, and a
+    reference drawn from other noise has a shape of its own.
     """
     found, used = dict(styles), sum(style.color.startswith("k") for style in styles.values())
+    black = sum(not style.joined for style in styles.values())
     for name in sorted(set(names) - set(styles)):
         method = re.split(r", noise | \(", name)[0]
         own = styles[method]
         if own.joined and name != method:
             own, used = SeriesStyle(f"k{used % COLORS}", SHAPES[used % len(SHAPES)]), used + 1
+        elif name != method:
+            own, black = replace(own, shape=SHAPES[black % len(SHAPES)]), black + 1
         found[name] = own
     return found
 
@@ -233,12 +239,19 @@ def _describe(dot: Dot) -> str:
 
 
 def _labels(found: Sequence[Dot], across: Scale, up: Scale) -> list[Markup]:
-    """Label the points by step. A label that would cover another mark is left out."""
+    """Label the points by step. A label that would cover another mark is left out.
+
+    Where points are many, only references, shown points and the last point of each line have labels.
+    """
+    last = {id(dot.series): i for i, dot in enumerate(found)}
     places = [(across(_number(d.x.value)), up(_number(d.y.value))) for d in found]
     taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in places]
     parts = []
     # References and shown points come first, so that they keep their labels where room is short.
     order = sorted(range(len(found)), key=lambda i: (found[i].series.style.joined, not found[i].shown, i))
+    if len(found) > MOST_LABELLED:
+        kept = set(last.values())
+        order = [i for i in order if i in kept or found[i].shown or not found[i].series.style.joined]
     for i in order:
         dot, (x, y) = found[i], places[i]
         text = dot.point.label if dot.series.style.joined else name_series(dot.series.label)

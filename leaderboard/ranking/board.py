@@ -36,7 +36,8 @@ class Result:
 
 @dataclass(frozen=True)
 class MethodSummary:
-    """A method over its concepts. low, high: 95 % t interval over concepts, None with fewer than two."""
+    """A method over its concepts. low, high: 95 % t interval over concepts, cut at 0 and 1, beyond which no
+    AVA is; None with fewer than two."""
 
     method: str
     concepts: int
@@ -165,7 +166,7 @@ def _summarise(method: str, rows: list[Result]) -> MethodSummary:
     if not found:
         return MethodSummary(method, 0, lacking, float("nan"), None, None, float("nan"), None)
     values = [frontier.ava for frontier in found]
-    low, high = t_interval(values) if len(values) > 1 else (None, None)
+    low, high = np.clip(t_interval(values), 0, 1).tolist() if len(values) > 1 else (None, None)
     other = [frontier.in_prompt for frontier in found if frontier.in_prompt is not None]
     return MethodSummary(
         method,

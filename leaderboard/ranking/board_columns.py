@@ -1,6 +1,6 @@
-"""The columns of a board that H orders, as data: what each reads from a row."""
+"""The columns of a board, as data: what each reads from a row."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -119,8 +119,7 @@ def _ava(row: BoardRow, around: Around) -> Cell:
         return Cell()
     if not line.concepts:
         return Cell(missing=line.lacking[0])
-    low, high = (None, None) if line.low is None or line.high is None else (max(0.0, line.low), line.high)
-    return _share(line.ava, low, None if high is None else min(1.0, high), 3)
+    return _share(line.ava, line.low, line.high, 3)
 
 
 def _reach(row: BoardRow, around: Around) -> Cell:
@@ -274,13 +273,13 @@ BOARD = (
 """The columns before those of values. A column more is an entry more."""
 
 
-def of_value(column: Column) -> BoardColumn:
-    """Return the column of a value of the shown points."""
+def of_value(column: Column, first: Collection[str] = FIRST) -> BoardColumn:
+    """Return the column of a value of the shown points. first: the columns that are shown at first."""
 
     def read(row: BoardRow, around: Around) -> Cell:
         return _cell(row.value(column.name), column)
 
-    group = "" if column.name in FIRST else column.group
+    group = "" if column.name in first else column.group
     definition = f"At the shown point. {column.definition}"
     return BoardColumn(column.name, column.title, definition, read, column.direction, group)
 

@@ -11,6 +11,7 @@ from ...bench.metrics.collapse import is_collapsed
 from ...bench.records.load import Loaded
 from ...bench.records.record import PointInfo, Record, name_row
 from ...bench.types import Value, missing
+from ..templating import flatten
 from .columns import COSTS, HALVED
 
 THRESHOLD = 0.95
@@ -22,6 +23,8 @@ CAUTION = (
     "Therefore rows are not ranked, and nothing is averaged across tasks."
 )
 """What a task's table can and cannot say, for the page and the Markdown."""
+LONGEST_LABEL = 60
+"""Characters of the settings in a row's label; a sweep over longer ones is labelled by digests."""
 Role = Literal["reference", "noise floor", "method"]
 _ORDER: tuple[Role, ...] = ("reference", "noise floor", "method")
 
@@ -121,21 +124,43 @@ def _noise(record: Record) -> int:
 
 
 def _label(loaded: Sequence[Loaded]) -> dict[str, str]:
-    """Return labels by file name: the method, and the shortest suffix that makes it unique in its task."""
-    tries = {entry.name: _names(entry) for entry in loaded}
+    """Return labels by file name: the method, the settings in which its records of a task differ, and the
+    shortest suffix that makes the label unique in its task."""
+    alike: dict[tuple[str, str], list[Loaded]] = {}
+    for entry in loaded:
+        alike.setdefault((entry.record.task.id, _method(entry.record)), []).append(entry)
+    tries = {name: texts for group in alike.values() for name, texts in _name_group(group).items()}
     tasks = {entry.name: entry.record.task.id for entry in loaded}
     counts = Counter((tasks[name], text) for name, texts in tries.items() for text in texts)
     unique = {name: [t for t in texts if counts[tasks[name], t] == 1] for name, texts in tries.items()}
     return {name: found[0] if found else name.removesuffix(".json") for name, found in unique.items()}
 
 
-def _names(entry: Loaded) -> list[str]:
+def _name_group(group: Sequence[Loaded]) -> dict[str, list[str]]:
+    """Return the labels to try, by file name, of a method's records of one task; the shortest come first."""
+    configs = [dict(flatten(entry.record.method.config)) for entry in group]
+    varied = [] if group[0].record.method.reference else _find_varied(configs)
+    return {
+        entry.name: _names(entry, ", ".join(f"{key} {config[key]}" for key in varied if key in config))
+        for entry, config in zip(group, configs, strict=True)
+    }
+
+
+def _find_varied(configs: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return the settings in which configurations differ; [] where one of these is too long for a label."""
+    keys = sorted({key for config in configs for key in config})
+    varied = [key for key in keys if len({config.get(key) for config in configs}) > 1]
+    lengths = [sum(len(key) + len(config.get(key, "")) for key in varied) for config in configs]
+    return varied if max(lengths) <= LONGEST_LABEL else []
+
+
+def _names(entry: Loaded, settings: str) -> list[str]:
     mark = "claimed" if entry.record.source == "reported" else entry.record.mark
     claimed = f" ({mark})" if mark else ""
     method, seed = _method(entry.record) + claimed, f"seed {entry.record.seed}"
     noise, digest = f"noise {_noise(entry.record)}", entry.digest[:6]
-    parts = [[method], [method, seed], [method, noise], [method, seed, noise], [method, seed, digest]]
-    return [" · ".join(part) for part in parts]
+    first = [method, settings] if settings else [method]
+    return [" · ".join([*first, *rest]) for rest in ([], [seed], [noise], [seed, noise], [seed, digest])]
 
 
 def choose(entry: Loaded) -> ShownPoint:

@@ -22,10 +22,10 @@ function nextOrder(head) {
   return orders[(orders.indexOf(head.getAttribute("aria-sort")) + 1) % 3];
 }
 
-// Rows that were opened below another (class `opened`) stay below it.
+// Each band of rows is sorted by itself, below its heading (class `band`). Rows that were opened below another
+// (class `opened`) stay below it.
 function makeSortable(table) {
-  const body = table.tBodies[0];
-  const original = [...body.rows];
+  const bodies = [...table.tBodies].map((body) => ({ body, original: [...body.rows] }));
   const heads = [...table.querySelectorAll(".names th")];
   heads.forEach((head, place) => {
     head.querySelector("button")?.addEventListener("click", () => {
@@ -33,10 +33,13 @@ function makeSortable(table) {
       heads.forEach((other) => other.setAttribute("aria-sort", "none"));
       head.setAttribute("aria-sort", order);
       const sign = order === "ascending" ? 1 : -1;
-      const sorted = [...original];
-      if (order !== "none") sorted.sort((a, b) => compare(key(a, place), key(b, place), sign));
-      const below = new Map([...body.querySelectorAll("tr.opened")].map((row) => [row.previousElementSibling, row]));
-      body.append(...sorted.flatMap((row) => (below.has(row) ? [row, below.get(row)] : [row])));
+      for (const { body, original } of bodies) {
+        const titles = original.filter((row) => row.classList.contains("band"));
+        const sorted = original.filter((row) => !titles.includes(row));
+        if (order !== "none") sorted.sort((a, b) => compare(key(a, place), key(b, place), sign));
+        const below = new Map([...body.querySelectorAll("tr.opened")].map((row) => [row.previousElementSibling, row]));
+        body.append(...titles, ...sorted.flatMap((row) => (below.has(row) ? [row, below.get(row)] : [row])));
+      }
     });
   });
 }

@@ -36,18 +36,33 @@ function show() {
     closeRows(current.section);
     const shown = new Set([...current.section.querySelectorAll(".columns input:checked")].map((box) => box.className));
     current.section.replaceWith(wanted.section);
-    wanted.section.querySelectorAll(".columns input").forEach((box) => (box.checked = shown.has(box.className)));
+    check(wanted.section, shown);
     current = wanted;
     prepare(wanted.section);
   }
   narrow();
 }
 
-// Shows the rows, marks and lines of the methods whose name holds the text.
+// Checks the boxes of these classes and no others; a kind that is not there becomes `all`.
+function check(section, classes) {
+  section.querySelectorAll(".columns input").forEach((box) => (box.checked = classes.has(box.className)));
+  if (!section.querySelector(".kinds input:checked")) section.querySelector(".kind-all")?.click();
+}
+
+function chosenKind() {
+  return current.section.querySelector(".kinds input:checked")?.className.slice("kind-".length) ?? "all";
+}
+
+// Shows the rows, marks and lines of the methods whose name holds the text and whose kind is chosen.
+// References and controls have no kind, and stay as yardsticks.
 function narrow() {
   const text = filter.elements.method.value.trim().toLowerCase();
+  const kind = chosenKind();
   const rows = [...current.section.querySelectorAll("tr[data-row]")];
-  const kept = rows.filter((row) => row.dataset.row.toLowerCase().includes(text));
+  const kept = rows.filter(
+    (row) =>
+      row.dataset.row.toLowerCase().includes(text) && (kind === "all" || (row.dataset.kind ?? kind) === kind),
+  );
   const names = new Set(kept.map((row) => row.dataset.row));
   closeRows(current.section, names);
   rows.forEach((row) => (row.hidden = !names.has(row.dataset.row)));
@@ -135,9 +150,53 @@ function light(section, name) {
   }
 }
 
+// The address holds every choice that is not the first one, so that a link shows what its sender saw.
+const NAMES = ["world", "base", "family", "method"];
+
+function remember() {
+  const query = new URLSearchParams();
+  for (const name of NAMES) {
+    const field = filter.elements[name];
+    const first = field instanceof HTMLSelectElement ? field.options[0]?.value : "";
+    if (field.value !== first) query.set(name, field.value);
+  }
+  if (chosenKind() !== "all") query.set("kind", chosenKind());
+  const boxes = [...current.section.querySelectorAll(".columns input[type=checkbox]:checked")];
+  if (boxes.length) query.set("columns", boxes.map((box) => box.className.slice("show-".length)).join(","));
+  const text = String(query);
+  try {
+    history.replaceState(null, "", (text ? `?${text}` : location.pathname) + location.hash);
+  } catch {
+    // some browsers keep the address of a page that was opened from a folder
+  }
+}
+
+function recall() {
+  const query = new URLSearchParams(location.search);
+  for (const name of NAMES) {
+    if (query.has(name)) filter.elements[name].value = query.get(name);
+    offer();
+  }
+  show();
+  const classes = new Set((query.get("columns") ?? "").split(",").map((name) => `show-${name}`));
+  if (query.has("kind")) classes.add(`kind-${query.get("kind")}`);
+  if (query.has("columns") || query.has("kind")) {
+    check(current.section, classes);
+    const more = current.section.querySelector(".more");
+    if (more && query.has("columns")) more.open = true;
+  }
+  narrow();
+}
+
 offer();
 prepare(current.section);
 filter.hidden = false;
 filter.addEventListener("submit", (event) => event.preventDefault());
-filter.addEventListener("input", () => (offer(), show()));
-show();
+filter.addEventListener("input", () => (offer(), show(), remember()));
+document.addEventListener("change", (event) => {
+  if (event.target.matches(".columns input")) {
+    narrow();
+    remember();
+  }
+});
+recall();

@@ -17,7 +17,7 @@ from unlearnbench.bench.checking.known import LATER, VALUES, Known, find_declara
 from unlearnbench.bench.checking.validate import Check, validate
 from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.records.chosen import copy_record
-from unlearnbench.bench.records.layout import find_records, find_statements
+from unlearnbench.bench.records.layout import find_apart, find_records, find_statements
 from unlearnbench.bench.records.record import items_digest, read_items, read_record, write_record
 from unlearnbench.bench.records.sheets import SUMS
 from unlearnbench.bench.running.catalog import registry
@@ -73,6 +73,29 @@ def test_every_published_record_passes(known: Known) -> None:
 
 def test_the_copied_record_passes(path: Path, known: Known) -> None:
     assert {check.state for check in validate(path, known)} == {"passed"}
+
+
+def test_a_method_that_is_not_installed_is_refused(path: Path, known: Known) -> None:
+    edit(path, lambda c: c["method"].update(name="never_heard_of"))
+    detail = first_failure(validate(path, known)).detail
+    assert detail.startswith(
+        "method.name: 'never_heard_of' is no method of this package; install the plug-in"
+    )
+    edit(path, lambda c: c.update(inline=True, suite="mine", choice=None))
+    said = [check.detail for check in validate(path, known) if check.state == "failed"]
+    assert not any("never_heard_of' is no method" in detail for detail in said)  # nobody else can have it
+
+
+def test_a_folder_of_attacked_records_or_statements_is_a_folder_to_validate(tmp_path: Path) -> None:
+    for name in ("attacked", "statements", "pooled", "records"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.json").write_text("{}")
+    apart = {
+        name: [p.name for p in find_apart(tmp_path / name)] for name in ("attacked", "statements", "pooled")
+    }
+    assert apart == {name: ["a.json"] for name in apart}
+    assert find_apart(tmp_path / "records") == find_apart(tmp_path / "attacked" / "a.json") == []
+    assert main(["validate", str(tmp_path / "attacked")]) == 1  # its file is checked
 
 
 def test_what_could_not_be_compared_is_said(path: Path, known: Known) -> None:

@@ -169,6 +169,21 @@ def test_the_terminal_says_what_is_missing_and_refuses_an_unknown_rival(
     )
 
 
+def test_no_interval_of_ava_goes_beyond_0_and_1() -> None:
+    rows = [
+        _result(m, t, v)
+        for m, own in (("a", (1, 1, 0.6)), ("b", (0, 0, 0.4)))
+        for t, v in zip("xyz", own, strict=True)
+    ]
+    high, low = summarise(rows)
+    mean, half = 2.6 / 3, 4.302653 * np.std([1, 1, 0.6], ddof=1) / 3**0.5  # t of 2 degrees of freedom
+    assert (high.low, high.high) == (pytest.approx(mean - half), 1.0)  # without the cut: 1.44
+    assert (low.low, low.high) == (0.0, pytest.approx(0.4 / 3 + half))
+    console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(make_board_table([high, low]))
+    assert f"{mean - half:.3f}..1.000" in console.export_text()
+
+
 def test_tables_render(tmp_path: Path) -> None:
     rows = [_result(m, t, v) for m, v in (("a", 0.5), ("b", 0.6)) for t in ("x", "y", "z")]
     console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115

@@ -9,7 +9,7 @@ import pytest
 from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.planning.choice import read_choice
-from unlearnbench.bench.planning.plan import MethodRow, Suite, take_choice
+from unlearnbench.bench.planning.plan import MethodRow, Suite, read_suite, take_choice
 from unlearnbench.bench.records.load import load
 from unlearnbench.bench.records.record import MethodInfo, TaskInfo, items_digest, write_record
 from unlearnbench.leaderboard.ranking.board import measure
@@ -106,22 +106,33 @@ def test_a_suite_takes_its_choice_and_every_record_can_name_it(tmp_path: Path) -
     )
     out = tmp_path / "mine-choice.json"
     assert main(["choose", str(tmp_path / "records"), "--suite", str(suite), "--out", str(out)]) == 0
-    raw = Suite.model_validate(
-        {
-            "name": "mine",
-            "tasks": ["t"],
-            "choice": out.name,
-            "methods": [{"name": "none"}, {"name": "balanced", "tuned": 2}],
-        }
-    )
-    taken = take_choice(raw, tmp_path)
+    raw = read_suite(suite)
+    taken = take_choice(raw)
     chosen = read_choice(out).methods["balanced"].rows
     assert [row.config for row in taken.methods[1:]] == [row.config for row in chosen]
     assert [row.shown for row in taken.methods[1:]] == [row.shown for row in chosen]
     assert taken.choice_sha256 is not None
     with pytest.raises(UserError, match="2 configuration"):
-        take_choice(raw.model_copy(update={"methods": [MethodRow(name="balanced", tuned=1)]}), tmp_path)
+        take_choice(raw.model_copy(update={"methods": [MethodRow(name="balanced", tuned=1)]}))
     with pytest.raises(UserError, match="nothing was chosen for 'finetune'"):
-        take_choice(raw.model_copy(update={"methods": [MethodRow(name="finetune", tuned=1)]}), tmp_path)
+        take_choice(raw.model_copy(update={"methods": [MethodRow(name="finetune", tuned=1)]}))
     with pytest.raises(UserError, match="unlearnbench choose"):
-        take_choice(raw, tmp_path / "elsewhere")
+        take_choice(Suite.model_validate(raw.model_dump()))  # without a file: next to nothing
+
+
+def test_the_choice_of_an_own_suite_is_written_and_sought_next_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _tune(tmp_path / "records")
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "mine.toml").write_text(
+        'name = "mine"\ntasks = ["classes/cat-face"]\nchoice = "own-choice.json"\n'
+        '[[methods]]\nname = "balanced"\ntuned = 2\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "--suite", "mine/mine.toml", "--dry-run"]) == 2
+    assert "mine/own-choice.json: no such file; make it with: unlearnbench choose" in capsys.readouterr().err
+    assert main(["choose", "records", "--suite", "mine/mine.toml"]) == 0
+    assert (folder / "own-choice.json").is_file()
+    assert main(["run", "--suite", "mine/mine.toml", "--dry-run"]) == 0

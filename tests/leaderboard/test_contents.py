@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 def _cells(page: bytes) -> list[str]:
     """Return the cells of the first board table of a page, without the cells of names."""
-    [table] = re.findall(r'<table class="standings">.*?</table>', page.decode(), re.DOTALL)[:1]
+    [table] = re.findall(r'<table class="standings[^"]*">.*?</table>', page.decode(), re.DOTALL)[:1]
     return re.findall(r"<td.*?</td>", table, re.DOTALL)
 
 

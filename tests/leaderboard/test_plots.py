@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -12,6 +13,7 @@ from unlearnbench.bench.records.load import load
 from unlearnbench.bench.types import missing
 from unlearnbench.leaderboard.plots.curves import plot_curves
 from unlearnbench.leaderboard.plots.gallery import _splits
+from unlearnbench.leaderboard.plots.heatmap import _draw
 from unlearnbench.leaderboard.plots.scatter import assign_styles, make_series, scatter, undrawn
 from unlearnbench.leaderboard.plots.svg import Scale, canvas, tag, ticks
 from unlearnbench.leaderboard.ranking.task_rows import TaskRow, rows
@@ -114,3 +116,16 @@ def test_a_caption_has_the_split_of_its_prompt() -> None:
     )
     rows: Any = [SimpleNamespace(source=SimpleNamespace(items=found)) for found in (items, None)]
     assert _splits(rows) == {"a": "retain", "b": "retain", "c": "forget"}
+
+
+def test_a_heat_map_has_an_element_for_each_loss_and_room_for_its_labels() -> None:
+    long = "a bottle with a popping cork"
+    shares = [[1.0, 0.5, np.nan], [1.0, 1.0, np.nan]]
+    text = str(_draw("m", pd.DataFrame(shares, ["classes/a@w", "classes/b@w"], ["x", "y", long])))
+    assert text.count("<rect") == 1
+    assert "classes/a erased: y drawn in 50%" in text
+    kept, unasked = re.findall(r'<path d="([^"]*)"', text)
+    assert (kept.count("z"), unasked.count("M")) == (3, 2)
+    [(width, height)] = re.findall(r'viewBox="0 0 (\d+) (\d+)"', text)
+    assert int(height) > 5 * len(long)  # turned by 60 degrees
+    assert int(width) > 5 * len("classes/a") + 3 * 13 + 2.5 * len(long)

@@ -17,7 +17,9 @@ def luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
-@pytest.mark.parametrize("text", ["ink", "soft", "faint", "link"])
+@pytest.mark.parametrize(
+    "text", ["ink", "soft", "faint", "link", "warn", "ref", "floor", *(f"k{i}" for i in range(8))]
+)
 def test_text_is_legible(scheme: int, text: str) -> None:
     colours = dict(
         re.findall(r"--([a-z0-9-]+): (#[0-9a-f]{6})", re.findall(r":root \{(.*?)\}", CSS, re.S)[scheme])

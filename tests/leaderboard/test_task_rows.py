@@ -122,6 +122,17 @@ def test_order_is_reference_noise_floor_methods_failures(tmp_path: Path) -> None
     assert failed.value("UA").missing == "the run failed: out of memory"
 
 
+def test_rows_of_a_sweep_are_named_by_the_settings_that_differ(tmp_path: Path) -> None:
+    method = make_record("balanced")[0].method
+    for number, (rate, part, seed) in enumerate(((1e-5, "full", 0), (2e-5, "full", 0), (2e-5, "full", 1))):
+        config = {**method.config, "rate": rate, "part": part}
+        own = method.model_copy(update={"config": config})
+        write(tmp_path, "balanced", seed, method=own, cell=f"cell-{number}")
+    assert sorted(row.label for row in rows(load(tmp_path))) == [
+        "balanced · rate 1e-05", "balanced · rate 2e-05 · seed 0", "balanced · rate 2e-05 · seed 1",
+    ]  # fmt: skip
+
+
 def test_the_reference_has_nothing_to_reach(tmp_path: Path) -> None:
     write(tmp_path, "none")
     row = rows(load(tmp_path))[0]

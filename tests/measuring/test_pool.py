@@ -5,7 +5,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.judges.types import Verdicts, verdicts_of
 from unlearnbench.bench.measuring.items import image_digest
 from unlearnbench.bench.measuring.pool import (
+    Part,
     Pooled,
+    Row,
     kernel_distance,
     make_pooled,
     read_pooled,
@@ -352,3 +354,25 @@ def test_what_cannot_be_pooled_is_one_line_and_changes_nothing(
     assert said in error
     assert error.count("\n") == 1
     assert path.read_bytes() == before
+
+
+def test_a_row_that_a_run_leaves_out_keeps_its_value() -> None:
+    rng = np.random.default_rng(3)
+    parts = {
+        name: Part("t", 0, {WORLD: rng.normal(size=(12, 2))}, {WORLD: rng.normal(size=(9, 2))})
+        for name in "abc"
+    }
+    digests = {"none": "a" * 64, "balanced": "b" * 64, "esd_x": "c" * 64}
+    every = {
+        name: Row(digest, {0: 12}, (part,))
+        for (name, digest), part in zip(digests.items(), parts.values(), strict=True)
+    }
+    there = make_pooled("k", every, None)
+    assert there.fd["esd_x"].value is not None
+    some = {name: row for name, row in every.items() if name != "esd_x"}
+    kept = make_pooled("l", some, there, digests)
+    assert (kept.fd, kept.made_from) == (there.fd, there.made_from)
+    for stale in ({**digests, "esd_x": "d" * 64}, {}):  # its records were measured again, or are gone
+        assert "esd_x" not in make_pooled("l", some, there, stale).fd
+    other = {**some, "none": replace(some["none"], made_from="e" * 64)}  # another number of images
+    assert "esd_x" not in make_pooled("l", other, there, digests).fd

@@ -7,6 +7,7 @@ import pytest
 from unlearnbench._suites import plan_run
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.planning.plan import Cell, find_suite, plan_cells, read_suite
+from unlearnbench.bench.planning.rows import AttackRow, check_attacks
 from unlearnbench.bench.planning.sequences import read_turn
 from unlearnbench.bench.running.catalog import registry, suites_folder, task_registry
 
@@ -89,3 +90,10 @@ def test_the_shipped_suites_plan_and_a_sequence_takes_no_task() -> None:
     assert find_suite("sequence", suites_folder()).tasks == []
     with pytest.raises(UserError, match="--task: sequence is a sequence of tasks"):
         plan_run("sequence", tasks=["classes/guitar"])
+
+
+def test_an_attack_on_a_sequence_names_no_tasks() -> None:
+    row = AttackRow(name="best-of-n", tasks=["classes/cat-face"])
+    with pytest.raises(ValueError, match="best-of-n: tasks: leave it out, because a sequence is attacked"):
+        check_attacks([row], ["none"], [])
+    check_attacks([row], ["none"], ["classes/cat-face"])

@@ -55,7 +55,14 @@ def test_more_processes_than_tasks_write_the_records_of_one(
     together = run("two", "--jobs", "3", "--threads", "1")
     assert len(alone) == 4
     assert together == alone
-    assert "4 cells, 4 unchanged, 0 failed, 0 images drawn" in capsys.readouterr().out
+    assert (
+        f"4 cells, 0 unchanged, 0 failed, images drawn: see {tmp_path / 'two' / 'parts'}"
+        in capsys.readouterr().out
+    )
+    drawn = [
+        path.read_text().rpartition(" images drawn")[0] for path in (tmp_path / "two" / "parts").glob("*.log")
+    ]
+    assert sum(int(text.rpartition("\n")[2]) for text in drawn) > 0
     commands = {read_record(p).command for p in (tmp_path / "two").glob("*.json")}
     assert len(commands) == 1
     assert "--part" not in commands.pop()

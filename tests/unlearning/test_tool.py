@@ -16,6 +16,8 @@ from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.cli.unlearn import read_settings
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.files import scratch_name
+from unlearnbench.bench.models.generators import open_pipeline
+from unlearnbench.bench.models.reading import find_unknown
 from unlearnbench.bench.planning.tasks import PromptSizes
 from unlearnbench.bench.running.catalog import registry, task_registry
 from unlearnbench.bench.unlearning.card import read_licence, write_card, write_command
@@ -89,7 +91,47 @@ def test_the_folder_opens_in_plain_diffusers_and_differs_in_the_denoiser_alone(
     assert "without cat face" in card
     assert "unlearnbench evaluate --model" in card
     assert read_prompts(out / "forget_prompts.txt")[0] == "a photo of a cat face on a table"
-    assert said == [] or "longer than the model reads" in said[0]
+    assert all("longer than the model reads" in line or "does not know" in line for line in said)
+    unknown = next(line for line in said if "does not know" in line)  # of the templates' words
+    assert unknown.startswith("the model's vocabulary does not know photo, ")
+    assert "cat" not in unknown.replace(",", "").split()
+
+
+class LargeTokenizer:
+    """A vocabulary that spells any letters, but does not know a Chinese sign."""
+
+    unk_token, eos_token, model_max_length = "<unk>", "</s>", 77
+
+    def __len__(self) -> int:
+        return 32_128
+
+    def tokenize(self, word: str) -> list[str]:
+        return [self.unk_token] if word == "猫" else [*word]
+
+
+def test_words_that_a_vocabulary_lacks_are_named(base: Path) -> None:
+    pipeline = open_pipeline(base, "cpu")
+    assert find_unknown(pipeline, ["a cat face", "A cat face, Giraffe!", "giraffe 猫"]) == ["giraffe", "猫"]
+    assert find_unknown(pipeline, []) == []
+    pipeline.tokenizer = LargeTokenizer()
+    assert find_unknown(pipeline, ["giraffe 猫"]) == ["猫"]
+
+
+def test_the_type_of_numbers_is_checked_and_recorded(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--dtype half: choose one of auto, float32"):
+        unlearn_model(UnlearnRequest(str(base), "cat face", dtype="half"), tmp_path / "none")
+    weights, stated = {}, {}
+    for dtype in ("float32", "bfloat16"):
+        out = tmp_path / dtype
+        order = UnlearnRequest(
+            str(base), "cat face", "finetune", images=2, steps=1, config=SMALL, dtype=dtype,
+            forget=("a cat face",), retain=("a dog face",),
+        )  # fmt: skip
+        unlearn_model(order, out)
+        done = json.loads((out / "unlearning.json").read_text(encoding="utf-8"))
+        weights[dtype], stated[dtype] = done["weights_after"], done["sampling"]["dtype"]
+    assert stated == {"float32": "torch.float32", "bfloat16": "torch.bfloat16"}
+    assert weights["float32"] != weights["bfloat16"]
 
 
 def test_the_cards_metadata_links_a_hub_base_and_its_licence(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "calibrate": ("calibrate", "calibrate --task styles/van-gogh@sd14"),
     "choose": ("choose runs/tuning --suite tuning",),
     "coverage": ("coverage",),
-    "list": ("list", "list methods"),
+    "list": ("list", "list methods", "list tasks van-gogh"),
     "pretrain": ("pretrain emoji", "pretrain images --data FOLDER"),
     "quality": ("quality emoji --sheet sheet.png",),
     "completion": ('completion bash > "$HOME/.local/share/bash-completion/completions/unlearnbench"',),
@@ -89,7 +89,10 @@ def make_formatter(prog: str) -> argparse.HelpFormatter:
     """Return the formatter of help texts, imported when a help or a usage is printed."""
     from rich_argparse import RawDescriptionRichHelpFormatter
 
-    return RawDescriptionRichHelpFormatter(prog)
+    formatter = RawDescriptionRichHelpFormatter(prog)
+    formatter.help_markup = False  # type: ignore[misc]  # `family/concept[@world]` holds no markup
+    formatter.text_markup = False  # type: ignore[misc]
+    return formatter
 
 
 def add_help(parser: argparse.ArgumentParser, commands: Any) -> None:
