@@ -5,8 +5,8 @@
 A round tries every kind: entries and records that are truncated, flipped or emptied; a full disk; a disk
 that becomes read-only; too little memory on the host and on the device; signals; workers that are killed; a
 clock that goes back; two runs at once; a bucket that answers 503. Prints a table of faults tried, survived
-and lost. Disks are small tmpfs mounts in a mount namespace of a child process, with which they end. Where mounts
-are not permitted, the faults of disks are left out.
+and lost. Disks are small tmpfs mounts in a mount namespace of a child process, with which they end. Where
+mounts are not permitted, the faults of disks are left out.
 """
 
 import argparse
