@@ -75,11 +75,15 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("cluster", ["debug", "local"])
 def test_jobs_of_submitit_write_the_records_of_one_process(
-    tmp_path: Path, alone: dict[str, str], cluster: str
+    tmp_path: Path, alone: dict[str, str], cluster: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("submitit")
     options = ["--executor", "slurm", "--jobs", "3", "--resource", f"cluster={cluster}"]
     assert _run(tmp_path, "many", *options) == alone
+    # the summary is of what the workers did, and the next one not of what they did before
+    assert "4 cells, 0 unchanged, 0 failed, 36 images drawn" in capsys.readouterr().out
+    assert _run(tmp_path, "many", *options) == alone
+    assert "4 cells, 4 unchanged, 0 failed, 0 images drawn" in capsys.readouterr().out
 
 
 @pytest.mark.slow
