@@ -23,8 +23,8 @@ SUITE = """
 name = "workers"
 tasks = ["classes/cat-face@tiny"]
 [sizes]
-forget = 12
-forget_samples = 8
+forget = 6
+forget_samples = 4
 retain_same = 9
 retain_other = 9
 retain_given = 6
