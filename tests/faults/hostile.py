@@ -570,7 +570,9 @@ def main() -> int:
         for number in range(options.rounds):
             for kind in kinds:
                 getattr(hostile, kind)()
-                print(f"round {number}: {kind}: {len(hostile.table.lost)} lost", file=sys.stderr, flush=True)
+                table = hostile.table
+                said = f"{kind}: so far {table.tried.total()} tried, {len(table.lost)} lost"
+                print(f"round {number}: {said}", file=sys.stderr, flush=True)
     print("\n".join([*hostile.table.lines(), *(f"lost: {line}" for line in hostile.table.lost)]))
     return 1 if hostile.table.lost else 0
 
