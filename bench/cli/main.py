@@ -34,8 +34,10 @@ from .tools.export import add_export
 from .tools.help import add_completion, add_help
 from .tools.hub import add_hub
 from .tools.new import add_new
+from .tools.rate import add_rate
 from .tools.score import add_score
 from .tools.show import add_show
+from .tools.studies import add_studies
 from .unlearn import add_unlearn
 from .worlds import add_pretrain, show_quality
 
@@ -63,7 +65,9 @@ def build_parser() -> argparse.ArgumentParser:
     add_unlearn(commands)
     add_check(commands)
     add_show(commands)
+    add_studies(commands)
     add_score(commands)
+    add_rate(commands)
     add_convert(commands)
     add_export(commands)
     add_hub(commands, add_places)

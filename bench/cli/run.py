@@ -22,6 +22,9 @@ from .tools.score import add_sizes, only_task
 if TYPE_CHECKING:
     from ..._results import Records
 
+CHECKOUT = Path(__file__).resolve().parents[2]
+"""The root of the repository, where this package lies in a checkout."""
+
 
 def run_suite(options: argparse.Namespace) -> int:
     """Run a suite, print its table, make its page."""
@@ -129,18 +132,17 @@ def finish(found: "Records") -> int:
     return FAILED if failed else 0
 
 
-def publish(found: "Records") -> None:
-    """Copy measured records into results/ of the checkout; never overwrites a different one."""
+def publish(found: "Records", root: Path = CHECKOUT) -> None:
+    """Copy measured and attacked records into results/ of the checkout; never overwrites a different one."""
     from ..records.chosen import copy_record, refuse_unranked
 
-    root = Path(__file__).resolve().parents[2]
     if not (root / "pyproject.toml").is_file():
         raise UserError("--publish: works only in a checkout of the project; copy the records by hand")
-    for record in found:
+    for record in (*found, *found.attacked):
         if record.status == "failed":
             continue
         refuse_unranked(record.path, record)
-        folder = root / "results" / record.path.parent.name
+        folder = root / "results" / record.path.parent.relative_to(found.folder.parent)
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / record.path.name).exists():
             print(f"results: {record.path.name} is there already; results are append-only", file=sys.stderr)

@@ -133,8 +133,8 @@ def open_network(path: Path, names: Sequence[str], architecture: str | None = No
     return network
 
 
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Return name -> tensor of a file, of its `model_state_dict` where it has one; no code is run.
+def read_weights(path: Path, entry: str = "model_state_dict") -> dict[str, torch.Tensor]:
+    """Return name -> tensor of a file, of its entry of this name where it has one; no code is run.
 
     A .pth is read by torch's `weights_only` reader. Raises UserError where the file holds more than tensors.
     """
@@ -150,8 +150,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"{path}: not a torch file of weights: {reason:.200}") from None
-    if isinstance(content, Mapping) and "model_state_dict" in content:
-        content = content["model_state_dict"]
+    if isinstance(content, Mapping) and entry in content:
+        content = content[entry]
     if not isinstance(content, Mapping) or not all(isinstance(v, torch.Tensor) for v in content.values()):
-        raise UserError(f"{path}: model_state_dict: not tensors by name; {remedy}")
+        raise UserError(f"{path}: {entry}: not tensors by name; {remedy}")
     return {str(name): tensor for name, tensor in content.items()}

@@ -8,7 +8,7 @@ import pytest
 
 import unlearnbench as ub
 from unlearnbench.bench.cli.main import main
-from unlearnbench.bench.cli.run import finish
+from unlearnbench.bench.cli.run import finish, publish
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.planning.plan import read_suite
 from unlearnbench.bench.records.record import record_digest
@@ -86,6 +86,12 @@ def test_a_suite_attacks_its_models_once(
         record_digest(record) for record in records if record.sampling["noise"] == 0
     }
     assert all(record.path.parent == tmp_path / "runs" / "attacked" for record in records.attacked)
+    (tmp_path / "pyproject.toml").touch()
+    publish(records, tmp_path)
+    copies = {record.path.relative_to(tmp_path / "runs") for record in (*records, *records.attacked)}
+    published = tmp_path / "results" / "runs"
+    assert {path.relative_to(published) for path in published.rglob("*.json")} == copies
+    assert main(["validate", str(published)]) == 0
     monkeypatch.setattr("unlearnbench.bench.running.attacking.attack_run.AttackRun._measure", None)
     assert [r.content_sha256 for r in run().attacked] == [r.content_sha256 for r in records.attacked]
     assert main(["validate", str(tmp_path / "runs")]) == 0

@@ -94,6 +94,7 @@ def test_the_record_is_marked_and_never_ranked(
     for command in (
         ["submit", str(record.path), "--out", str(tmp_path / "claim.zip")],
         ["rerun", str(record.path)],
+        ["rate", str(record.path), "--lpips", "any.pth", "--out", str(tmp_path / "ratings.csv")],
         [
             "check",
             "--baseline",

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from unlearnbench.bench.models.generators import Sampling
 from unlearnbench.bench.models.points import ModelHolder
+from unlearnbench.bench.records.layout import find_attacked
 from unlearnbench.bench.records.record import Record, read_record, record_digest
 from unlearnbench.bench.records.statements import list_records
 from unlearnbench.bench.running.catalog import registry
@@ -26,6 +27,7 @@ def _read_list() -> dict[str, str]:
 
 def _compute() -> dict[str, str]:
     records = [path for folder in sorted(RESULTS.iterdir()) for path in list_records(folder)]
+    records += find_attacked([RESULTS])
     return {str(path.relative_to(RESULTS)): record_digest(read_record(path))[:32] for path in records}
 
 

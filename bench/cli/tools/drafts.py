@@ -94,6 +94,26 @@ def open_judge(world, task):
     names = list(dict.fromkeys([*task.concept.targets, *task.file.names, *NAMES]))
     return ServedJudge(SERVER, MODEL, task.file.target_kind, names, QUESTION, world.open_alignment())
 '''
+EMBEDDING = '''"""A judge of your own: the nearest name in the embeddings of a model on a server."""
+
+from unlearnbench.bench.judges.served_embedding import EmbeddingJudge
+
+REGISTER = {"summary": "nearest name by MODEL_NAME on a server", "version": 1, "function": "open_judge"}
+SERVER = "SERVER_URL"
+MODEL = "MODEL_NAME"
+NAMES = []  # further names that it tells apart; with the task's own, two or more
+PHRASE = "a photo of {name}"  # what is embedded for a name
+INSTRUCTION = ""  # sent with each image, where the model follows instructions: "Represent the given image."
+TEMPERATURE = 0.01  # cosines are divided by it before the softmax over the names
+THRESHOLD = 0.5  # a smaller share than this is `nothing known`; calibrate both on the base model's images
+
+
+def open_judge(world, task):
+    """Return the judge of a task; a change of anything in this file makes another judge."""
+    names = list(dict.fromkeys([*task.concept.targets, *task.file.names, *NAMES]))
+    kind = task.file.target_kind
+    return EmbeddingJudge(SERVER, MODEL, kind, names, PHRASE, INSTRUCTION, TEMPERATURE, THRESHOLD)
+'''
 TASK = """# A task of your own. tasks/README.md explains every field.
 family = {family}
 world = {world}

@@ -74,17 +74,20 @@ def _method(options: argparse.Namespace, path: Path) -> tuple[str, list[str]]:
 
 
 def _judge(options: argparse.Namespace, path: Path) -> tuple[str, list[str]]:
-    from .drafts import JUDGE, SERVED
+    from .drafts import EMBEDDING, JUDGE, SERVED
 
     _check_module(path)
     if (options.server is None) != (options.model is None):
         raise UserError("new judge: --server and --model: give both, or neither")
+    if options.embedding and options.server is None:
+        raise UserError("new judge: --embedding: give --server and --model, too")
     text = JUDGE
     if options.server is not None:
         for option in (options.server, options.model):
             if any(letter in option for letter in '"\\\n'):
                 raise UserError(f"new judge: {option!r}: quotation marks and backslashes are in no such name")
-        text = SERVED.replace("SERVER_URL", options.server).replace("MODEL_NAME", options.model)
+        draft = EMBEDDING if options.embedding else SERVED
+        text = draft.replace("SERVER_URL", options.server).replace("MODEL_NAME", options.model)
     return text, [
         f'name it in a task file in the same folder: judge = "{path.name}@1"',
         "then: unlearnbench run --task-file THAT.toml",
@@ -115,4 +118,5 @@ def add_new(commands: Any) -> None:
         if kind == "judge":
             own.add_argument("--server", metavar="URL", help="ask a model there: http://127.0.0.1:8000/v1")
             own.add_argument("--model", help="its name on the server")
+            own.add_argument("--embedding", action="store_true", help="the model embeds; it does not chat")
         own.set_defaults(run=write_template)

@@ -1,9 +1,11 @@
-"""Records in other trackers, after the run: TensorBoard's event files, MLflow's runs.
+"""Records in other trackers, after the run: TensorBoard, MLflow, Weights & Biases (offline), Trackio.
 
 One record is one run. A point's values stand at its step, training curves at theirs. What is missing is left
 out: a tracker has no reason to show in its place.
 """
 
+import contextlib
+import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UserError
+from ...files import make_folder
 from ...records.load import Loaded
 
 DIGEST = "unlearnbench.digest"
-"""Tag of an MLflow run: the digest of the record that it shows."""
+"""Tag or setting of a run: the digest of the record that it shows."""
 MOST_TEXT = 500
 """Most characters of a parameter that MLflow keeps."""
 
@@ -66,6 +69,22 @@ def describe(loaded: Loaded) -> dict[str, str]:
         name: value if isinstance(value, str) else json.dumps(value, sort_keys=True)
         for name, value in about.items()
     }
+
+
+def by_step(loaded: Loaded) -> dict[int, dict[str, float]]:
+    """Return step -> name -> number, steps rising: trackers that log a step at once take no earlier one."""
+    found: dict[int, dict[str, float]] = {}
+    for number in list_numbers(loaded):
+        found.setdefault(number.step, {})[number.name] = number.value
+    return dict(sorted(found.items()))
+
+
+def _settings(loaded: Loaded) -> dict[str, str]:
+    """Return what trackers without tags keep: what a run is of, the record's tags, status and digest."""
+    record = loaded.record
+    tags = {f"tag.{name}": value for name, value in record.tags.items()}
+    about = {"status": record.status, "created": record.created, DIGEST: loaded.digest}
+    return describe(loaded) | tags | about
 
 
 def _created(loaded: Loaded) -> float:
@@ -139,3 +158,78 @@ def _write_run(client: Any, experiment: str, entry: Loaded) -> None:
         client.log_batch(run, metrics=numbers[start : start + 1000])
     client.log_batch(run, params=params, tags=[RunTag("status", entry.record.status)])
     client.set_terminated(run, "FINISHED" if entry.record.status == "ok" else "FAILED")
+
+
+def export_wandb(entries: Sequence[Loaded], out: Path, project: str) -> str:
+    """Write one offline run for each record that the folder does not have yet; return how to send them.
+
+    Nothing leaves this machine and no account is needed; `wandb sync` sends the runs. A run that was cut off
+    counts as there: remove its folder. Raises UserError where wandb is missing or refuses.
+    """
+    try:
+        from wandb import Error, Settings, init, teardown  # a folder `wandb` here is no library
+    except ImportError:
+        raise UserError("--to wandb: not installed; pip install 'unlearnbench[wandb]'") from None
+    quiet = Settings(
+        silent=True,
+        console="off",
+        x_disable_stats=True,
+        x_disable_meta=True,
+        disable_git=True,
+        save_code=False,
+    )
+    new = [entry for entry in entries if not any(out.glob(f"wandb/*run-*-{entry.digest[:32]}"))]
+    make_folder(out)  # wandb would take another place where there is none
+    for entry in new:
+        try:
+            run = init(
+                project=project,
+                id=entry.digest[:32],
+                name=f"{entry.record.task.id} {entry.row}",
+                config=_settings(entry),
+                dir=str(out),
+                mode="offline",
+                reinit="create_new",
+                settings=quiet,
+            )
+            for step, numbers in by_step(entry).items():
+                run.log(numbers, step=step)
+            run.finish(exit_code=0 if entry.record.status == "ok" else 1)
+        except (Error, ValueError) as error:  # a setting that it does not take is a ValueError
+            raise UserError(
+                f"--experiment {project}: wandb refuses: {' '.join(str(error).split()):.300}"
+            ) from None
+    teardown()  # `finish` may return before the last numbers are on the disk
+    told = f"{len(new)} new runs, {len(entries) - len(new)} there already"
+    return f"{told}; send them: wandb sync {out / 'wandb'}/offline-run-*"
+
+
+def export_trackio(entries: Sequence[Loaded], project: str) -> str:
+    """Write one run for each record that a local project does not have yet; return how to look at them.
+
+    The library keeps projects in `TRACKIO_DIR`. A run that was cut off counts as there. Raises UserError
+    where the library is missing or refuses.
+    """
+    try:
+        from trackio import Api, finish, init
+    except ImportError:
+        raise UserError("--to trackio: not installed; pip install 'unlearnbench[trackio]'") from None
+    try:
+        runs = list(Api().runs(project))
+    except ValueError:  # no such project yet
+        runs = []
+    there = {(run.config or {}).get(DIGEST) for run in runs}
+    new = [entry for entry in entries if entry.digest not in there]
+    for entry in new:
+        name = f"{entry.record.task.id} {entry.row} {entry.digest[:8]}"
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):  # it greets each run
+                options = {"embed": False, "auto_log_gpu": False, "auto_log_cpu": False}
+                run = init(project, name, config=_settings(entry), **options)
+                for step, numbers in by_step(entry).items():
+                    run.log(numbers, step=step)
+                finish()
+        except (ValueError, OSError) as error:
+            raise UserError(f"--experiment {project}: trackio refuses: {error}") from None
+    told = f"{len(new)} new runs, {len(entries) - len(new)} there already"
+    return f"{told}; look at them: trackio show --project {project}"

@@ -105,9 +105,13 @@ class EmojiWorld(World):
     def retrained_pipeline(self, task: Task) -> Path:
         """Return the pipeline folder of the model that was trained without any target of a task's kind.
 
-        Raises UserError with the command that trains it where it is not in the user's cache folder.
+        The package ships those of its own tasks. Others are read from the user's cache folder; raises
+        UserError with the command that trains them where they are not there.
         """
         spec = self.spec.leave_out(sorted(task.suite_targets))
+        shipped = self.folder.with_name(spec.folder_name) / "pipeline"
+        if (shipped / "model_index.json").is_file():
+            return shipped
         folder = recipe_folder() / spec.folder_name / "world" / "pipeline"
         if not (folder / "model_index.json").is_file():
             names = " ".join(shlex.quote(name) for name in spec.without)
