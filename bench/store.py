@@ -13,7 +13,7 @@ from typing import Any
 import platformdirs
 
 from .errors import UserError
-from .files import SCRATCH, sweep, write_file
+from .files import SCRATCH, check_writable, sweep, write_file
 
 DEFAULT_LIMIT = 20 * 2**30
 """Bytes to which `unlearnbench prune` cuts a store by default: the least recently used entries go."""
@@ -21,7 +21,7 @@ MARKER = ".unlearnbench-store"
 MARK = "This folder is a cache of unlearnbench. Files of other names in it are never touched.\n"
 OWN = "unlearnbench-store"
 """Subfolder for a store where the given folder holds other files."""
-KINDS = ("images", "deltas", "manifests", "features", "references", "needed")
+KINDS = ("images", "deltas", "manifests", "features", "references", "needed", "training-images")
 CLAIMS = "leases"
 """Subfolder of the claims of running processes (`bench/running/sharing`); no entries."""
 DURABLE = ("deltas", "manifests")
@@ -91,19 +91,26 @@ class Store:
         """Keep an entry; raises UserError naming the file where it cannot be written."""
         write_file(self.path(kind, key), make_entry(kind, key, payload), durable=kind in DURABLE)
 
+    def check_writable(self) -> None:
+        """Raise UserError where no entry can be written. Call before long work."""
+        check_writable(self.folder)
+
     def claim(self, name: str, content: bytes) -> bool:
         """Make a claim, a small file that only one of several processes can make; False where it is there.
 
         True, too, where the store cannot be written: then nobody can claim, and everybody may work.
         """
-        path = self.path(CLAIMS, name)
+        path, is_made = self.path(CLAIMS, name), False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("xb") as file:
+                is_made = True
                 file.write(content)
         except FileExistsError:
             return False
         except OSError:
+            if is_made:  # the disk is full: an empty claim would keep the others waiting
+                self.drop_claim(name)
             return True
         return True
 

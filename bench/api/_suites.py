@@ -1,6 +1,5 @@
 """`run`: a suite, or a part of it, from plan to records."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,6 +45,7 @@ def run(
     store: str | Path | None = None,
     cell_timeout: float | None = None,
     dtype: str = "auto",
+    offload: str | None = None,
     resume: str | Path | None = None,
     world: WorldSettings = DEFAULT_WORLD,
     limit: int | None = None,
@@ -62,11 +62,11 @@ def run(
     the function depends on is known. skip: methods or references to leave out. seeds: of training. sizes:
     numbers of prompts, such as `{"forget": 8}`. out: folder of the records; None: runs/SUITE. device: cpu,
     cuda or mps; None: the best that is available. threads: of the CPU; None: all cores. store: folder of the
-    cache. cell_timeout: seconds that a cell may take. dtype: of drawing and training, as in `Session`.
-    resume: another folder of records (results/SUITE): those with equal keys are copied and count as done.
-    world: where the parts of a real model are. limit: most prompts of each set, for a first look that is
-    never ranked. only_failures: only the cells that failed before. tags: words of your own, kept in records
-    made now.
+    cache. cell_timeout: seconds that a cell may take. dtype, offload: as in
+    `Session`. resume: another folder of records (results/SUITE): those with equal keys are copied and count
+    as done. world: where the parts of a real model are. limit: most prompts of each set, for a first look
+    that is never ranked. only_failures: only the cells that failed before. tags: words of your own, kept in
+    records made now.
 
     The result lists failed cells in `failed`; the other cells are measured. Raises UserError, before anything
     is drawn, for a name, setting or number that is not valid.
@@ -76,7 +76,7 @@ def run(
     chosen = {"tasks": tasks, "methods": methods, "skip": skip, "seeds": seeds, "sizes": sizes}
     plan = plan_run(suite, **chosen, limit=limit, world=world)  # type: ignore[arg-type]
     call = f"run({plan.suite.name!r})"
-    session = make_session(call, _program, world, device, threads, store, cell_timeout, dtype, tags)
+    session = make_session(call, _program, world, device, threads, store, cell_timeout, dtype, tags, offload)
     folder = Path(out) if out else Path("runs") / plan.suite.name
     plan = keep_failed(plan, folder) if only_failures else plan
     return run_plan(plan, folder, session, Path(resume) if resume else None)
@@ -99,6 +99,7 @@ def make_session(
     cell_timeout: float | None,
     dtype: str = "auto",
     tags: Mapping[str, str] | None = None,
+    offload: str | None = None,
 ) -> Session:
     """Return the session of a call. call: named as the command in records where no command line was used."""
     called = program or Program()
@@ -109,6 +110,7 @@ def make_session(
         store=Path(store) if store and "://" not in str(store) else store,
         cell_timeout=cell_timeout,
         dtype=dtype,
+        offload=offload,
         command=called.command if program else f"unlearnbench.{call}",
         world=world,
         program=called,
@@ -229,19 +231,18 @@ def run_plan(plan: Plan, folder: Path, session: Session, resume: Path | None = N
         resume_attacks,
     )
     from .bench.running.jobs import find_part, run_parts
-    from .bench.running.sharing.engines import is_remote, read_outcomes, start_workers
+    from .bench.running.sharing.engines import is_remote, start_workers
+    from .bench.running.sharing.outcomes import read_outcomes, write_outcomes
     from .bench.running.sharing.room import fit_session
     from .bench.running.sharing.worker import Worker
 
     refuse_other_limit(folder, plan.cells)
+    logs = folder / "parts"
     if is_remote(session.program):
         check_configs(plan.cells)
-        start_workers(session.program, folder / "parts", session.threads or plan.suite.threads or 1)
-        return gather(folder, read_outcomes(plan.cells, folder))
+        start_workers(session.program, logs, session.threads or plan.suite.threads or 1)
+        return gather(folder, *read_outcomes(logs, plan.cells, folder))
     session, gpus = fit_session(session, plan.suite.threads, plan.worlds)
-    if plan.suite.sequence and session.jobs > 1:
-        print(f"--jobs {session.jobs}: a sequence is run by one process", file=sys.stderr)
-        session = replace(session, jobs=1)
     part = find_part(session.program.part) if session.jobs == 1 else None
     runner = make_runner(session, folder, plan.worlds)
     check_added_tasks(plan.cells, runner.worlds)
@@ -270,6 +271,8 @@ def run_plan(plan: Plan, folder: Path, session: Session, resume: Path | None = N
             runner.say(f"pooled distances: not made: they need the images of {len(taken)} resumed records")
         else:
             (worker or runner).pool([cell for cell in cells if not cell.is_inline])
+    if part is not None and session.program.part is not None:
+        write_outcomes(logs, part[0], folder, outcomes, attacked)
     return gather(folder, outcomes, attacked)
 
 

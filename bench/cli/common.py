@@ -46,7 +46,13 @@ def add_dtype(parser: argparse.ArgumentParser) -> None:
         "--dtype",
         default="auto",
         metavar="TYPE",
-        help="draw in float32, bfloat16 or float16 (default auto: bfloat16 for real models on CUDA)",
+        help="draw in float32, bfloat16, float16 or float8_e4m3fn (default auto: bfloat16 for real models on "
+        "CUDA)",
+    )
+    parser.add_argument(
+        "--offload",
+        metavar="HOW",
+        help="keep weights on the CPU while a GPU draws without them: model, or sequential (slow)",
     )
 
 
@@ -127,6 +133,7 @@ def read_session(options: argparse.Namespace) -> Session:
         store=options.store,
         cell_timeout=getattr(options, "cell_timeout", None),
         dtype=getattr(options, "dtype", "auto"),
+        offload=getattr(options, "offload", None),
         command=program.command,
         world=read_world(options),
         program=program,

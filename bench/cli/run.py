@@ -45,6 +45,7 @@ def run_suite(options: argparse.Namespace) -> int:
         store=options.store,
         cell_timeout=options.cell_timeout,
         dtype=options.dtype,
+        offload=options.offload,
         resume=options.resume,
         world=read_world(options),
         limit=options.limit,

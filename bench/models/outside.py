@@ -126,21 +126,23 @@ def open_holder(
     device: str,
     frozen: bool = False,
     dtype: torch.dtype = torch.float32,
+    offload: str = "",
 ) -> "ModelHolder | FunctionHolder":
     """Return the holder of a model, which opens it when something must be drawn. base: a LoRA's pipeline.
 
-    An empty `model` is the base itself. frozen: as in ModelHolder, of the base. A function has no dtype.
+    An empty `model` is the base itself. frozen: as in ModelHolder, of the base. A function has no dtype, and
+    is not offloaded.
     """
     if not model:
-        return ModelHolder(str(base), sampling, device, dtype, frozen=frozen)
+        return ModelHolder(str(base), sampling, device, dtype, frozen=frozen, offload=offload)
     kind = kind_of(model)
     if kind == "function":
         return FunctionHolder(model, sampling)
     if kind == "lora":
-        return ModelHolder(str(base), sampling, device, dtype, lora=model)
+        return ModelHolder(str(base), sampling, device, dtype, lora=model, offload=offload)
     if kind in ("weights", "checkpoint"):
-        return ModelHolder(str(base), sampling, device, dtype, file=model)
-    return ModelHolder(model, sampling, device, dtype)
+        return ModelHolder(str(base), sampling, device, dtype, file=model, offload=offload)
+    return ModelHolder(model, sampling, device, dtype, offload=offload)
 
 
 def name_models(models: Sequence[str]) -> list[tuple[int, str, str]]:

@@ -18,10 +18,19 @@ from ..progress import show_progress
 from ..registry import Entry
 from ..store import Store
 from ..types import Problem
+from .device.offload import offload, store_in_eight_bits
 from .device.precision import computing
 from .digests import hook_names, weights_digest
 from .files.partial import set_file
-from .generators import Generator, Holder, Sampling, denoiser_name, open_pipeline, relative_distance
+from .generators import (
+    Generator,
+    Holder,
+    Sampling,
+    denoiser_name,
+    open_pipeline,
+    relative_distance,
+    trainable_module,
+)
 from .hub import find
 from .isolation.guard import Watch, guarded
 from .lora import load_lora
@@ -51,7 +60,8 @@ class ModelHolder:
 
     lora: a LoRA's file or folder that is loaded into it. file: of weights that replace its own. frozen: the
     model is a world's own, whose version identifies all its settings. For any other model the fingerprint
-    includes them, since a folder may be changed.
+    includes them, since a folder may be changed. offload: of `device/offload.py`, how weights wait on the CPU
+    while it draws; "" = they do not. A pipeline for training is always whole on the device.
     """
 
     model: str
@@ -61,25 +71,28 @@ class ModelHolder:
     lora: str = ""
     file: str = ""
     frozen: bool = False
+    offload: str = ""
     current: str = ""
     opened: bool = field(default=False, init=False)
+    _offloaded: bool = field(default=False, init=False)
     _applied: Applied | None = field(default=None, init=False)
     _base: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict, init=False)
 
-    def open(self, dtype: torch.dtype | None = None) -> Any:
-        """Return the model's pipeline, newly opened from its files. dtype: None = the holder's own."""
+    def open(self, dtype: torch.dtype | None = None, device: str | None = None) -> Any:
+        """Return the model's pipeline, newly opened from its files. None: the holder's own type or device."""
         self.opened = True
-        pipeline = open_pipeline(self.model, self.device, dtype or self.dtype, applied=True)
+        pipeline = open_pipeline(self.model, device or self.device, dtype or self.dtype, applied=True)
         set_scheduler(pipeline, self.sampling.scheduler)
         if self.lora:
             load_lora(pipeline, self.lora)
         if self.file:
             set_file(pipeline, Path(self.file))
+        store_in_eight_bits(trainable_module(pipeline), dtype or self.dtype)
         return pipeline
 
     @cached_property
     def pipeline(self) -> Any:
-        return self.open()
+        return self.open(device="cpu" if self.offload else None)
 
     @cached_property
     def own(self) -> Applied | None:
@@ -92,7 +105,7 @@ class ModelHolder:
         for name in ("pipeline", "weights", "own"):
             self.__dict__.pop(name, None)
         self._base.clear()
-        self.current, self._applied = "", None
+        self.current, self._applied, self._offloaded = "", None, False
 
     @cached_property
     def fingerprint(self) -> str:
@@ -131,6 +144,9 @@ class ModelHolder:
 
         The base weights of a network are copied before the first delta changes it.
         """
+        if self._offloaded:  # by layers: the networks themselves are empty
+            self.pipeline.remove_all_hooks()
+            self._offloaded = False
         for name in weights.keys() - self._base.keys():
             self._base[name] = copy_tensors(getattr(self.pipeline, name).state_dict())
         for name, base in self._base.items():
@@ -150,7 +166,19 @@ class ModelHolder:
                     applied = find_applied(found.applied, found.tensors, "a saved point")
                     self._applied = replace(applied, drop=self.close)
             self.current = delta
-        return Generator(self.pipeline, self.sampling, weights, delta, self._applied or self.own)
+        acts = self._applied or self.own
+        if self.offload and not self._offloaded:
+            self._spare_memory(is_whole=acts is not None)
+        return Generator(self.pipeline, self.sampling, weights, delta, acts)
+
+    def _spare_memory(self, is_whole: bool) -> None:
+        """Let the weights wait on the CPU. is_whole: put them on the device instead, since a method that acts
+        while a model draws may leave nothing changed, and diffusers' hooks change every network."""
+        if is_whole:
+            self.pipeline.to(self.device)
+        else:
+            offload(self.pipeline, self.offload, self.device)
+        self._offloaded = not is_whole
 
 
 @contextmanager
@@ -276,6 +304,7 @@ def train_points(
     if holder.own is not None:
         raise UserError(f"{holder.model}: {holder.own.entry.name} acts on it already; train its base model")
     entry.load_apply()  # report one that does not load before hours of training
+    store.check_writable()  # so is a store that cannot keep the weights
     unlearn, saver = entry.load(), PointSaver(holder, store, entry, config)
     if start is not None:
         restore_weights(saver.pipeline, start)

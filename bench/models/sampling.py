@@ -284,7 +284,15 @@ class Drawing:
         if all(payload is not None for payload in stored):
             return [payload for payload in stored if payload is not None]
         padded = batch + [batch[-1]] * (micro_batch(self.device, self.sampling) - len(batch))
-        images = draw_batch(self._generator(), padded)[: len(batch)]
+        try:
+            images = draw_batch(self._generator(), padded)[: len(batch)]
+        except torch.OutOfMemoryError as error:
+            sides = f"{self.sampling.width} x {self.sampling.height}"
+            raise UserError(
+                f"{self.device}: too little memory to draw {len(padded)} images of {sides} pixels at once, a "
+                "number that is fixed since pixels depend on it; give --offload model, --dtype bfloat16 or a "
+                "smaller --image-size"
+            ) from error
         fresh = [FAILED if image is None else encode_png(image) for image in images]
         for key, payload in zip(keys, fresh, strict=True):
             store.put("images", key, payload)

@@ -40,6 +40,7 @@ class Shared:
     """Shared by the cells of a run. worlds: name -> opened world. threads: where a suite states none.
 
     dtype: what models draw in and trainings compute in: `auto` or a type of `models/device/precision.py`.
+    offload: how weights wait on the CPU while models draw (`models/device/offload.py`); "" = they do not.
     """
 
     store: Store
@@ -50,6 +51,7 @@ class Shared:
     command: str
     say: Callable[[str], None]
     dtype: str = AUTO
+    offload: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     _holders: dict[tuple[str, str], Holder] = field(default_factory=dict)
     _bases: dict[tuple[str, str, int], Scored] = field(default_factory=dict)
@@ -70,7 +72,9 @@ class Shared:
             sampling = Sampling(world.steps, world.guidance, side, side, scheduler=world.scheduler)
             folder, frozen = world.pipeline_folder, not world.is_placed
             dtype = self.dtype_of(world)
-            self._holders[where] = open_holder(model, folder, sampling, self.device, frozen, dtype)
+            self._holders[where] = open_holder(
+                model, folder, sampling, self.device, frozen, dtype, self.offload
+            )
         return self._holders[where]
 
 
@@ -286,7 +290,9 @@ class CellRun:
                 "sampling": sampling | name_captions(cell.task),
                 "metrics": {entry.name: entry.version for entry in shared.metrics.values()},
                 "seconds": round(time.monotonic() - self.started, 3),
-                "environment": describe_environment(shared.device, self.threads) | describe_judge(cell.task),
+                "environment": describe_environment(shared.device, self.threads)
+                | describe_judge(cell.task)
+                | ({"offload": shared.offload} if shared.offload else {}),
                 "command": shared.command,
                 "tags": dict(shared.tags),
                 **measured,

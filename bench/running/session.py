@@ -89,9 +89,11 @@ class Session:
     device: cpu, cuda or mps; None: the best that is available. threads: CPU threads; None: all cores, shared
     by `jobs` processes. store: folder or address (`s3://bucket/prefix`) of the cache; None: in the user's
     cache folder. cell_timeout: seconds that a cell may take; None: no limit. dtype: what models draw in and
-    trainings compute in: float32, bfloat16, float16, or auto (bfloat16 for real models on CUDA, else
-    float32). command: how records name the command that made them. program: the command line of the run, if
-    there is one. tags: words of the user's own, kept in records made now.
+    trainings compute in: float32, bfloat16, float16, float8_e4m3fn (kept in it, computed in bfloat16), or
+    auto (bfloat16 for real models on CUDA, else float32). offload: `model` or `sequential`, how weights wait
+    on the CPU while a GPU draws; None: they do not. command: how records name the command that made them.
+    program: the command line of the run, if there is one. tags: words of the user's own, kept in records
+    made now.
     """
 
     device: str | None = None
@@ -100,6 +102,7 @@ class Session:
     store: Path | str | None = None
     cell_timeout: float | None = None
     dtype: str = AUTO
+    offload: str | None = None
     command: str = ""
     world: WorldSettings = DEFAULT_WORLD
     program: Program = Program()
@@ -144,6 +147,7 @@ def set_threads(wanted: int | None, jobs: int = 1) -> int:
 
 def make_runner(session: Session, folder: Path, worlds: set[str]) -> "Runner":
     """Return a Runner over the opened worlds and all metrics; folder: of the records."""
+    from ..models.device.offload import check_offload
     from ..models.device.precision import choose_dtype
     from ..models.isolation.time_limit import check_limit
     from .restart import restarting
@@ -156,6 +160,7 @@ def make_runner(session: Session, folder: Path, worlds: set[str]) -> "Runner":
     check_limit(session.cell_timeout)
     program = session.program
     device = choose_device(session.device)
+    check_offload(session.offload, device)
     opened = open_worlds(
         worlds, session.world, device, str(choose_dtype(session.dtype, device, is_real=True))
     )
@@ -170,6 +175,7 @@ def make_runner(session: Session, folder: Path, worlds: set[str]) -> "Runner":
         say=say,
         cell_timeout=session.cell_timeout,
         dtype=session.dtype,
+        offload=session.offload or "",
         restart=restarting(program.arguments) if program.restarts else None,
         abandoned=program.abandoned,
         tags=check_tags(session.tags),

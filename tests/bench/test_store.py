@@ -1,15 +1,19 @@
 """The store: hit, miss, corruption, atomic writes, the size limit."""
 
+import errno
 import hashlib
+import io
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.store import Store, content_key
+from unlearnbench.bench.store import KINDS, Store, content_key
 
 
 @pytest.fixture
@@ -261,3 +265,47 @@ def test_only_the_command_prunes(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert main(["prune", "--store", str(tmp_path / "store"), "--limit", "-1"]) == 2
     assert main(["prune", "--store", str(tmp_path / "no store")]) == 2
     assert not (tmp_path / "no store").exists()
+
+
+def test_every_kind_of_entry_is_counted_and_pruned(store: Store) -> None:
+    """A kind that KINDS lacks would stay for ever."""
+    sources = (Path(__file__).parents[2] / "bench").rglob("*.py")
+    kinds = {kind for path in sources for kind in re.findall(r'store\.put\(\s*"([\w-]+)"', path.read_text())}
+    assert kinds == set(KINDS)
+    for kind in kinds:
+        store.put(kind, "a" * 64, b"x" * 68)
+        os.utime(store.path(kind, "a" * 64), (1, 1))
+    assert store.prune(limit=0) == 100 * len(kinds)
+
+
+def _no_room(*_: object) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_claim_on_a_full_disk_leaves_nothing_behind(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty claim would keep all others waiting until it expires."""
+
+    class Full(io.BytesIO):
+        write = _no_room
+
+    opened = Path.open
+
+    def open_full(path: Path, *arguments: str) -> Any:
+        opened(path, *arguments).close()
+        return Full()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", open_full)
+        assert store.claim("a" * 64, b"mine")
+    assert store.read_claim("a" * 64) is None
+    assert store.claim("a" * 64, b"mine")
+
+
+def test_a_store_that_cannot_be_written_is_found_before_long_work(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.check_writable()
+    assert sorted(path.name for path in store.folder.iterdir()) == [".gitignore", ".unlearnbench-store"]
+    monkeypatch.setattr(Path, "write_bytes", _no_room)
+    with pytest.raises(UserError, match="store: cannot be written: the disk is full"):
+        store.check_writable()

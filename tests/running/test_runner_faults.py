@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from unlearnbench.bench.cli.main import main
+from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.records.record import read_record, record_digest
 from unlearnbench.bench.running.runner import Runner
 
@@ -85,6 +86,20 @@ def test_a_record_that_cannot_be_written_is_one_failed_cell(
     assert [o.state for o in outcomes] == ["failed", "measured"]
     assert (blocked / "mine").read_text() == "kept"
     assert any("cannot be written" in line for line in said)
+
+
+def test_a_store_that_cannot_keep_weights_is_found_before_training(
+    make_runner: Callable[..., Runner], make_cell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BALANCED, _raise(AssertionError("it was trained")))
+    runner = make_runner(store=tmp_path / "store")
+
+    def refuse(folder: Path) -> None:
+        raise UserError(f"{folder}: cannot be written: the disk is read-only")
+
+    monkeypatch.setattr("unlearnbench.bench.store.check_writable", refuse)
+    [outcome] = runner.run([make_cell(method="balanced", **SMALL)])
+    assert str(read_record(outcome.path).error).endswith("cannot be written: the disk is read-only")
 
 
 def _hang(*arguments: Any) -> None:

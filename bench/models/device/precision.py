@@ -10,7 +10,14 @@ import torch
 
 from ...errors import UserError
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float8_e4m3fn": torch.float8_e4m3fn,
+}
+COMPUTE = {torch.float8_e4m3fn: torch.bfloat16}
+"""Type in which weights are only kept -> type in which a model computes with them."""
 AUTO = "auto"
 _COMPUTING: ContextVar[torch.dtype] = ContextVar("computing", default=torch.float32)
 
@@ -42,8 +49,9 @@ def recorded_dtype(sampling: Mapping[str, Any], where: Path) -> str:
 
 
 def type_of_part(name: str, dtype: torch.dtype) -> torch.dtype:
-    """Return the type of a pipeline's component: an autoencoder overflows in float16, so it has float32."""
-    return torch.float32 if name == "vae" and dtype == torch.float16 else dtype
+    """Return the type in which a pipeline's component computes: an autoencoder overflows in float16, so it
+    has float32."""
+    return torch.float32 if name == "vae" and dtype == torch.float16 else COMPUTE.get(dtype, dtype)
 
 
 @contextmanager
@@ -53,7 +61,7 @@ def computing(dtype: torch.dtype) -> Iterator[None]:
     Weights, losses and the optimiser keep float32. float16 is computed in float32: its gradients underflow
     unless losses are scaled.
     """
-    token = _COMPUTING.set(torch.float32 if dtype == torch.float16 else dtype)
+    token = _COMPUTING.set(torch.float32 if dtype == torch.float16 else COMPUTE.get(dtype, dtype))
     try:
         yield
     finally:

@@ -14,6 +14,7 @@ from ...errors import UserError
 from ...measuring.items import keep_whole, spread_answers
 from ...measuring.judging import ask_judge
 from ...measuring.requests import ImageRequest
+from ...models.device.precision import COMPUTE
 from ...models.generators import Holder, denoiser_name, open_pipeline, trainable_module
 from ...models.isolation.guard import Watch, guarded
 from ...models.isolation.process import keep_process
@@ -199,6 +200,11 @@ class Host:
         """Return the attacked model, opened again with the point set: the attack may change it."""
         holder = self.holder
         assert isinstance(holder, ModelHolder)
+        if holder.dtype in COMPUTE:
+            raise UserError(
+                f"attack {self.entry.name}: looks inside a model whose weights are only kept in "
+                f"{str(holder.dtype).removeprefix('torch.')}; give --dtype bfloat16"
+            )
         for other in self.run.shared._holders.values():
             other.close()  # one model at a time in the device's memory
         pipeline = holder.open()

@@ -61,11 +61,11 @@ def attack_cells(runner: Runner, attacks: Sequence[SuiteAttack]) -> list[Outcome
     for number, attack in enumerate(attacks, 1):
         cell, name = attack.cell, attack.planned.entry.name
         title = f"[{number}/{len(attacks)}] {cell.task.id} {cell.row.name} seed {cell.seed}: attack {name}"
-        record = _find_record(runner, cell)
-        if record is None:
+        run = find_run(runner, attack)
+        if run is None:
             runner.say(f"{title}: not run, because its cell failed")
             continue
-        outcomes.append(_attack_cell(runner, _make_run(runner, attack, record), title))
+        outcomes.append(_attack_cell(runner, run, title))
     return outcomes
 
 
@@ -73,8 +73,8 @@ def pending_attacks(runner: Runner, attacks: Sequence[SuiteAttack]) -> list[Suit
     """Return the attacks whose record is not there yet."""
 
     def is_done(attack: SuiteAttack) -> bool:
-        record = _find_record(runner, attack.cell)
-        return record is not None and _make_run(runner, attack, record).is_done()
+        run = find_run(runner, attack)
+        return run is not None and run.is_done()
 
     return [attack for attack in attacks if not is_done(attack)]
 
@@ -85,9 +85,8 @@ def resume_attacks(runner: Runner, attacks: Sequence[SuiteAttack], folder: Path 
         return
     taken = 0
     for attack in pending_attacks(runner, attacks):
-        record = _find_record(runner, attack.cell)
-        if record is not None:
-            run = _make_run(runner, attack, record)
+        run = find_run(runner, attack)
+        if run is not None:
             path = folder / run.path.parent.name / run.path.name
             taken += runner.take_record(path, run.path, run.key, attack.cell.suite.name)
     if taken:
@@ -97,6 +96,12 @@ def resume_attacks(runner: Runner, attacks: Sequence[SuiteAttack], folder: Path 
 def _find_record(runner: Runner, cell: Cell) -> Record | None:
     path = runner.path_of(cell)
     return read_record(path) if has_good(path) else None
+
+
+def find_run(runner: Runner, attack: SuiteAttack) -> AttackRun | None:
+    """Return the run of an attack; None where its cell failed, so that there is no model."""
+    record = _find_record(runner, attack.cell)
+    return None if record is None else _make_run(runner, attack, record)
 
 
 def _make_run(runner: Runner, attack: SuiteAttack, record: Record) -> AttackRun:

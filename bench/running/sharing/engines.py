@@ -17,11 +17,12 @@ from ...files import make_folder
 from ...progress import show_progress
 from ..jobs import start_worker, worker_command
 from ..session import Program, check_counts
+from .outcomes import clear_outcomes, list_outcomes
 
 MOST_TIMEOUTS = 1000
 """Number of times that Slurm may queue a worker again whose time was up: it goes on where it stopped."""
-DONE, FAILED, LOST = 0, 1, -1
-"""Statuses of workers: the first two went over the whole run."""
+LOST = -1
+"""Status of a worker that the engine lost."""
 EXTRAS = {"slurm": "submitit", "ray": "ray"}
 """Engine -> the package that it needs, and the extra of this project that installs it."""
 
@@ -115,11 +116,12 @@ def plan_workers(program: Program, logs: Path, threads: int) -> Workers:
 def start_workers(program: Program, logs: Path, threads: int) -> None:
     """Start a run's workers by its executor, and return once they have ended.
 
-    Raises UserError where none of them could work. What failed in a cell is in the cell's record.
+    Raises UserError where none of them went over the whole run. What failed is in the records.
     """
     workers = plan_workers(program, logs, threads)
-    statuses = {"slurm": run_slurm, "ray": run_ray}[str(program.executor)](workers)
-    if not any(status in (DONE, FAILED) for status in statuses):
+    clear_outcomes(logs)
+    {"slurm": run_slurm, "ray": run_ray}[str(program.executor)](workers)
+    if not list_outcomes(logs):
         raise UserError(f"--executor {program.executor}: no worker could work; {logs / '0.log'} says why")
 
 
@@ -216,13 +218,3 @@ def _gather(waits: Sequence[Any]) -> list[int]:
                 found.append(LOST)
             advance(len(found), "")
     return found
-
-
-def read_outcomes(cells: Sequence[Any], folder: Path) -> list[Any]:
-    """Return what became of cells that other machines worked on; one without a record has failed."""
-    from ..failures import has_good
-    from ..runner import Outcome  # imports torch
-
-    paths = {cell.stem: folder / f"{cell.stem}.json" for cell in cells}
-    states = {stem: "measured" if has_good(path) else "failed" for stem, path in paths.items()}
-    return [Outcome(cell, states[cell.stem], paths[cell.stem]) for cell in cells]

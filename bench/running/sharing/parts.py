@@ -45,6 +45,10 @@ class CellParts:
         if stored is not None:
             vars(run)["manifest"] = Manifest.from_bytes(stored)
             return None
+        if run.cell.before is not None:  # one worker trains it for all later steps of the sequence
+            before = CellParts(CellRun(run.shared, run.cell.before))._training()
+            if before is not None:
+                return before
 
         def train() -> None:
             _ = run.manifest

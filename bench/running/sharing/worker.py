@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,8 +14,9 @@ from ...errors import UserError
 from ...planning.plan import Cell
 from ...records.record import read_record
 from ...store import content_key
-from ..attacking.suite_attacks import SuiteAttack, attack_cells
+from ..attacking.suite_attacks import SuiteAttack, attack_cells, find_run
 from ..cell_run import CellRun
+from ..failures import find_trace
 from ..runner import Outcome, Runner, describe_cell
 from .leases import Lease, Leases
 from .parts import CellParts, Part
@@ -72,21 +74,46 @@ class Worker:
         return [outcomes[cell.stem] for cell in cells]
 
     def attack(self, attacks: Sequence[SuiteAttack]) -> list[Outcome]:
-        """Run the attacks that no other worker runs; return what became of them."""
+        """Return what became of each attack, once nothing is left to do for anybody."""
         outcomes: list[Outcome] = []
-        for attack in self._from_own_place(attacks):
-            planned = attack.planned
-            what = [attack.cell.stem, planned.entry.name, planned.settings, planned.seed, attack.label]
-            with self.leases.holding(self._name("attack", what)) as lease:
-                if lease is not None:
-                    outcomes += attack_cells(self.runner, [attack])
+        left = [(attack, self._trace_of(attack)) for attack in self._from_own_place(attacks)]
+        while left:
+            waiting = []
+            for attack, before in left:
+                planned = attack.planned
+                what = [attack.cell.stem, planned.entry.name, planned.settings, planned.seed, attack.label]
+                with self.leases.holding(self._name("attack", what)) as lease:
+                    if lease is None:
+                        waiting.append((attack, before))
+                    else:
+                        outcomes += self._attack(attack, before)
+            if len(waiting) == len(left):
+                time.sleep(random.uniform(0.5, 1) * POLL_SECONDS)
+            left = waiting
         return outcomes
 
+    def _attack(self, attack: SuiteAttack, before: int | None) -> list[Outcome]:
+        """Run an attack, unless another worker failed in it since this one began. before: see `_trace_of`."""
+        if self._trace_of(attack) not in (None, before):
+            run = find_run(self.runner, attack)
+            return [] if run is None else [Outcome(run.cell, "failed", run.path)]
+        return attack_cells(self.runner, [attack])
+
+    def _trace_of(self, attack: SuiteAttack) -> int | None:
+        """Return the time stamp of the file that says why an attack failed; None where there is none."""
+        run = find_run(self.runner, attack)
+        return None if run is None else _stamp(find_trace(run.path.parent, run.stem))
+
     def pool(self, cells: Sequence[Cell]) -> None:
-        """Write the pooled distances of shown points, unless another worker does."""
-        with self.leases.holding(self._name("pool", [cell.stem for cell in cells])) as lease:
-            if lease is not None:
-                self.runner.pool(list(cells))
+        """Write the pooled distances of shown points; return once they are there, whoever wrote them."""
+        is_done = False
+        while not is_done:
+            with self.leases.holding(self._name("pool", [cell.stem for cell in cells])) as lease:
+                if lease is not None:
+                    self.runner.pool(list(cells))
+                    is_done = True
+            if not is_done:
+                time.sleep(random.uniform(0.5, 1) * POLL_SECONDS)
 
     def _name(self, kind: str, what: Any) -> str:
         """Return the name of a lease on something in the folder of the records."""
@@ -94,18 +121,12 @@ class Worker:
 
     def _job(self, cell: Cell, number: int, of: int) -> Job:
         title = f"[{number}/{of}] {describe_cell(cell)}"
-        return Job(CellRun(self.runner, cell), title, self._stamp(cell))
+        return Job(CellRun(self.runner, cell), title, _stamp(self.runner.path_of(cell)))
 
     def _from_own_place(self, things: Sequence[Any]) -> list[Any]:
         """Return the things in an order that starts at another place for each worker."""
         first = self.index % self.count * len(things) // self.count
         return [*things[first:], *things[:first]]
-
-    def _stamp(self, cell: Cell) -> int | None:
-        try:
-            return os.stat(self.runner.path_of(cell)).st_mtime_ns
-        except OSError:
-            return None
 
     def _visit(self, job: Job) -> tuple[bool, Outcome | None]:
         """Work on a cell as far as its leases are free; return whether anything was done, and its outcome."""
@@ -126,7 +147,8 @@ class Worker:
 
     def _settled(self, job: Job) -> Outcome | None:
         """Return what became of a cell whose record is there, or that failed since this worker began."""
-        cell, path, stamp = job.run.cell, self.runner.path_of(job.run.cell), self._stamp(job.run.cell)
+        cell, path = job.run.cell, self.runner.path_of(job.run.cell)
+        stamp = _stamp(path)
         if cell.stem in self.runner.abandoned:
             return self._failed(job)
         if stamp is None or stamp == job.looked:
@@ -187,3 +209,11 @@ class Worker:
             run.started = time.monotonic()
             outcome = self.runner.run_cell(run, job.title)
         return True, replace(outcome, drawn=outcome.drawn + job.drawn)
+
+
+def _stamp(path: Path) -> int | None:
+    """Return when a file was last written; None where it is not there."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return None

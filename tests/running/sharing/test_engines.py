@@ -12,6 +12,7 @@ import pytest
 
 from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
+from unlearnbench.bench.models import sampling
 from unlearnbench.bench.records.record import read_record, record_digest
 from unlearnbench.bench.running.sharing import engines
 from unlearnbench.bench.running.sharing.engines import Workers, describe_slurm, load_engine, read_resources
@@ -52,6 +53,55 @@ def test_the_script_for_slurm_asks_for_what_was_asked(tmp_path: Path) -> None:
         describe_slurm(Workers(["run"], 5, 3, tmp_path, {"slurm_colour": "red"}))
 
 
+SMALL = """
+name = "small"
+tasks = ["classes/cat-face@tiny"]
+[sizes]
+forget = 1
+forget_samples = 1
+retain_same = 1
+retain_other = 1
+retain_given = 1
+indirect = 0
+[[methods]]
+name = "none"
+[[attacks]]
+name = "best-of-n"
+config = { budget = 1 }
+"""
+
+
+def test_the_summary_is_of_what_the_workers_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two workers, one after the other in this process: a failed attack counts, an earlier run does not."""
+    monkeypatch.setitem(sampling.MICRO_BATCH, "cpu", 1)
+
+    def start(workers: Workers) -> list[int]:
+        return [main([*start.command[3:]]) for start in workers.starts()]
+
+    def fail(*_: Any) -> None:
+        raise FloatingPointError("no attack today")
+
+    monkeypatch.setattr(engines, "run_slurm", start)
+    suite = tmp_path / "small.toml"
+    suite.write_text(SMALL)
+    words = ["run", "--suite", str(suite), "--out", str(tmp_path / "out"), "--store", str(tmp_path / "store")]
+    words += ["--threads", "1", "--executor", "slurm", "--jobs", "2"]
+    with monkeypatch.context() as patch:
+        patch.setattr("unlearnbench.bench.attacks.best_of_n.attack", fail)
+        assert main(words) == 1
+    said = capsys.readouterr()
+    assert "1 cells, 0 unchanged, 1 failed, 1 attacked records, 4 images drawn" in said.out
+    assert "failed: classes-cat-face-tiny.none" in said.err
+    assert main(words) == 0
+    assert "1 cells, 1 unchanged, 0 failed, 1 attacked records" in capsys.readouterr().out
+    # every worker ended before it went over the run: what an earlier one wrote does not count
+    monkeypatch.setattr(engines, "run_slurm", lambda workers: [2, 2])
+    assert main(words) == 2
+    assert "no worker could work" in capsys.readouterr().err
+
+
 def _run(folder: Path, name: str, *more: str) -> dict[str, str]:
     """Run the suite; return the digests of its records."""
     suite = folder / "two.toml"
@@ -75,11 +125,15 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("cluster", ["debug", "local"])
 def test_jobs_of_submitit_write_the_records_of_one_process(
-    tmp_path: Path, alone: dict[str, str], cluster: str
+    tmp_path: Path, alone: dict[str, str], cluster: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("submitit")
     options = ["--executor", "slurm", "--jobs", "3", "--resource", f"cluster={cluster}"]
     assert _run(tmp_path, "many", *options) == alone
+    # the summary is of what the workers did, and the next one not of what they did before
+    assert "4 cells, 0 unchanged, 0 failed, 36 images drawn" in capsys.readouterr().out
+    assert _run(tmp_path, "many", *options) == alone
+    assert "4 cells, 4 unchanged, 0 failed, 0 images drawn" in capsys.readouterr().out
 
 
 @pytest.mark.slow

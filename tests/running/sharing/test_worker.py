@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,21 @@ import pytest
 
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.models import sampling
+from unlearnbench.bench.planning.plan import MethodRow, Suite, plan_cells
+from unlearnbench.bench.planning.rows import AttackRow
 from unlearnbench.bench.records.record import read_record, record_digest
+from unlearnbench.bench.running.attacking.suite_attacks import SuiteAttack, plan_attacks
+from unlearnbench.bench.running.catalog import registry, task_registry
 from unlearnbench.bench.running.cell_run import CellRun
 from unlearnbench.bench.running.runner import Outcome, Runner
 from unlearnbench.bench.running.sharing import worker as module
 from unlearnbench.bench.running.sharing.parts import CellParts
 from unlearnbench.bench.running.sharing.worker import MOST_TRIES, Worker
+from unlearnbench.bench.store import content_key
 
+from ... import conftest
+
+FEW = conftest.SMALL.model_copy(update={"indirect": 0})
 SMALL = {"steps": 2, "checkpoints": [1, 2], "batch": 4}
 
 
@@ -156,3 +165,96 @@ def test_a_broken_world_is_a_failed_cell_and_no_end_of_the_worker(
     monkeypatch.setattr("unlearnbench.bench.running.cell_run.reference_point", refuse)
     found = Worker(make_runner(store=tmp_path / "store")).work(cells)
     assert [outcome.state for outcome in found] == ["failed", "failed"]
+
+
+def test_the_trainings_of_a_sequence_are_parts_that_one_worker_does(
+    make_runner: Callable[..., Runner], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that comes to the second step finds the first one's training taken, and trains nothing."""
+    tasks = ["classes/cat-face@tiny", "celebrities/santa-claus@tiny"]
+    suite = Suite(name="mine", sequence=tasks, methods=[MethodRow(name="uce")], sizes=FEW)
+    cells = plan_cells(suite, task_registry(), registry("methods"))
+    runner = make_runner(store=tmp_path / "store")
+    one, two = (CellParts(CellRun(runner, cell)).open_parts() for cell in cells)
+    assert [part.name for part in one] == [part.name for part in two]
+    one[0].do()
+    [own] = CellParts(CellRun(runner, cells[1])).open_parts()
+    assert own.name != one[0].name
+    assert own.name == content_key({"train": runner.train_key(cells[1])})
+    own.do()
+    assert len(CellParts(CellRun(runner, cells[1])).open_parts()) > 1  # images
+
+
+ATTACK = {"budget": 1}
+
+
+@pytest.fixture
+def attacked(
+    make_runner: Callable[..., Runner], make_cell: Any, tmp_path: Path
+) -> tuple[Callable[[], Runner], list[SuiteAttack]]:
+    """Make runners of one folder with a measured base, and an attack on it."""
+    cell = make_cell()
+
+    def make() -> Runner:
+        return make_runner(folder=tmp_path / "out")
+
+    assert make().run([cell])[0].state == "measured"
+    row = AttackRow(name="best-of-n", config=ATTACK)
+    suite = cell.suite.model_copy(update={"attacks": [row]})
+    return make, plan_attacks(suite, [cell], registry("attacks"))
+
+
+def test_a_worker_waits_for_an_attack_of_another_and_tells_what_became_of_it(
+    attacked: tuple[Callable[[], Runner], list[SuiteAttack]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be left out of the summary; and where the other ended, nobody would run it."""
+    make, attacks = attacked
+    one, other = Worker(make()), Worker(make())
+    what = attacks[0].planned
+    name = one._name("attack", [attacks[0].cell.stem, what.entry.name, what.settings, what.seed, None])
+    slept: list[float] = []
+    with ExitStack() as held:
+        held.enter_context(other.leases.holding(name))
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            held.close()
+
+        monkeypatch.setattr(module.time, "sleep", sleep)
+        [found] = one.attack(attacks)
+    assert (len(slept), found.state) == (1, "measured")
+    [again] = other.attack(attacks)
+    assert (again.state, again.path) == ("unchanged", found.path)
+
+
+def test_an_attack_that_failed_elsewhere_meanwhile_is_not_tried_again(
+    attacked: tuple[Callable[[], Runner], list[SuiteAttack]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, attacks = attacked
+    tried: list[int] = []
+
+    def explode(*arguments: Any) -> None:
+        tried.append(1)
+        raise FloatingPointError("no attack today")
+
+    monkeypatch.setattr("unlearnbench.bench.attacks.best_of_n.attack", explode)
+    late = Worker(make())
+    before = late._trace_of(attacks[0])
+    [failed] = Worker(make()).attack(attacks)
+    [told] = late._attack(attacks[0], before)
+    assert (failed.state, told.state, told.path, len(tried)) == ("failed", "failed", failed.path, 1)
+    assert late.attack(attacks)[0].state == "failed"  # one that begins later tries once more
+    assert len(tried) == 2
+
+
+def test_pooled_distances_are_waited_for(
+    make_runner: Callable[..., Runner], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = (Worker(make_runner(store=tmp_path / "store")) for _ in range(2))
+    pooled: list[Any] = []
+    monkeypatch.setattr(Runner, "pool", lambda runner, cells: pooled.append(cells))
+    with ExitStack() as held:
+        held.enter_context(other.leases.holding(one._name("pool", [])))
+        monkeypatch.setattr(module.time, "sleep", lambda seconds: held.close())
+        one.pool([])
+    assert pooled == [[]]

@@ -1,0 +1,110 @@
+"""How well 1, 2 and more workers of one machine share a suite of the tiny world.
+
+    python tests/benchmarks/workers.py 1 2 4
+
+Prints images a second, the share of so many times the first line's, and whether the records are the same,
+digest for digest. With more workers than cores they only compete. `leases.py` stands for many machines.
+"""
+
+import argparse
+import multiprocessing
+import os
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+SUITE = """
+name = "workers"
+tasks = ["classes/cat-face@tiny"]
+[sizes]
+forget = 6
+forget_samples = 4
+retain_same = 9
+retain_other = 9
+retain_given = 6
+indirect = 0
+[[methods]]
+name = "none"
+[[methods]]
+name = "finetune"
+config = { steps = 2, checkpoints = [1, 2], batch = 2 }
+"""
+context = multiprocessing.get_context("fork")
+
+
+def processor_seconds() -> float:
+    """Return the seconds that the children of this process that have ended spent on a core."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def run_all(works: list[Any]) -> tuple[float, float]:
+    """Run functions in processes of their own; return the seconds until all ended, and those on cores."""
+    processes = [context.Process(target=work) for work in works]
+    before, start = processor_seconds(), time.monotonic()
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    return time.monotonic() - start, processor_seconds() - before
+
+
+def work(folder: Path, part: str) -> int:
+    """Be one worker of the run in a folder; return its exit status."""
+    from unlearnbench.bench.cli.main import main
+
+    suite = folder.parent / "workers.toml"
+    where = ["--out", str(folder / "out"), "--store", str(folder / "store")]
+    log = os.open(folder.parent / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    words = ["run", "--suite", str(suite), *where, "--threads", "1", "--device", "cpu", "--part", part]
+    return main(words)
+
+
+def measure(folder: Path, counts: list[int]) -> None:
+    """Print a line for each number of workers."""
+    from unlearnbench.bench.records.record import read_record, record_digest
+
+    folder.joinpath("workers.toml").write_text(SUITE)
+    work_in_child(folder / "warm", 1)  # reads what a first run reads from the disk
+    known, first = set[str](), 0.0
+    for count in counts:
+        place = folder / f"{count}"
+        seconds, busy = work_in_child(place, count)
+        images = len(list((place / "store" / "images").glob("*/*")))
+        digests = {record_digest(read_record(path)) for path in (place / "out").glob("*.json")}
+        known, rate = known or digests, images / seconds
+        first = first or rate / count
+        print(
+            f"{count} workers: {seconds:.1f} s, {images} images, {rate:.2f} images/s, {busy:.1f} s on cores, "
+            f"{rate / first / count:.0%} of {count} times one; {len(digests)} records, "
+            f"{'the same' if digests == known else 'OTHERS'}; load {os.getloadavg()[0]:.1f}",
+            flush=True,
+        )
+        shutil.rmtree(place)
+
+
+def work_in_child(folder: Path, count: int) -> tuple[float, float]:
+    parts = [f"{i}/{count}" for i in range(count)]
+    return run_all([lambda part=part: sys.exit(work(folder, part)) for part in parts])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="How well workers share a suite")
+    parser.add_argument("workers", type=int, nargs="+", metavar="N")
+    options = parser.parse_args()
+    torch.set_num_threads(1)  # a pool of threads does not survive a fork
+    with tempfile.TemporaryDirectory() as folder:
+        measure(Path(folder), options.workers)
+
+
+if __name__ == "__main__":
+    main()
