@@ -117,6 +117,9 @@ def export_pipeline(recipe: LatentRecipe[Any, Any], target: Path) -> None:
     The denoiser and the autoencoder are stored in half precision; diffusers opens them in float32.
     """
     pipeline = recipe.pipeline()
+    # training left its own length in the tokenizer; a world is to be the same whether it was trained or read
+    pipeline.tokenizer.backend_tokenizer.no_truncation()
+    pipeline.tokenizer.backend_tokenizer.no_padding()
     pipeline.unet.half()
     pipeline.vae.half()
     pipeline.save_pretrained(target, safe_serialization=True)
