@@ -232,7 +232,7 @@ def run_plan(plan: Plan, folder: Path, session: Session, resume: Path | None = N
     )
     from .bench.running.jobs import find_part, run_parts
     from .bench.running.sharing.engines import is_remote, start_workers
-    from .bench.running.sharing.outcomes import read_outcomes, write_outcomes
+    from .bench.running.sharing.outcomes import mark_measured, read_outcomes, write_outcomes
     from .bench.running.sharing.room import fit_session
     from .bench.running.sharing.worker import Worker
 
@@ -253,15 +253,13 @@ def run_plan(plan: Plan, folder: Path, session: Session, resume: Path | None = N
     attacks = plan_attacks(plan.suite, cells, registry("attacks")) if plan.suite.attacks else []
     resume_attacks(runner, attacks, resume)
     waiting = pending_attacks(runner, attacks) if session.jobs > 1 else []
-    fresh: set[str] = set()
+    fresh = {cell.stem for cell in pending} if session.jobs > 1 else set()
     if session.jobs > 1 and (pending or waiting):
-        fresh = {cell.stem for cell in pending}
         records = [folder / f"{cell.stem}.json" for cell in pending or [attack.cell for attack in waiting]]
         run_parts(session.program.arguments, session.jobs, runner.threads, records, gpus)
     worker = None if part is None else Worker(runner, *part)
     outcomes = runner.run(cells) if worker is None else worker.work(cells)
-    made = [o.state == "unchanged" and o.cell.stem in fresh for o in outcomes]  # by one of the processes
-    outcomes = [replace(o, state="measured") if new else o for o, new in zip(outcomes, made, strict=True)]
+    outcomes = mark_measured(outcomes, fresh)
     attacked = attack_cells(runner, attacks) if worker is None else worker.attack(attacks)
     is_whole = not any(outcome.state == "failed" for outcome in outcomes)
     if is_whole and any(cell.row.shown and cell.turn is None for cell in cells):

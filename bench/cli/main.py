@@ -27,8 +27,8 @@ from .common import (
 )
 from .label import add_label
 from .plan import add_calibrate, show_list
-from .records import add_submissions
-from .run import add_evaluate, add_prune, add_run
+from .records import add_prune, add_submissions
+from .run import add_evaluate, add_run
 from .tools.convert import add_convert
 from .tools.doctor import run_doctor
 from .tools.export import add_export

@@ -216,3 +216,26 @@ def add_submissions(commands: Any, add_output: AddOptions, add_places: AddOption
     pool.set_defaults(run=pool_folder)
     add_rerun(commands, add_output, add_places)
     add_statements(commands)
+
+
+def add_prune(commands: Any) -> None:
+    parser = commands.add_parser("prune", help="remove the least recently used entries of a store")
+    parser.add_argument("--store", type=Path, help="its folder (default: in the user's cache folder)")
+    parser.add_argument(
+        "--limit", type=float, default=20.0, metavar="GIB", help="size to cut it to (default 20)"
+    )
+    parser.set_defaults(run=prune_store)
+
+
+def prune_store(options: argparse.Namespace) -> int:
+    """Cut a store to a size; a run never does so, since others may use the store."""
+    from ..store import Store, default_folder
+
+    if not 0 <= options.limit < float("inf"):
+        raise UserError(f"--limit {options.limit:g}: must be a size in GiB of at least 0")
+    folder = options.store or default_folder()
+    if not folder.is_dir():
+        raise UserError(f"--store {folder}: there is no such folder")
+    dropped = Store(folder).prune(round(options.limit * 2**30))
+    print(f"{folder}: {dropped / 2**30:.2f} GiB removed")
+    return 0

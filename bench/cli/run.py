@@ -58,7 +58,8 @@ def run_suite(options: argparse.Namespace) -> int:
         return FAILED if found.failed else 0
     if options.publish:
         publish(found)
-    return finish(found, options.jobs or 1)
+    # workers of a cluster say what they drew; processes here only in their logs
+    return finish(found, 1 if options.executor in ("slurm", "ray") else options.jobs or 1)
 
 
 def _read_choice(options: argparse.Namespace) -> dict[str, Any]:
@@ -281,26 +282,3 @@ def evaluate_models(options: argparse.Namespace) -> int:
         limit=options.limit,
     )
     return finish(found)
-
-
-def add_prune(commands: Any) -> None:
-    parser = commands.add_parser("prune", help="remove the least recently used entries of a store")
-    parser.add_argument("--store", type=Path, help="its folder (default: in the user's cache folder)")
-    parser.add_argument(
-        "--limit", type=float, default=20.0, metavar="GIB", help="size to cut it to (default 20)"
-    )
-    parser.set_defaults(run=prune_store)
-
-
-def prune_store(options: argparse.Namespace) -> int:
-    """Cut a store to a size; a run never does so, since others may use the store."""
-    from ..store import Store, default_folder
-
-    if not 0 <= options.limit < float("inf"):
-        raise UserError(f"--limit {options.limit:g}: must be a size in GiB of at least 0")
-    folder = options.store or default_folder()
-    if not folder.is_dir():
-        raise UserError(f"--store {folder}: there is no such folder")
-    dropped = Store(folder).prune(round(options.limit * 2**30))
-    print(f"{folder}: {dropped / 2**30:.2f} GiB removed")
-    return 0

@@ -1,4 +1,7 @@
-"""Peak memory of only the training: the rise of resident memory on a CPU, of allocated memory on a GPU."""
+"""What is watched while a method trains: its steps, and its memory by itself.
+
+Memory is the rise of resident memory on a CPU, of allocated memory on a GPU.
+"""
 
 import ctypes
 import gc
@@ -6,9 +9,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
+from typing import Any
 
 import psutil
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from ..progress import show_progress
 
 PERIOD = 0.01
 """Seconds between two readings of the resident memory; a shorter peak may be missed."""
@@ -95,3 +102,23 @@ def give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
     except (OSError, AttributeError, TypeError):
         return
+
+
+@contextmanager
+def count_steps(title: str, total: int) -> Any:
+    """Show a bar that advances with every optimiser step inside the context."""
+    done = 0
+    with show_progress(title, total) as advance:
+
+        def step(optimiser: Any, args: Any, kwargs: Any) -> None:
+            nonlocal done
+            if getattr(optimiser, "is_inner", False):
+                return  # a step of an attack inside a training step
+            done += 1
+            advance(done, "")
+
+        handle = register_optimizer_step_post_hook(step)
+        try:
+            yield advance
+        finally:
+            handle.remove()

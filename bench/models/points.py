@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from ..errors import UserError
-from ..progress import show_progress
 from ..registry import Entry
 from ..store import Store
 from ..types import Problem
@@ -24,7 +22,6 @@ from .digests import hook_names, weights_digest
 from .files.partial import set_file
 from .generators import (
     Generator,
-    Holder,
     Sampling,
     denoiser_name,
     open_pipeline,
@@ -34,7 +31,7 @@ from .generators import (
 from .hub import find
 from .isolation.guard import Watch, guarded
 from .lora import load_lora
-from .memory import MemoryMeter
+from .memory import MemoryMeter, count_steps
 from .saved.applied import Applied, describe_applied, find_applied, read_applied
 from .saved.deltas import (
     changed_weights,
@@ -181,26 +178,6 @@ class ModelHolder:
         self._offloaded = not is_whole
 
 
-@contextmanager
-def count_steps(title: str, total: int) -> Any:
-    """Show a bar that advances with every optimiser step inside the context."""
-    done = 0
-    with show_progress(title, total) as advance:
-
-        def step(optimiser: Any, args: Any, kwargs: Any) -> None:
-            nonlocal done
-            if getattr(optimiser, "is_inner", False):
-                return  # a step of an attack inside a training step
-            done += 1
-            advance(done, "")
-
-        handle = register_optimizer_step_post_hook(step)
-        try:
-            yield advance
-        finally:
-            handle.remove()
-
-
 class PointSaver:
     """The `save` that a method is given: stores each point's delta, with the seconds trained so far.
 
@@ -309,9 +286,8 @@ def train_points(
     if start is not None:
         restore_weights(saver.pipeline, start)
     watch = Watch(saver.pipeline, entry.name, saver.components, acts=bool(entry.apply))
-    total = int(getattr(config, "steps", 1))
     with (
-        count_steps(title, total),
+        count_steps(title, int(getattr(config, "steps", 1))),
         guarded(watch, problem.seed),
         saver.watching(watch),
         computing(holder.dtype),
@@ -322,8 +298,3 @@ def train_points(
     manifest = saver.manifest()
     store.put("manifests", train_key, manifest.to_bytes())
     return manifest
-
-
-def reference_point(holder: Holder, step: int = 0, label: str = "", model: str = "") -> PointManifest:
-    """Return the point of a model as it is: nothing trained."""
-    return PointManifest(step, holder.fingerprint, "", 0, 0, None, None, label=label, model=model)

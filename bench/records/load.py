@@ -233,10 +233,7 @@ def _is_same(first: Record, second: Record) -> bool:
 
 
 def load_one(path: Path, record: Record | None = None) -> Loaded:
-    """Return one record with its item rows and contact sheet; raises UserError like `load`.
-
-    record: the file's content, where it was read and checked before.
-    """
+    """Return one record with rows and sheet; raises UserError like `load`. record: its content, if read."""
     record = _read(path) if record is None else record
     for field, complaint in _complaints(path, record):
         raise UserError(f"{path}: {field}: {complaint}")

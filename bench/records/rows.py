@@ -197,7 +197,7 @@ def _to_array(column: pa.ChunkedArray) -> NDArray[Any]:
     if pa.types.is_null(column.type):
         return np.full(len(column), None, dtype=object)
     if not pa.types.is_dictionary(column.type):
-        return np.asarray(column.to_numpy())
+        return np.array(column.to_numpy())  # a copy: what Arrow lends cannot be written to
     parts = [_share_texts(chunk.dictionary)[_codes(chunk)] for chunk in column.chunks]
     return np.concatenate(parts) if parts else np.array([], dtype=object)
 

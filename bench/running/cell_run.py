@@ -21,8 +21,8 @@ from ..metrics.rows import describe_failed
 from ..models.device.precision import AUTO, choose_dtype
 from ..models.generators import Holder, Sampling
 from ..models.outside import name_models, open_holder
-from ..models.points import ModelHolder, reference_point, train_points
-from ..models.saved.manifest import Manifest, PointManifest
+from ..models.points import ModelHolder, train_points
+from ..models.saved.manifest import Manifest, PointManifest, reference_point
 from ..planning.plan import Cell
 from ..records.record import Record, items_digest
 from ..records.training_images import PrecisionCheck, TrainingImages, not_judged

@@ -9,7 +9,6 @@ from ..errors import UserError
 from ..models.hub import Source
 from ..planning.plan import Cell
 from ..planning.tasks import Task, samples_of
-from ..records.statements import ATTACKED
 from ..registry import IMAGES
 from ..unlearning.writing import OTHERS
 from ..worlds.protocol import World
@@ -89,6 +88,7 @@ def leave_out_attacked(
     runner: "Runner", attacks: Sequence["SuiteAttack"], resume: Path | None = None
 ) -> list["SuiteAttack"]:
     """Return the attacks without a record, in the runner's folder or in `resume`."""
+    from ..records.statements import ATTACKED  # imports pandas, without which `list` starts
     from .attacking.suite_attacks import pending_attacks
 
     left = list(attacks)

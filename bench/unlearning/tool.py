@@ -98,10 +98,7 @@ def unlearn_model(
     check_new_folder(out)
     dtype = choose_dtype(order.dtype, device, is_real=bool(order.base))
     wording = _word(order)
-    if "anchor" in entry.needs and not wording.anchored:
-        raise UserError(
-            f"{order.method}: needs an anchor; give --anchor, and the concept's name in every prompt"
-        )
+    _check_anchor(order, entry.needs, wording)
     pipeline = open_pipeline(order.model, device)
     Denoiser(pipeline)  # refuses a pipeline whose training loss is not known, before hours of drawing
     check_supported(pipeline, order.method, entry.pipelines)
@@ -131,6 +128,13 @@ def unlearn_model(
 
     replace_folder(out, write)
     return out
+
+
+def _check_anchor(order: UnlearnRequest, needs: tuple[str, ...], wording: Wording) -> None:
+    if "anchor" in needs and not wording.anchored:
+        raise UserError(
+            f"{order.method}: needs an anchor; give --anchor, and the concept's name in every prompt"
+        )
 
 
 def _find_unread(pipeline: Any, prompts: tuple[str, ...]) -> Iterator[str]:

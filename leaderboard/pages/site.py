@@ -14,6 +14,7 @@ from markupsafe import Markup
 from ...bench.errors import UserError
 from ...bench.types import Headline
 from ..plots.comparison import compare_images
+from ..plots.counts import CountPlot, plot_counts
 from ..plots.frontiers import FrontierPlot, plot_concepts, plot_families
 from ..plots.gallery import Locate, gather, inline_sheet
 from ..plots.heatmap import HeatMap, heat_maps
@@ -50,6 +51,7 @@ class ConceptPlots:
     concepts: tuple[FrontierPlot, ...]
     heat: tuple[HeatMap, ...]
     headline: Headline
+    counts: tuple[CountPlot, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def make_page(contents: Contents) -> dict[str, bytes]:
         shared,
         True,
         scopes=[scope],
-        concept_plots=_plot_concepts(division, contents.styles),
+        concept_plots=_plot_concepts(division, contents.styles, contents.rows),
         images=compare_images(
             [e for e in division.entries if e.record.source == "measured"],
             [row.name for row in scope.board_rows],
@@ -120,7 +122,7 @@ def make_site(contents: Contents) -> dict[str, bytes]:
     divisions, styles = contents.divisions, contents.styles
     links = _make_links(contents.rows, divisions)
     sheets = {e.name: make_thumbnail(e) for e in contents.entries if e.sheet is not None}
-    plots = [_plot_concepts(division, styles) for division in divisions]
+    plots = [_plot_concepts(division, styles, contents.rows) for division in divisions]
     pages = [
         page
         for division, own in zip(divisions, plots, strict=True)
@@ -179,8 +181,10 @@ def _share(contents: Contents, links: Links) -> dict[str, Any]:
     }
 
 
-def _plot_concepts(division: Division, styles: Mapping[str, SeriesStyle]) -> ConceptPlots:
-    own = rows_of(division.entries)
+def _plot_concepts(
+    division: Division, styles: Mapping[str, SeriesStyle], found: Sequence[TaskRow]
+) -> ConceptPlots:
+    own, names = rows_of(division.entries), {entry.name for entry in division.entries}
     return ConceptPlots(
         world=division.world,
         base=division.base,
@@ -189,6 +193,7 @@ def _plot_concepts(division: Division, styles: Mapping[str, SeriesStyle]) -> Con
         concepts=tuple(plot_concepts(division.groups, styles)),
         heat=tuple(heat_maps([e for name in sorted(own) for e in prefer_measured(own[name])], sorted(own))),
         headline=division.headline,
+        counts=tuple(plot_counts([row for row in found if row.source.name in names], styles)),
     )
 
 

@@ -151,7 +151,7 @@ def board(folder: Path, rival: str = "gradient_sum") -> pd.DataFrame:
     rows = {}
     for method in ava.index:
         own = table.loc[method].dropna(subset=["AVA"])  # missing is neither zero nor a value
-        low, high = interval(own["AVA"].to_numpy())
+        low, high = np.clip(interval(own["AVA"].to_numpy()), 0, 1)  # a share
         gap = (ava.loc[method] - ava.loc[rival]).dropna().to_numpy()
         rows[method] = {
             "concepts": len(own),

@@ -1,5 +1,6 @@
 """The board's page over several concepts: its rows, ties, plots, maps, strips and what it says is missing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,7 @@ def test_one_concept_without_a_value_makes_the_mean_missing(folder: Path) -> Non
         for p in entry.record.points
     ]
     record = entry.record.model_copy(update={"points": broken})
-    changed = [type(e)(e.name, record, e.items, e.sheet, e.digest) if e is entry else e for e in loaded]
+    changed = [replace(e, record=record) if e is entry else e for e in loaded]
     row = next(r for r in make_board_rows(changed, collect(changed)) if r.name == "balanced")
     assert row.value("VA").value is None
     assert "on 1 of 9 concepts: the judge failed" in str(row.value("VA").missing)

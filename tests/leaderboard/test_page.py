@@ -16,7 +16,9 @@ from unlearnbench.leaderboard.templating import flatten
 
 from .synthetic import METHODS, build_page, make_record, write, write_failed
 
-VOID = {"meta", "input", "br", "img", "link", "hr"}
+OWN = "unlearnbench run --task classes/cat_face@emoji --method balanced --seeds 0 --threads 2"
+"""What the record itself says, in place of a command that was edited."""
+VOID = {"meta", "input", "br", "wbr", "img", "link", "hr"}
 
 
 class Page(HTMLParser):
@@ -84,14 +86,16 @@ def test_it_is_well_formed_and_every_link_has_a_target(text: str) -> None:
 
 def test_it_asks_for_nothing_from_outside(text: str) -> None:
     page = Page(text)
-    assert {link for link in page.having("href") if not link.startswith("#")} == {
+    assert {link for link in page.having("href") if not link.startswith(("#", "data:"))} == {
         "leaderboard.csv",
         "leaderboard.parquet",
         "leaderboard.md",
         "SHA256SUMS",
     }
     assert page.having("src") == []
-    assert page.count("link") == 0
+    (icon,) = [link for link in page.having("href") if link.startswith("data:")]
+    assert icon.startswith("data:image/svg+xml,")
+    assert page.count("link") == 1, "its icon, which is in the page itself"
     targets = re.findall(r"url\(([^)]{0,30})", text)
     assert targets
     assert all(target.startswith("data:image/webp;base64,") for target in targets)
@@ -245,7 +249,7 @@ def test_a_broken_record_leaves_the_old_page_alone(records: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("command", "shown"),
     [
-        ("unlearnbench run ; reboot", "unlearnbench run ';' reboot"),
+        ("unlearnbench run ; reboot", OWN),
         ("reboot", None),
         ("unlearnbench 'x", None),
     ],

@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,9 +130,7 @@ def test_worlds_and_base_models_are_never_averaged(records: Path, tmp_path: Path
     for concept in ("ant", "bee"):
         for method in ("none", "balanced"):
             _write(tmp_path, f"fmnist/classes/{concept}", method, 7)
-    loaded = load(records) + [
-        type(e)(f"other-{e.name}", e.record, e.items, e.sheet, e.digest) for e in load(tmp_path)
-    ]
+    loaded = load(records) + [replace(e, name=f"other-{e.name}") for e in load(tmp_path)]
     divisions = divide(loaded)
     assert [division.world for division in divisions] == ["emoji@1", "fmnist@1"]
     assert [len(division.entries) for division in divisions] == [18, 4]

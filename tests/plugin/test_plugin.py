@@ -33,7 +33,8 @@ def _run(plugin_path: Path, *arguments: str, cwd: Path) -> subprocess.CompletedP
 
 
 def test_the_plugin_is_listed(plugin_path: Path, tmp_path: Path) -> None:
-    listed = _run(plugin_path, "list", cwd=tmp_path).stdout
+    kinds = ("methods", "metrics", "tasks", "judges", "worlds")
+    listed = "".join(_run(plugin_path, "list", kind, cwd=tmp_path).stdout for kind in kinds)
     for word in (
         "shrink",
         "reader",

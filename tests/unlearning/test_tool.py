@@ -91,7 +91,8 @@ def test_the_folder_opens_in_plain_diffusers_and_differs_in_the_denoiser_alone(
     assert "without cat face" in card
     assert "unlearnbench evaluate --model" in card
     assert read_prompts(out / "forget_prompts.txt")[0] == "a photo of a cat face on a table"
-    assert all("longer than the model reads" in line or "does not know" in line for line in said)
+    known = ("longer than the model reads", "does not know", "no task asks for this concept")
+    assert all(any(words in line for words in known) for line in said)
     unknown = next(line for line in said if "does not know" in line)  # of the templates' words
     assert unknown.startswith("the model's vocabulary does not know photo, ")
     assert "cat" not in unknown.replace(",", "").split()

@@ -25,6 +25,11 @@ class PointManifest:
     model: str = ""  # the model itself, where somebody else made it; "" = the cell's base
 
 
+def reference_point(holder: Any, step: int = 0, label: str = "", model: str = "") -> PointManifest:
+    """Return the point of a model as it is: nothing trained. holder: of the model (`Holder`)."""
+    return PointManifest(step, holder.fingerprint, "", 0, 0, None, None, label=label, model=model)
+
+
 @dataclass(frozen=True)
 class Manifest:
     """All points of one training and its log."""

@@ -15,8 +15,7 @@ from ...measuring.items import image_digest
 from ...measuring.requests import ImageRequest, list_requests
 from ...models.generators import Sampling
 from ...models.outside import FunctionGenerator, _FunctionPipeline
-from ...models.points import reference_point
-from ...models.saved.manifest import Manifest
+from ...models.saved.manifest import Manifest, reference_point
 from ...pictures import READING_VERSION, read_picture
 from ...planning.plan import Cell, MethodRow, Suite
 from ...planning.tasks import PromptSizes, Task

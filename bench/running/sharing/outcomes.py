@@ -72,3 +72,9 @@ def _read(file: Path) -> Any:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{file}: cannot be read: {error}; run the same command again") from None
+
+
+def mark_measured(outcomes: Sequence[Any], fresh: set[str]) -> list[Any]:
+    """Return outcomes, with the cells that one of this run's processes measured not called unchanged."""
+    made = [outcome.state == "unchanged" and outcome.cell.stem in fresh for outcome in outcomes]
+    return [replace(o, state="measured") if new else o for o, new in zip(outcomes, made, strict=True)]
