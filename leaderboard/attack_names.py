@@ -16,8 +16,12 @@ def attack_key(entry: Loaded) -> str:
 
 
 def model_key(entry: Loaded) -> tuple[str, str]:
-    """Return a model's row, and a digest of its settings."""
-    return entry.row, content_key(entry.record.method.config)[:6]
+    """Return a model's row, and a digest of its settings; "" for a reference, which has none.
+
+    The row `retrain` is one control, though each kind of task has a retrained model of its own.
+    """
+    method = entry.record.method
+    return entry.row, "" if method.reference else content_key(method.config)[:6]
 
 
 def name_models(entries: Sequence[Loaded]) -> dict[tuple[str, str], str]:

@@ -25,7 +25,7 @@ from .columns import Column
 
 RETRAIN = "retrain"
 CONTROLS = ("none", RETRAIN, PLACEBO)
-BEST_OF_N = "best-of-n"
+BEST_OF_N, STANDING_APART = "best-of-n", ("noise", "latents", "nothing")
 SEED_ROWS = 1_000_000
 """Added to the noise samples of each further training seed, so that its images have keys of their own."""
 ATTACK_COLUMNS = (
@@ -172,8 +172,8 @@ class AttackReport:
 
     @property
     def competing(self) -> list[str]:
-        """The attacks that may be the strongest: none that draws more images, and no diagnostic."""
-        return [name for name in self.attacks if self.infos[name].moves not in ("noise", "nothing")]
+        """The attacks that may be the strongest: none by noise alone, and no diagnostic."""
+        return [name for name in self.attacks if self.infos[name].moves not in STANDING_APART]
 
     def of_tasks(self, tasks: Iterable[str]) -> "AttackReport":
         """Return the report of some tasks only."""

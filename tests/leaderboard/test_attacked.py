@@ -14,7 +14,7 @@ import pytest
 import unlearnbench as ub
 from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.records.load import load_one
+from unlearnbench.bench.records.load import load, load_one
 from unlearnbench.bench.records.record import items_digest, read_items, read_record, write_record
 from unlearnbench.leaderboard.pages.contents import read_contents
 from unlearnbench.leaderboard.ranking.attacked import AttackReport, join, read_attacked
@@ -230,3 +230,17 @@ def test_a_folder_without_attacks_says_how_to_make_some(
     assert not (tmp_path / "page" / "attacks.html").exists()
     assert "attacks.html" not in (tmp_path / "page" / "index.html").read_text()
     json.loads(next(folder.glob("*.json")).read_text())
+
+
+def test_the_retrained_models_of_two_kinds_of_tasks_are_one_control() -> None:
+    """Published records: cat face and openmoji each have a retrained model, and every attack met both."""
+    folder = Path(__file__).resolve().parents[2] / "results" / "attacks"
+    report = read_attacked([folder], [entry.digest for entry in load(folder)])
+    assert [row for row in report.rows if row.startswith("retrain")] == ["retrain"]
+    assert not {"noise-inversion", "best-of-n", "probe"} & set(report.competing)
+    (control,) = report.summarise(["retrain"])
+    strongest = control.values["UA_strongest"].value
+    assert strongest == pytest.approx((0.29 + 0.875) / 2, abs=0.02), "relearning, of the two tasks"
+    for task in report.models:
+        said = report.controls(task)
+        assert any(line.startswith("noise-inversion: proves nothing") for line in said)
