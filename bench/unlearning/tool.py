@@ -20,7 +20,7 @@ from ..models.digests import weights_digest
 from ..models.generators import Sampling, denoiser_name, open_pipeline, trainable_module
 from ..models.hub import find
 from ..models.isolation.guard import Watch, guarded
-from ..models.points import count_steps
+from ..models.memory import count_steps
 from ..models.reading import count_cut, find_unknown, read_size
 from ..models.saved.applied import describe_applied, write_applied
 from ..models.saved.deltas import check_finite, components_of, copy_tensors, read_weights

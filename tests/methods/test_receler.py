@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from unlearnbench.bench.errors import UserError
-from unlearnbench.bench.models import points
+from unlearnbench.bench.models import memory
 from unlearnbench.methods import receler
 
 from .steer import draw, draw_under, fit, make_config
@@ -142,8 +142,8 @@ def test_the_attacks_own_steps_are_no_progress(
     def show(title: str, total: int) -> Iterator[Callable[[int, str], None]]:
         yield lambda done, text: seen.append(done)
 
-    monkeypatch.setattr(points, "show_progress", show)
-    with points.count_steps("receler", 1):
+    monkeypatch.setattr(memory, "show_progress", show)
+    with memory.count_steps("receler", 1):
         fit(receler, pipeline_for(), **FAST)
     assert seen == [1]
 
