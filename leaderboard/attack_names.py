@@ -6,6 +6,7 @@ from typing import Any
 from ..bench.records.load import Loaded
 from ..bench.store import content_key
 from ..bench.types import AttackInfo
+from .templating import find_varied
 
 
 def attack_key(entry: Loaded) -> str:
@@ -38,8 +39,8 @@ def name_attacks(entries: Sequence[Loaded]) -> dict[str, str]:
     for key, info in infos.items():
         alike = [_settings(other) for other in infos.values() if other.name == info.name]
         own = _settings(info)
-        varying = [name for name in own if any(other.get(name) != own[name] for other in alike)]
-        named[key] = " ".join([info.name, *(f"{name}={own[name]}" for name in varying)])
+        varied = set(find_varied(alike))
+        named[key] = " ".join([info.name, *(f"{name}={own[name]}" for name in own if name in varied)])
     return named
 
 

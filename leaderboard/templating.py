@@ -1,6 +1,6 @@
 """The package's templates. Jinja escapes every value, and an unknown name is an error."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -23,6 +23,12 @@ def open_environment() -> Environment:
 def read_template(name: str) -> str:
     """Return the text of a template, style sheet or script."""
     return files(templates).joinpath(name).read_text(encoding="utf-8")
+
+
+def find_varied(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names under which configurations differ, in their order; one that lacks a name differs."""
+    names = sorted({name for config in configs for name in config})
+    return [name for name in names if any(config.get(name) != configs[0].get(name) for config in configs)]
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from ...bench.metrics.collapse import is_collapsed
 from ...bench.records.load import Loaded
 from ...bench.records.record import PointInfo, Record, name_row
 from ...bench.types import Value, missing
-from ..templating import flatten
+from ..templating import find_varied, flatten
 from .columns import COSTS, HALVED
 
 THRESHOLD = 0.95
@@ -139,17 +139,16 @@ def _label(loaded: Sequence[Loaded]) -> dict[str, str]:
 def _name_group(group: Sequence[Loaded]) -> dict[str, list[str]]:
     """Return the labels to try, by file name, of a method's records of one task; the shortest come first."""
     configs = [dict(flatten(entry.record.method.config)) for entry in group]
-    varied = [] if group[0].record.method.reference else _find_varied(configs)
+    varied = [] if group[0].record.method.reference else _name_varied(configs)
     return {
         entry.name: _names(entry, ", ".join(f"{key} {config[key]}" for key in varied if key in config))
         for entry, config in zip(group, configs, strict=True)
     }
 
 
-def _find_varied(configs: Sequence[Mapping[str, str]]) -> list[str]:
+def _name_varied(configs: Sequence[Mapping[str, str]]) -> list[str]:
     """Return the settings in which configurations differ; [] where one of these is too long for a label."""
-    keys = sorted({key for config in configs for key in config})
-    varied = [key for key in keys if len({config.get(key) for config in configs}) > 1]
+    varied = find_varied(configs)
     lengths = [sum(len(key) + len(config.get(key, "")) for key in varied) for config in configs]
     return varied if max(lengths) <= LONGEST_LABEL else []
 

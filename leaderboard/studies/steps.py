@@ -7,14 +7,14 @@ the forget objective and of the retain loss; a product of at most 0 means that t
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...bench.records.load import Loaded
+from ...bench.records.record import Record
+from ..templating import find_varied, flatten
 
 FORGET, RETAIN, LOSS = "update_dot_forget", "update_dot_retain", "forget_loss"
 NOT_SETTINGS = frozenset({"diagnostics", "gradient_checkpointing", "micro_batch"})
@@ -30,7 +30,7 @@ class StepShares:
     denoising loss on forget images in the first, middle and last tenth of the steps; ascent raises it.
     """
 
-    source: Loaded
+    record: Record
     steps: int
     neither: float
     forget: float
@@ -54,14 +54,14 @@ class StepRow:
     losses: tuple[float, float, float]
 
 
-def measure_steps(entry: Loaded) -> StepShares | None:
+def measure_steps(record: Record) -> StepShares | None:
     """Return the shares of a record's training; None where its method logged no inner products."""
-    log = entry.record.log
+    log = record.log
     if not log.get(FORGET) or not log.get(RETAIN):
         return None
     forget, retain = _read(log[FORGET]), _read(log[RETAIN])
     return StepShares(
-        entry,
+        record,
         len(forget),
         float(np.mean((forget <= 0) & (retain <= 0))),
         float(np.mean(forget <= 0)),
@@ -90,7 +90,7 @@ def summarise_steps(found: Sequence[StepShares]) -> list[StepRow]:
     """Return a row for each method, configuration and family, and one over all families."""
     groups: dict[tuple[str, str, str], list[StepShares]] = {}
     for shares, settings in zip(found, _name_settings(found), strict=True):
-        record = shares.source.record
+        record = shares.record
         for family in (record.task.family, "all"):
             groups.setdefault((record.method.name, settings, family), []).append(shares)
     order = sorted(groups, key=lambda key: (key[0], key[1], key[2] == "all", key[2]))
@@ -115,25 +115,20 @@ def _mean_row(key: tuple[str, str, str], group: Sequence[StepShares]) -> StepRow
 
 def _name_settings(found: Sequence[StepShares]) -> list[str]:
     """Return for each run the settings in which the configurations of its method differ ("" for none)."""
-    values: dict[str, dict[str, set[str]]] = {}
+    alike: dict[str, list[dict[str, str]]] = {}
     for shares in found:
-        seen = values.setdefault(shares.source.record.method.name, {})
-        for name, value in _settings(shares).items():
-            seen.setdefault(name, set()).add(value)
+        alike.setdefault(shares.record.method.name, []).append(_settings(shares.record))
+    varied = {method: find_varied(configs) for method, configs in alike.items()}
     texts = []
     for shares in found:
-        seen, own = values[shares.source.record.method.name], _settings(shares)
-        texts.append(", ".join(f"{name} {own[name]}" for name in sorted(own) if len(seen[name]) > 1))
+        own = _settings(shares.record)
+        names = [name for name in varied[shares.record.method.name] if name in own]
+        texts.append(", ".join(f"{name} {own[name]}" for name in names))
     return texts
 
 
-def _settings(shares: StepShares) -> dict[str, str]:
-    config = shares.source.record.method.config
-    return {name: _write(value) for name, value in config.items() if name not in NOT_SETTINGS}
-
-
-def _write(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+def _settings(record: Record) -> dict[str, str]:
+    return {name: text for name, text in flatten(record.method.config) if name not in NOT_SETTINGS}
 
 
 def steps_to_csv(found: Sequence[StepShares]) -> str:
@@ -145,8 +140,8 @@ def steps_to_csv(found: Sequence[StepShares]) -> str:
         ["record", "task", "method", "seed", "steps", "neither", "forget", "retain", "idle", *losses]
     )
     for shares in found:
-        record = shares.source.record
-        head = [shares.source.name, record.task.id, record.method.name, record.seed, shares.steps]
+        record = shares.record
+        head = [f"{record.cell}.json", record.task.id, record.method.name, record.seed, shares.steps]
         numbers = [shares.neither, shares.forget, shares.retain, shares.idle, *shares.losses]
         writer.writerow([*head, *(f"{number:.6g}" for number in numbers)])
     return text.getvalue()

@@ -27,8 +27,9 @@ def make_steps_table(rows: Sequence[StepRow]) -> Table:
         each = [shares.get((row.method, row.settings, family), "") for family in families]
         parts = [f"{number:.2f}" for number in (row.forget, row.retain, row.idle)]
         losses = " ".join(f"{number:.2f}" for number in row.losses)
-        own = shares[row.method, row.settings, "all"]
-        table.add_row(row.method, escape(row.settings), str(row.runs), own, *each, *parts, losses)
+        table.add_row(
+            row.method, escape(row.settings), str(row.runs), f"{row.neither:.2f}", *each, *parts, losses
+        )
     table.caption = (
         "forget, retain: this loss does not rise; idle: the forget gradient is 0 (truncated); "
         "forget loss: first, middle, last tenth of the steps"

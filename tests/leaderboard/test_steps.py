@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from unlearnbench.bench.cli.main import main
-from unlearnbench.bench.records.load import Loaded
+from unlearnbench.bench.records.record import Record
 from unlearnbench.leaderboard.studies.steps import StepShares, measure_steps, steps_to_csv, summarise_steps
 
 from .synthetic import make_record
@@ -18,23 +18,22 @@ FORGET = [-1.0, 0.0, 2.0, -3.0, -1.0]
 RETAIN = [-1.0, 0.0, -1.0, 4.0, None]
 
 
-def _loaded(name: str = "a.json", method: str = "balanced", **log: list[float | None]) -> Loaded:
-    record, items, _ = make_record(method, 0)
-    return Loaded(name, record.model_copy(update={"log": log}), items, None)
+def _logged(**log: list[float | None]) -> Record:
+    return make_record("balanced", 0)[0].model_copy(update={"log": log})
 
 
 def _shares(**config: object) -> StepShares:
-    entry = _loaded(update_dot_forget=[-1.0, 1.0], update_dot_retain=[-1.0, 1.0])
-    method = entry.record.method.model_copy(update={"config": config})
-    record = entry.record.model_copy(update={"method": method})
-    found = measure_steps(Loaded("a.json", record, entry.items, None))
+    record = _logged(update_dot_forget=[-1.0, 1.0], update_dot_retain=[-1.0, 1.0])
+    method = record.method.model_copy(update={"config": config})
+    record = record.model_copy(update={"method": method})
+    found = measure_steps(record)
     assert found is not None
     return found
 
 
 def test_shares_by_hand() -> None:
     losses = [float(n) for n in range(30)]
-    found = measure_steps(_loaded(update_dot_forget=FORGET, update_dot_retain=RETAIN, forget_loss=losses))
+    found = measure_steps(_logged(update_dot_forget=FORGET, update_dot_retain=RETAIN, forget_loss=losses))
     assert found is not None
     assert found.steps == 5
     assert (found.neither, found.forget, found.retain, found.idle) == (0.4, 0.8, 0.6, 0.2)
@@ -42,8 +41,8 @@ def test_shares_by_hand() -> None:
 
 
 def test_a_record_without_inner_products_has_no_shares() -> None:
-    assert measure_steps(_loaded(forget_loss=[1.0])) is None
-    assert measure_steps(_loaded(update_dot_forget=[-1.0])) is None
+    assert measure_steps(_logged(forget_loss=[1.0])) is None
+    assert measure_steps(_logged(update_dot_forget=[-1.0])) is None
 
 
 def test_rows_are_named_by_the_settings_that_differ() -> None:

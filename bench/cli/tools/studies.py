@@ -14,18 +14,18 @@ def show_steps(options: argparse.Namespace) -> int:
     from ....leaderboard.studies.steps import measure_steps, steps_to_csv, summarise_steps
     from ....leaderboard.studies.study_tables import make_steps_table
     from ...records.layout import find_records
-    from ...records.load import load_one
+    from ...records.record import read_record
 
-    entries = [load_one(path) for path in find_records(options.records)]
-    found = [shares for shares in map(measure_steps, entries) if shares is not None]
+    records = [read_record(path) for path in find_records(options.records)]
+    found = [shares for shares in map(measure_steps, records) if shares is not None]
     if not found:
         raise UserError(
             f"{options.records[0]}: no record has the inner products of its steps: trained methods with "
             "`diagnostics` log them, such as balanced and gradient_sum"
         )
     open_console().print(make_steps_table(summarise_steps(found)))
-    if len(found) < len(entries):
-        print(f"{len(entries) - len(found)} of {len(entries)} records log no inner products")
+    if len(found) < len(records):
+        print(f"{len(records) - len(found)} of {len(records)} records log no inner products")
     if options.out:
         write_file(options.out, steps_to_csv(found))
         print(f"steps: {options.out}")
