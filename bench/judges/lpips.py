@@ -11,9 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import UserError
 from .pinned import package_file
-from .unlearncanvas import read_weights
+from .unlearncanvas import fill_network, read_weights
 
 REGISTER = {
     "name": "lpips",
@@ -79,10 +78,6 @@ def open_lpips(path: Path, device: str = "cpu") -> Lpips:
     with torch.device("meta"):  # only the convolutions are used
         backbone = alexnet(weights=None).features[: LAST[-1] + 1]
     weights = {name.removeprefix("features."): tensor for name, tensor in read_weights(path).items()}
-    own = {name: tensor.float() for name, tensor in weights.items() if not name.startswith("classifier.")}
-    try:
-        backbone.load_state_dict(own, assign=True)
-    except RuntimeError as error:
-        faults = [line.strip() for line in str(error).splitlines()[1:]]
-        raise UserError(f"{path}: not the weights of torchvision's AlexNet: {faults[0]:.200}") from None
+    own = {name: tensor for name, tensor in weights.items() if not name.startswith("classifier.")}
+    fill_network(backbone, own, path, "torchvision's AlexNet", assign=True)
     return Lpips(backbone, [heads[f"lin{i}.model.1.weight"] for i in range(len(LAST))], device)

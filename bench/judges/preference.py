@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import UserError
-from ..models.whole import _open_network, first_line, quiet
-from .unlearncanvas import read_weights
+from ..models.whole import first_line, open_network, quiet
+from .unlearncanvas import fill_network, read_weights
 
 REGISTER = [
     {
@@ -108,7 +108,7 @@ def open_pickscore(folder: Path, device: str = "cpu") -> PickScorer:
 
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: no config.json: not a folder of a CLIP model; fetch it again")
-    model = _open_network(folder, CLIPModel, torch.float32)
+    model = open_network(folder, CLIPModel, torch.float32)
     try:
         with quiet():
             processor = CLIPProcessor.from_pretrained(str(folder), local_files_only=True)
@@ -129,9 +129,5 @@ def open_hpsv2(path: Path, device: str = "cpu", network: str = HPS_NETWORK) -> H
     with quiet():
         model = open_clip.create_model(network, pretrained=None, load_weights=False)
         tokenizer = open_clip.get_tokenizer(network)
-    try:
-        model.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
-    except RuntimeError as error:
-        faults = [line.strip() for line in str(error).splitlines()[1:]]
-        raise UserError(f"{path}: not the weights of a {network}: {faults[0]:.200}") from None
+    fill_network(model, weights, path, f"a {network}")
     return HpsScorer(model, tokenizer, device)

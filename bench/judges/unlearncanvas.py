@@ -123,14 +123,23 @@ def open_network(path: Path, names: Sequence[str], architecture: str | None = No
     network: torch.nn.Module = timm.create_model(
         architecture or ARCHITECTURE, pretrained=False, num_classes=len(names)
     )
+    fill_network(network, weights, path, architecture or ARCHITECTURE)
+    return network
+
+
+def fill_network(
+    network: torch.nn.Module, weights: Mapping[str, torch.Tensor], path: Path, what: str, assign: bool = False
+) -> None:
+    """Give a network all of a file's weights, in float32. assign: of a network without memory (`meta`).
+
+    Raises UserError, naming the file and what the network is, where tensors lack, are left over or have other
+    shapes.
+    """
     try:
-        network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+        network.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, assign=assign)
     except RuntimeError as error:
         faults = [line.strip() for line in str(error).splitlines()[1:]]
-        raise UserError(
-            f"{path}: not the weights of {architecture or ARCHITECTURE}: {faults[0]:.200}"
-        ) from None
-    return network
+        raise UserError(f"{path}: not the weights of {what}: {faults[0]:.200}") from None
 
 
 def read_weights(path: Path, entry: str = "model_state_dict") -> dict[str, torch.Tensor]:

@@ -146,11 +146,11 @@ def open_networks(layout: Layout, dtype: torch.dtype) -> dict[str, torch.nn.Modu
     with quiet():
         for name, kind in layout.components.items():
             if issubclass(kind, torch.nn.Module):
-                found[name] = _open_network(layout.folder / name, kind, type_of_part(name, dtype))
+                found[name] = open_network(layout.folder / name, kind, type_of_part(name, dtype))
     return found
 
 
-def _open_network(folder: Path, kind: Any, dtype: torch.dtype) -> torch.nn.Module:
+def open_network(folder: Path, kind: Any, dtype: torch.dtype) -> torch.nn.Module:
     from transformers import PreTrainedModel
 
     _, variant = find_files(folder, stem_of(kind))
