@@ -65,7 +65,7 @@ class Raters:
             parts.append(self._rate(rows[part], own, before))
             advance(min(len(rows), start + BATCH))
         found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        alone = IS_BASE if chosen.loaded.record.method.name == "none" else NO_BASE
+        alone = IS_BASE if chosen.loaded.record.method.is_base else NO_BASE
         return self._reduce(rows, found, alone if base is None else "")
 
     def _reduce(self, rows: pd.DataFrame, found: Mapping[str, np.ndarray], alone: str) -> dict[str, Value]:
@@ -164,7 +164,7 @@ def find_base(entry: Loaded, entries: Sequence[Loaded]) -> Loaded | None:
 
     for other in entries:
         record = other.record
-        is_base = record.method.name == "none" and record.method.reference and record.source == "measured"
+        is_base = record.method.is_base and record.source == "measured"
         if is_base and record.status == "ok" and place(record) == place(entry.record):
             return other
     return None

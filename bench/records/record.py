@@ -45,6 +45,11 @@ class MethodInfo(RecordPart):
     reference: bool = False  # `none`, `retrain`: a model that the world supplies
     label: str = Field(default="", json_schema_extra=LATER)  # of configurations in a row of their own
 
+    @property
+    def is_base(self) -> bool:
+        """Whether it is `none`: the base model itself, from which methods start."""
+        return self.reference and self.name == "none"
+
 
 class Cost(RecordPart):
     """seconds: training up to this point, without scoring. memory_bytes: peak resident memory (CPU) or

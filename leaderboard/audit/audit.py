@@ -106,7 +106,7 @@ def find_base(path: Path, loaded: Loaded) -> Path | None:
             continue
         record = read_record(other)
         same = (record.task.id, record.prompts_sha256) == (own.task.id, own.prompts_sha256)
-        is_base = record.method.name == "none" and record.method.reference and record.status == "ok"
+        is_base = record.method.is_base and record.status == "ok"
         found = is_base and same and not record.sampling.get("noise", 0)
         if found and find_withdrawal(statements_about(other, load_one(other))) is None:
             return other

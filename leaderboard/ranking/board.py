@@ -91,8 +91,7 @@ def find_bases(entries: Iterable[Loaded]) -> dict[str, str]:
     worlds = {}
     for record in (entry.record for entry in entries):
         worlds[record.task.id] = record.task.world
-        untouched = record.method.reference and record.method.name == "none"
-        if untouched and record.source == "measured" and record.points:
+        if record.method.is_base and record.source == "measured" and record.points:
             base = record.points[0].fingerprint[:12]
             if found.setdefault(record.task.id, base) != base:
                 raise UserError(

@@ -104,8 +104,7 @@ def find_h_bases(loaded: Iterable[Loaded]) -> dict[str, Loaded]:
 def _is_base(entry: Loaded) -> bool:
     record = entry.record
     measured = record.source == "measured" and record.status == "ok" and entry.items is not None
-    own = record.method.reference and record.method.name == "none"
-    return measured and own and record.sampling.get("noise", 0) == 0
+    return measured and record.method.is_base and record.sampling.get("noise", 0) == 0
 
 
 def measure_h(group: MethodPoints, base: Loaded | None = None) -> HResult:

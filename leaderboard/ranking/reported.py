@@ -8,9 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, StringConstraints, model_validator
 
-from ...bench.config import STRICT, build, read_toml
+from ...bench.config import STRICT, Text, build, read_toml
 
-Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Number = Annotated[str, StringConstraints(pattern=r"^-?(\d+(\.\d+)?|\.\d+)$")]
 """A number as text, because a float would lose trailing digits of its source."""
 
