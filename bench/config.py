@@ -4,14 +4,16 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
 from .errors import UserError
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+"""A text that is not empty, without space at its ends."""
 MOST_JSON = 64 * 2**20
 """Size in bytes of the largest JSON file that is read."""
 STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -31,6 +31,7 @@ def run_suite(options: argparse.Namespace) -> int:
     """Run a suite, print its table, make its page."""
     from ... import run
     from ..running.jobs import end_with_parent
+    from ..running.sharing.engines import is_remote
 
     if options.part:
         end_with_parent()
@@ -59,7 +60,7 @@ def run_suite(options: argparse.Namespace) -> int:
     if options.publish:
         publish(found)
     # workers of a cluster say what they drew; processes here only in their logs
-    return finish(found, 1 if options.executor in ("slurm", "ray") else options.jobs or 1)
+    return finish(found, 1 if is_remote(read_program(options)) else options.jobs or 1)
 
 
 def _read_choice(options: argparse.Namespace) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from markupsafe import Markup
 from ...bench.errors import UserError
 from ...bench.types import Headline
 from ..plots.comparison import compare_images
-from ..plots.counts import CountPlot, plot_counts
+from ..plots.counts import plot_counts
+from ..plots.curves import CurvePlot
 from ..plots.frontiers import FrontierPlot, plot_concepts, plot_families
 from ..plots.gallery import Locate, gather, inline_sheet
 from ..plots.heatmap import HeatMap, heat_maps
@@ -51,7 +52,7 @@ class ConceptPlots:
     concepts: tuple[FrontierPlot, ...]
     heat: tuple[HeatMap, ...]
     headline: Headline
-    counts: tuple[CountPlot, ...] = ()
+    counts: tuple[CurvePlot, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,10 @@
 """How values change with the number of concepts that one model forgets at once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 
-from markupsafe import Markup
-
 from ..ranking.task_rows import TaskRow
-from .curves import Curve, draw_chart
+from .curves import Curve, CurvePlot, draw_chart
 from .scatter import SeriesStyle
 
 CHARTS = (
@@ -18,22 +15,15 @@ CHARTS = (
 ALONG = "the number of concepts forgotten at once"
 
 
-@dataclass(frozen=True)
-class CountPlot:
-    """A chart with a line for each row: mean of a value over the tasks of so many concepts."""
-
-    title: str
-    chart: Markup
-
-
 def count_concepts(row: TaskRow) -> int:
     """Return how many concepts a row's task joins (`classes/cat-face+guitar`: 2)."""
     return row.task.count("+") + 1
 
 
-def plot_counts(found: Sequence[TaskRow], styles: Mapping[str, SeriesStyle]) -> list[CountPlot]:
-    """Return the charts, or none where all tasks have as many concepts. Values are of the points shown.
+def plot_counts(found: Sequence[TaskRow], styles: Mapping[str, SeriesStyle]) -> list[CurvePlot]:
+    """Return a chart of each value, its mean over the tasks of so many concepts; [] where all have as many.
 
+    Values are of the points shown.
     A value that is missing on a task makes its mean missing: a mean over fewer tasks is of other tasks.
     """
     counts = sorted({count_concepts(row) for row in found})
@@ -46,7 +36,8 @@ def plot_counts(found: Sequence[TaskRow], styles: Mapping[str, SeriesStyle]) -> 
             Curve(method, styles[method], [(float(n), _mean(found, method, name, n)) for n in counts])
             for method in methods
         ]
-        plots.append(CountPlot(title, draw_chart(title, curves, (0.0, 1.0), ALONG)))
+        without = tuple(curve.label for curve in curves if all(y is None for _, y in curve.points))
+        plots.append(CurvePlot(title, draw_chart(title, curves, (0.0, 1.0), ALONG), without))
     return plots
 
 

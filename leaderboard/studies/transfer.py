@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field
 from scipy.stats import permutation_test, spearmanr
 
-from ...bench.config import STRICT, build, read_toml
+from ...bench.config import STRICT, Text, build, read_toml
 
-Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 FEWEST = 3
 """Methods below which no correlation is given: of two it is always 1 or -1."""
 RESAMPLES = 99_999

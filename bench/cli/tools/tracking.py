@@ -87,6 +87,18 @@ def _settings(loaded: Loaded) -> dict[str, str]:
     return describe(loaded) | tags | about
 
 
+def _title(loaded: Loaded) -> str:
+    return f"{loaded.record.task.id} {loaded.row}"
+
+
+def _not_installed(tracker: str) -> UserError:
+    return UserError(f"--to {tracker}: not installed; pip install 'unlearnbench[{tracker}]'")
+
+
+def _count(new: Sequence[Loaded], entries: Sequence[Loaded]) -> str:
+    return f"{len(new)} new runs, {len(entries) - len(new)} there already"
+
+
 def _created(loaded: Loaded) -> float:
     return datetime.fromisoformat(loaded.record.created).timestamp()
 
@@ -99,7 +111,7 @@ def export_tensorboard(entries: Sequence[Loaded], out: Path) -> str:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise UserError("--to tensorboard: not installed; pip install 'unlearnbench[tensorboard]'") from None
+        raise _not_installed("tensorboard") from None
     folders = [out / entry.record.cell for entry in entries]
     taken = next((folder for folder in folders if folder.exists()), None)
     if taken is not None:
@@ -124,7 +136,7 @@ def export_mlflow(entries: Sequence[Loaded], uri: str, experiment: str) -> str:
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
     except ImportError:
-        raise UserError("--to mlflow: not installed; pip install 'unlearnbench[mlflow]'") from None
+        raise _not_installed("mlflow") from None
     try:
         client = MlflowClient(tracking_uri=uri)
         known = client.get_experiment_by_name(experiment)
@@ -135,7 +147,7 @@ def export_mlflow(entries: Sequence[Loaded], uri: str, experiment: str) -> str:
     except MlflowException as error:
         reason = " ".join(str(error).split())
         raise UserError(f"--uri {uri}: MLflow refuses: {reason:.300}") from None
-    return f"{len(new)} new runs, {len(entries) - len(new)} there already; experiment {experiment} at {uri}"
+    return f"{_count(new, entries)}; experiment {experiment} at {uri}"
 
 
 def _has_run(client: Any, experiment: str, digest: str) -> bool:
@@ -147,7 +159,7 @@ def _write_run(client: Any, experiment: str, entry: Loaded) -> None:
 
     time = int(_created(entry) * 1000)
     tags = {
-        "mlflow.runName": f"{entry.record.task.id} {entry.row}",
+        "mlflow.runName": _title(entry),
         **entry.record.tags,
         DIGEST: entry.digest,
     }
@@ -169,7 +181,7 @@ def export_wandb(entries: Sequence[Loaded], out: Path, project: str) -> str:
     try:
         from wandb import Error, Settings, init, teardown  # a folder `wandb` here is no library
     except ImportError:
-        raise UserError("--to wandb: not installed; pip install 'unlearnbench[wandb]'") from None
+        raise _not_installed("wandb") from None
     quiet = Settings(
         silent=True,
         console="off",
@@ -185,7 +197,7 @@ def export_wandb(entries: Sequence[Loaded], out: Path, project: str) -> str:
             run = init(
                 project=project,
                 id=entry.digest[:32],
-                name=f"{entry.record.task.id} {entry.row}",
+                name=_title(entry),
                 config=_settings(entry),
                 dir=str(out),
                 mode="offline",
@@ -200,8 +212,7 @@ def export_wandb(entries: Sequence[Loaded], out: Path, project: str) -> str:
                 f"--experiment {project}: wandb refuses: {' '.join(str(error).split()):.300}"
             ) from None
     teardown()  # `finish` may return before the last numbers are on the disk
-    told = f"{len(new)} new runs, {len(entries) - len(new)} there already"
-    return f"{told}; send them: wandb sync {out / 'wandb'}/offline-run-*"
+    return f"{_count(new, entries)}; send them: wandb sync {out / 'wandb'}/offline-run-*"
 
 
 def export_trackio(entries: Sequence[Loaded], project: str) -> str:
@@ -213,7 +224,7 @@ def export_trackio(entries: Sequence[Loaded], project: str) -> str:
     try:
         from trackio import Api, finish, init
     except ImportError:
-        raise UserError("--to trackio: not installed; pip install 'unlearnbench[trackio]'") from None
+        raise _not_installed("trackio") from None
     try:
         runs = list(Api().runs(project))
     except ValueError:  # no such project yet
@@ -221,7 +232,7 @@ def export_trackio(entries: Sequence[Loaded], project: str) -> str:
     there = {(run.config or {}).get(DIGEST) for run in runs}
     new = [entry for entry in entries if entry.digest not in there]
     for entry in new:
-        name = f"{entry.record.task.id} {entry.row} {entry.digest[:8]}"
+        name = f"{_title(entry)} {entry.digest[:8]}"
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # it greets each run
                 options = {"embed": False, "auto_log_gpu": False, "auto_log_cpu": False}
@@ -231,5 +242,4 @@ def export_trackio(entries: Sequence[Loaded], project: str) -> str:
                 finish()
         except (ValueError, OSError) as error:
             raise UserError(f"--experiment {project}: trackio refuses: {error}") from None
-    told = f"{len(new)} new runs, {len(entries) - len(new)} there already"
-    return f"{told}; look at them: trackio show --project {project}"
+    return f"{_count(new, entries)}; look at them: trackio show --project {project}"
