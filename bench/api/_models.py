@@ -95,7 +95,7 @@ def evaluate_models(
     with ExitStack() as stack:
         given = list(generator) if is_frontier else [generator]  # type: ignore[arg-type]
         models = [stack.enter_context(_as_model(model, name)) for model in given]
-        names = _check_models(models)
+        names = check_models(models)
         own = names[0] if name is None else check_name("--name", name)
         if own in REFERENCES or own in registry("methods"):
             raise UserError(f"--name {own}: is a method of this package; give your models another name")
@@ -120,7 +120,7 @@ def evaluate_models(
         return gather(out, runner.run([base, cell]))
 
 
-def _check_models(models: Sequence[str]) -> list[str]:
+def check_models(models: Sequence[str]) -> list[str]:
     """Return the models' display names; raises UserError where a model is missing, or two have one name."""
     from .bench.models.outside import check_there, name_given, name_models
     from .bench.stats.frontier import MAX_POINTS

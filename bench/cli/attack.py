@@ -88,7 +88,7 @@ def _find_record(options: argparse.Namespace) -> tuple[Any, Any, Any]:
 
 def _find_model(options: argparse.Namespace) -> tuple[Any, Any, None]:
     """Return a runner and the cell of somebody's model, which has no record."""
-    from ..models.outside import check_there, name_models
+    from ..._models import check_models
     from ..planning.plan import MethodRow
     from ..planning.tasks import PromptSizes
     from ..running.evaluate import make_model_cell
@@ -96,9 +96,7 @@ def _find_model(options: argparse.Namespace) -> tuple[Any, Any, None]:
     if not options.task:
         raise UserError("--task: needed with --model: which concept shall be brought back")
     task = open_tasks(read_world(options))[complete_name(options.task)]
-    for model in options.model:
-        check_there(model)
-    names = [label for _, label, _ in name_models(options.model)]
+    names = check_models(options.model)
     runner = make_runner(read_session(options), options.out or Path("runs/attack"), {task.file.world})
     row = MethodRow(name=names[0], config={"model": names[0]} if len(names) == 1 else {"points": names})
     return runner, make_model_cell("attack", task, options.model, row, PromptSizes()), None

@@ -1,5 +1,6 @@
 """`unlearnbench attack` and `list attacks`."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,9 @@ import pytest
 
 from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.planning.plan import Cell
+from unlearnbench.bench.records.record import read_record
 from unlearnbench.bench.running.runner import Runner
+from unlearnbench.bench.worlds.emoji.world import DATA
 
 
 @pytest.fixture
@@ -35,6 +38,20 @@ def test_a_record_is_attacked_and_validates(
     assert "unchanged: " in capsys.readouterr().out
     assert main(["attack", str(attacked), "--attack", "best-of-n", *places]) == 2
     assert "is an attacked record" in capsys.readouterr().err
+
+
+def test_a_folder_is_attacked_without_a_record(
+    session_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(DATA / "tiny" / "pipeline", tmp_path / "mine")
+    words = ["attack", "--model", str(tmp_path / "mine"), "--task", "classes/cat-face@tiny"]
+    words += ["--attack", "best-of-n", "--set", "budget=1", "--out", str(tmp_path / "out")]
+    assert main([*words, "--store", str(session_store), "--threads", "1", "--device", "cpu"]) == 0
+    assert "classes/cat-face@tiny mine: best-of-n" in capsys.readouterr().err
+    [path] = (tmp_path / "out" / "attacked").glob("*.json")
+    record = read_record(path)
+    assert (record.method.name, record.attack is not None) == ("mine", True)
+    assert record.points[0].values["UA"].value == 0.0, "the untouched model draws cat faces"
 
 
 @pytest.mark.parametrize(
