@@ -21,9 +21,9 @@ def count_concepts(row: TaskRow) -> int:
 
 
 def plot_counts(found: Sequence[TaskRow], styles: Mapping[str, SeriesStyle]) -> list[CurvePlot]:
-    """Return a chart of each value, its mean over the tasks of so many concepts; [] where all have as many.
+    """Return a chart of each value against the number of concepts; [] where all tasks have equally many.
 
-    Values are of the points shown.
+    Values are of the points shown, and means over the tasks with the same number of concepts.
     A value that is missing on a task makes its mean missing: a mean over fewer tasks is of other tasks.
     """
     counts = sorted({count_concepts(row) for row in found})
