@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from unlearnbench.bench.records.load import load
 from unlearnbench.leaderboard.ranking.board import collect, compare_with_rival, summarise
-from unlearnbench.leaderboard.ranking.h_score import collect_h, summarise_h
+from unlearnbench.leaderboard.ranking.h_score import HResult, collect_h, compare_declared, summarise_h
 
 from .recompute import board
 
@@ -36,12 +37,25 @@ def test_published_boards_are_recomputed(folder: Path) -> None:
     check(folder)
 
 
+def check_h(results: list[HResult], ours: pd.DataFrame) -> None:
+    """H, its interval, and the comparisons with test and guard; the script draws the ends of its intervals."""
+    for line in summarise_h(results):
+        row = ours.loc[line.method]
+        assert row["H"] == pytest.approx(line.h, abs=1e-6, nan_ok=True)
+        if line.low is not None and not math.isnan(row["H_low"]):
+            assert row[["H_low", "H_high"]].to_list() == pytest.approx([line.low, line.high], abs=0.004)
+    for entry in compare_declared(results, "gradient_sum", "balanced", True).rows:
+        row, found = ours.loc[entry.first], entry.comparison
+        exact = row[["H_difference", "H_difference_low", "H_difference_high", "H_p"]].to_list()
+        assert exact == pytest.approx([found.mean, found.low, found.high, found.p], abs=1e-6)
+        assert row[["H_guard_low", "H_guard_high"]].to_list() == pytest.approx(entry.guard, abs=0.006)
+
+
 def check(folder: Path) -> None:
     loaded = load(folder)
     results = collect(loaded)
     ours = board(folder)
-    for line in summarise_h(collect_h(loaded)):
-        assert ours.loc[line.method, "H"] == pytest.approx(line.h, abs=1e-6, nan_ok=True)
+    check_h(collect_h(loaded), ours)
     lines = {line.method: line for line in summarise(results)}
     assert set(ours.index) == set(lines)
     for method, line in lines.items():
