@@ -38,7 +38,7 @@ def test_published_boards_are_recomputed(folder: Path) -> None:
 
 
 def check_h(results: list[HResult], ours: pd.DataFrame) -> None:
-    """H, its interval, and the comparisons with test and guard; the script draws the ends of its intervals."""
+    """H, its interval, and the comparisons; the script draws the ends of means' intervals."""
     for line in summarise_h(results):
         row = ours.loc[line.method]
         assert row["H"] == pytest.approx(line.h, abs=1e-6, nan_ok=True)
