@@ -15,7 +15,6 @@ from ..planning.tasks import PromptSizes
 from ..records.load import Loaded
 from ..records.record import Record
 from ..records.statements import ATTACKED as FOLDER
-from ..records.untrusted import TEXTS
 from ..registry import Entry, Registry
 from ..types import View
 from .expected import TRUTH, Key, asked_share, infer_sizes
@@ -48,7 +47,6 @@ def check_attacked(path: Path, entry: Loaded, known: Known) -> list[Check]:
         checks.append(conclude("prompts", _find_problems_in_rows(record, items, known)))
     except UserError as error:  # a published prompt file that is the user's to supply
         checks.append(Check("prompts", "unchecked", f"prompts_sha256: {error}"))
-    items = items.astype(dict.fromkeys(TEXTS, object))
     checks.append(conclude("values", _find_problems_in_values(record, items)))
     return checks
 
@@ -124,14 +122,14 @@ def _move(rows: Mapping[Key, tuple[Any, ...]], texts: Mapping[str, str]) -> dict
 
 def _compare(rows: pd.DataFrame, expected: Mapping[Key, tuple[Any, ...]], label: str) -> Iterator[str]:
     """Yield the first image that is lacking, odd, there twice, or other than expected."""
-    if "guidance" not in rows:
-        rows = rows.assign(guidance=None)
-    rows = rows.assign(guidance=rows["guidance"].astype(object).where(rows["guidance"].notna(), None))
-    held = list(zip(rows["prompt_id"], rows["sample"], strict=True))
+    columns = [rows[name].tolist() if name in rows else [None] * len(rows) for name in TRUTH]
+    place = TRUTH.index("guidance")
+    columns[place] = [None if pd.isna(value) else value for value in columns[place]]
+    held = list(zip(rows["prompt_id"].tolist(), rows["sample"].tolist(), strict=True))
     if len(set(held)) < len(held) or set(held) != expected.keys():
         yield f"point {label}: its {len(held)} images are not the task's {len(expected)} forget images"
         return
-    for key, row in zip(held, rows[list(TRUTH)].itertuples(index=False, name=None), strict=True):
+    for key, row in zip(held, zip(*columns, strict=True), strict=True):
         wrong = [name for name, a, b in zip(TRUTH, row, expected[key], strict=True) if a != b]
         if wrong:
             yield f"point {label}: prompt {key[0]}, sample {key[1]}: {wrong[0]} is not what was asked"
