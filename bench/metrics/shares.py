@@ -32,9 +32,10 @@ def answers(items: pd.DataFrame | Columns, kind: str) -> NDArray[np.float64]:
     """
     import pandas as pd
 
-    found, asked = texts(items, f"found_{kind}"), texts(items, f"asked_{kind}")
-    lost = pd.isna(found)
-    right = np.asarray(np.where(lost, None, found) == asked, dtype=float)
+    found, asked = texts(items, f"found_{kind}").copy(), texts(items, f"asked_{kind}")
+    lost = np.asarray(pd.isna(found), dtype=bool)
+    found[lost] = None
+    right = np.asarray(found == asked, dtype=float)
     right[lost | np.asarray(asked == "", dtype=bool)] = np.nan
     return right
 
