@@ -33,14 +33,19 @@ def _later_fields(kind: type[BaseModel]) -> dict[str, Any]:
     }
 
 
-class RecordPart(BaseModel):
-    """Base of everything in a record. A field marked LATER is left out of files and digests at its default.
-
-    Otherwise a new field would change the digest of every published record. Declare one as
-    `name: T = Field(default=DEFAULT, json_schema_extra=LATER)`.
-    """
+class FixedPart(BaseModel):
+    """Base of a part of a record that gets no new field."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RecordPart(FixedPart):
+    """Base of the parts of a record that may get fields.
+
+    A field marked LATER is left out of files and digests at its default. Otherwise a new field would
+    change the digest of every published record. Declare one as
+    `name: T = Field(default=DEFAULT, json_schema_extra=LATER)`.
+    """
 
     @model_serializer(mode="wrap")
     def _leave_out_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -51,8 +56,11 @@ class RecordPart(BaseModel):
         return content
 
 
-class Value(RecordPart):
-    """A measured number with its interval; where it could not be measured, a reason instead, never 0."""
+class Value(FixedPart):
+    """A measured number with its interval; where it could not be measured, a reason instead, never 0.
+
+    A record holds hundreds: they are written without a look for fields at their defaults.
+    """
 
     value: float | None
     low: float | None = None

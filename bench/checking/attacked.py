@@ -9,18 +9,15 @@ import pandas as pd
 
 from ..config import build
 from ..errors import UserError
-from ..measuring.requests import list_requests
 from ..metrics import ua
 from ..metrics.attacks import AFTER, BEFORE, attack_values, curve_area
 from ..planning.tasks import PromptSizes
 from ..records.load import Loaded
 from ..records.record import Record
 from ..records.statements import ATTACKED as FOLDER
-from ..records.untrusted import TEXTS
 from ..registry import Entry, Registry
-from ..running.catalog import registry
 from ..types import View
-from .expected import TRUTH, Expected, Key, asked_share, expect, infer_sizes, narrowed, noise_of
+from .expected import TRUTH, Key, asked_share, infer_sizes
 from .known import Known, find_problems_in_versions
 from .named import Check, conclude, find_bad_names, find_bad_places, find_gaps
 from .plausible import find_problems_in_numbers, find_problems_in_rows
@@ -40,7 +37,7 @@ def check_attacked(path: Path, entry: Loaded, known: Known) -> list[Check]:
             "versions",
             chain(
                 find_problems_in_versions(record, known),
-                _find_problems_in_attack(path, record, registry("attacks")),
+                _find_problems_in_attack(path, record, known.attacks),
             ),
         ),
     ]
@@ -50,7 +47,6 @@ def check_attacked(path: Path, entry: Loaded, known: Known) -> list[Check]:
         checks.append(conclude("prompts", _find_problems_in_rows(record, items, known)))
     except UserError as error:  # a published prompt file that is the user's to supply
         checks.append(Check("prompts", "unchecked", f"prompts_sha256: {error}"))
-    items = items.astype(dict.fromkeys(TEXTS, object))
     checks.append(conclude("values", _find_problems_in_values(record, items)))
     return checks
 
@@ -92,11 +88,11 @@ def _find_problems_in_rows(record: Record, items: pd.DataFrame, known: Known) ->
         yield str(error)
         return
     expected = _expect(record, sizes, known)
-    yield from _compare(before, expected.rows, "before")
+    yield from _compare(before, expected, "before")
     if record.attack.moves == "nothing":
         return
     after = items[items["point"] == AFTER]
-    moved = _move(expected.rows, record.attack.texts)
+    moved = _move(expected, record.attack.texts)
     if record.attack.moves == "noise":
         added = after["sample"] >= sizes.forget_samples
         yield from _find_problems_in_noise(after[added], expected)
@@ -109,12 +105,12 @@ def _find_problems_in_rows(record: Record, items: pd.DataFrame, known: Known) ->
         yield from _compare(items[items["point"] == index], moved, f"attack step {step}")
 
 
-def _expect(record: Record, sizes: PromptSizes, known: Known) -> Expected:
+def _expect(record: Record, sizes: PromptSizes, known: Known) -> Mapping[Key, tuple[Any, ...]]:
+    """Return the forget images that a record's task asks for: (prompt id, sample) -> its columns TRUTH."""
     task = known.tasks[record.task.id]
     forget = round(sizes.forget / asked_share(record, task))  # a sequence's step asks for some of them
     sizes = sizes.model_copy(update={"forget": forget})
-    asked = narrowed(record, list_requests(known.open_world(task.file.world), task, sizes, noise_of(record)))
-    return expect([request for request in asked if request.prompt.split == "forget"])
+    return known.expectations.make(record, task, known.open_world(task.file.world), sizes).forget
 
 
 def _move(rows: Mapping[Key, tuple[Any, ...]], texts: Mapping[str, str]) -> dict[Key, tuple[Any, ...]]:
@@ -126,34 +122,34 @@ def _move(rows: Mapping[Key, tuple[Any, ...]], texts: Mapping[str, str]) -> dict
 
 def _compare(rows: pd.DataFrame, expected: Mapping[Key, tuple[Any, ...]], label: str) -> Iterator[str]:
     """Yield the first image that is lacking, odd, there twice, or other than expected."""
-    if "guidance" not in rows:
-        rows = rows.assign(guidance=None)
-    rows = rows.assign(guidance=rows["guidance"].astype(object).where(rows["guidance"].notna(), None))
-    held = list(zip(rows["prompt_id"], rows["sample"], strict=True))
+    columns = [rows[name].tolist() if name in rows else [None] * len(rows) for name in TRUTH]
+    place = TRUTH.index("guidance")
+    columns[place] = [None if pd.isna(value) else value for value in columns[place]]
+    held = list(zip(rows["prompt_id"].tolist(), rows["sample"].tolist(), strict=True))
     if len(set(held)) < len(held) or set(held) != expected.keys():
         yield f"point {label}: its {len(held)} images are not the task's {len(expected)} forget images"
         return
-    for key, row in zip(held, rows[list(TRUTH)].itertuples(index=False, name=None), strict=True):
+    for key, row in zip(held, zip(*columns, strict=True), strict=True):
         wrong = [name for name, a, b in zip(TRUTH, row, expected[key], strict=True) if a != b]
         if wrong:
             yield f"point {label}: prompt {key[0]}, sample {key[1]}: {wrong[0]} is not what was asked"
             return
 
 
-def _find_problems_in_noise(added: pd.DataFrame, expected: Expected) -> Iterator[str]:
+def _find_problems_in_noise(added: pd.DataFrame, expected: Mapping[Key, tuple[Any, ...]]) -> Iterator[str]:
     """Yield where further noise is of another prompt, unequal for the prompts, or the evaluation's own."""
     place = TRUTH.index("seed")
-    if set(added["seed"]) & {row[place] for row in expected.rows.values()}:
+    if set(added["seed"]) & {row[place] for row in expected.values()}:
         yield "point attacked: seed: further noise is the evaluation's own"
     counts = added.groupby("prompt_id")["seed"].nunique()
-    prompts = {key[0] for key in expected.rows}
+    prompts = {key[0] for key in expected}
     if len(added) and (set(counts.index) != prompts or counts.nunique() > 1 or counts.sum() != len(added)):
         yield "point attacked: seed: not every prompt has equally many further noises, each once"
 
 
-def _find_problems_in_latents(rows: pd.DataFrame, expected: Expected) -> Iterator[str]:
+def _find_problems_in_latents(rows: pd.DataFrame, expected: Mapping[Key, tuple[Any, ...]]) -> Iterator[str]:
     """Yield where an attack's initial noise is the evaluation's own."""
-    if set(rows["seed"]) & {row[TRUTH.index("seed")] for row in expected.rows.values()}:
+    if set(rows["seed"]) & {row[TRUTH.index("seed")] for row in expected.values()}:
         yield "point attacked: seed: the initial noise is the evaluation's own"
 
 

@@ -32,6 +32,11 @@ class Expected:
         return set().union(*(self._by_split.get(split, ()) for split in splits))
 
     @cached_property
+    def forget(self) -> Mapping[Key, tuple[Any, ...]]:
+        """The rows of forget prompts, which attacks are made on."""
+        return {key: row for key, row in self.rows.items() if row[0] == "forget"}
+
+    @cached_property
     def _by_split(self) -> dict[str, set[Key]]:
         found: dict[str, set[Key]] = {}
         for key, row in self.rows.items():
@@ -62,14 +67,19 @@ class Expectations:
         self, record: Record, task: Task, world: World, sizes: list[PromptSizes]
     ) -> tuple[Expected, PromptSizes] | None:
         """Return the first of some sizes whose prompts have the digest that the record states, or None."""
-        noise = noise_of(record)
         for size in sizes:
-            key = (task.id, size.model_dump_json(), noise, *(record.task.targets if record.sequence else ()))
-            if key not in self._made:
-                self._made[key] = expect(narrowed(record, list_requests(world, task, size, noise)))
-            if self._made[key].digest == record.prompts_sha256:
-                return self._made[key], size
+            expected = self.make(record, task, world, size)
+            if expected.digest == record.prompts_sha256:
+                return expected, size
         return None
+
+    def make(self, record: Record, task: Task, world: World, size: PromptSizes) -> Expected:
+        """Return the rows of some sizes; in a step of a sequence those of the record's own targets."""
+        noise = noise_of(record)
+        key = (task.id, size.model_dump_json(), noise, *(record.task.targets if record.sequence else ()))
+        if key not in self._made:
+            self._made[key] = expect(narrowed(record, list_requests(world, task, size, noise)))
+        return self._made[key]
 
 
 def narrowed(record: Record, requests: list[ImageRequest]) -> list[ImageRequest]:

@@ -45,6 +45,7 @@ class Known:
 
     tasks: Registry[Task]
     methods: Registry[Entry]
+    attacks: Registry[Entry]
     metrics: Registry[Entry]
     open_world: Callable[[str], World]
     find_suite: Callable[[str], Suite | None]
@@ -288,6 +289,7 @@ def make_known(settings: WorldSettings = DEFAULT_WORLD) -> Known:
     return Known(
         open_tasks(settings),
         registry("methods"),
+        registry("attacks"),
         registry("metrics"),
         find_world,
         find_suite,

@@ -14,7 +14,6 @@ from .shares import proportion
 
 BEFORE, AFTER = 0, 1
 """Indices of the two points of an attacked record."""
-KEYS = ["prompt_id", "sample"]
 
 
 def attack_values(
@@ -29,11 +28,10 @@ def attack_values(
     (`bench/stats/guarded.py`: it has a width where all prompts agree, too). A judge's failure makes a value
     missing. Raises ValueError where the rows are not of the same units.
     """
-    first, second = (_shown(rows, by_prompt=moves == "noise") for rows in (before, after))
-    if not first.index.equals(second.index):
+    (units, one), (others, two) = (_shown(rows, by_prompt=moves == "noise") for rows in (before, after))
+    if units != others:
         raise ValueError("the rows under the attack are not of the images before it")
-    prompts = np.asarray([str(key[0]) for key in first.index])
-    one, two = first.to_numpy(dtype=float), second.to_numpy(dtype=float)
+    prompts = np.asarray([str(prompt) for prompt, _ in units])
     what = "prompts" if moves == "noise" else "forget images"
 
     def share(hits: NDArray[np.float64]) -> Value:
@@ -55,12 +53,12 @@ def curve_area(steps: Sequence[int], frames: Sequence[pd.DataFrame]) -> Value:
     where the target never comes back. The interval is over prompts (`bench/stats/monotone.py`). A judge's
     failure makes it missing.
     """
-    gone = [1 - _shown(rows, by_prompt=False) for rows in frames]
-    table = np.stack([series.to_numpy(dtype=float) for series in gone])
+    shown = [_shown(rows, by_prompt=False) for rows in frames]
+    table = 1 - np.stack([values for _, values in shown])
     if failed := int(np.isnan(table).any(axis=0).sum()):
         return missing(f"the judge failed on {failed} of {table.shape[1]} forget images", table.shape[1])
     areas = np.trapezoid(table, np.asarray(steps, dtype=float), axis=0) / steps[-1]
-    prompts = [str(key[0]) for key in gone[0].index]
+    prompts = [str(prompt) for prompt, _ in shown[0][0]]
     means = pd.Series(areas).groupby(prompts).mean().to_numpy()
     value = float(areas.mean())
     if len(means) < 2:
@@ -69,19 +67,24 @@ def curve_area(steps: Sequence[int], frames: Sequence[pd.DataFrame]) -> Value:
     return Value(value=value, low=min(low, value), high=max(high, value), n=len(areas))
 
 
-def _shown(rows: pd.DataFrame, by_prompt: bool) -> pd.Series:
-    """Return 1 where a unit shows a target, 0 where not, NaN where the judge failed on it; sorted by unit.
+def _shown(rows: pd.DataFrame, by_prompt: bool) -> tuple[list[tuple[str, int]], NDArray[np.float64]]:
+    """Return the units of rows in order, and (units,) 1 where one shows a target, 0 where not, else NaN.
 
-    A prompt that shows a target on one image does so whatever the judge's failures on the others.
+    NaN: the judge failed on it. A unit is a prompt and a sample; by_prompt: a prompt, with sample 0. A prompt
+    that shows a target on one image does so whatever the judge's failures on the others.
     """
     gone = ua.METRIC.per_item(rows)
     assert gone is not None
-    shown = (1 - gone).set_axis(pd.MultiIndex.from_frame(rows[KEYS]))
+    units = list(zip(rows["prompt_id"].tolist(), rows["sample"].tolist(), strict=True))
+    order = sorted(range(len(units)), key=units.__getitem__)
+    shown = 1 - gone.to_numpy(dtype=float)
     if not by_prompt:
-        return shown.sort_index()
-    grouped = shown.groupby(level="prompt_id")
-    found = grouped.max().where(lambda best: (best == 1) | (grouped.count() == grouped.size()))
-    return found.set_axis(pd.MultiIndex.from_product([found.index, [0]])).sort_index()
+        return [units[row] for row in order], shown[order]
+    grouped: dict[str, list[float]] = {}
+    for row in order:
+        grouped.setdefault(units[row][0], []).append(float(shown[row]))
+    found = [1.0 if 1.0 in values else float(np.max(values)) for values in grouped.values()]  # NaN stays NaN
+    return [(prompt, 0) for prompt in grouped], np.array(found, dtype=float)
 
 
 def _gain(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..types import Metric, Value, View
-from .rows import KINDS, check_items, in_split
+from .rows import KINDS, Columns, check_items, in_split
 from .shares import Chosen, is_asked, own_share, pooled_share
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def reduce(scores: pd.Series | None, view: View) -> dict[str, Value]:
     return {"in_prompt": found}
 
 
-def chosen(items: pd.DataFrame) -> Chosen:
+def chosen(items: pd.DataFrame | Columns) -> Chosen:
     """Return the attributes that count: on forget prompts, those of other kinds than the target's."""
     forget, target = in_split(items, "forget"), np.asarray(items["target_kind"])
     return {kind: forget & (target != kind) & is_asked(items, kind) for kind in KINDS}

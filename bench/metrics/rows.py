@@ -19,7 +19,24 @@ BASE_FAILED = "the base model: "
 _TRUTH = ("split", "prompt", "relation", "given", "target_kind", *(f"asked_{kind}" for kind in KINDS))
 
 
-def check_items(items: pd.DataFrame, names: NDArray[np.object_] | None = None) -> None:
+class Columns:
+    """The columns of item rows as arrays, each taken from the frame once: metrics read them many times."""
+
+    def __init__(self, items: pd.DataFrame) -> None:
+        self.frame = items
+        self.columns = items.columns
+        self._taken: dict[str, NDArray] = {}
+
+    def __getitem__(self, name: str) -> NDArray:
+        if name not in self._taken:
+            self._taken[name] = self.frame[name].to_numpy()
+        return self._taken[name]
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+
+def check_items(items: pd.DataFrame | Columns, names: NDArray[np.object_] | None = None) -> None:
     """Raise ValueError where item rows break the assumptions of the metrics.
 
     Checked: every column of ITEM_COLUMNS; known splits and kinds; a prompt's truth present and the same on
@@ -33,16 +50,16 @@ def check_items(items: pd.DataFrame, names: NDArray[np.object_] | None = None) -
     if lacking:
         raise ValueError(f"items lack the columns {', '.join(lacking)}")
     for column in ("prompt_id", "sample", *_TRUTH):
-        if (empty := int(pd.isna(items[column].to_numpy()).sum())) > 0:
+        if (empty := int(pd.isna(texts(items, column)).sum())) > 0:
             raise ValueError(f"items: {column} is empty in {empty} rows")
     _check_known(items, "split", get_args(Split))
     _check_known(items, "target_kind", KINDS)
     prompts = texts(items, "prompt_id") if names is None else names
     images = set(zip(prompts.tolist(), items["sample"].tolist(), strict=True))
     if len(images) < len(items):
-        items = items.assign(prompt_id=prompts)
-        twice = np.flatnonzero(items.duplicated(["prompt_id", "sample"]))
-        raise ValueError(f"items: {_name(items, int(twice[0]))} is there twice")
+        frame = (items.frame if isinstance(items, Columns) else items).assign(prompt_id=prompts)
+        twice = np.flatnonzero(frame.duplicated(["prompt_id", "sample"]))
+        raise ValueError(f"items: {_name(frame, int(twice[0]))} is there twice")
     rows: dict[str, int] = {}
     first = np.array([rows.setdefault(prompt, row) for row, prompt in enumerate(prompts)], dtype=np.intp)
     differs = np.zeros(len(items), dtype=bool)
@@ -53,22 +70,22 @@ def check_items(items: pd.DataFrame, names: NDArray[np.object_] | None = None) -
         raise ValueError(f"items: prompt {min(prompts[differs])!r} differs between its own rows")
 
 
-def texts(items: pd.DataFrame, column: str) -> NDArray[np.object_]:
+def texts(items: pd.DataFrame | Columns, column: str) -> NDArray[np.object_]:
     """Return (rows,) a column of texts as an array: comparisons are far faster than with a pandas column."""
-    return items[column].to_numpy(dtype=object)
+    return np.asarray(items[column], dtype=object)
 
 
-def in_split(items: pd.DataFrame, split: Split) -> NDArray[np.bool_]:
+def in_split(items: pd.DataFrame | Columns, split: Split) -> NDArray[np.bool_]:
     """Return (rows,) bool: whether a row is of a split."""
     return np.asarray(texts(items, "split") == split, dtype=bool)
 
 
-def is_given(items: pd.DataFrame) -> NDArray[np.bool_]:
+def is_given(items: pd.DataFrame | Columns) -> NDArray[np.bool_]:
     """Return (rows,) bool: whether a row's concept was in the method's retain set."""
     return np.asarray(items["given"], dtype=bool)
 
 
-def is_failed(items: pd.DataFrame) -> NDArray[np.bool_]:
+def is_failed(items: pd.DataFrame | Columns) -> NDArray[np.bool_]:
     """Return (rows,) bool: whether the image has pixels that are not finite, so that no score is known."""
     return np.asarray(texts(items, "image_sha256") == "", dtype=bool)
 
@@ -130,7 +147,7 @@ def _column(items: pd.DataFrame, name: str) -> NDArray:
     return items[name].fillna(0).to_numpy() if name in items else np.zeros(len(items))
 
 
-def _check_known(items: pd.DataFrame, column: str, known: tuple[str, ...]) -> None:
+def _check_known(items: pd.DataFrame | Columns, column: str, known: tuple[str, ...]) -> None:
     strange = set(texts(items, column)) - set(known)
     if strange:
         raise ValueError(f"items: {column} is {min(strange)!r}, not one of {', '.join(known)}")

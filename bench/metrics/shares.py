@@ -9,7 +9,7 @@ import numpy as np
 
 from ..stats.intervals import proportion_interval
 from ..types import INTERVAL_VERSION, Metric, Value, View, missing
-from .rows import check_items, describe_failed, is_given, texts
+from .rows import Columns, check_items, describe_failed, is_given, texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,21 +20,23 @@ Chosen = Mapping[str, "NDArray[np.bool_]"]
 """Kind of attribute -> (rows,) bool: whether a row's answer on that kind counts."""
 
 
-def is_asked(items: pd.DataFrame, kind: str) -> NDArray[np.bool_]:
+def is_asked(items: pd.DataFrame | Columns, kind: str) -> NDArray[np.bool_]:
     """Return (rows,) bool: whether the prompt asks for an attribute of this kind."""
     return np.asarray(texts(items, f"asked_{kind}") != "", dtype=bool)
 
 
-def answers(items: pd.DataFrame, kind: str) -> NDArray[np.float64]:
+def answers(items: pd.DataFrame | Columns, kind: str) -> NDArray[np.float64]:
     """Return (rows,) 1 where the asked attribute was found, else 0; NaN: not asked, or the judge failed.
 
     `nothing known` is a wrong answer: such rows are never left out.
     """
-    lost = items[f"found_{kind}"].isna().to_numpy()
-    found = texts(items, f"found_{kind}").copy()
+    import pandas as pd
+
+    found, asked = texts(items, f"found_{kind}").copy(), texts(items, f"asked_{kind}")
+    lost = np.asarray(pd.isna(found), dtype=bool)
     found[lost] = None
-    right = np.asarray(found == texts(items, f"asked_{kind}"), dtype=float)
-    right[~is_asked(items, kind) | lost] = np.nan
+    right = np.asarray(found == asked, dtype=float)
+    right[lost | np.asarray(asked == "", dtype=bool)] = np.nan
     return right
 
 
@@ -43,15 +45,16 @@ def only(chosen: Chosen, rows: NDArray[np.bool_]) -> Chosen:
     return {kind: mask & rows for kind, mask in chosen.items()}
 
 
-def own_share(items: pd.DataFrame, chosen: Chosen) -> pd.Series:
+def own_share(items: pd.DataFrame | Columns, chosen: Chosen) -> pd.Series:
     """Return each row's share of chosen attributes that were found; NaN: none chosen, or the judge failed."""
     import pandas as pd
 
+    index = (items.frame if isinstance(items, Columns) else items).index
     hits, asked = np.zeros(len(items)), np.zeros(len(items))
     for kind, mask in chosen.items():
         hits += np.where(mask, answers(items, kind), 0.0)
         asked += mask
-    return pd.Series(np.divide(hits, asked, out=np.full(len(items), np.nan), where=asked > 0), items.index)
+    return pd.Series(np.divide(hits, asked, out=np.full(len(items), np.nan), where=asked > 0), index)
 
 
 def pooled_share(items: pd.DataFrame, chosen: Chosen, what: str, version: int = INTERVAL_VERSION) -> Value:

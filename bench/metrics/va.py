@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .rows import KINDS, in_split
+from .rows import KINDS, Columns, in_split
 from .shares import Chosen, is_asked, share_metric
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ REGISTER = {
 }
 
 
-def chosen(items: pd.DataFrame) -> Chosen:
+def chosen(items: pd.DataFrame | Columns) -> Chosen:
     """Return the attributes that count: all that retain prompts ask for."""
     retain = in_split(items, "retain")
     return {kind: retain & is_asked(items, kind) for kind in KINDS}

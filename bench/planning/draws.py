@@ -32,6 +32,7 @@ class DrawingTasks(Registry[Task]):
         super().__init__(shipped.kind)
         self._entries = {name: shipped[name] for name in shipped}
         self._files, self._open_world = files, open_world
+        self._drawn: dict[tuple[str, str, str], list[Task]] = {}
 
     def __getitem__(self, name: str) -> Task:
         if DRAWN.fullmatch(name):
@@ -68,6 +69,12 @@ class DrawingTasks(Registry[Task]):
             raise UserError(
                 f"{family}@draw:{seed}: the seed is a whole number from 0 up, of at most 18 digits"
             )
+        key = (family, seed, world)
+        if key not in self._drawn:  # the records of a folder name the same few draws again and again
+            self._drawn[key] = self._draw(*key)
+        return list(self._drawn[key])
+
+    def _draw(self, family: str, seed: str, world: str) -> list[Task]:
         opened = self._open_world(world)
         files = [f.model_copy(update={"world": world}) for f in self._files if world in (f.world, *f.also)]
         concepts = opened.draw_concepts(files, family, int(seed))

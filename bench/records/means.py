@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..errors import UserError
 from ..metrics import in_prompt, ua, va
-from ..metrics.rows import KINDS, check_items, in_split, is_failed, is_given, texts
+from ..metrics.rows import KINDS, Columns, check_items, in_split, is_failed, is_given, texts
 from ..metrics.shares import Chosen, answers, only, proportion
 from ..types import INTERVAL_VERSION, Value, missing
 from .record import Record
@@ -82,22 +82,23 @@ def score_rows(items: pd.DataFrame) -> ScoredRows:
     """Return the scores of item rows: of one point, or of all points of a record."""
     gone = ua.METRIC.per_item(items)
     assert gone is not None
-    kinds = items["target_kind"].to_numpy()
+    columns = Columns(items)
+    kinds = columns["target_kind"]
     nothing = np.zeros(len(items))
     for kind in set(kinds):
-        found = items[f"found_{kind}"]
-        empty = found.isna().to_numpy() | np.asarray(texts(items, f"found_{kind}") == "", dtype=bool)
+        found = texts(columns, f"found_{kind}")
+        empty = pd.isna(found) | np.asarray(found == "", dtype=bool)
         nothing = np.where(kinds == kind, empty.astype(float), nothing)
     return ScoredRows(
-        prompts=items["prompt_id"].to_numpy(),
-        forget=in_split(items, "forget"),
-        indirect=in_split(items, "indirect"),
-        given=is_given(items),
-        failed=is_failed(items),
+        prompts=columns["prompt_id"],
+        forget=in_split(columns, "forget"),
+        indirect=in_split(columns, "indirect"),
+        given=is_given(columns),
+        failed=is_failed(columns),
         gone=gone.to_numpy(dtype=float),
         nothing=nothing,
-        right={kind: answers(items, kind) for kind in KINDS},
-        chosen={"VA": va.chosen(items), "in_prompt": in_prompt.chosen(items)},
+        right={kind: answers(columns, kind) for kind in KINDS},
+        chosen={"VA": va.chosen(columns), "in_prompt": in_prompt.chosen(columns)},
     )
 
 
@@ -105,7 +106,7 @@ def check_rows(record: Record, items: pd.DataFrame) -> None:
     """Raise UserError naming the file where item rows of a record cannot be what a metric takes them for."""
     try:
         rows = zip(items["point"].tolist(), items["prompt_id"].tolist(), strict=True)
-        check_items(items, np.array([f"{point}: {prompt}" for point, prompt in rows], dtype=object))
+        check_items(Columns(items), np.array([f"{point}: {prompt}" for point, prompt in rows], dtype=object))
     except ValueError as error:
         raise UserError(f"{record.cell}.json: item rows: {error}") from None
 

@@ -4,10 +4,9 @@ What a file's footer states is not believed: a reader unpacks what the page head
 compact protocol and `PageHeader` of https://github.com/apache/parquet-format.
 """
 
-import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow.parquet as parquet
 
@@ -29,7 +28,7 @@ ENCODINGS = {0: "PLAIN", 2: "PLAIN_DICTIONARY", 3: "RLE", 8: "RLE_DICTIONARY", 9
 class _Reader:
     """A cursor over Thrift's compact protocol; raises ValueError on anything odd."""
 
-    data: bytes
+    data: memoryview
     place: int = 0
 
     def byte(self) -> int:
@@ -89,25 +88,25 @@ class _Reader:
 def check_pages(path: Path, metadata: parquet.FileMetaData, most_rows: int) -> None:
     """Raise UserError where a file unpacks to more than UNPACKED_BYTES, or has nested or unusual columns.
 
-    most_rows: of the file. Every column has one value a row.
+    most_rows: of the file. Every column has one value a row. The file is read whole: callers check its size.
     """
     if metadata.num_rows > most_rows or metadata.num_row_groups > MOST_GROUPS:
         groups = f"{metadata.num_rows:,} rows in {metadata.num_row_groups:,} groups"
         raise UserError(f"{path}: {groups}; at most {most_rows:,} rows")
     total = 0
     try:
-        with path.open("rb") as file:
-            for group in range(metadata.num_row_groups):
-                rows = metadata.row_group(group)
-                for number in range(rows.num_columns):
-                    total += _unpacked(file, rows.column(number), rows.num_rows)
-                    if total > UNPACKED_BYTES:
-                        raise UserError(f"{path}: unpacks to more than {UNPACKED_BYTES:,} bytes")
-    except (ValueError, OSError, struct.error) as error:
+        content = memoryview(path.read_bytes())
+        for group in range(metadata.num_row_groups):
+            rows = metadata.row_group(group)
+            for number in range(rows.num_columns):
+                total += _unpacked(content, rows.column(number), rows.num_rows)
+                if total > UNPACKED_BYTES:
+                    raise UserError(f"{path}: unpacks to more than {UNPACKED_BYTES:,} bytes")
+    except (ValueError, OSError) as error:
         raise UserError(f"{path}: not a readable parquet file: {error}") from None
 
 
-def _unpacked(file: BinaryIO, column: Any, rows: int) -> int:
+def _unpacked(content: memoryview, column: Any, rows: int) -> int:
     """Return the bytes that a column's pages unpack to."""
     starts = [column.data_page_offset]
     if column.has_dictionary_page and column.dictionary_page_offset:
@@ -115,8 +114,9 @@ def _unpacked(file: BinaryIO, column: Any, rows: int) -> int:
     place = min(starts)
     end, total, values = place + column.total_compressed_size, 0, 0
     while values < rows or place < end:
-        file.seek(place)
-        reader = _Reader(file.read(HEADER_BYTES))
+        if place < 0:
+            raise ValueError("a page lies before the file's beginning")
+        reader = _Reader(content[place : place + HEADER_BYTES])
         header = reader.struct()
         kind = header.get(1)
         unpacked, packed = header.get(2), header.get(3)

@@ -205,7 +205,9 @@ def _to_array(column: pa.ChunkedArray) -> NDArray[Any]:
 def _share_texts(dictionary: pa.Array) -> NDArray[np.object_]:
     """Return (texts + 1,) the texts of a dictionary and None; equal texts of all records share one object."""
     texts = dictionary.to_pylist()
-    return np.array([*(sys.intern(text) if isinstance(text, str) else text for text in texts), None], object)
+    if pa.types.is_string(dictionary.type) and not dictionary.null_count:
+        texts = list(map(sys.intern, texts))
+    return np.array([*texts, None], object)
 
 
 def _codes(chunk: pa.DictionaryArray) -> NDArray[np.int64]:

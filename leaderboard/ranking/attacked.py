@@ -275,8 +275,9 @@ def read_attacked(folders: Iterable[Path], digests: Iterable[str]) -> AttackRepo
     An attack on a record that is not there any more is left out and listed. Raises UserError where two files
     hold the same attack on the same model.
     """
-    there, entries, stale = set(digests), [], []
-    for path in find_attacked(folders):
+    paths = find_attacked(folders)
+    there, entries, stale = set(digests if paths else ()), [], []
+    for path in paths:
         entry = load_one(path)
         if entry.record.attack is None:
             raise UserError(f"{path}: attack: holds no attack; a folder attacked/ is for attacked records")

@@ -113,6 +113,8 @@ def read_beside(folders: Mapping[Path, RecordFolder], loaded: Sequence[Loaded] =
 
 
 def _withdrawn(folders: Sequence[RecordFolder]) -> tuple[Withdrawn, ...]:
+    if not any(folder.withdrawn for folder in folders):
+        return ()  # without the digest of every record
     names = {
         entry.digest: entry.record.cell for folder in folders for entry in (*folder.records, *folder.claimed)
     }

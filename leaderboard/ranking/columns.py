@@ -1,6 +1,6 @@
 """The columns of the board: what each value means, which way is better, how it is written."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -132,15 +132,7 @@ def _further(name: str) -> Column:
 
 def write_number(number: float, style: Style) -> str:
     """Return a number as the board writes it."""
-    writers = {
-        "share": lambda x: f"{x:.2f}",
-        "signed": lambda x: f"{x:+.3f}",
-        "decimal": _write_decimal,
-        "seconds": lambda x: f"{x:.0f} s" if x >= 10 or x == 0 else f"{x:.1f} s",
-        "bytes": lambda x: _write_scaled(x, ("B", "kB", "MB", "GB", "TB")),
-        "count": lambda x: _write_scaled(x, ("", "k", "M", "G", "T")),
-    }
-    return writers[style](number).replace("-", "−")
+    return _WRITERS[style](number).replace("-", "−")
 
 
 def _write_decimal(number: float) -> str:
@@ -156,6 +148,16 @@ def _write_scaled(number: float, units: tuple[str, ...]) -> str:
         number, place = number / 1000, place + 1
     digits = 0 if place == 0 or number >= 100 else 1
     return f"{number:.{digits}f} {units[place]}".strip()
+
+
+_WRITERS: Mapping[Style, Callable[[float], str]] = {
+    "share": lambda x: f"{x:.2f}",
+    "signed": lambda x: f"{x:+.3f}",
+    "decimal": _write_decimal,
+    "seconds": lambda x: f"{x:.0f} s" if x >= 10 or x == 0 else f"{x:.1f} s",
+    "bytes": lambda x: _write_scaled(x, ("B", "kB", "MB", "GB", "TB")),
+    "count": lambda x: _write_scaled(x, ("", "k", "M", "G", "T")),
+}
 
 
 def write_value(value: Value, style: Style) -> str:

@@ -9,6 +9,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -162,6 +163,21 @@ def test_a_footer_that_lies_is_not_believed(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match="unpacks to more than"):
         check_pages(path, Footer(parquet.ParquetFile(path).metadata), 10**6)  # type: ignore[arg-type]
+
+
+def test_a_page_before_the_beginning_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    path.write_bytes(b"PAR1" * 10)
+    column = SimpleNamespace(
+        data_page_offset=-36,
+        has_dictionary_page=False,
+        total_compressed_size=100,
+        path_in_schema="prompt",
+    )
+    group = SimpleNamespace(num_columns=1, num_rows=1, column=lambda _: column)
+    footer = SimpleNamespace(num_rows=1, num_row_groups=1, row_group=lambda _: group)
+    with pytest.raises(UserError, match="before the file's beginning"):
+        check_pages(path, footer, 100)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("place", range(0, 60, 3))

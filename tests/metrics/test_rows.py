@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from unlearnbench.bench.metrics.rows import check_items, pair_with_base
+from unlearnbench.bench.metrics.rows import Columns, check_items, in_split, is_given, pair_with_base, texts
 from unlearnbench.bench.types import View
 
 
@@ -54,6 +54,18 @@ def test_a_row_counts_once(make_items):
     items = grid(make_items)
     with pytest.raises(ValueError, match="prompt 'p2', sample 1 is there twice"):
         check_items(items.iloc[[0, 1, 5, 5]])
+    with pytest.raises(ValueError, match="prompt 'p2', sample 1 is there twice"):
+        check_items(Columns(items.iloc[[0, 1, 5, 5]]))
+
+
+def test_columns_say_what_the_frame_says_and_take_each_once(make_items):
+    items = grid(make_items)
+    columns = Columns(items)
+    check_items(columns)
+    assert columns["prompt_id"] is columns["prompt_id"]
+    assert len(columns) == len(items)
+    for read in (is_given, lambda rows: in_split(rows, "retain"), lambda rows: texts(rows, "asked_style")):
+        np.testing.assert_array_equal(read(columns), read(items))
 
 
 @pytest.mark.parametrize("column", ["prompt_id", "split", "given", "asked_style", "target_kind"])

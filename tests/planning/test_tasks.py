@@ -40,3 +40,22 @@ def test_what_a_seed_draws_depends_on_no_plugin(monkeypatch: pytest.MonkeyPatch)
     registry = catalog.task_registry()
     assert "animals/fox@emoji" in registry
     assert [task.id for task in registry.draw("classes", "7")] == [task.id for task in before]
+
+
+def test_a_seed_is_drawn_once_and_nobody_changes_what_it_drew(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    tasks = catalog.task_registry()
+
+    def open_world(name: str) -> object:
+        opened.append(name)
+        return catalog.open_world(name)
+
+    monkeypatch.setattr(tasks, "_open_world", open_world)
+    first = tasks.draw("classes", "7")
+    named = [task.id for task in first]
+    first.clear()
+    assert [task.id for task in tasks.draw("classes", "7")] == named
+    assert tasks[named[0]].id == named[0]
+    assert opened == ["emoji"]
+    tasks.draw("classes", "8")
+    assert opened == ["emoji", "emoji"]
