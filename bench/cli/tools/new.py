@@ -69,7 +69,7 @@ def _method(options: argparse.Namespace, path: Path) -> tuple[str, list[str]]:
     return METHOD.replace("NAME", path.stem), [
         f"run it:  unlearnbench run --task classes/cat-face --method {path}",
         "its records are shown and not ranked: nobody else has the file. To rank it, put it into a package "
-        "(README: Add a method)",
+        "(README: I have a method)",
     ]
 
 
