@@ -48,16 +48,18 @@ def validate_records(options: argparse.Namespace) -> int:
     records = list(dict.fromkeys([*find_records(rest), *find_attacked(rest)]))
     for path in records:
         found[path] = check_record(path, known)
-    beside = [*said, *find_tables(records), *find_statements(records), *find_strays(paths, records)]
-    for path in dict.fromkeys(beside):
+    count = len(found)
+    for path in [*said, *find_tables(records), *find_statements(records), *find_strays(paths, records)]:
         found[path] = [check_beside(path)]
+    beside = len(found) - count
     open_console().print(make_check_table(found))
     for path, checks in found.items():
         for check in checks:
             if check.state != "passed":
                 print(f"{check.state}: {path.name}: {check.name}: {check.detail}")
     failed = sum(any(check.state == "failed" for check in checks) for checks in found.values())
-    print(f"{len(found)} records, {failed} failed")
+    others = f" and {beside} file{'s' * (beside > 1)} beside them" if beside else ""
+    print(f"{count} record{'s' * (count != 1)}{others}, {failed} failed")
     return FAILED if failed else 0
 
 

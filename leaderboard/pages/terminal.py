@@ -186,8 +186,8 @@ def _write_label(value: Value) -> str:
 
 
 def make_check_table(found: Mapping[Path, Sequence[Check]]) -> Table:
-    """Return one row for each folder: its records, and how many passed, failed or were not checked."""
-    table = Table("folder", "records", *CHECK_NAMES)
+    """Return one row for each folder: how many records and files beside them passed each check."""
+    table = Table("folder", "checked", *CHECK_NAMES)
     folders = dict.fromkeys(path.parent for path in found)
     for folder in folders:
         records = [checks for path, checks in found.items() if path.parent == folder]

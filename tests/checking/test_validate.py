@@ -414,7 +414,7 @@ def test_labels_beside_records_are_checked_and_are_no_records(
     assert main(["validate", str(path.parent)]) == 1
     said = capsys.readouterr().out
     assert "failed: ada.labels.json: files" in said
-    assert "3 records, 1 failed" in said
+    assert "2 records and 1 file beside them, 1 failed" in said
 
 
 def test_nothing_among_records_stays_unread(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -433,7 +433,7 @@ def test_nothing_among_records_stays_unread(path: Path, capsys: pytest.CaptureFi
     ):
         (results / place).write_text("{}")
     assert main(["validate", str(results)]) == 1
-    assert "5 records, 4 failed" in capsys.readouterr().out
+    assert "3 records and 2 files beside them, 4 failed" in capsys.readouterr().out
 
 
 def test_what_is_not_there_is_no_success(path: Path, capsys: pytest.CaptureFixture[str]) -> None:

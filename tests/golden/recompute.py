@@ -19,15 +19,18 @@ LEVELS = (0.80, 0.825, 0.85, 0.875, 0.90, 0.925, 0.95)
 KINDS = ("subject", "style", "background")
 
 
-def read(folder: Path) -> pd.DataFrame:
-    """Return one row a (method, task, configuration, seed, point, half) with UA, VA and in-prompt."""
+def read(folder: Path, role: str = "evaluated") -> pd.DataFrame:
+    """Return one row a (method, task, configuration, seed, point, half) with UA, VA and in-prompt.
+
+    role: of the tasks, "evaluated" or "tuning".
+    """
     rows, table = [], folder / "items.parquet"  # the rows of all records that have no file of their own
     packed = dict(iter(pd.read_parquet(table).groupby("cell"))) if table.exists() else {}
     for path in sorted(folder.glob("*.json")):
         if path.name.endswith(".labels.json"):  # what people said of images
             continue
         record = json.loads(path.read_text(encoding="utf-8"))
-        if record["task"]["role"] != "evaluated" or record["method"]["reference"]:
+        if record["task"]["role"] != role or record["method"]["reference"]:
             continue
         own = path.with_suffix(".parquet")
         items = pd.read_parquet(own) if own.exists() else packed[record["cell"]]

@@ -311,7 +311,7 @@ def test_published_records_pass_from_one_table(
         copy_record(PUBLISHED / name, tmp_path)
     assert main(["pack", str(tmp_path)]) == 0
     assert main(["validate", str(tmp_path)]) == 0
-    assert "3 records, 0 failed" in capsys.readouterr().out
+    assert "2 records and 1 file beside them, 0 failed" in capsys.readouterr().out
     rewrite(tmp_path, lambda table: table.slice(1))
     [check] = validate(tmp_path / names[0], known)
     assert (check.name, check.state) == ("files", "failed")
