@@ -77,7 +77,8 @@ def collect(docs: Path, pages: set[str]) -> None:
 def make_board(docs: Path, results: list[str]) -> None:
     """Put the board's own pages below `docs`, and a page that leads there."""
     command = [sys.executable, "-m", "unlearnbench.bench.cli", "site", *results, "--out", str(docs / BOARD)]
-    subprocess.run(command, check=True)
+    if status := subprocess.run(command).returncode:  # its line says why
+        sys.exit(status)
     link = f"# Board\n\n[Open the board]({BOARD}/index.html): filters, images, a page for each method.\n"
     (docs / f"{BOARD}.md").write_text(link, encoding="utf-8")
 
@@ -89,6 +90,7 @@ def build(out: Path, results: list[str]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         docs = Path(scratch) / "docs"
         collect(docs, pages)
+        shutil.copyfile(HERE / "site.css", docs / "site.css")
         own = settings | {"docs_dir": str(docs), "site_dir": str(out.resolve())}
         if results:
             make_board(docs, results)
@@ -105,7 +107,8 @@ def build(out: Path, results: list[str]) -> None:
             "--config-file",
             str(config),
         ]
-        subprocess.run(command, check=True)
+        if status := subprocess.run(command).returncode:
+            sys.exit(status)
     print(f"site: {out / 'index.html'}")
 
 

@@ -4,11 +4,11 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
-from .errors import UserError
+from .errors import UserError, suggest
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -28,7 +28,9 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 (byte {error.start + 1}): save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
 
 
@@ -44,6 +46,8 @@ def read_json(kind: type[M], path: Path, absent: str = "no such file") -> M:
     except FileNotFoundError:
         raise UserError(f"{path}: {absent}") from None
     except ValidationError as error:
+        if _lacks_all(kind, error):
+            raise UserError(f"{path}: not a {kind.__name__.lower()}: it has none of its fields") from None
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "(top level)"
         raise UserError(f"{path}: {where}: {first['msg']}") from None
@@ -51,6 +55,12 @@ def read_json(kind: type[M], path: Path, absent: str = "no such file") -> M:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not a text file: {error}") from None
+
+
+def _lacks_all(kind: type[BaseModel], error: ValidationError) -> bool:
+    """Return whether not one required field of a record was there: the file is of another kind."""
+    lacking = [fault for fault in error.errors() if fault["type"] == "missing" and len(fault["loc"]) == 1]
+    return 1 < len(lacking) == sum(field.is_required() for field in kind.model_fields.values())
 
 
 def build(kind: type[T], values: Mapping[str, Any], source: str) -> T:
@@ -62,7 +72,26 @@ def build(kind: type[T], values: Mapping[str, Any], source: str) -> T:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "(top level)"
         given = "" if first["type"] == "missing" else f" (got {first['input']!r:.60})"
-        raise UserError(f"{source}: {key}: {first['msg']}{given}") from None
+        hint = _hint(kind, first["loc"]) if first["type"] == "extra_forbidden" else ""
+        raise UserError(f"{source}: {key}: {first['msg']}{given}{hint}") from None
+
+
+def _hint(kind: Any, place: tuple[int | str, ...]) -> str:
+    """Return which keys are known where an unknown one stands, "" where that cannot be told."""
+    models = _models_in(kind)
+    for name in (part for part in place[:-1] if isinstance(part, str)):
+        fields = [model.model_fields[name] for model in models if name in model.model_fields]
+        models = [model for field in fields for model in _models_in(field.annotation)]
+    return (
+        suggest(str(place[-1]), [name for model in models for name in model.model_fields]) if models else ""
+    )
+
+
+def _models_in(kind: Any) -> list[type[BaseModel]]:
+    """Return the records that a type is, or holds as a list or an option does."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return [kind]
+    return [model for part in get_args(kind) for model in _models_in(part)]
 
 
 def apply_preset(

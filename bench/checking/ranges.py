@@ -1,7 +1,6 @@
 """Possible ranges of the numbers in records and rules."""
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from math import isfinite
 
 Range = tuple[float, float]
@@ -70,12 +69,3 @@ def is_within(number: float, ends: Range) -> bool:
 def write_range(ends: Range) -> str:
     """Return a range as people read it."""
     return f"between {ends[0]:g} and {ends[1]:g}"
-
-
-def suggest(name: str, known: Iterable[str]) -> str:
-    """Return "; did you mean ...?" with the closest known names, else those that there are, else ""."""
-    names = sorted(set(known))
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
-    if close:
-        return f"; did you mean {' or '.join(close)}?"
-    return f"; there are: {', '.join(names)}" if names else "; there are none"

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from ..checking.ranges import RANGES, range_of, suggest, write_range
+from ..checking.ranges import RANGES, range_of, write_range
 from ..config import STRICT, build, read_toml
-from ..errors import UserError
+from ..errors import UserError, suggest
 from ..planning.tasks import PromptSizes
 
 LIMITS = ("at_least", "at_most", "drop_at_most", "rise_at_most", "change_at_most")

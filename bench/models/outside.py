@@ -84,7 +84,8 @@ def kind_of(model: str) -> Kind:
         return "pipeline"
     raise UserError(
         f"{model}: no such folder or file; give a diffusers folder, a hub id (owner/name), a LoRA "
-        f"(.safetensors or a folder with {LORA_FILE}), or a Python function (module:function)"
+        f"(.safetensors or a folder with {LORA_FILE}), a .safetensors file of a UNet or of SD 1.x, "
+        "or a Python function (module:function)"
     )
 
 

@@ -51,7 +51,7 @@ def refuse_inline(path: Path, record: Record) -> None:
     if record.inline:
         raise UserError(
             f"{path}: inline: {record.method.name} was a function of one process, nobody can run it again; "
-            "put it into a package (README: Add a method) and measure it again"
+            "put it into a package (README: I have a method) and measure it again"
         )
     if record.source == "external":
         raise UserError(

@@ -153,7 +153,7 @@ def test_nothing_is_sent_without_token_or_repository(
     with pytest.raises(SystemExit):
         main(["push", str(model)])
     assert main(["push", str(model), "--to", "cat-gone"]) == 2
-    assert "owner/name" in capsys.readouterr().err
+    assert "--to 'cat-gone': a repository on the Hub is owner/name" in capsys.readouterr().err
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     assert main(["push", str(model), "--to", "me/x"]) == 2
     [line] = capsys.readouterr().err.splitlines()

@@ -114,6 +114,8 @@ def test_watch_prints_each_record_once(limited: Path, capsys: pytest.CaptureFixt
     assert any(line.startswith(f"{TASK} placebo seed 0: UA ") for line in lines)
     assert main(["watch", str(limited), "--records", "2", "--every", ".01"]) == 0
     assert main(["watch", str(limited / "nowhere"), "--once"]) == 2
+    assert main(["watch", str(limited / "nowhere"), "--records", "0"]) == 0
+    assert "nowhere: not there yet; waiting for its first record" in capsys.readouterr().err
 
 
 def test_a_run_prints_each_cell_as_it_is_measured(

@@ -165,3 +165,10 @@ def test_record_of_an_own_file_names_no_place(folder: Path, session_store: Path)
     record = read_record(path)
     assert record.suite == "mine", "the suite names the task itself"
     assert str(folder) not in json.dumps(record.model_dump(mode="json"))
+
+
+def test_a_judge_on_no_address_is_not_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for url in ("localhost:8000", "htp://a/v1", "http:///v1"):
+        assert new("judge", "vlm", "--server", url, "--model", "qwen") == 2
+        assert f"--server {url}: not an address such as http://HOST:8000/v1" in capsys.readouterr().err
+    assert not (folder / "vlm.py").exists()

@@ -77,3 +77,19 @@ def test_pages_fit_their_width(site: Path, browser: Any, width: int) -> None:
         page.goto((site / name).as_uri(), wait_until="domcontentloaded")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
     page.close()
+
+
+def test_words_in_tables_stay_whole_on_a_phone(site: Path, browser: Any) -> None:
+    page = browser.new_page(viewport={"width": 400, "height": 900})
+    page.goto((site / "tasks" / "index.html").as_uri(), wait_until="domcontentloaded")
+    word = page.locator("td code", has_text=re.compile(r"^celebrities$")).first
+    assert word.evaluate("e => e.getClientRects().length") == 1
+    page.close()
+
+
+def test_a_board_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, str(BUILD), str(tmp_path / "site"), str(tmp_path / "nowhere")]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert made.returncode == 2
+    assert "nowhere" in made.stderr
+    assert "Traceback" not in made.stderr

@@ -176,6 +176,14 @@ def test_an_unknown_subject_names_task_and_subject() -> None:
     concept = task.concept.model_copy(update={"targets": ["cat fase"]})
     broken = Task(task.id, task.file, concept, task.suite_targets)
     with pytest.raises(
-        UserError, match=r"classes/cat-face@tiny: the world tiny has no subject named 'cat fase'"
+        UserError,
+        match=r"classes/cat-face@tiny: the world tiny has no subject named 'cat fase'; did you mean cat face",
     ):
         Concepts(SPECS["tiny"], broken)
+
+
+def test_an_unknown_given_name_is_named_with_its_own_kind() -> None:
+    task = next(t for t in TASKS if t.id == "classes/cat-face@tiny")
+    concept = task.concept.model_copy(update={"given": {"style": ["lime"]}})
+    with pytest.raises(UserError, match="has no style named 'lime'; did you mean line"):
+        Concepts(SPECS["tiny"], Task(task.id, task.file, concept, task.suite_targets))

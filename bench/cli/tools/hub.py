@@ -163,12 +163,11 @@ def _check_name(option: str, name: str) -> None:
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
-    try:
+    with contextlib.suppress(HFValidationError):
         validate_repo_id(name)
-    except HFValidationError:
-        name = ""
-    if name.count("/") != 1:
-        raise UserError(f"{option}: a repository on the Hub is owner/name")
+        if name.count("/") == 1:
+            return
+    raise UserError(f"{option} {name!r}: a repository on the Hub is owner/name")
 
 
 @contextlib.contextmanager

@@ -69,7 +69,7 @@ def _method(options: argparse.Namespace, path: Path) -> tuple[str, list[str]]:
     return METHOD.replace("NAME", path.stem), [
         f"run it:  unlearnbench run --task classes/cat-face --method {path}",
         "its records are shown and not ranked: nobody else has the file. To rank it, put it into a package "
-        "(README: Add a method)",
+        "(README: I have a method)",
     ]
 
 
@@ -86,6 +86,10 @@ def _judge(options: argparse.Namespace, path: Path) -> tuple[str, list[str]]:
         for option in (options.server, options.model):
             if any(letter in option for letter in '"\\\n'):
                 raise UserError(f"new judge: {option!r}: quotation marks and backslashes are in no such name")
+        if not re.match(r"https?://[^/\s]", options.server):
+            raise UserError(
+                f"new judge: --server {options.server}: not an address such as http://HOST:8000/v1"
+            )
         draft = EMBEDDING if options.embedding else SERVED
         text = draft.replace("SERVER_URL", options.server).replace("MODEL_NAME", options.model)
     return text, [

@@ -170,8 +170,10 @@ def watch_folder(options: argparse.Namespace) -> int:
     seen: dict[Path, int] = {}
     if options.every <= 0:
         raise UserError(f"--every {options.every:g}: must be above 0 seconds")
-    if not options.folder.is_dir() and options.once:
-        raise UserError(f"{options.folder}: no such folder of records")
+    if not options.folder.is_dir():
+        if options.once:
+            raise UserError(f"{options.folder}: no such folder of records")
+        print(f"{options.folder}: not there yet; waiting for its first record", file=sys.stderr, flush=True)
     while True:
         for path in sorted(options.folder.glob("*.json")):
             written = path.stat().st_mtime_ns

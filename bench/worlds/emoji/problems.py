@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from ...errors import UserError
+from ...errors import UserError, suggest
 from ...planning.combined import is_combined
 from ...planning.tasks import PromptSizes, Task, concept_kind
 from ...types import DataChoice, DrawSettings, Problem, Prompt, Split, TrainingSet
@@ -24,14 +24,15 @@ class Concepts:
     def __init__(self, spec: WorldSpec, task: Task) -> None:
         self.spec, self.task = spec, task
         self.kind = task.file.target_kind
-        names = {"subject": spec.subject_names, "style": spec.style_names}[self.kind]
         anchors = [task.concept.anchor_of(target) for target in task.concept.targets]
-        unknown = [name for name in (*task.concept.targets, *anchors) if name and name not in names]
-        for kind, given in task.concept.given.items():
+        named = [(self.kind, name) for name in (*task.concept.targets, *anchors) if name]
+        named += [(kind, name) for kind, names in task.concept.given.items() for name in names]
+        for kind, name in named:
             known = {"subject": spec.subject_names, "style": spec.style_names}.get(kind, [])
-            unknown += [name for name in given if name not in known]
-        if unknown:
-            raise UserError(f"{task.id}: the world {spec.name} has no {self.kind} named {unknown[0]!r}")
+            if name not in known:
+                raise UserError(
+                    f"{task.id}: the world {spec.name} has no {kind} named {name!r}{suggest(name, known)}"
+                )
 
     def name(self, triple: Triple, kind: str) -> str:
         names = {"subject": self.spec.subject_names, "style": self.spec.style_names}
