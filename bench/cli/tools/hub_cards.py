@@ -29,7 +29,7 @@ Records: {records}.
 """
 DATASET_TEXT = """# {name}
 
-{count} records of [unlearnbench]: models that unlearned a concept, measured. Each record (`*.json`) holds
+{count} records of unlearnbench: models that unlearned a concept, measured. Each record (`*.json`) holds
 values with intervals, and a reason where one is missing; item rows (`*.parquet`) hold the verdicts on images.
 
 | | |
@@ -44,8 +44,6 @@ values with intervals, and a reason where one is missing; item rows (`*.parquet`
 unlearnbench pull {name} --out records
 unlearnbench validate records
 ```
-
-[unlearnbench]: https://pypi.org/project/unlearnbench/
 """
 
 

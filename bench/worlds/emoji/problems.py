@@ -25,7 +25,9 @@ class Concepts:
         self.spec, self.task = spec, task
         self.kind = task.file.target_kind
         anchors = [task.concept.anchor_of(target) for target in task.concept.targets]
-        named = [(self.kind, name) for name in (*task.concept.targets, *anchors) if name]
+        named: list[tuple[str, str]] = [
+            (self.kind, name) for name in (*task.concept.targets, *anchors) if name
+        ]
         named += [(kind, name) for kind, names in task.concept.given.items() for name in names]
         for kind, name in named:
             known = {"subject": spec.subject_names, "style": spec.style_names}.get(kind, [])
