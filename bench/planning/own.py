@@ -3,7 +3,7 @@
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,10 +27,14 @@ def find_task_files(places: Sequence[Path]) -> list[Path]:
 
 
 def read_own_tasks(
-    places: Sequence[Path], shipped: Sequence[TaskFile], taken: Iterable[str]
+    places: Sequence[Path],
+    shipped: Sequence[TaskFile],
+    taken: Iterable[str],
+    check_world: Callable[[str], object],
 ) -> dict[str, Task]:
     """Return name -> task of a user's files and folders of them. taken: names of all other tasks.
 
+    check_world: raises UserError where no world has a name.
     A task's retain prompts show no target of its own file and none of `shipped`: what else is in the folder
     changes no number. A judge that is named as a Python file (`judge = "mine.py@1"`) lies next to the task
     file. Raises UserError naming file and field, also for a name that is taken.
@@ -39,9 +43,19 @@ def read_own_tasks(
     found: dict[str, Task] = {}
     for path in find_task_files(places):
         file, judge = _open_judge_file(path, read_task_file(path))
+        _check_worlds(path, file, check_world)
         for name, task in _tasks_of(path, file, shipped, known | found.keys()).items():
             found[name] = replace(task, is_own=True, judge_entry=judge)
     return found
+
+
+def _check_worlds(path: Path, file: TaskFile, check_world: Callable[[str], object]) -> None:
+    for field, names in (("world", [file.world]), ("also", file.also)):
+        try:
+            for name in names:
+                check_world(name)
+        except UserError as error:
+            raise UserError(f"{path}: {field}: {error}") from None
 
 
 def _tasks_of(path: Path, file: TaskFile, shipped: Sequence[TaskFile], taken: set[str]) -> dict[str, Task]:

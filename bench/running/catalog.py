@@ -38,15 +38,18 @@ def task_registry(world_folder: Path | None = None, task_files: Sequence[Path] =
     """
     shipped = read_task_files([package_folder("unlearnbench.tasks")])
     others, broken = read_plugin_tasks(shipped)
+    worlds, made = registry("worlds"), ""
     if world_folder is not None:
         own = open_folder_world(world_folder).task_file()
+        made = own.world
         if own.world not in _worlds([*shipped, *others]):
             others.append(own)
     # what a seed draws from a shipped world depends on no plug-in
     drawn = [*shipped, *(file for file in others if not _worlds([file]) & _worlds(shipped))]
     tasks = DrawingTasks(build_tasks(shipped, others), drawn, open_world)
     tasks.broken.update(broken)
-    for name, task in read_own_tasks(task_files, shipped, tasks).items():
+    mine = read_own_tasks(task_files, shipped, tasks, lambda name: name == made or worlds[name])
+    for name, task in mine.items():
         tasks.add(name, task)
     return tasks
 

@@ -74,6 +74,11 @@ MISTAKES = {
         'name = "cat-face"',
         "dog_face.toml: concepts.name: classes/cat-face@tiny",
     ),
+    "world": (
+        'world = "tiny"',
+        'world = "tinny"',
+        "dog_face.toml: world: no world named 'tinny'; did you mean tiny?",
+    ),
     "key": ("version = 1 ", "verson = 1 ", "dog_face.toml: version"),
     "judge file": ('judge = "emoji-detector@1"', 'judge = "other.py@1"', "dog_face.toml: judge: "),
 }
