@@ -290,12 +290,11 @@ def read_attacked(folders: Iterable[Path], digests: Iterable[str]) -> AttackRepo
     for entry in sorted(entries, key=lambda e: e.name):
         record, name = entry.record, names[attack_key(entry)]
         own = models.setdefault(record.task.id, {}).setdefault(rows[model_key(entry)], {})
-        if name in own.setdefault(record.seed, {}):
-            raise UserError(f"{entry.name}, {own[record.seed][name].name}: the same attack on the same model")
-        own[record.seed][name] = entry
+        if (first := own.setdefault(record.seed, {}).setdefault(name, entry)) is not entry:
+            raise UserError(f"{entry.name}, {first.name}: the same attack on the same model")
     found = {
         task: {row: AttackedModel(task, row, dict(sorted(seeds.items()))) for row, seeds in by_row.items()}
         for task, by_row in sorted(models.items())
     }
-    infos = {names[attack_key(entry)]: entry.record.attack for entry in entries if entry.record.attack}
+    infos = {names[attack_key(e)]: e.record.attack for e in entries if e.record.attack}
     return AttackReport(found, infos, tuple(sorted(stale)))
