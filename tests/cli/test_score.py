@@ -145,6 +145,17 @@ def test_an_image_folder_of_hugging_face(score: Score, folder: Path, drawn: ub.M
     (folder / "prompts.csv").unlink()
     (folder / "metadata.jsonl").write_text("\n".join(lines))
     assert score(folder).points[0].values == drawn.points[0].values
+    split = folder / "parent" / "train"  # as datasets writes a split: the list lies next to its images
+    split.mkdir(parents=True)
+    for path in [*folder.glob("*.png"), folder / "metadata.jsonl"]:
+        path.rename(split / path.name)
+    assert score(split.parent).points[0].values == drawn.points[0].values
+
+
+def test_a_list_in_another_encoding_is_one_line(score: Score, folder: Path) -> None:
+    (folder / "metadata.jsonl").write_bytes(b'{"file_name": "a.png", "text": "caf\xe9"}\n')
+    with pytest.raises(ub.UserError, match=r"metadata\.jsonl: line 1: is not UTF-8; save the file as UTF-8"):
+        score(folder)
 
 
 def test_prompts_of_ones_own_with_their_truth(score: Score, tmp_path: Path, folder: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from ...errors import UserError
 from ...pictures import PICTURES
 from ...planning.tasks import Task
+from ...unlearning.texts import read_lines
 from ...worlds.hub.protocols import ANSWER, read_protocol
 from ...worlds.hub.tables import SEEDS, Table
 
@@ -43,21 +44,31 @@ def read_ready(folder: Path, listing: Path | None, task: Task) -> list[ReadyImag
     """Return the images of a folder with their prompts, in the order of their list or of their names.
 
     listing: a CSV (file, prompt, and seed, split, subject, style, background where it has them) or JSON lines
-    of these; None: one of LISTS in the folder, else the file names. Raises UserError naming file and row
+    of these; None: one of LISTS in the folder, else those in its subfolders, each of which lists its own
+    folder (`train/`, `test/` of an image folder), else the file names. Raises UserError naming file and row
     where an image is not there, is listed twice, or lacks its prompt, and where images are not listed.
     """
     if not folder.is_dir():
         raise UserError(f"--images {folder}: no such folder")
-    found_list = listing or next((folder / name for name in LISTS if (folder / name).is_file()), None)
+    lists = [(listing, folder)] if listing else [(path, path.parent) for path in _find_lists(folder)]
     pictures = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in PICTURES]
     if not pictures:
         raise UserError(f"--images {folder}: no images in it ({', '.join(PICTURES)})")
-    if found_list is None:
+    if not lists:
         return _read_names(folder, pictures, task)
-    read = _read_json_lines if found_list.suffix == ".jsonl" else _read_csv
-    found = list(read(found_list, folder))
-    _check_files(found, pictures, found_list)
+    found: list[ReadyImage] = []
+    for path, place in lists:
+        read = _read_json_lines if path.suffix == ".jsonl" else _read_csv
+        found += read(path, place)
+    _check_files(found, pictures, lists[0][0] if len(lists) == 1 else folder)
     return found
+
+
+def _find_lists(folder: Path) -> list[Path]:
+    """Return the first of LISTS in a folder, else in each folder below it."""
+    below = sorted({path.parent for name in LISTS for path in folder.rglob(name) if path.is_file()})
+    places = [folder] if folder in below else below
+    return [next(place / name for name in LISTS if (place / name).is_file()) for place in places]
 
 
 def _check_files(found: Sequence[ReadyImage], pictures: Sequence[Path], listing: Path) -> None:
@@ -88,7 +99,7 @@ def _read_csv(path: Path, folder: Path) -> Iterator[ReadyImage]:
 
 
 def _read_json_lines(path: Path, folder: Path) -> Iterator[ReadyImage]:
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
         where = f"{path}: row {number}"
