@@ -8,6 +8,7 @@ question (`unlearnbench new judge NAME --server URL --model NAME`), and its sour
 import base64
 import io
 import json
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ NONE = "none"
 """The answer by which the model says that an image shows none of the names."""
 QUESTION = "Which one of these does the image show: {names}? Answer with exactly one of them, or with: none."
 MOST_TOKENS, TIMEOUT = 40, 120.0
+ADDRESS = re.compile(r"https?://[^/\s]")
+"""How the address of a server begins."""
 
 
 class RefusedError(UserError):
@@ -35,7 +38,7 @@ class Server:
     server names it."""
 
     def __init__(self, url: str, model: str) -> None:
-        if not url.startswith(("http://", "https://")):
+        if not ADDRESS.match(url):
             raise UserError(f"judge: {url}: give the address of a server, such as http://127.0.0.1:8000/v1")
         self.url, self.model = url.rstrip("/"), model
 

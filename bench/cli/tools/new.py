@@ -83,10 +83,12 @@ def _judge(options: argparse.Namespace, path: Path) -> tuple[str, list[str]]:
         raise UserError("new judge: --embedding: give --server and --model, too")
     text = JUDGE
     if options.server is not None:
+        from ...judges.served import ADDRESS
+
         for option in (options.server, options.model):
             if any(letter in option for letter in '"\\\n'):
                 raise UserError(f"new judge: {option!r}: quotation marks and backslashes are in no such name")
-        if not re.match(r"https?://[^/\s]", options.server):
+        if not ADDRESS.match(options.server):
             raise UserError(
                 f"new judge: --server {options.server}: not an address such as http://HOST:8000/v1"
             )
