@@ -38,7 +38,7 @@ def task_registry(world_folder: Path | None = None, task_files: Sequence[Path] =
     """
     shipped = read_task_files([package_folder("unlearnbench.tasks")])
     others, broken = read_plugin_tasks(shipped)
-    worlds, made = registry("worlds"), ""
+    made = ""
     if world_folder is not None:
         own = open_folder_world(world_folder).task_file()
         made = own.world
@@ -48,7 +48,7 @@ def task_registry(world_folder: Path | None = None, task_files: Sequence[Path] =
     drawn = [*shipped, *(file for file in others if not _worlds([file]) & _worlds(shipped))]
     tasks = DrawingTasks(build_tasks(shipped, others), drawn, open_world)
     tasks.broken.update(broken)
-    mine = read_own_tasks(task_files, shipped, tasks, lambda name: name == made or worlds[name])
+    mine = read_own_tasks(task_files, shipped, tasks, lambda name: name == made or registry("worlds")[name])
     for name, task in mine.items():
         tasks.add(name, task)
     return tasks

@@ -50,8 +50,9 @@ def read_ready(folder: Path, listing: Path | None, task: Task) -> list[ReadyImag
     """
     if not folder.is_dir():
         raise UserError(f"--images {folder}: no such folder")
-    lists = [(listing, folder)] if listing else [(path, path.parent) for path in _find_lists(folder)]
-    pictures = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in PICTURES]
+    files = sorted(folder.rglob("*"))
+    lists = [(listing, folder)] if listing else [(path, path.parent) for path in _find_lists(folder, files)]
+    pictures = [path for path in files if path.suffix.lower() in PICTURES]
     if not pictures:
         raise UserError(f"--images {folder}: no images in it ({', '.join(PICTURES)})")
     if not lists:
@@ -64,11 +65,14 @@ def read_ready(folder: Path, listing: Path | None, task: Task) -> list[ReadyImag
     return found
 
 
-def _find_lists(folder: Path) -> list[Path]:
-    """Return the first of LISTS in a folder, else in each folder below it."""
-    below = sorted({path.parent for name in LISTS for path in folder.rglob(name) if path.is_file()})
-    places = [folder] if folder in below else below
-    return [next(place / name for name in LISTS if (place / name).is_file()) for place in places]
+def _find_lists(folder: Path, files: Sequence[Path]) -> list[Path]:
+    """Return the first of LISTS in a folder, else in each folder below it. files: all that is below it."""
+    found: dict[Path, Path] = {}
+    for name in LISTS:
+        for path in files:
+            if path.name == name and path.is_file():
+                found.setdefault(path.parent, path)
+    return [found[folder]] if folder in found else [found[place] for place in sorted(found)]
 
 
 def _check_files(found: Sequence[ReadyImage], pictures: Sequence[Path], listing: Path) -> None:
