@@ -49,7 +49,8 @@ def validate_records(options: argparse.Namespace) -> int:
     for path in records:
         found[path] = check_record(path, known)
     count = len(found)
-    for path in [*said, *find_tables(records), *find_statements(records), *find_strays(paths, records)]:
+    others = [*said, *find_tables(records), *find_statements(records), *find_strays(paths, records)]
+    for path in dict.fromkeys(others):
         found[path] = [check_beside(path)]
     beside = len(found) - count
     open_console().print(make_check_table(found))
@@ -58,8 +59,8 @@ def validate_records(options: argparse.Namespace) -> int:
             if check.state != "passed":
                 print(f"{check.state}: {path.name}: {check.name}: {check.detail}")
     failed = sum(any(check.state == "failed" for check in checks) for checks in found.values())
-    others = f" and {beside} file{'s' * (beside > 1)} beside them" if beside else ""
-    print(f"{count} record{'s' * (count != 1)}{others}, {failed} failed")
+    further = f" and {beside} file{'s' * (beside > 1)} beside them" if beside else ""
+    print(f"{count} record{'s' * (count != 1)}{further}, {failed} failed")
     return FAILED if failed else 0
 
 
