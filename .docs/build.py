@@ -74,11 +74,16 @@ def collect(docs: Path, pages: set[str]) -> None:
         shutil.copyfile(ROOT / picture, docs / picture)
 
 
+def run(command: list[str]) -> None:
+    """Run a command; where it fails, its own lines have said why, and the build ends with its status."""
+    if status := subprocess.run(command).returncode:
+        sys.exit(status)
+
+
 def make_board(docs: Path, results: list[str]) -> None:
     """Put the board's own pages below `docs`, and a page that leads there."""
     command = [sys.executable, "-m", "unlearnbench.bench.cli", "site", *results, "--out", str(docs / BOARD)]
-    if status := subprocess.run(command).returncode:  # its line says why
-        sys.exit(status)
+    run(command)
     link = f"# Board\n\n[Open the board]({BOARD}/index.html): filters, images, a page for each method.\n"
     (docs / f"{BOARD}.md").write_text(link, encoding="utf-8")
 
@@ -107,8 +112,7 @@ def build(out: Path, results: list[str]) -> None:
             "--config-file",
             str(config),
         ]
-        if status := subprocess.run(command).returncode:
-            sys.exit(status)
+        run(command)
     print(f"site: {out / 'index.html'}")
 
 

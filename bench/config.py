@@ -82,9 +82,8 @@ def _hint(kind: Any, place: tuple[int | str, ...]) -> str:
     for name in (part for part in place[:-1] if isinstance(part, str)):
         fields = [model.model_fields[name] for model in models if name in model.model_fields]
         models = [model for field in fields for model in _models_in(field.annotation)]
-    return (
-        suggest(str(place[-1]), [name for model in models for name in model.model_fields]) if models else ""
-    )
+    known = [name for model in models for name in model.model_fields]
+    return suggest(str(place[-1]), known) if known else ""
 
 
 def _models_in(kind: Any) -> list[type[BaseModel]]:

@@ -24,7 +24,7 @@ class Columns:
 
     def __init__(self, items: pd.DataFrame) -> None:
         self.frame = items
-        self.columns = items.columns
+        self.columns, self.index = items.columns, items.index
         self._taken: dict[str, NDArray] = {}
 
     def __getitem__(self, name: str) -> NDArray:

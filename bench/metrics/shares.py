@@ -49,12 +49,11 @@ def own_share(items: pd.DataFrame | Columns, chosen: Chosen) -> pd.Series:
     """Return each row's share of chosen attributes that were found; NaN: none chosen, or the judge failed."""
     import pandas as pd
 
-    index = (items.frame if isinstance(items, Columns) else items).index
     hits, asked = np.zeros(len(items)), np.zeros(len(items))
     for kind, mask in chosen.items():
         hits += np.where(mask, answers(items, kind), 0.0)
         asked += mask
-    return pd.Series(np.divide(hits, asked, out=np.full(len(items), np.nan), where=asked > 0), index)
+    return pd.Series(np.divide(hits, asked, out=np.full(len(items), np.nan), where=asked > 0), items.index)
 
 
 def pooled_share(items: pd.DataFrame, chosen: Chosen, what: str, version: int = INTERVAL_VERSION) -> Value:

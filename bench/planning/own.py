@@ -34,7 +34,8 @@ def read_own_tasks(
 ) -> dict[str, Task]:
     """Return name -> task of a user's files and folders of them. taken: names of all other tasks.
 
-    check_world: raises UserError where no world has a name.
+    check_world: raises UserError for a name that no world has.
+
     A task's retain prompts show no target of its own file and none of `shipped`: what else is in the folder
     changes no number. A judge that is named as a Python file (`judge = "mine.py@1"`) lies next to the task
     file. Raises UserError naming file and field, also for a name that is taken.

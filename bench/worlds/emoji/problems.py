@@ -24,21 +24,21 @@ class Concepts:
     def __init__(self, spec: WorldSpec, task: Task) -> None:
         self.spec, self.task = spec, task
         self.kind = task.file.target_kind
+        self._names = {"subject": spec.subject_names, "style": spec.style_names}
         anchors = [task.concept.anchor_of(target) for target in task.concept.targets]
         named: list[tuple[str, str]] = [
             (self.kind, name) for name in (*task.concept.targets, *anchors) if name
         ]
         named += [(kind, name) for kind, names in task.concept.given.items() for name in names]
         for kind, name in named:
-            known = {"subject": spec.subject_names, "style": spec.style_names}.get(kind, [])
+            known = self._names.get(kind, ())
             if name not in known:
                 raise UserError(
                     f"{task.id}: the world {spec.name} has no {kind} named {name!r}{suggest(name, known)}"
                 )
 
     def name(self, triple: Triple, kind: str) -> str:
-        names = {"subject": self.spec.subject_names, "style": self.spec.style_names}
-        return names[kind][getattr(triple, kind)]
+        return self._names[kind][getattr(triple, kind)]
 
     def is_target(self, triple: Triple) -> bool:
         return self.name(triple, self.kind) in self.task.concept.targets
