@@ -143,7 +143,11 @@ def sign_flip(differences: np.ndarray) -> float:
 
 
 def mean_interval(values: np.ndarray, draws: int = 200_000) -> tuple[float, float]:
-    """Return Gaffke's 95 % bounds of a mean in [0, 1], half weight on the end: by draws, to .002."""
+    """Return Gaffke's 95 % bounds of the mean of values in [0, 1], simulated.
+
+    Each bound is a quantile of the mean under random weights. Beside the values stands the end of the range
+    (0 for the lower bound, 1 for the upper one), with half the weight of a value.
+    """
     weights = np.random.default_rng(0).dirichlet([1.0] * len(values) + [0.5], size=draws)
     low, high = (np.quantile(weights @ np.append(values, end), q) for end, q in ((0, 0.025), (1, 0.975)))
     return float(low), float(high)
@@ -166,20 +170,16 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 
 def _compare_h(h: pd.DataFrame, method: str, rival: str) -> dict[str, float]:
     """Return the interval of a mean H and the paired difference; the latter where both are complete."""
-    if h.loc[method].isna().any():
+    own, other = h.loc[method].to_numpy(), h.loc[rival].to_numpy()
+    if np.isnan(own).any():
         return {}
-    own = dict(zip(["H_low", "H_high"], mean_interval(h.loc[method].to_numpy()), strict=True))
-    if method == rival or h.loc[rival].isna().any() or h.shape[1] < 2:
-        return own
-    gap = (h.loc[method] - h.loc[rival]).to_numpy()
+    found = dict(zip(["H_low", "H_high"], mean_interval(own), strict=True))
+    if method == rival or np.isnan(other).any() or len(own) < 2:
+        return found
+    gap = own - other
     names = ["H_difference", "H_difference_low", "H_difference_high", "H_p", "H_guard_low", "H_guard_high"]
-    values = [
-        gap.mean(),
-        *interval(gap),
-        sign_flip(gap),
-        *guard(h.loc[method].to_numpy(), h.loc[rival].to_numpy()),
-    ]
-    return own | dict(zip(names, values, strict=True))
+    values = [gap.mean(), *interval(gap), sign_flip(gap), *guard(own, other)]
+    return found | dict(zip(names, values, strict=True))
 
 
 def board(folder: Path, rival: str = "gradient_sum") -> pd.DataFrame:

@@ -22,9 +22,8 @@ def tuned() -> pd.Series:
     return by_task.mean(axis=1, skipna=False)
 
 
-@pytest.mark.parametrize("suite", ["trial"])
-def test_the_chosen_configurations_are_those_of_the_highest_h(suite: str, tuned: pd.Series) -> None:
-    records = [json.loads(path.read_text()) for path in sorted((RESULTS / suite).glob("*.json"))]
+def test_the_chosen_configurations_are_those_of_the_highest_h(tuned: pd.Series) -> None:
+    records = [json.loads(path.read_text()) for path in sorted((RESULTS / "trial").glob("*.json"))]
     for method in METHODS:
         used = {
             json.dumps(r["method"]["config"], sort_keys=True)
