@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -34,15 +34,22 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not valid TOML: {error}") from None
 
 
-def read_json(kind: type[M], path: Path, absent: str = "no such file") -> M:
+def read_whole(path: Path) -> bytes:
+    """Return the bytes of a JSON file; raises UserError where it is too large, OSError where it is absent."""
+    if path.stat().st_size > MOST_JSON:
+        raise UserError(f"{path}: {path.stat().st_size:,} bytes; at most {MOST_JSON:,} are read")
+    return path.read_bytes()
+
+
+def read_json(
+    kind: type[M], path: Path, absent: str = "no such file", read: Callable[[Path], bytes] = read_whole
+) -> M:
     """Return the validated record in a JSON file; raises UserError naming file and field.
 
-    absent: the message where there is no such file.
+    absent: the message where there is no such file. read: returns the file's bytes.
     """
     try:
-        if path.stat().st_size > MOST_JSON:
-            raise UserError(f"{path}: {path.stat().st_size:,} bytes; at most {MOST_JSON:,} are read")
-        return kind.model_validate_json(path.read_text(encoding="utf-8"))
+        return kind.model_validate_json(read(path).decode("utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: {absent}") from None
     except ValidationError as error:

@@ -12,6 +12,7 @@ from .bench.config import build
 from .bench.errors import UserError
 from .bench.planning.plan import REFERENCES, Suite, check_options_seeds, find_references
 from .bench.planning.tasks import PromptSizes, cap_sizes
+from .bench.records.packed.record_table import has_record
 from .bench.registry import Entry, Registry
 from .bench.running.catalog import registry, suites_folder
 from .bench.running.evaluate import refuse_other_limit
@@ -291,7 +292,7 @@ def _read_outcomes(outcomes: Sequence[Any]) -> tuple[list[MeasuredRecord], list[
     for outcome in outcomes:
         if outcome.state == "failed":
             failed.append(outcome.path.stem)
-        if outcome.path.is_file():
+        if has_record(outcome.path):
             record = read_measured(outcome.path)
             if outcome.state != "failed" or record.status == "failed":
                 found.append(record)

@@ -18,6 +18,7 @@ from ..names import find_problems_in_name
 from ..records.chosen import choose_point
 from ..records.layout import is_pooled
 from ..records.load import load_one
+from ..records.packed.record_table import RECORDS, find_json, open_records
 from ..records.record import name_entry, read_record, record_digest
 from ..records.rows import Stamp, open_table, stamp
 from ..records.statements import (
@@ -29,7 +30,7 @@ from ..records.statements import (
     read_statements,
 )
 from ..records.statements import FOLDER as STATEMENTS
-from ..records.untrusted import TABLE, read_untrusted_json
+from ..records.untrusted import TABLE, check_size, read_untrusted_json
 from .plausible import find_problems_in_value
 from .ranges import FRECHET, KERNEL
 from .validate import find_problems_in_table
@@ -147,6 +148,16 @@ def check_table(path: Path) -> None:
             )
 
 
+def check_record_table(path: Path) -> None:
+    """Raise UserError where a folder's table of records is broken, or a record lies in a file, too."""
+    check_size(path)
+    for cell in open_records(path.parent):
+        if path.with_name(f"{cell}.json").exists():
+            raise UserError(
+                f"{path}: cell: {cell} lies in a file of its own, too; run `pack --records` again"
+            )
+
+
 def check_record(path: Path, known: Any) -> list[Any]:
     """Return the checks of a record; a record in the folder of claims must be a claim."""
     from .validate import Check, validate
@@ -158,7 +169,7 @@ def check_record(path: Path, known: Any) -> list[Any]:
 
 
 def check_beside(path: Path) -> Any:
-    """Return the check of a file next to records: statement, labels, pooled FD or table of item rows.
+    """Return the check of a file next to records: statement, labels, pooled FD or table.
 
     The records that it is about must be in the folder. Any other JSON file fails.
     """
@@ -169,6 +180,8 @@ def check_beside(path: Path) -> Any:
             check_pooled(path)
         elif path.name == TABLE:
             check_table(path)
+        elif path.name == RECORDS:
+            check_record_table(path)
         elif path.name.endswith(LABELS):
             check_published(path)
         elif path.parent.name == STATEMENTS:
@@ -185,7 +198,7 @@ def check_beside(path: Path) -> Any:
 
 def _by_digest(folder: Path) -> dict[str, Any]:
     paths = (*list_records(folder), *list_records(folder / CLAIMED))
-    return _read_by_digest(tuple((path, stamp(path)) for path in paths))
+    return _read_by_digest(tuple((path, stamp(find_json(path))) for path in paths))
 
 
 @lru_cache(maxsize=1)  # a folder has many statements

@@ -17,7 +17,7 @@ from ..records.record import Record
 from ..records.rows import Stamp, find_file, stamp
 from ..records.sealed import check_content
 from ..records.sheets import SUMS, bound_sheet
-from ..records.statements import CLAIMED
+from ..records.statements import CLAIMED, list_records
 from ..records.untrusted import (
     MOST_ROWS,
     TABLE,
@@ -221,7 +221,7 @@ def _bases(folder: Path, known: Known) -> Mapping[tuple[str, str, int], Loaded]:
     """Return the measured records of a folder's base models, by the images that they are of."""
     if folder not in known.bases:
         found = {}
-        for path in sorted(folder.glob("*.none.*.json")):
+        for path in (path for path in list_records(folder) if ".none." in path.name):
             try:
                 entry = _read(path)
                 images = _images_of(entry.record)

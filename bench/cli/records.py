@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 def validate_records(options: argparse.Namespace) -> int:
     """Check records, folders of them and submissions; print failures. Return 0: all passed, 1: one failed."""
-    from ...leaderboard.pages.terminal import make_check_table
     from ..checking.beside import check_beside, check_record
     from ..checking.known import make_known
     from ..records.layout import (
         find_apart,
         find_attacked,
+        find_record_tables,
         find_records,
         find_statements,
         find_strays,
@@ -42,6 +42,9 @@ def validate_records(options: argparse.Namespace) -> int:
             raise UserError(f"{path}: no such submission")
         found |= _validate_submission(path, known)
     rest = [path for path in options.paths if path not in submissions]
+    tables = {path: [check_beside(path)] for path in find_record_tables(rest)}
+    if broken := {path: checks for path, checks in tables.items() if checks[0].state == "failed"}:
+        return _show_checks(broken, 0)  # which records such a table holds is not known
     paths = [found for path in rest for found in find_apart(path) or [path]]
     said = [path for path in paths if path.suffix == ".json" and path.is_file() and is_statement(path)]
     rest = [path for path in paths if path not in said]
@@ -52,6 +55,13 @@ def validate_records(options: argparse.Namespace) -> int:
     others = [*said, *find_tables(records), *find_statements(records), *find_strays(paths, records)]
     for path in dict.fromkeys(others):
         found[path] = [check_beside(path)]
+    return _show_checks(found, count)
+
+
+def _show_checks(found: "dict[Path, list[Any]]", count: int) -> int:
+    """Print checks and what failed, and return the exit code. count: of records, which come first."""
+    from ...leaderboard.pages.terminal import make_check_table
+
     beside = len(found) - count
     open_console().print(make_check_table(found))
     for path, checks in found.items():
@@ -102,20 +112,46 @@ def pack_records(options: argparse.Namespace) -> int:
 
 
 def pack_folder(options: argparse.Namespace) -> int:
-    """Move the item rows of a folder's records into its table, then delete their own files.
+    """Move the item rows of a folder's records, and of its attacked ones, into a table, then delete their
+    files; with --records their JSON, too.
 
-    Before the new table replaces the old one, it is read back and checked to hold every record's digest;
-    files are deleted last. If the command is killed, nothing is lost, and the same command continues.
+    Before a new table replaces the old one, it is read back and checked to hold every record; files are
+    deleted last. If the command is killed, nothing is lost, and the same command continues.
     """
-    from ..records.packing import choose_rows, count_bytes, list_sheets, read_folder, verify_table, write_sums
+    from ..records.packed.packing import pack_json
+    from ..records.packed.record_table import RECORDS
+    from ..records.statements import ATTACKED, list_records
+
+    homes = [options.folder]
+    if list_records(options.folder / ATTACKED):
+        homes.append(options.folder / ATTACKED)
+    for home in homes:
+        _pack_rows(home, is_required=home == options.folder and not options.records)
+    for home in homes if options.records else ():
+        count, before, after = pack_json(home)
+        print(f"{home / RECORDS}: {count} records; {before:,} -> {after:,} bytes")
+    return 0
+
+
+def _pack_rows(folder: Path, is_required: bool) -> None:
+    """Move item rows into a folder's table. is_required: a folder without any is an error."""
+    from ..records.packed.packing import (
+        choose_rows,
+        count_bytes,
+        list_sheets,
+        read_folder,
+        verify_table,
+        write_sums,
+    )
     from ..records.rows import stamp, write_table
     from ..records.sheets import SUMS
     from ..records.untrusted import TABLE
 
-    folder: Path = options.folder
     found, target = read_folder(folder), folder / TABLE
     before = count_bytes(folder)
     chosen, listed = choose_rows(found), list_sheets(folder)
+    if not chosen and not is_required:
+        return
     if not chosen:
         raise UserError(f"{folder}: no record in it has item rows to pack")
     with TemporaryDirectory() as place:
@@ -135,7 +171,6 @@ def pack_folder(options: argparse.Namespace) -> int:
     if listed:
         print(f"{folder / SUMS}: the digests of {len(listed)} contact sheets")
     print(f"{target}: the item rows of {len(chosen)} records; {before:,} -> {count_bytes(folder):,} bytes")
-    return 0
 
 
 def pool_folder(options: argparse.Namespace) -> int:
@@ -211,6 +246,7 @@ def add_submissions(commands: Any, add_output: AddOptions, add_places: AddOption
     submit.set_defaults(run=pack_records)
     pack = commands.add_parser("pack", help="keep the item rows of a folder's records in one table")
     pack.add_argument("folder", type=Path, help="folder of records, such as results/emoji")
+    pack.add_argument("--records", action="store_true", help="keep their JSON in one table, too")
     pack.set_defaults(run=pack_folder)
     pool = commands.add_parser("pool", help="FD and KD of all concepts' images, from records and store")
     pool.add_argument("folder", type=Path, help="folder of records, such as results/emoji")

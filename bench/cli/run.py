@@ -116,6 +116,7 @@ def _leave_out_done(
     """Return the cells and attacks of a plan whose record is not there yet; print how many are."""
     from tempfile import TemporaryDirectory
 
+    from ..records.packed.record_table import has_record
     from ..running.dry_run import leave_out_attacked, leave_out_done
     from ..running.runner import check_resumed
     from ..running.session import make_runner
@@ -132,7 +133,7 @@ def _leave_out_done(
         waiting = leave_out_attacked(runner, attacks, resume)
     for place, count in done.items():
         print(f"{place}: {count} of {len(plan.cells)} records count as done")
-    others = sum((resume / f"{cell.stem}.json").exists() for cell in cells) if resume else 0
+    others = sum(has_record(resume / f"{cell.stem}.json") for cell in cells) if resume else 0
     if others:
         print(f"{resume}: {others} records have another suite or key: measured again")
     if len(waiting) < len(attacks):
@@ -172,6 +173,7 @@ def finish(found: "Records", jobs: int = 1) -> int:
 def publish(found: "Records", root: Path = CHECKOUT) -> None:
     """Copy measured and attacked records into results/ of the checkout; never overwrites a different one."""
     from ..records.chosen import copy_record, refuse_unranked
+    from ..records.packed.record_table import has_record
 
     if not (root / "pyproject.toml").is_file():
         raise UserError("--publish: works only in a checkout of the project; copy the records by hand")
@@ -181,7 +183,7 @@ def publish(found: "Records", root: Path = CHECKOUT) -> None:
         refuse_unranked(record.path, record)
         folder = root / "results" / record.path.parent.relative_to(found.folder.parent)
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / record.path.name).exists():
+        if has_record(folder / record.path.name):
             print(f"results: {record.path.name} is there already; results are append-only", file=sys.stderr)
             continue
         copy_record(record.path, folder)

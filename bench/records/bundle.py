@@ -26,7 +26,7 @@ from .record import Record, read_items, read_record, record_digest, write_record
 from .rows import write_items
 from .sheets import read_sheet
 from .statements import MANIFEST
-from .untrusted import FILE_NAME, LIMITS, MOST_ROWS, TABLE, read_untrusted_items, read_untrusted_json
+from .untrusted import FILE_NAME, LIMITS, MOST_ROWS, TABLES, read_untrusted_items, read_untrusted_json
 
 MOST_FILES = 3000
 MOST_BYTES = 512 * 2**20
@@ -180,7 +180,7 @@ def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> list[zipfile.Z
         raise UserError(f"{path}: has no {MANIFEST}; `unlearnbench submit` writes one")
     for entry in entries:
         name, mode = entry.filename, entry.external_attr >> 16
-        if not FILE_NAME.fullmatch(name) or ".." in name or Path(name).suffix not in LIMITS or name == TABLE:
+        if not FILE_NAME.fullmatch(name) or ".." in name or Path(name).suffix not in LIMITS or name in TABLES:
             raise UserError(
                 f"{path}: {ascii(name)[:80]}: no name of a record's file; nothing lies in folders"
             )

@@ -7,6 +7,7 @@ from typing import Literal
 from ..errors import UserError
 from ..files import replace_file, write_file
 from .load import Loaded
+from .packed.record_table import find_json, has_record, read_bytes, refuse_packed
 from .record import PointInfo, Record, name_point, read_items, read_record
 from .rows import write_items
 
@@ -71,14 +72,20 @@ def refuse_unranked(path: Path, record: Record) -> None:
 
 def copy_record(path: Path, folder: Path) -> None:
     """Copy a record's files (CELL.json, contact sheet), with its item rows in a file of their own."""
+    refuse_packed(folder / path.name)
     items = read_items(path, read_record(path))
     if items is not None:
         replace_file(folder / f"{path.stem}.parquet", lambda p: write_items(items, p))
-    for file in (path.with_suffix(".webp"), path):
-        if file.exists():
-            write_file(folder / file.name, file.read_bytes())
+    sheet = path.with_suffix(".webp")
+    if sheet.exists():
+        write_file(folder / sheet.name, sheet.read_bytes())
+    write_file(folder / path.name, read_bytes(path))
 
 
 def is_copy(path: Path, other: Path) -> bool:
-    """Return whether two files of records are different files of equal content."""
-    return other.exists() and not path.samefile(other) and path.read_bytes() == other.read_bytes()
+    """Return whether two records are of equal content in different files."""
+    return (
+        has_record(other)
+        and not find_json(path).samefile(find_json(other))
+        and read_bytes(path) == read_bytes(other)
+    )

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..errors import UserError
+from .packed.record_table import RECORDS, has_record, list_packed
 from .statements import ATTACKED, CLAIMED, LABELS, MANIFEST, list_records
 from .statements import FOLDER as STATEMENTS
 from .untrusted import TABLE
@@ -31,15 +32,21 @@ def find_statements(records: Iterable[Path]) -> list[Path]:
 
 
 def find_tables(records: Iterable[Path]) -> list[Path]:
-    """Return the tables of item rows of the folders of some records."""
+    """Return the tables of item rows and of records of the folders of some records."""
     folders = dict.fromkeys(path.parent for path in records)
-    return [table for folder in folders if (table := folder / TABLE).exists()]
+    return [table for folder in folders for name in (RECORDS, TABLE) if (table := folder / name).exists()]
+
+
+def find_record_tables(paths: Iterable[Path]) -> list[Path]:
+    """Return every table of records in some folders, whether records are read there or not."""
+    return [found for path in paths if path.is_dir() for found in sorted(path.rglob(RECORDS))]
 
 
 def find_strays(paths: Iterable[Path], records: Iterable[Path]) -> list[Path]:
-    """Return every other JSON file in some folders of records, so that no file is ignored."""
+    """Return every other JSON file in some folders of records, packed or not, so that none is ignored."""
     known = set(records)
     below = [found for path in paths if path.is_dir() for found in sorted(path.rglob("*.json"))]
+    below += [found for table in find_record_tables(paths) for found in list_packed(table.parent)]
     return [path for path in below if path not in known and path.name != MANIFEST]
 
 
@@ -52,7 +59,7 @@ def find_records(paths: Iterable[Path]) -> list[Path]:
             if not here:
                 raise UserError(f"{path}: no records (*.json) in it")
             found += here
-        elif path.suffix == ".json" and path.exists() and not is_statement(path):
+        elif path.suffix == ".json" and has_record(path) and not is_statement(path):
             found.append(path)
         else:
             raise UserError(f"{path}: no such record; give CELL.json, a folder of records or a submission")
@@ -61,14 +68,15 @@ def find_records(paths: Iterable[Path]) -> list[Path]:
 
 def find_apart(path: Path) -> list[Path]:
     """Return the files of a folder of attacked records, statements or pooled values; of any other, none."""
-    is_apart = path.is_dir() and path.name in (ATTACKED, STATEMENTS, POOLED)
-    return sorted(path.glob("*.json")) if is_apart else []
+    if path.is_dir() and path.name == ATTACKED:
+        return list_records(path)
+    return sorted(path.glob("*.json")) if path.is_dir() and path.name in (STATEMENTS, POOLED) else []
 
 
 def find_attacked(paths: Iterable[Path]) -> list[Path]:
     """Return the attacked records of some folders of records, which `find_records` leaves out."""
-    below = [found for path in paths if path.is_dir() for found in sorted(path.rglob(f"{ATTACKED}/*.json"))]
-    return list(dict.fromkeys(path for path in below if path.parent.name == ATTACKED))
+    folders = [found for path in paths if path.is_dir() for found in sorted(path.rglob(ATTACKED))]
+    return list(dict.fromkeys(path for folder in folders for path in list_records(folder)))
 
 
 def _folders(path: Path) -> Iterator[Path]:

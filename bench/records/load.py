@@ -152,7 +152,7 @@ def read_folder_of_records(folder: Path) -> RecordFolder:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of records")
     paths = list_records(folder)
-    claims = sorted((folder / CLAIMED).glob("*.json"))
+    claims = list_records(folder / CLAIMED)
     if not paths and not claims:
         raise UserError(f"{folder}: no records (*.json) in it; `unlearnbench run` writes some")
     records, claimed = [load_one(path) for path in paths], [_load_claimed(path) for path in claims]

@@ -15,6 +15,7 @@ from ..errors import UserError
 from ..files import replace_file, write_file
 from ..planning.sequences import SequenceInfo
 from ..types import ITEM_COLUMNS, LATER, AttackInfo, DataChoice, Headline, RecordPart, Value, not_scored
+from .packed.record_table import read_bytes, refuse_packed
 from .rows import find_file, read_rows, write_items
 from .sealed import SEAL, SHEET, check_content, content_digest, items_digest, sha256
 from .training_images import PrecisionCheck, TrainingImages
@@ -109,7 +110,8 @@ class PointInfo(RecordPart):
 
 class Record(RecordPart):
     """One cell, measured. Its item rows are in `<stem>.parquet` or, with those of the whole folder, in
-    `items.parquet`; its contact sheet is in `<stem>.webp`."""
+    `items.parquet`; its contact sheet is in `<stem>.webp`. The record itself is in `<stem>.json` or a row of
+    `records.parquet`."""
 
     schema_version: Literal[1] = 1
     key: str  # digest of everything that the cell depends on
@@ -201,6 +203,7 @@ def write_record(
     if seal and sheet is not None:
         record = record.model_copy(update={"files": {**record.files, SHEET: sha256(sheet)}})
     # first, so that a record that cannot be written replaces no file
+    refuse_packed(folder / f"{record.cell}.json")
     content = _shorten(record.model_dump(mode="json"))
     if seal:
         content[SEAL] = content_digest(json.loads(_json_by_field(content)))
@@ -237,9 +240,9 @@ def _json_by_field(content: dict[str, Any]) -> str:
 
 def read_record(path: Path) -> Record:
     """Return a validated record; raises UserError naming file and field, also where the file was changed."""
-    record = read_json(Record, path, "no such record")
+    record = read_json(Record, path, "no such record", read_bytes)
     if record.content_sha256:
-        check_content(path, json.loads(path.read_text(encoding="utf-8")))
+        check_content(path, json.loads(read_bytes(path)))
     return record
 
 

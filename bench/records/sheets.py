@@ -13,6 +13,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from ..errors import UserError
+from .packed.record_table import find_json
 from .record import Record, read_items, read_record
 from .rows import Stamp, find_file, stamp
 from .sealed import MENDED, SHEET, sha256
@@ -117,7 +118,7 @@ def _check_image(file: Path, content: bytes) -> tuple[int, int]:
 
 def check_whole(path: Path, record: Record) -> None:
     """Raise UserError naming the file where a record's item rows or its sheet are missing or damaged."""
-    files = (path, find_file(path), path.with_suffix(".webp"))
+    files = (find_json(path), find_file(path), path.with_suffix(".webp"))
     _check(path, tuple(stamp(file) if file.exists() else None for file in files))
 
 

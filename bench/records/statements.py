@@ -17,6 +17,7 @@ from ..files import write_file
 from ..names import find_problems_in_name
 from ..store import content_key
 from ..types import Value
+from .packed.record_table import list_packed
 from .record import Record
 from .untrusted import read_untrusted_json
 
@@ -137,9 +138,13 @@ def read_statement(path: Path) -> Any:
 
 
 def list_records(folder: Path) -> list[Path]:
-    """Return the JSON files of a folder that are records; label files and a submission's list are not."""
-    found = (path for path in folder.glob("*.json") if path.name != MANIFEST)
-    return sorted(path for path in found if not path.name.endswith(LABELS))
+    """Return the paths of a folder's records, sorted; label files and a submission's list are none.
+
+    A record in the folder's table has the path that its own file would have. Raises UserError for a table
+    that cannot be read.
+    """
+    found = {path for path in folder.glob("*.json") if path.name != MANIFEST}
+    return sorted(path for path in found.union(list_packed(folder)) if not path.name.endswith(LABELS))
 
 
 def read_statements(folder: Path) -> list[Any]:

@@ -17,9 +17,9 @@ import pyarrow.parquet as parquet
 
 from ..errors import UserError
 from ..types import ITEM_COLUMNS, OPTIONAL_COLUMNS
+from .packed.record_table import JSON_BYTES, RECORDS, RECORDS_BYTES, find_json, read_bytes
 from .parquet_pages import check_pages
 
-JSON_BYTES = 4 * 2**20
 PARQUET_BYTES = 16 * 2**20
 SHEET_BYTES = 16 * 2**20
 MOST_ROWS = 200_000
@@ -35,6 +35,7 @@ TEXT_BYTES = 64 * 2**20
 MOST_DEPTH = 30
 """Most levels of objects and lists in a record."""
 SHEET_PIXELS = 50_000_000
+TABLES = {TABLE: TABLE_BYTES, RECORDS: RECORDS_BYTES}
 LIMITS = {".json": JSON_BYTES, ".parquet": PARQUET_BYTES, ".webp": SHEET_BYTES}
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
@@ -57,9 +58,9 @@ def check_size(path: Path) -> None:
         raise UserError(f"{path}: is a link; a record's files are ordinary files")
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    limit, size = TABLE_BYTES if path.name == TABLE else LIMITS[path.suffix], path.stat().st_size
+    limit, size = TABLES.get(path.name) or LIMITS[path.suffix], path.stat().st_size
     if size > limit:
-        what = "the table of a folder's records" if path.name == TABLE else f"a record's {path.suffix} file"
+        what = "the table of a folder's records" if path.name in TABLES else f"a record's {path.suffix} file"
         raise UserError(f"{path}: {size:,} bytes; {what} has at most {limit:,}")
 
 
@@ -78,8 +79,8 @@ def read_untrusted_json(path: Path) -> dict[str, Any]:
     characters, and what is not JSON at all.
     """
     check_file_name(path)
-    check_size(path)
-    raw = path.read_bytes()
+    check_size(find_json(path))
+    raw = read_bytes(path)
     if any(match.end() - match.start() > 6 * TEXT_LENGTH for match in STRING.finditer(raw)):
         raise UserError(f"{path}: holds a string of more than {TEXT_LENGTH:,} characters")
     try:

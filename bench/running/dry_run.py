@@ -74,8 +74,10 @@ def leave_out_done(
 
 
 def _is_done(runner: "Runner", cell: Cell, folder: Path) -> bool:
+    from ..records.packed.record_table import has_record  # imports pyarrow, without which `list` starts
+
     path = folder / f"{cell.stem}.json"
-    if not path.exists():
+    if not has_record(path):
         return False
     try:
         key = runner.cell_key(cell)

@@ -30,10 +30,11 @@ def make_model_cell(
 def refuse_another(runner: Any, cell: Cell) -> None:
     """Raise UserError where the cell's record is there already but was measured on other models."""
     from ..models.outside import kind_of
+    from ..records.packed.record_table import has_record
     from ..records.record import read_record
 
     path = runner.folder / f"{cell.stem}.json"
-    if any(kind_of(model) == "function" for model in cell.models) or not path.exists():
+    if any(kind_of(model) == "function" for model in cell.models) or not has_record(path):
         return  # the digest of a function may differ in every process
     try:
         record = read_record(path)
@@ -51,11 +52,12 @@ def refuse_another(runner: Any, cell: Cell) -> None:
 def refuse_other_limit(folder: Path, cells: Sequence[Cell]) -> None:
     """Raise UserError where a record would be replaced by one with another --limit: a part by the whole may
     be, but never the whole by a part."""
+    from ..records.packed.record_table import has_record
     from ..records.record import read_record
 
     for cell in cells:
         path = folder / f"{cell.stem}.json"
-        if cell.suite.limit is None or not path.exists():
+        if cell.suite.limit is None or not has_record(path):
             continue
         try:
             known = read_record(path).limit

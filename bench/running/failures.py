@@ -8,6 +8,7 @@ from pathlib import Path
 from ..errors import UserError
 from ..files import write_file
 from ..planning.plan import Cell
+from ..records.packed.record_table import has_record
 from ..records.record import Record, read_record, write_record
 from ..records.statements import ATTACKED
 
@@ -46,7 +47,7 @@ class Failures:
 def has_good(path: Path) -> bool:
     """Return whether a record that did not fail is there."""
     try:
-        return path.exists() and read_record(path).status == "ok"
+        return has_record(path) and read_record(path).status == "ok"
     except Exception:  # unreadable: nothing to keep
         return False
 
@@ -67,7 +68,7 @@ def has_failed(folder: Path, stem: str) -> bool:
         return True
     path = folder / f"{stem}.json"
     try:
-        return path.exists() and read_record(path).status == "failed"
+        return has_record(path) and read_record(path).status == "failed"
     except Exception:  # unreadable: it is measured again
         return True
 

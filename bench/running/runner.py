@@ -11,6 +11,7 @@ from ..models.isolation.time_limit import TimeIsUp, limit_time
 from ..places import clean_error
 from ..planning.plan import Cell
 from ..records.chosen import copy_record, is_copy
+from ..records.packed.record_table import has_record, refuse_packed
 from ..records.record import read_record, record_digest, write_record
 from ..records.sheets import check_whole
 from ..records.statements import Retracted, Superseded, read_statements
@@ -94,6 +95,7 @@ class Runner(Shared):
         try:
             if self.is_done(path, run.key):
                 return Outcome(cell, "unchanged", path)
+            refuse_packed(path)
             self.say(title)
             with limit_time(self.cell_timeout, lambda: self._abandon(run, title)):
                 check_libraries(self._plugins)
@@ -118,9 +120,15 @@ class Runner(Shared):
             self.restart(run.cell.stem)
 
     def pending(self, cells: list[Cell]) -> list[Cell]:
-        """Return the cells whose record is not there yet."""
+        """Return the cells whose record is not there yet.
+
+        Raises UserError where one is packed but counts no more: a packed record is never replaced.
+        """
         runs = [CellRun(self, cell) for cell in cells]
-        return [run.cell for run in runs if not self.is_done(self.path_of(run.cell), run.key)]
+        left = [run.cell for run in runs if not self.is_done(self.path_of(run.cell), run.key)]
+        for cell in left:
+            refuse_packed(self.path_of(cell))
+        return left
 
     def resume(self, cells: list[Cell], folder: Path) -> list[Cell]:
         """Copy the records that another folder holds of the cells; return the cells with records from there.
@@ -140,7 +148,7 @@ class Runner(Shared):
             elif self.take_record(path, own, key, cell.suite.name):
                 taken.append(cell)
             else:
-                left += path.exists()
+                left += has_record(path)
         self.say(f"{folder}: {len(taken)} records count as done; {left} have another suite or key: not taken")
         return taken
 
@@ -177,7 +185,7 @@ class Runner(Shared):
 
     def is_done(self, path: Path, key: str) -> bool:
         """Return whether a record is there, whole, and of this key."""
-        if not path.exists():
+        if not has_record(path):
             return False
         try:
             record = read_record(path)

@@ -16,7 +16,7 @@ from ...bench.labels.labels import Labels, read_labels
 from ...bench.records.chosen import Chosen, choose_point
 from ...bench.records.load import Loaded, find_withdrawal, load_one, statements_about
 from ...bench.records.record import read_record
-from ...bench.records.statements import LABELS, Retracted, Superseded
+from ...bench.records.statements import LABELS, Retracted, Superseded, list_records
 from ...bench.types import Value, missing
 from ..ranking.columns import COLUMNS, COSTS, Column, columns_for
 
@@ -101,8 +101,8 @@ def _columns(before: Mapping[str, Value], after: Mapping[str, Value]) -> list[Co
 def find_base(path: Path, loaded: Loaded) -> Path | None:
     """Return the record of `none` in the same folder on the same prompts that nobody withdrew."""
     own = loaded.record
-    for other in sorted(path.parent.glob("*none*.json")):
-        if other == path or other.name.endswith(LABELS):
+    for other in list_records(path.parent):
+        if other == path or "none" not in other.name:
             continue
         record = read_record(other)
         same = (record.task.id, record.prompts_sha256) == (own.task.id, own.prompts_sha256)

@@ -10,7 +10,7 @@ import unlearnbench
 from unlearnbench.bench.checking.known import find_problems_in_suite
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.records.load import load, load_one
-from unlearnbench.bench.records.packing import read_folder
+from unlearnbench.bench.records.packed.packing import read_folder
 from unlearnbench.bench.records.record import name_entry
 from unlearnbench.leaderboard.pages.eval_results import write_eval_results
 from unlearnbench.leaderboard.ranking.board import collect, compare_with_rival, find_ranked, summarise

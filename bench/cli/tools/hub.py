@@ -149,9 +149,10 @@ def pull_folder(options: argparse.Namespace) -> int:
 def _check_pulled(folder: Path, repository: str, kind: Kind) -> None:
     from ...models.layout import INDEX
     from ...models.lora import LORA_FILE
+    from ...records.packed.record_table import RECORDS
 
     if kind == "dataset":
-        is_whole = any(folder.rglob("*.json"))
+        is_whole = any(folder.rglob("*.json")) or any(folder.rglob(RECORDS))
     else:
         is_whole = any((folder / name).is_file() for name in (INDEX, LORA_FILE))
     if not is_whole:

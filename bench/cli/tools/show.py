@@ -165,6 +165,7 @@ def open_page(path: Path) -> None:
 def watch_folder(options: argparse.Namespace) -> int:
     """Print one line for each record of a folder, and for each new one, until --records are there."""
     from ...records.record import read_record
+    from ...records.statements import list_records
     from ...running.assemble import brief
 
     seen: dict[Path, int] = {}
@@ -175,8 +176,8 @@ def watch_folder(options: argparse.Namespace) -> int:
             raise UserError(f"{options.folder}: no such folder of records")
         print(f"{options.folder}: not there yet; waiting for its first record", file=sys.stderr, flush=True)
     while True:
-        for path in sorted(options.folder.glob("*.json")):
-            written = path.stat().st_mtime_ns
+        for path in list_records(options.folder):
+            written = path.stat().st_mtime_ns if path.exists() else seen.get(path, 0)  # packed meanwhile
             if seen.get(path) == written:
                 continue
             seen[path] = written

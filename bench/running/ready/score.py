@@ -19,6 +19,7 @@ from ...models.saved.manifest import Manifest, reference_point
 from ...pictures import READING_VERSION, read_picture
 from ...planning.plan import Cell, MethodRow, Suite
 from ...planning.tasks import PromptSizes, Task
+from ...records.packed.record_table import has_record
 from ...records.record import Record, read_record, write_record
 from ...source import source_digest
 from ...store import content_key
@@ -254,5 +255,5 @@ def score_images(
 
 
 def _refuse_another(path: Path, key: str) -> None:
-    if path.exists() and read_record(path).key != key:
+    if has_record(path) and read_record(path).key != key:
         raise UserError(f"{path}: holds the numbers of other images; give --name or another --out")

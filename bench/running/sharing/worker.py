@@ -12,6 +12,7 @@ import torch
 
 from ...errors import UserError
 from ...planning.plan import Cell
+from ...records.packed.record_table import find_json
 from ...records.record import read_record
 from ...store import content_key
 from ..attacking.suite_attacks import SuiteAttack, attack_cells, find_run
@@ -121,7 +122,7 @@ class Worker:
 
     def _job(self, cell: Cell, number: int, of: int) -> Job:
         title = f"[{number}/{of}] {describe_cell(cell)}"
-        return Job(CellRun(self.runner, cell), title, _stamp(self.runner.path_of(cell)))
+        return Job(CellRun(self.runner, cell), title, _stamp(find_json(self.runner.path_of(cell))))
 
     def _from_own_place(self, things: Sequence[Any]) -> list[Any]:
         """Return the things in an order that starts at another place for each worker."""
@@ -148,7 +149,7 @@ class Worker:
     def _settled(self, job: Job) -> Outcome | None:
         """Return what became of a cell whose record is there, or that failed since this worker began."""
         cell, path = job.run.cell, self.runner.path_of(job.run.cell)
-        stamp = _stamp(path)
+        stamp = _stamp(find_json(path))
         if cell.stem in self.runner.abandoned:
             return self._failed(job)
         if stamp is None or stamp == job.looked:

@@ -1,21 +1,23 @@
-"""Packing: write the item rows of a folder's records into one table without loss."""
+"""Packing: write the item rows and the JSON of a folder's records into one table each without loss."""
 
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 import pyarrow as pa
 
-from ..errors import UserError
-from ..files import write_file
-from .chosen import refuse_unranked
-from .record import Record, items_digest, read_items, read_record
-from .rows import Stamp, Table, fill_types, open_table, stamp, take_rows, to_arrow
-from .sealed import SHEET, sha256
-from .sheets import SUMS, read_sheet
-from .statements import CLAIMED, list_records
-from .untrusted import TABLE
+from ...errors import UserError
+from ...files import write_file
+from ..chosen import refuse_unranked
+from ..record import Record, items_digest, read_items, read_record
+from ..rows import Stamp, Table, fill_types, open_table, stamp, take_rows, to_arrow
+from ..sealed import SHEET, sha256
+from ..sheets import SUMS, read_sheet
+from ..statements import CLAIMED, list_records
+from ..untrusted import TABLE
+from .record_table import RECORDS, open_records, read_bytes, write_records
 
 
 @dataclass(frozen=True)
@@ -107,4 +109,39 @@ def verify_table(scratch: Path, chosen: list[Rows]) -> None:
 
 
 def count_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob("*.parquet"))
+    """Return the size of a folder's item rows in bytes."""
+    return sum(path.stat().st_size for path in folder.glob("*.parquet") if path.name != RECORDS)
+
+
+def pack_json(folder: Path) -> tuple[int, int, int]:
+    """Move the JSON of a folder's records into its table; return their number, and bytes before and after.
+
+    A file is deleted once the table gave every record back byte for byte and took its place in the folder.
+    Raises UserError before any change where the table would not, or holds another record of a file's name.
+    """
+    paths, target = list_records(folder), folder / RECORDS
+    own = {path: stamp(path) for path in paths if path.exists()}
+    contents = {path.stem: read_bytes(path) for path in paths}
+    with TemporaryDirectory() as place:
+        write_records(contents, Path(place) / RECORDS)
+        _verify_json(folder, Path(place), contents)
+        content = (Path(place) / RECORDS).read_bytes()
+    if not target.exists() or target.read_bytes() != content:
+        write_file(target, content)
+    for path, state in own.items():
+        if stamp(path) == state:  # unless rewritten meanwhile
+            path.unlink()
+    return len(paths), sum(map(len, contents.values())), len(content)
+
+
+def _verify_json(folder: Path, place: Path, contents: dict[str, bytes]) -> None:
+    """Raise UserError unless the table in `place` gives back every record of a folder."""
+    try:
+        again = dict(open_records(place))
+    except UserError as error:
+        said = str(error).removeprefix(f"{place / RECORDS}: ")
+        raise UserError(
+            f"{folder}: its records do not fit into a table: {said}; nothing was packed"
+        ) from None
+    if again != contents:
+        raise UserError(f"{folder}: the table does not give its records back; nothing was packed")
