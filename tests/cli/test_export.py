@@ -12,13 +12,14 @@ import pytest
 
 import unlearnbench as ub
 from unlearnbench.bench.cli.main import main
+from unlearnbench.bench.records.statements import list_records
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "emoji"
 
 
 @pytest.fixture(scope="module")
 def path() -> Path:
-    return sorted(PUBLISHED.glob("classes-cat-face-emoji.balanced.*.json"))[0]
+    return next(p for p in list_records(PUBLISHED) if p.match("classes-cat-face-emoji.balanced.*.json"))
 
 
 def truth(path: Path) -> dict[tuple[str, int], float]:

@@ -14,6 +14,7 @@ from unlearnbench.bench.models.outside import open_holder
 from unlearnbench.bench.records.chosen import choose_point, copy_record
 from unlearnbench.bench.records.load import load_one
 from unlearnbench.bench.records.record import write_record
+from unlearnbench.bench.records.statements import list_records
 from unlearnbench.bench.running.catalog import registry
 from unlearnbench.bench.unlearning.tool import UnlearnRequest, unlearn_model
 
@@ -53,7 +54,8 @@ def measured(tmp_path: Path) -> Path:
     """Return a folder of two records: of a method and of the base model."""
     folder = tmp_path / "records"
     for method in ("none", "balanced"):
-        copy_record(sorted(PUBLISHED.glob(f"classes-cat-face-emoji.{method}.*.s0.json"))[0], folder)
+        name = f"classes-cat-face-emoji.{method}.*.s0.json"
+        copy_record(next(p for p in list_records(PUBLISHED) if p.match(name)), folder)
     return folder
 
 

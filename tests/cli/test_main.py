@@ -9,14 +9,14 @@ import pytest
 from unlearnbench.bench.cli.main import main, read_options
 from unlearnbench.bench.records.chosen import copy_record
 from unlearnbench.bench.records.layout import find_records, find_strays
-from unlearnbench.bench.records.statements import MANIFEST
+from unlearnbench.bench.records.statements import MANIFEST, list_records
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "emoji"
 
 
 @pytest.fixture
 def record(tmp_path: Path) -> Path:
-    path = sorted(PUBLISHED.glob("classes-cat-face-emoji.balanced.*.s0.json"))[0]
+    path = next(p for p in list_records(PUBLISHED) if p.match("classes-cat-face-emoji.balanced.*.s0.json"))
     copy_record(path, tmp_path)
     return tmp_path / path.name
 

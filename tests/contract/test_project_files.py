@@ -1,12 +1,14 @@
 """The files that a hosting service and citing tools read agree with the project."""
 
-import json
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from unlearnbench.bench.records.record import read_record
+from unlearnbench.bench.records.statements import list_records
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
@@ -69,8 +71,8 @@ def test_the_constraints_pin_what_published_records_were_measured_with() -> None
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     assert all("@" not in line and "://" not in line for line in lines), "a place of a package is named"
     pins = {name.replace("-", "_"): version for name, version in (line.split("==") for line in lines)}
-    for path in sorted((ROOT / "results").glob("*/*.json")):
-        environment = json.loads(path.read_text(encoding="utf-8"))["environment"]
+    for path in (path for folder in sorted((ROOT / "results").iterdir()) for path in list_records(folder)):
+        environment = read_record(path).environment
         if environment["device"] == "cuda":  # a machine of its own; results/README.md names its versions
             continue
         packages = environment["packages"]

@@ -14,7 +14,6 @@ Prints tables; `tests/golden/test_equal_ua.py` pins their numbers.
 """
 
 import itertools
-import json
 import sys
 from pathlib import Path
 
@@ -22,9 +21,9 @@ import numpy as np
 import pandas as pd
 
 try:
-    from .recompute import LEVELS, interval, read, sign_flip
+    from .recompute import LEVELS, interval, read, read_records, sign_flip
 except ImportError:  # run as a script
-    from recompute import LEVELS, interval, read, sign_flip
+    from recompute import LEVELS, interval, read, read_records, sign_flip
 
 
 FIRST, SECOND = "balanced", "gradient_sum"
@@ -136,8 +135,7 @@ def read_steps(folder: Path) -> pd.DataFrame:
     forget_first, forget_last: the denoising loss on forget images over the first and the last five steps.
     """
     rows = []
-    for path in sorted(folder.glob("*.json")):
-        record = json.loads(path.read_text(encoding="utf-8"))
+    for record in read_records(folder).values():
         if record.get("method", {}).get("name") not in (FIRST, SECOND) or record["status"] != "ok":
             continue
         log = {name: np.array(values, dtype=float) for name, values in record["log"].items()}

@@ -19,6 +19,17 @@ LEVELS = (0.80, 0.825, 0.85, 0.875, 0.90, 0.925, 0.95)
 KINDS = ("subject", "style", "background")
 
 
+def read_records(folder: Path) -> dict[str, dict]:
+    """Return the records of a folder by name: its files and, without one, the rows of its records.parquet."""
+    table = folder / "records.parquet"
+    packed = pd.read_parquet(table) if table.exists() else pd.DataFrame({"cell": [], "record": []})
+    found = dict(zip(packed["cell"], packed["record"], strict=True))
+    for path in folder.glob("*.json"):
+        if not path.name.endswith(".labels.json"):  # what people said of images
+            found[path.stem] = path.read_bytes()
+    return {cell: json.loads(found[cell]) for cell in sorted(found, key="{}.json".format)}
+
+
 def read(folder: Path, role: str = "evaluated") -> pd.DataFrame:
     """Return one row a (method, task, configuration, seed, point, half) with UA, VA and in-prompt.
 
@@ -26,13 +37,10 @@ def read(folder: Path, role: str = "evaluated") -> pd.DataFrame:
     """
     rows, table = [], folder / "items.parquet"  # the rows of all records that have no file of their own
     packed = dict(iter(pd.read_parquet(table).groupby("cell"))) if table.exists() else {}
-    for path in sorted(folder.glob("*.json")):
-        if path.name.endswith(".labels.json"):  # what people said of images
-            continue
-        record = json.loads(path.read_text(encoding="utf-8"))
+    for cell, record in read_records(folder).items():
         if record["task"]["role"] != role or record["method"]["reference"]:
             continue
-        own = path.with_suffix(".parquet")
+        own = folder / f"{cell}.parquet"
         items = pd.read_parquet(own) if own.exists() else packed[record["cell"]]
         for point in record["points"]:
             images = items[items["point"] == point["index"]]

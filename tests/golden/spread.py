@@ -6,13 +6,17 @@
 `tests/golden/test_spread.py` compares it with the constants.
 """
 
-import json
 import sys
 from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
+
+try:
+    from .recompute import read_records
+except ImportError:  # run as a script
+    from recompute import read_records
 
 KINDS = ("subject", "style", "background")
 ASCENT, ANCHORED = ("balanced", "gradient_sum"), ("anchor_balanced", "anchor_sum")
@@ -22,9 +26,9 @@ POINT = ["method", "lam", "task", "step"]
 
 def read(folder: Path) -> pd.DataFrame:
     """Return hits and answers of each part by point, training run and prompt."""
-    table, rows = pd.read_parquet(folder / "items.parquet"), []
+    table, records, rows = pd.read_parquet(folder / "items.parquet"), read_records(folder), []
     for cell, items in table.groupby("cell"):
-        record = json.loads((folder / f"{cell}.json").read_text(encoding="utf-8"))
+        record = records[cell]
         if record["method"]["name"] in ASCENT + ANCHORED and record["status"] == "ok":
             config = record["method"]["config"]
             place = {"method": record["method"]["name"], "lam": config["lam"], "task": record["task"]["id"]}

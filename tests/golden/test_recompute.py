@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from unlearnbench.bench.records.layout import find_records
 from unlearnbench.bench.records.load import load
 from unlearnbench.leaderboard.ranking.board import collect, compare_with_rival, summarise
 from unlearnbench.leaderboard.ranking.h_score import HResult, collect_h, compare_declared, summarise_h
@@ -18,7 +19,7 @@ from .recompute import board
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parents[1] / "results"
-BOARDS = sorted({path.parent for path in RESULTS.glob("*/*.json")} - {RESULTS / "sequence"})
+BOARDS = sorted({path.parent for path in find_records([RESULTS])} - {RESULTS / "sequence"})
 """Without the steps of a sequence, which no board ranks."""
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from .recompute import harmonic, read
+from .recompute import harmonic, read, read_records
 
 RESULTS = Path(__file__).parents[2] / "results"
 METHODS = ("balanced", "gradient_sum")
@@ -23,7 +23,7 @@ def tuned() -> pd.Series:
 
 
 def test_the_chosen_configurations_are_those_of_the_highest_h(tuned: pd.Series) -> None:
-    records = [json.loads(path.read_text()) for path in sorted((RESULTS / "trial").glob("*.json"))]
+    records = read_records(RESULTS / "trial").values()
     for method in METHODS:
         used = {
             json.dumps(r["method"]["config"], sort_keys=True)

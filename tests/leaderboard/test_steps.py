@@ -2,13 +2,13 @@
 
 import csv
 import io
-import json
 from pathlib import Path
 
 import pytest
 
 from unlearnbench.bench.cli.main import main
-from unlearnbench.bench.records.record import Record
+from unlearnbench.bench.records.record import Record, read_record
+from unlearnbench.bench.records.statements import list_records
 from unlearnbench.leaderboard.studies.steps import StepShares, measure_steps, steps_to_csv, summarise_steps
 
 from .synthetic import make_record
@@ -65,17 +65,19 @@ def test_csv_has_a_line_a_run() -> None:
 def test_published_records_agree_with_a_plain_count(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    paths = sorted((RESULTS / "trial-tuning").glob("classes-*.gradient_sum.*.json"))[:2]
+    found = list_records(RESULTS / "trial-tuning")
+    paths = [path for path in found if path.match("classes-*.gradient_sum.*.json")][:2]
     out = tmp_path / "steps.csv"
     assert main(["steps", *map(str, paths), "--out", str(out)]) == 0
     assert "gradient_sum" in capsys.readouterr().out
     for line, path in zip(csv.DictReader(out.open()), paths, strict=True):
-        log = json.loads(path.read_text())["log"]
+        log = read_record(path).log
         pairs = list(zip(log["update_dot_forget"], log["update_dot_retain"], strict=True))
         assert float(line["neither"]) == sum(f <= 0 and r <= 0 for f, r in pairs) / len(pairs)
 
 
 def test_a_folder_without_inner_products_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    path = next((RESULTS / "emoji").glob("classes-cat-face-emoji.none.*.json"))
+    found = list_records(RESULTS / "emoji")
+    path = next(path for path in found if path.match("classes-cat-face-emoji.none.*.json"))
     assert main(["steps", str(path)]) == 2
     assert f"{path}: no record has the inner products" in capsys.readouterr().err

@@ -9,6 +9,7 @@ import pytest
 
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.records.record import Record, read_record, record_digest, write_record
+from unlearnbench.bench.records.statements import list_records
 from unlearnbench.bench.types import not_scored
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "emoji"
@@ -16,9 +17,9 @@ PUBLISHED = Path(__file__).parents[2] / "results" / "emoji"
 
 def _weak() -> Record:
     """Return a published record with a point that was not scored."""
-    for path in sorted(PUBLISHED.glob("*.gradient_sum.*.json")):
+    for path in list_records(PUBLISHED):
         record = read_record(path)
-        if record.points[0].unscored:
+        if record.method.name == "gradient_sum" and record.points[0].unscored:
             return record
     pytest.fail("no published record has a point that was not scored")
 

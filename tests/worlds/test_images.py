@@ -20,6 +20,7 @@ from unlearnbench.bench.planning.plan import find_suite
 from unlearnbench.bench.planning.tasks import PromptSizes
 from unlearnbench.bench.records.load import load
 from unlearnbench.bench.records.record import read_items, read_record
+from unlearnbench.bench.records.statements import list_records
 from unlearnbench.bench.running.catalog import suites_folder, task_registry
 from unlearnbench.bench.types import DataChoice
 from unlearnbench.bench.worlds.emoji.recipe.settings import UPSTREAM as EMOJI_PARTS
@@ -148,7 +149,8 @@ def test_published_prompts_can_be_checked_without_the_world(tmp_path: Path) -> N
     suite, tasks = find_suite("fashion-mnist", suites_folder()), task_registry()
     for name in suite.tasks:
         task = tasks[name]
-        path = next(PUBLISHED.glob(f"{task.id.replace('/', '-').replace('@', '-')}.balanced.*.json"))
+        name = f"{task.id.replace('/', '-').replace('@', '-')}.balanced.*.json"
+        path = next(path for path in list_records(PUBLISHED) if path.match(name))
         found = expect(list_requests(absent, task, suite.sizes, 0))
         assert found.digest == read_record(path).prompts_sha256
     given = [c.model_copy(update={"given": {"subject": ["cap"]}}) for c in task.file.concepts]

@@ -114,10 +114,11 @@ def _open(file: Path, stamp: tuple[int, int, int]) -> Mapping[str, bytes]:
     if stamp[1] > RECORDS_BYTES:
         raise UserError(f"{file}: {stamp[1]:,} bytes; a table of records has at most {RECORDS_BYTES:,}")
     try:
-        # as dictionaries, whose size does not depend on how often a value is repeated
-        with parquet.ParquetFile(file, read_dictionary=SCHEMA.names) as opened:
+        with parquet.ParquetFile(file) as opened:
             _check_columns(file, opened)
             check_pages(file, opened.metadata, MOST_RECORDS)
+        # as dictionaries, whose size does not depend on how often a value is repeated
+        with parquet.ParquetFile(file, read_dictionary=SCHEMA.names) as opened:
             table = opened.read(use_threads=False)
         cells, contents = (_list_values(file, table, name) for name in SCHEMA.names)
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -144,9 +145,9 @@ def _check_columns(file: Path, opened: parquet.ParquetFile) -> None:
         names = ascii(", ".join(schema.names))[:80]
         raise UserError(f"{file}: its columns are {names}; those of a table of records: cell, record")
     for field in schema:
-        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        if kind != SCHEMA.field(field.name).type:
-            raise UserError(f"{file}: {field.name}: is of type {kind}, not {SCHEMA.field(field.name).type}")
+        if field.type != SCHEMA.field(field.name).type:
+            own = SCHEMA.field(field.name).type
+            raise UserError(f"{file}: {field.name}: is of type {field.type}, not {own}")
 
 
 def _list_values(file: Path, table: pa.Table, name: str) -> list:  # type: ignore[type-arg]
