@@ -94,6 +94,9 @@ def test_a_suite_attacks_its_models_once(
     assert main(["validate", str(published)]) == 0
     monkeypatch.setattr("unlearnbench.bench.running.attacking.attack_run.AttackRun._measure", None)
     assert [r.content_sha256 for r in run().attacked] == [r.content_sha256 for r in records.attacked]
+    assert main(["pack", str(tmp_path / "runs"), "--records"]) == 0
+    assert not list((tmp_path / "runs").rglob("*.none.*.json"))
+    assert [r.content_sha256 for r in run().attacked] == [r.content_sha256 for r in records.attacked]
     assert main(["validate", str(tmp_path / "runs")]) == 0
     again = ub.run(path, out=tmp_path / "new", resume=tmp_path / "runs", store=tmp_path / "empty", threads=1)
     assert [r.content_sha256 for r in again.attacked] == [r.content_sha256 for r in records.attacked]

@@ -97,6 +97,7 @@ def _more_images(entries: Entries) -> None:
         (lambda e: e.update({"folder/evil.json": b"{}"}), "no name of a record's file"),
         (lambda e: e.update({"evil.py": b""}), "no name of a record's file"),
         (lambda e: e.update({"items.parquet": b""}), "no name of a record's file"),
+        (lambda e: e.update({"records.parquet": b""}), "no name of a record's file"),
         (lambda e: e.update({"more.json": b"{}"}), "more.json: packed but not named"),
         (lambda e: e.pop(MANIFEST), "has no submission.json"),
         (lambda e: e.pop(next(n for n in e if n.endswith(".webp"))), "named but not packed"),

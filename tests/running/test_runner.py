@@ -15,6 +15,7 @@ from unlearnbench.bench.metrics.fd import frechet_from_features
 from unlearnbench.bench.models.generators import Sampling
 from unlearnbench.bench.models.sampling import Request, decode_png, image_key
 from unlearnbench.bench.planning.tasks import Task
+from unlearnbench.bench.records.packed.record_table import read_bytes
 from unlearnbench.bench.records.record import read_items, read_record, record_digest
 from unlearnbench.bench.records.sheets import check_whole
 from unlearnbench.bench.running.catalog import registry
@@ -37,22 +38,34 @@ def test_a_second_run_changes_nothing_and_draws_nothing(
     assert main(["pack", str(first[0].path.parent)]) == 0  # item rows in the folder's one table
     assert not first[0].path.with_suffix(".parquet").exists()
     assert [o.state for o in make_runner().run(cells)] == ["unchanged", "unchanged"]
+    assert main(["pack", str(first[0].path.parent), "--records"]) == 0
+    assert not first[0].path.exists()
+    assert [o.state for o in make_runner().run(cells)] == ["unchanged", "unchanged"]
     assert make_runner().pending(cells) == []
+    runner = make_runner()
+    runner.threads = 2  # another key
+    with pytest.raises(UserError, match="a packed record is never replaced; give another --out"):
+        runner.pending(cells)
+    [failed] = runner.run(cells[:1])
+    assert (failed.state, failed.path.exists()) == ("failed", False)
+    assert read_bytes(failed.path) == before[0]
 
 
-@pytest.mark.parametrize("is_packed", [False, True])
+@pytest.mark.parametrize("packed", [None, [], ["--records"]], ids=["loose", "items", "records"])
 def test_a_run_resumes_from_another_folder_and_draws_nothing_of_it(
     make_runner: Callable[..., Runner],
     make_cell: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    is_packed: bool,
+    packed: list[str] | None,
 ) -> None:
     """As on another machine, whose store is empty; the other folder is not changed."""
     cells = [make_cell(), make_cell(method="finetune", **SMALL)]
     [base, trained] = make_runner(folder=tmp_path / "published").run(cells)
-    if is_packed:
-        assert main(["pack", str(tmp_path / "published")]) == 0
+    own = {path: path.read_bytes() for path in (base.path, trained.path)}
+    if packed is not None:
+        assert main(["pack", str(tmp_path / "published"), *packed]) == 0
+    assert base.path.exists() == (packed != ["--records"])
     before = {p: p.read_bytes() for p in (tmp_path / "published").rglob("*") if p.is_file()}
     monkeypatch.setattr("unlearnbench.bench.running.cell_run.train_points", pytest.fail)
     monkeypatch.setattr("unlearnbench.bench.models.points.open_pipeline", pytest.fail)
@@ -65,7 +78,7 @@ def test_a_run_resumes_from_another_folder_and_draws_nothing_of_it(
     again = runner.run(cells)
     assert [(o.state, o.drawn) for o in again] == [("unchanged", 0)] * 2
     for found, first in zip(again, (base, trained), strict=True):
-        assert found.path.read_bytes() == before[first.path]
+        assert found.path.read_bytes() == own[first.path]
         check_whole(found.path, read_record(found.path))
     assert {p: p.read_bytes() for p in (tmp_path / "published").rglob("*") if p.is_file()} == before
     assert runner.pending([*cells, other]) == [other]

@@ -60,7 +60,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "label": ('label RECORD.json --who "Ada" -n 200',),
     "validate": ("validate results", "validate runs/demo/CELL.json"),
     "submit": ("submit RECORD.json --out claim.zip",),
-    "pack": ("pack results/emoji",),
+    "pack": ("pack results/emoji", "pack results/emoji --records"),
     "pool": ("pool results/emoji",),
     "rerun": ("rerun RECORD.json",),
     "retract": ('retract RECORD.json --reason "wrong seed" --by Ada',),
