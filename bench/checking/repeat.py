@@ -44,7 +44,8 @@ def find_cell(
         name=record.suite,
         tasks=[task.id],
         methods=[row],
-        seeds=[record.seed] if record.sheet else [record.seed - 1, record.seed],  # only the first has a sheet
+        seeds=[record.seed],
+        sheets=None if record.sheet else [],
         data=record.data,
         sizes=_sizes(record, items, task, world, suite),
         unscored_below=_floor(record, suite),

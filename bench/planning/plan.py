@@ -16,6 +16,7 @@ from ..registry import Entry, Registry
 from ..types import INTERVAL_VERSION, DataChoice, Headline
 from .choice import Choice, read_choice, rows_of
 from .combined import is_combined
+from .draws import DRAWN
 from .protocol import PlannedWorld
 from .rows import MOST_SEEDS, MOST_THREADS, AttackRow, Seed, check_attacks, check_seeds
 from .rows import MethodRow as MethodRow
@@ -41,6 +42,7 @@ class Suite(BaseModel):
     the suite that says beforehand what the suite asks and what would count as an answer; every record holds
     its sha256, declaration_sha256, which is filled in when the suite is read. attacks: run after the cells;
     no key of a cell depends on them. limit: most prompts of each set; its records are shown and never ranked.
+    sheets: the tasks whose records have a contact sheet; None: all. No key of a cell depends on it.
     """
 
     model_config = STRICT
@@ -50,6 +52,7 @@ class Suite(BaseModel):
     sequence: list[str] = []
     methods: list[MethodRow] = Field(min_length=1)
     attacks: list[AttackRow] = []
+    sheets: list[str] | None = None
     seeds: list[Seed] = Field(default=[0], min_length=1, max_length=MOST_SEEDS)
     data: DataChoice = "diverse"
     sizes: PromptSizes = PromptSizes()
@@ -94,6 +97,9 @@ class Suite(BaseModel):
                 "so it must be 0"
             )
         check_attacks(self.attacks, [row.name for row in self.methods], self.tasks)
+        single = {name for name in self.tasks if DRAWN.fullmatch(name) is None}
+        if unknown := sorted(set(self.sheets or []) - single):
+            raise ValueError(f"sheets: {unknown[0]!r:.80} is none of the single concepts in `tasks`")
         return self
 
 
@@ -130,6 +136,9 @@ class Cell:
     @property
     def has_sheet(self) -> bool:
         """Whether a contact sheet is made: the suite's other seeds would show the same prompts and noise."""
+        named = self.suite.sheets
+        if named is not None and not {self.task.id, self.task.id.partition("@")[0]} & set(named):
+            return False
         return self.entry is None or self.seed == min(seeds_of(self.suite, self.row))
 
     @property

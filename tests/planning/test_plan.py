@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from unlearnbench import method
 from unlearnbench._suites import narrow_suite, plan_run
@@ -117,6 +118,25 @@ def test_a_row_may_have_seeds_of_its_own_and_one_sheet() -> None:
         ("finetune", 3, True),
         ("finetune", 4, False),
     ]
+
+
+def test_a_suite_names_the_tasks_that_have_sheets() -> None:
+    two = {"tasks": ["classes/cat-face@tiny", "styles/line@tiny"], "seeds": [3]}
+    for sheets, expected in ((None, {True}), ([], {False})):
+        cells = plan_cells(_suite(**two, sheets=sheets), task_registry(), registry("methods"))
+        assert {cell.has_sheet for cell in cells} == expected
+    cells = plan_cells(_suite(**two, sheets=two["tasks"][:1]), task_registry(), registry("methods"))
+    assert {(cell.task.id, cell.has_sheet) for cell in cells} == {
+        ("classes/cat-face@tiny", True),
+        ("styles/line@tiny", False),
+    }
+
+
+@pytest.mark.parametrize("name", ["classes/fox@tiny", "classes@draw:1"])
+def test_sheets_of_what_is_no_single_task_are_refused(name: str) -> None:
+    tasks = ["classes/cat-face@tiny", "classes@draw:1"]
+    with pytest.raises(ValidationError, match=f"sheets: '{name}' is none of the single concepts in `tasks`"):
+        _suite(tasks=tasks, sheets=[name])
 
 
 def test_a_run_is_narrowed_by_method_skip_and_seeds() -> None:
