@@ -29,7 +29,8 @@ Records: {records}.
 """
 DATASET_TEXT = """# {name}
 
-{count} records of unlearnbench: models that unlearned a concept, measured. Each record (`*.json`) holds
+{count} records of unlearnbench: models that unlearned a concept, measured. Each record (`*.json`, or a row of
+`records.parquet`) holds
 values with intervals, and a reason where one is missing; item rows (`*.parquet`) hold the verdicts on images.
 
 | | |

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
@@ -150,7 +151,7 @@ def _check_columns(file: Path, opened: parquet.ParquetFile) -> None:
             raise UserError(f"{file}: {field.name}: is of type {field.type}, not {own}")
 
 
-def _list_values(file: Path, table: pa.Table, name: str) -> list:  # type: ignore[type-arg]
+def _list_values(file: Path, table: pa.Table, name: str) -> list[Any]:
     """Return the values of a column; equal ones share one object."""
     column = table.column(name)
     if column.null_count:
