@@ -30,8 +30,8 @@ Records: {records}.
 DATASET_TEXT = """# {name}
 
 {count} records of unlearnbench: models that unlearned a concept, measured. Each record (`*.json`, or a row of
-`records.parquet`) holds
-values with intervals, and a reason where one is missing; item rows (`*.parquet`) hold the verdicts on images.
+`records.parquet`) holds values with intervals, and a reason where one is missing; item rows (other
+`*.parquet`) hold the verdicts on images.
 
 | | |
 |---|---|
