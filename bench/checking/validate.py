@@ -45,8 +45,8 @@ from .stated import find_problems_in_statements
 def validate(path: Path, known: Known) -> list[Check]:
     """Return the checks of a record, its item rows and its sheet, in order; a bad file ends the checks.
 
-    AS_delta is compared where the base model's record of the same images lies in the same folder; elsewhere
-    it stays unchecked.
+    AS_delta is compared where the base model's record of the same images lies in the same folder and was made
+    in the same environment; elsewhere it stays unchecked.
     """
     try:
         entry = _read(path)
@@ -72,10 +72,23 @@ def validate(path: Path, known: Known) -> list[Check]:
         checks.append(conclude("coverage", _find_bad_points(record, entry.items, expected)))
     base = _find_base(path, record, known)
     checks.append(conclude("values", _find_bad_values(entry, base)))
-    if base is None and not record.method.reference and "AS" in record.metrics:
-        text = "AS_delta: not compared, for the base model's record of these images is not beside this one"
-        checks.append(Check("values", "unchecked", text))
+    if "AS" in record.metrics and not record.method.reference and (why := _say_no_base(record, base)):
+        checks.append(Check("values", "unchecked", f"AS_delta: not compared, for {why}"))
     return checks
+
+
+def _say_no_base(record: Record, base: Loaded | None) -> str:
+    """Return why a record cannot be compared with the images of a base model's record, "" where it can.
+
+    Images of one seed differ in last bits between devices, numbers of threads and versions.
+    """
+    if base is None:
+        return "the base model's record of these images is not beside this one"
+    own, other = record.environment, base.record.environment
+    names = [
+        name for name in ("device", "device_name", "threads", "packages") if own.get(name) != other.get(name)
+    ]
+    return f"the base model's record beside this one was made with another {names[0]}" if names else ""
 
 
 def _read(path: Path) -> Loaded:
@@ -166,7 +179,7 @@ def _find_bad_values(entry: Loaded, base: Loaded | None) -> Iterator[str]:
         yield from _find_false_blame(record, base)
     roots = {name.partition("_")[0] for name in record.metrics}
     yield from find_problems_in_rows(items, record)
-    rescored = rescore(items, None if base is None else base.items)
+    rescored = rescore(items, None if base is None or _say_no_base(record, base) else base.items)
     for point in record.points:
         rows = items["point"].to_numpy() == point.index
         for complaint in find_problems_in_numbers(point, int(rows.sum())):

@@ -105,6 +105,16 @@ def test_what_could_not_be_compared_is_said(path: Path, known: Known) -> None:
     assert "AS_delta: not compared" in last.detail
 
 
+@pytest.mark.parametrize("name", ["device", "device_name", "threads", "packages"])
+def test_a_base_model_drawn_elsewhere_is_not_compared(path: Path, known: Known, name: str) -> None:
+    """Its images differ in last bits, so the difference to them is not the stated one."""
+    edit(path, _delta)
+    edit(path.with_name(f"{BASE}.json"), lambda c: c["environment"].update({name: "other"}))
+    last = validate(path, known)[-1]
+    assert last.state == "unchecked"
+    assert last.detail.endswith(f"was made with another {name}")
+
+
 def _number(content: dict[str, Any]) -> None:
     content["points"][-1]["values"]["UA"]["value"] = 1.0
 
