@@ -161,7 +161,7 @@ WHOLE: dict[str, tuple[Callable[[dict[str, Tensor]], Any], str]] = {
     ),
     "left over": (
         lambda t: t.update({"control_model.x": torch.ones(2)}),
-        "control_model.x, one of 1 tensors",
+        "tensors, first control_model.x",
     ),
     "no VAE": (
         lambda t: [t.pop(name) for name in list(t) if name.startswith("first_stage")],

@@ -51,8 +51,8 @@ def _check(path: Path, given: Shapes, there: Shapes, where: str) -> None:
     strange = [name for name in given if name.removeprefix(prefix) not in there]
     if strange:
         raise UserError(
-            f"{path}: {strange[0]}, one of {len(strange)} of its {len(given)} tensors, is no parameter of "
-            f"{where}: weights of another base model; name theirs with --base-model"
+            f"{path}: no parameter of {where}: {len(strange)} of its {len(given)} tensors, first "
+            f"{strange[0]}; these are weights of another base model; name theirs with --base-model"
         )
     for name, shape in given.items():
         own = there[name.removeprefix(prefix)]

@@ -80,7 +80,8 @@ def set_checkpoint(pipeline: Any, path: Path) -> None:
             changes.append((tensor, given))
     left = sorted(name for name in tensors.keys() - used if not NO_WEIGHT.fullmatch(name))
     if left:
-        raise UserError(f"{path}: {left[0]}, one of {len(left)} tensors, is of no layer of the base model")
+        said = f"{len(left)} of its {len(tensors)} tensors, first {left[0]}"
+        raise UserError(f"{path}: of no layer of the base model: {said}")
     for tensor, given in changes:
         tensor.copy_(given.reshape(tensor.shape).to(tensor.dtype))
 
