@@ -1,0 +1,36 @@
+"""The second board's suite is what its declaration describes."""
+
+from unlearnbench.bench.planning.plan import RETRAIN, Suite, find_suite
+from unlearnbench.bench.running.catalog import suites_folder
+
+REST = {"none", RETRAIN, "placebo", "finetune"}
+
+
+def _suite(name: str) -> Suite:
+    return find_suite(name, suites_folder())
+
+
+def test_the_board_has_the_first_boards_concepts_and_prompts() -> None:
+    board, first = _suite("board"), _suite("emoji")
+    assert (board.tasks, board.sizes) == (first.tasks, first.sizes)
+    assert (board.seeds, board.headline, board.declaration) == ([0], "H", _suite("search").declaration)
+
+
+def test_every_method_that_was_searched_stands_once_on_the_board() -> None:
+    searched = {row.name for row in _suite("search").methods} - {"none"}
+    tuned = [row for row in _suite("board").methods if row.tuned and row.name != "placebo"]
+    assert sorted(row.name for row in tuned) == sorted(searched)
+    assert {row.tuned for row in tuned} == {1}
+
+
+def test_the_two_methods_of_the_trial_have_its_configurations() -> None:
+    rows = {row.name: row.config for row in _suite("board").methods if not row.label}
+    trial = {row.name: row.config for row in _suite("trial").methods}
+    searched = {row.name for row in _suite("search").methods}
+    assert set(rows) - searched - REST == set(trial) - {"none"}
+    assert all(rows[name] == config for name, config in trial.items())
+
+
+def test_what_is_no_reference_control_or_chosen_row_is_a_preset_under_its_name() -> None:
+    presets = [row for row in _suite("board").methods if row.label]
+    assert all(row.config == {"preset": row.label} for row in presets)
