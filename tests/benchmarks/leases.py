@@ -13,12 +13,14 @@ import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from unlearnbench.bench.running.sharing.parts import Part
-from unlearnbench.bench.running.sharing.worker import Worker
+from unlearnbench.bench.running.sharing.worker import Job, Worker
 from unlearnbench.bench.store import Store, content_key
 
 
@@ -28,16 +30,22 @@ class Runner:
     def __init__(self, store: Store) -> None:
         self.store, self.scorer = store, SimpleNamespace(drawn=0)
 
+    def say(self, line: str) -> None:
+        """Print nothing."""
+
     def attempt(self, run: Any, title: str, do: Callable[[], None]) -> bool:
         do()
         return True
 
 
-def work(folder: Path, index: int, workers: int, leases: int, seconds: float, report: Any) -> None:
-    """Do the parts that are free until all are done; report the seconds of this worker and its parts."""
+def work(folder: Path, workers: int, leases: int, seconds: float, index: int) -> tuple[float, float, int]:
+    """Do the parts that are free until all are done.
+
+    Returns the seconds of this worker, those of them on a core, and how many parts it did.
+    """
     store = Store(folder)
     worker = Worker(Runner(store), index, workers)  # type: ignore[arg-type]
-    job: Any = SimpleNamespace(run=SimpleNamespace(threads=1), title="", drawn=0)
+    job = Job(SimpleNamespace(threads=1), "", None)  # type: ignore[arg-type]
     done = 0
 
     def part(number: int) -> Part:
@@ -58,22 +66,16 @@ def work(folder: Path, index: int, workers: int, leases: int, seconds: float, re
         left = [part for part in left if not part.is_done()]
         if left and not moved:
             time.sleep(0.1)
-    report.put((time.monotonic() - began, time.process_time() - used, done))
+    return time.monotonic() - began, time.process_time() - used, done
 
 
 def measure(folder: Path, workers: int, leases: int, seconds: float) -> dict[str, float]:
     """Return the figures of one trial. seconds: of each part."""
     context = multiprocessing.get_context("fork")
-    report = context.Queue()
-    arguments = [(folder, index, workers, leases, seconds, report) for index in range(workers)]
-    processes = [context.Process(target=work, args=own) for own in arguments]
     began = time.monotonic()
-    for process in processes:
-        process.start()
-    found = [report.get() for _ in processes]
+    with ProcessPoolExecutor(workers, context) as pool:
+        found = list(pool.map(partial(work, folder, workers, leases, seconds), range(workers)))
     wall = time.monotonic() - began
-    for process in processes:
-        process.join()
     done = sum(count for *_, count in found)
     return {
         "wall_s": wall,

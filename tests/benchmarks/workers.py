@@ -3,7 +3,8 @@
     python tests/benchmarks/workers.py 1 2 4
 
 Prints images a second, the share of so many times the first line's, and whether the records are the same,
-digest for digest. With more workers than cores they only compete. `leases.py` stands for many machines.
+digest for digest. The start of each process, some seconds, is in the figures. With more workers than cores
+they only compete. `leases.py` stands for many machines.
 """
 
 import argparse
@@ -24,7 +25,7 @@ name = "workers"
 tasks = ["classes/cat-face@tiny"]
 [sizes]
 forget = 6
-forget_samples = 4
+forget_samples = SAMPLES
 retain_same = 9
 retain_other = 9
 retain_given = 6
@@ -69,11 +70,11 @@ def work(folder: Path, part: str) -> int:
     return main(words)
 
 
-def measure(folder: Path, counts: list[int]) -> None:
-    """Print a line for each number of workers."""
+def measure(folder: Path, counts: list[int], samples: int) -> None:
+    """Print a line for each number of workers. samples: images of a forget prompt."""
     from unlearnbench.bench.records.record import read_record, record_digest
 
-    folder.joinpath("workers.toml").write_text(SUITE)
+    folder.joinpath("workers.toml").write_text(SUITE.replace("SAMPLES", str(samples)))
     work_in_child(folder / "warm", 1)  # reads what a first run reads from the disk
     known, first = set[str](), 0.0
     for count in counts:
@@ -100,10 +101,13 @@ def work_in_child(folder: Path, count: int) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="How well workers share a suite")
     parser.add_argument("workers", type=int, nargs="+", metavar="N")
+    parser.add_argument(
+        "--samples", type=int, default=60, help="images of a forget prompt, of which there are 6"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)  # a pool of threads does not survive a fork
     with tempfile.TemporaryDirectory() as folder:
-        measure(Path(folder), options.workers)
+        measure(Path(folder), options.workers, options.samples)
 
 
 if __name__ == "__main__":

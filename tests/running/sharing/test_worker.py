@@ -258,3 +258,12 @@ def test_pooled_distances_are_waited_for(
         monkeypatch.setattr(module.time, "sleep", lambda seconds: held.close())
         one.pool([])
     assert pooled == [[]]
+
+
+def test_the_measure_of_leases_still_measures(tmp_path: Path) -> None:
+    """tests/benchmarks/leases.py, small: it uses the workers' own classes, and is run by hand only."""
+    from ...benchmarks import leases
+
+    found = leases.measure(tmp_path / "store", workers=2, leases=10, seconds=0.01)
+    assert found["done_twice"] == 0
+    assert 0 < found["efficiency"] <= 1
