@@ -20,6 +20,7 @@ from unlearnbench.leaderboard.pages.contents import Contents, read_contents
 from unlearnbench.leaderboard.pages.scopes import standings_of
 from unlearnbench.leaderboard.pages.site import make_page
 from unlearnbench.leaderboard.ranking.board_columns import BOARD
+from unlearnbench.leaderboard.ranking.board_rows import average_values
 from unlearnbench.leaderboard.ranking.choose import choose
 from unlearnbench.leaderboard.ranking.columns import columns_for
 from unlearnbench.leaderboard.ranking.declared import find_headline
@@ -329,3 +330,20 @@ def test_columns_of_values_follow_those_of_the_board(contents: Contents) -> None
     names = [column.name for column in table.columns]
     assert names[-len(scope.columns) :] == [c.name for c in columns_for(r.values for r in scope.board_rows)]
     assert len(set(names)) == len(names)
+
+
+def test_the_interval_of_a_cost_ends_at_zero() -> None:
+    """Of .1 and 10 seconds the t interval goes down to −57."""
+    found = []
+    for concept, seconds in (("ant", 0.1), ("bee", 10.0)):
+        record, items, _ = make_record("balanced", cell=concept)
+        points = [
+            p.model_copy(update={"shown": True, "cost": p.cost.model_copy(update={"seconds": seconds})})
+            for p in record.points[-1:]
+        ]
+        task = record.task.model_copy(update={"id": f"classes/{concept}@emoji", "concept": concept})
+        found.append(Loaded(concept, record.model_copy(update={"points": points, "task": task}), items, None))
+    time = average_values(found)["seconds"]
+    assert time.value == pytest.approx(5.05)
+    assert time.low == 0.0
+    assert time.high == pytest.approx(5.05 + 12.7062 * 4.95, rel=1e-4)
