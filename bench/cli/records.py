@@ -54,7 +54,7 @@ def validate_records(options: argparse.Namespace) -> int:
     count = len(found)
     others = [*said, *find_tables(records), *find_statements(records), *find_strays(paths, records)]
     for path in dict.fromkeys(others):
-        found[path] = [check_beside(path)]
+        found[path] = tables.get(path) or [check_beside(path)]
     return _show_checks(found, count)
 
 
