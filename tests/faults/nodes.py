@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from storm import RECORDS, SUITE
+from storm import RECORDS, SUITE, read_digests
 
 NODES = 3
 APART = 8.0
@@ -69,13 +69,6 @@ def start_suite(folder: Path, name: str, *more: str) -> subprocess.Popen[bytes]:
     words = ["run", "--suite", str(folder / "storm.toml"), *where, "--threads", "1", "--device", "cpu", *more]
     with (folder / f"{name}.log").open("wb") as log:
         return subprocess.Popen([sys.executable, "-m", "unlearnbench", *words], stdout=log, stderr=log)
-
-
-def read_digests(folder: Path) -> dict[str, str]:
-    """Return the digest of each record in a folder by its name."""
-    from unlearnbench.bench.records.record import read_record, record_digest
-
-    return {path.name: record_digest(read_record(path)) for path in sorted(folder.glob("*.json"))}
 
 
 class Nodes:

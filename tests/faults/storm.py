@@ -72,7 +72,7 @@ def run_storm(folder: Path, faults: int, seed: int) -> tuple[Counter[str], list[
     suite.write_text(SUITE)
     calm = Storm(folder / "calm", suite, random.Random(0))
     calm.work_until_done(("one",), lambda: None)
-    wanted = calm.digests("one")
+    wanted = read_digests(calm.folder / "one")
     tried, lost, number = Counter[str](), list[str](), 0
     assert len(wanted) == RECORDS
     while tried.total() < faults and not lost:
@@ -84,6 +84,13 @@ def run_storm(folder: Path, faults: int, seed: int) -> tuple[Counter[str], list[
         print(f"round {number}: {storm.tried.total()} faults, {len(lost)} lost", file=sys.stderr, flush=True)
         number += 1
     return tried, lost
+
+
+def read_digests(folder: Path) -> dict[str, str]:
+    """Return the digest of each record in a folder by its name."""
+    from unlearnbench.bench.records.record import read_record, record_digest
+
+    return {path.name: record_digest(read_record(path)) for path in folder.glob("*.json")}
 
 
 @dataclass
@@ -213,16 +220,11 @@ class Storm:
             except ValueError:
                 self.broken.append(f"{path.name} was seen half written")
 
-    def digests(self, name: str) -> dict[str, str]:
-        from unlearnbench.bench.records.record import read_record, record_digest
-
-        return {path.name: record_digest(read_record(path)) for path in (self.folder / name).glob("*.json")}
-
     def compare(self, wanted: dict[str, str]) -> list[str]:
         """Return what was lost: records that lack or differ, leases that nobody gave back, halves."""
         found = list(self.broken)
         for name in sorted(set(FOLDERS)):
-            digests = self.digests(name)
+            digests = read_digests(self.folder / name)
             found += [f"{name}: {stem}" for stem in wanted if digests.get(stem) != wanted[stem]]
         return found
 

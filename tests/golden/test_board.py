@@ -1,6 +1,7 @@
 """The board's configurations and shown points are those of the highest mean H on the tuning concepts."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import pandas as pd
@@ -11,8 +12,7 @@ from .recompute import harmonic, read
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
 CHOICE = json.loads((ROOT / "tasks" / "suites" / "board-choice.json").read_text(encoding="utf-8"))
-TRIAL = {"balanced": 32, "gradient_sum": 44}
-"""Shown step of the two methods whose configuration the trial chose, as the suite says it."""
+SUITE = tomllib.loads((ROOT / "tasks" / "suites" / "board.toml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,8 @@ def test_each_shown_point_has_the_highest_h_by_itself(searched: pd.DataFrame) ->
 def test_the_trials_methods_show_the_point_of_the_highest_h_by_itself() -> None:
     arms = read(RESULTS / "trial-arms", role="tuning")
     used = read(RESULTS / "trial").groupby("method")["config"].first()
-    for method, step in TRIAL.items():
+    shown = {row["name"]: row["shown"] for row in SUITE["methods"] if "shown" in row}
+    assert set(shown) == set(used.index)
+    for method, step in shown.items():
         own = arms[(arms["method"] == method) & (arms["config"] == used[method])]
         assert _mean_h(own, "step").idxmax() == step

@@ -333,7 +333,7 @@ def test_columns_of_values_follow_those_of_the_board(contents: Contents) -> None
 
 
 def test_the_interval_of_a_cost_ends_at_zero() -> None:
-    """Of .1 and 10 seconds the t interval goes down to −57."""
+    """Of .1 and 10 seconds the t interval goes down to −57.8."""
     found = []
     for concept, seconds in (("ant", 0.1), ("bee", 10.0)):
         record, items, _ = make_record("balanced", cell=concept)

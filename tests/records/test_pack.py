@@ -153,15 +153,18 @@ def test_rows_of_other_types_keep_their_file(
     assert_equal([entry for entry in load(packed) if "single" not in entry.name], load(folder))
 
 
-@pytest.mark.parametrize("moment", ["before the table is there", "among the deletions"])
-def test_what_is_killed_loses_nothing(folder: Path, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    before, deleted, unlink = load(folder), [], Path.unlink
+KILLED = ["before the table is there", "among the deletions"]
+
+
+def pack_and_die(words: list[str], moment: str, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run `pack`, killed at a moment of KILLED. suffix: of the files that it deletes."""
+    deleted, unlink = list[Path](), Path.unlink
 
     def die(*_: Any) -> None:
         raise KeyboardInterrupt
 
     def unlink_one(path: Path, missing_ok: bool = False) -> None:
-        if path.suffix == ".parquet":
+        if path.suffix == suffix:
             deleted.append(path)
             if len(deleted) > 1:
                 raise KeyboardInterrupt
@@ -172,7 +175,13 @@ def test_what_is_killed_loses_nothing(folder: Path, moment: str, monkeypatch: py
             patch.setattr(Path, "unlink", unlink_one)
         else:
             patch.setattr("unlearnbench.bench.files.os.fsync", die)
-        assert main(["pack", str(folder)]) == 130
+        assert main(["pack", *words]) == 130
+
+
+@pytest.mark.parametrize("moment", KILLED)
+def test_what_is_killed_loses_nothing(folder: Path, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = load(folder)
+    pack_and_die([str(folder)], moment, ".parquet", monkeypatch)
     assert len(list(folder.glob("*.parquet"))) == 3  # one deleted, its rows in the table; or none at all
     assert_equal(load(folder), before)
     assert main(["pack", str(folder)]) == 0

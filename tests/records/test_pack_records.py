@@ -37,7 +37,7 @@ from unlearnbench.leaderboard.audit.audit import find_base
 
 from ..golden.recompute import read, read_records
 from ..leaderboard.synthetic import make_record, write, write_failed
-from .test_pack import assert_equal, files
+from .test_pack import KILLED, assert_equal, files, pack_and_die
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 
@@ -130,28 +130,11 @@ def test_packing_again_changes_nothing_and_a_new_record_is_added(folder: Path, p
     assert len(list_records(packed)) == len(list_records(folder)) + 1
 
 
-@pytest.mark.parametrize("moment", ["before the table is there", "among the deletions"])
+@pytest.mark.parametrize("moment", KILLED)
 def test_what_is_killed_loses_nothing(folder: Path, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["pack", str(folder)]) == 0  # the item rows
-    before, deleted, unlink = contents(folder), list[Path](), Path.unlink
-    loaded = load(folder)
-
-    def die(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    def unlink_one(path: Path, missing_ok: bool = False) -> None:
-        if path.suffix == ".json":
-            deleted.append(path)
-            if len(deleted) > 1:
-                raise KeyboardInterrupt
-        unlink(path, missing_ok)
-
-    with monkeypatch.context() as patch:
-        if moment == "among the deletions":
-            patch.setattr(Path, "unlink", unlink_one)
-        else:
-            patch.setattr("unlearnbench.bench.files.os.fsync", die)
-        assert main(["pack", str(folder), "--records"]) == 130
+    before, loaded = contents(folder), load(folder)
+    pack_and_die([str(folder), "--records"], moment, ".json", monkeypatch)
     assert (folder / RECORDS).exists() == (moment == "among the deletions")
     assert {path.name: read_bytes(path) for path in list_records(folder)}.items() <= before.items()
     assert_equal(load(folder), loaded)
