@@ -1,5 +1,7 @@
 """The second board's suite is what its declaration describes."""
 
+from collections import Counter
+
 from unlearnbench.bench.planning.plan import RETRAIN, Suite, find_suite
 from unlearnbench.bench.running.catalog import suites_folder
 
@@ -34,3 +36,14 @@ def test_the_two_methods_of_the_trial_have_its_configurations() -> None:
 def test_what_is_no_reference_control_or_chosen_row_is_a_preset_under_its_name() -> None:
     presets = [row for row in _suite("board").methods if row.label]
     assert all(row.config == {"preset": row.label} for row in presets)
+
+
+def test_every_attack_has_one_budget_and_the_same_concepts_two_a_family() -> None:
+    attacks = _suite("board").attacks
+    images = [row.config["budget"] * row.config["batch"] for row in attacks]
+    assert len(attacks) == 3
+    assert set(images) == {480}
+    assert all(row.tasks == attacks[0].tasks and not row.methods for row in attacks)
+    families = Counter(name.split("/")[0] for name in attacks[0].tasks)
+    assert set(families.values()) == {2}
+    assert set(attacks[0].tasks) < set(_suite("board").tasks)
