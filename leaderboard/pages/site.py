@@ -12,20 +12,16 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from ...bench.errors import UserError
-from ...bench.types import Headline
 from ..plots.comparison import compare_images
-from ..plots.counts import plot_counts
-from ..plots.curves import CurvePlot
-from ..plots.frontiers import FrontierPlot, plot_concepts, plot_families
 from ..plots.gallery import Locate, gather, inline_sheet
-from ..plots.heatmap import HeatMap, heat_maps
-from ..plots.scatter import SeriesStyle, name_series
+from ..plots.scatter import name_series
 from ..plots.thumbnails import make_thumbnail
 from ..ranking.board import describe_levels
-from ..ranking.claims import prefer_measured, rows_of
+from ..ranking.claims import rows_of
 from ..ranking.task_rows import TaskRow, by_task
 from .attacked import render_attacks
 from .board_exports import board_texts
+from .concept_plots import make_concept_plots
 from .contents import Contents
 from .exports import EXPORT, to_parquet, to_texts
 from .method_pages import method_pages
@@ -39,20 +35,6 @@ LONGEST = 60
 """Most letters of a record's text in a file name."""
 Key = tuple[str, str, str]
 """World, base model, name of a row."""
-
-
-@dataclass(frozen=True)
-class ConceptPlots:
-    """The concepts of one world and base model. names: rows in the plots."""
-
-    world: str
-    base: str
-    names: tuple[str, ...]
-    families: tuple[FrontierPlot, ...]
-    concepts: tuple[FrontierPlot, ...]
-    heat: tuple[HeatMap, ...]
-    headline: Headline
-    counts: tuple[CurvePlot, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,7 +91,7 @@ def make_page(contents: Contents) -> dict[str, bytes]:
         shared,
         True,
         scopes=[scope],
-        concept_plots=_plot_concepts(division, contents.styles, contents.rows),
+        concept_plots=make_concept_plots(division, scope, contents.styles, contents.rows),
         images=compare_images(
             [e for e in division.entries if e.record.source == "measured"],
             [row.name for row in scope.board_rows],
@@ -123,7 +105,8 @@ def make_site(contents: Contents) -> dict[str, bytes]:
     divisions, styles = contents.divisions, contents.styles
     links = _make_links(contents.rows, divisions)
     sheets = {e.name: make_thumbnail(e) for e in contents.entries if e.sheet is not None}
-    plots = [_plot_concepts(division, styles, contents.rows) for division in divisions]
+    whole = [scope for scope in contents.scopes if not scope.family]
+    plots = [make_concept_plots(*both, styles, contents.rows) for both in zip(divisions, whole, strict=True)]
     pages = [
         page
         for division, own in zip(divisions, plots, strict=True)
@@ -180,22 +163,6 @@ def _share(contents: Contents, links: Links) -> dict[str, Any]:
         "pages": links.tasks,
         "places": links.places,
     }
-
-
-def _plot_concepts(
-    division: Division, styles: Mapping[str, SeriesStyle], found: Sequence[TaskRow]
-) -> ConceptPlots:
-    own, names = rows_of(division.entries), {entry.name for entry in division.entries}
-    return ConceptPlots(
-        world=division.world,
-        base=division.base,
-        names=tuple(sorted({group.method for group in division.groups})),
-        families=tuple(plot_families(division.groups, styles)),
-        concepts=tuple(plot_concepts(division.groups, styles)),
-        heat=tuple(heat_maps([e for name in sorted(own) for e in prefer_measured(own[name])], sorted(own))),
-        headline=division.headline,
-        counts=tuple(plot_counts([row for row in found if row.source.name in names], styles)),
-    )
 
 
 def _make_links(found: Sequence[TaskRow], divisions: Sequence[Division]) -> Links:

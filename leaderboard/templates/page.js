@@ -1,4 +1,4 @@
-// Optional: sorts tables by column, and opens a row's details when a link leads to it.
+// Optional: sorts tables by column, picks lines of plots, and opens a row's details when a link leads to it.
 "use strict";
 
 // Missing values stay last in both orders.
@@ -53,6 +53,31 @@ for (const button of document.querySelectorAll(".unveil[data-of]")) {
     button.textContent = shown ? "Blur these images" : "Show these images";
     document.getElementById(button.dataset.of).classList.toggle("blurred", !shown);
   });
+}
+
+// A legend of many names: those that are pressed are drawn strongly, the others faintly.
+for (const legend of document.querySelectorAll(".legend.pickable")) {
+  const marks = [...legend.parentElement.querySelectorAll(".plot [data-series]")];
+  const buttons = [...legend.children].map((item) => {
+    const button = Object.assign(document.createElement("button"), { type: "button" });
+    button.append(...item.childNodes);
+    button.setAttribute("aria-pressed", String(item.classList.contains("picked")));
+    item.append(button);
+    return button;
+  });
+  const draw = () => {
+    const pressed = buttons.filter((button) => button.getAttribute("aria-pressed") === "true");
+    const names = new Set(pressed.map((button) => button.parentElement.dataset.series));
+    for (const mark of marks) mark.classList.toggle("faint", names.size > 0 && !names.has(mark.dataset.series));
+  };
+  for (const button of buttons)
+    button.addEventListener("click", () => {
+      button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true"));
+      draw();
+    });
+  const said = "A press on a name draws it strongly or faintly; with none pressed, all are drawn strongly.";
+  legend.after(Object.assign(document.createElement("p"), { className: "note", textContent: said }));
+  draw();
 }
 
 function openLinked() {

@@ -84,3 +84,27 @@ def test_captions_stand_over_their_images(browser: Any, site: Path) -> None:
     assert spans[0] == pytest.approx(images[0], abs=2)
     assert spans[1] - spans[0] == pytest.approx(64, abs=1)
     page.close()
+
+
+def test_names_of_many_rows_pick_what_is_drawn_strongly(browser: Any, tmp_path: Path) -> None:
+    base = make_record("none")[0].task
+    for concept in ("ant", "bee"):
+        task = base.model_copy(update={"id": f"classes/{concept}@emoji", "concept": concept})
+        for method in ["none", *(f"m{number:02}" for number in range(12))]:
+            own = "none" if method == "none" else "balanced"
+            record, items, sheet = make_record(own, cell=f"{concept}-{method}", task=task)
+            named = record.method.model_copy(update={"name": method})
+            write_record(record.model_copy(update={"method": named}), items, sheet, tmp_path)
+    page = browser.new_page()
+    page.goto((build_page(tmp_path, tmp_path / "leaderboard")).as_uri())
+    strong = (
+        "new Set([...document.querySelectorAll('#frontiers .series:not(.faint)')].map(e => e.dataset.series))"
+    )
+    first = page.evaluate(f"[...{strong}]")
+    page.locator(".legend button", has_text="m11").click()
+    assert set(page.evaluate(f"[...{strong}]")) == {*first, "m11"}
+    for name in [*first, "m11"]:
+        page.locator(".legend button", has_text=name).press("Enter")
+    assert page.evaluate("document.querySelectorAll('#frontiers .faint').length") == 0
+    page.close()
+    assert first == ["m00", "m01", "m02", "m03"]
