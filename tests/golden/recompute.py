@@ -50,9 +50,11 @@ def read(folder: Path, role: str = "evaluated") -> pd.DataFrame:
 
 
 def _place(record: dict, point: dict) -> dict:
+    label = record["method"].get("label")
+    own = f" ({label})" if label else ""
     narrow = "" if record["data"] == "diverse" else f" ({record['data']} data)"
     return {
-        "method": record["method"]["name"] + narrow,
+        "method": record["method"]["name"] + own + narrow,
         "task": record["task"]["id"],
         "config": json.dumps(record["method"]["config"], sort_keys=True),
         "seed": record["seed"],
