@@ -58,13 +58,13 @@ def test_workers_end_with_their_parent(tmp_path: Path, number: int) -> None:
     workers: list[psutil.Process] = []
     try:
         known = psutil.Process(parent.pid)
-        assert _wait(60, lambda: len(known.children()) == 2)
+        assert _wait(180, lambda: len(known.children()) == 2)
         workers = known.children()
         if number == signal.SIGKILL:  # in the midst of training, too
-            assert _wait(60, lambda: all("finetune" in p.read_text() for p in records.glob("parts/*.log")))
+            assert _wait(180, lambda: all("finetune" in p.read_text() for p in records.glob("parts/*.log")))
         parent.send_signal(number)
-        parent.wait(60)
-        _, alive = psutil.wait_procs(workers, timeout=60)
+        parent.wait(180)
+        _, alive = psutil.wait_procs(workers, timeout=180)
         assert not alive, [(records / "parts" / f"{i}.log").read_text() for i in range(2)]
     finally:
         parent.kill()

@@ -217,7 +217,7 @@ def server(tmp_path: Path) -> Iterator[LabelServer]:
 
 
 def _ask_server(server: LabelServer, path: str, body: object = None, host: str = "") -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
     headers = {"Host": host} if host else {}
     content = None if body is None else json.dumps(body)
     connection.request("GET" if body is None else "POST", path, content, headers)
@@ -251,7 +251,7 @@ def test_another_pages_requests_are_refused(server: LabelServer) -> None:
     path, own = urlsplit(server.url).path, f"127.0.0.1:{server.server_port}"
     body = json.dumps({"image": 0, "reply": "yes"})
     for origin, status in (("http://evil.example", 404), ("null", 404), (f"http://{own}", 200)):
-        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
         connection.request("POST", f"{path}answer", body, {"Host": own, "Origin": origin})
         assert connection.getresponse().status == status, origin
     assert len(server.labelling.log.replies) == 1
@@ -260,7 +260,7 @@ def test_another_pages_requests_are_refused(server: LabelServer) -> None:
 @pytest.mark.parametrize("text", ["[" * 4000, '{"image":' * 450, "{" * 4000, "\xff", "1e999", "NaN"])
 def test_odd_json_is_a_bad_request(server: LabelServer, text: str) -> None:
     path = urlsplit(server.url).path
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
     connection.request("POST", f"{path}answer", text.encode("latin-1"))
     assert connection.getresponse().status == 400
 
@@ -270,12 +270,12 @@ def test_idle_connections_are_few_and_end(server: LabelServer, monkeypatch: pyte
     before = threading.active_count()
     idle = []
     for _ in range(400):
-        connection = socket.create_connection(("127.0.0.1", server.server_port), timeout=5)
+        connection = socket.create_connection(("127.0.0.1", server.server_port), timeout=60)
         connection.sendall(b"GET ")
         idle.append(connection)
     time.sleep(0.2)
     assert threading.active_count() - before <= MOST_CONNECTIONS
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while time.monotonic() < end and threading.active_count() > before:
         time.sleep(0.1)
     assert threading.active_count() == before, "what sends nothing is closed"
@@ -431,7 +431,7 @@ COLOUR = """async () => {
 
 
 def _wait(page: Any, text: str, place: str = "#count") -> None:
-    page.locator(place, has_text=re.compile(f"^{text}")).wait_for(timeout=10_000)
+    page.locator(place, has_text=re.compile(f"^{text}")).wait_for(timeout=60_000)
 
 
 def _answer(page: Any, done: int) -> None:
@@ -474,7 +474,7 @@ def test_twenty_answers_in_a_browser_with_a_kill_between(
     page.wait_for_selector("#finish:not([hidden])")
     page.keyboard.press("Enter")
     _wait(page, "The labels are written", "#question")
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     page.close()
     assert said == []
     assert all(address.startswith((url, second, "data:")) for address in asked)

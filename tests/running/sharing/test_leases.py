@@ -145,7 +145,7 @@ def test_where_the_store_cannot_be_written_everybody_may_work(tmp_path: Path) ->
 
 
 def _until(done: object) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while not done():  # type: ignore[operator]
         assert time.monotonic() < end
         time.sleep(0.01)
