@@ -203,9 +203,9 @@ _SHARES = frozenset(column.name for column in COLUMNS if column.style == "share"
 
 def _clip(name: str, end: float | None) -> float | None:
     """Return an end of an interval cut to what is possible: shares from 0 to 1, costs from 0."""
-    if end is None or name not in _SHARES | set(COSTS):
-        return end
-    return max(0.0, end) if name in COSTS else min(1.0, max(0.0, end))
+    if end is not None and name in COSTS:
+        return max(0.0, end)
+    return min(1.0, max(0.0, end)) if end is not None and name in _SHARES else end
 
 
 def _read(name: str, point: PointInfo) -> tuple[float | None, int, str]:
