@@ -108,7 +108,7 @@ def _hang(*arguments: Any) -> None:
 
 
 def _hang_hard(*arguments: Any) -> None:
-    end = time.monotonic() + 120
+    end = time.monotonic() + 30
     while time.monotonic() < end:
         try:
             time.sleep(0.05)
@@ -134,7 +134,7 @@ def test_a_method_that_hangs_is_one_failed_record(
     runner.cell_timeout = 3.0
     started = time.monotonic()
     [outcome] = runner.run([make_cell(method="balanced", seed=14, **SMALL)])
-    assert time.monotonic() - started < 100
+    assert time.monotonic() - started < 25
     assert "took longer than 3 s" in str(read_record(outcome.path).error)
     runner.cell_timeout = 600.0
     assert [o.state for o in runner.run([make_cell()])] == ["measured"]
