@@ -117,13 +117,14 @@ def work_on_nodes(folder: Path, count: int) -> tuple[float, float]:
     suite = ["--suite", str(folder.parent / "workers.toml"), "--threads", "1", "--device", "cpu"]
     where = ["--out", str(folder / "out"), "--store", str(folder / "store")]
     engine = ["--executor", "ray", "--jobs", str(count), "--resource", f"address={cluster.address}"]
+    words = [sys.executable, "-m", "unlearnbench", "run", *suite, *where, *engine]
     before, start = processor_seconds(), time.monotonic()
-    with (folder.parent / "log").open("ab") as log:
-        words = [sys.executable, "-m", "unlearnbench", "run", *suite, *where, *engine]
-        subprocess.run(words, check=True, stdout=log, stderr=log)
-    found = time.monotonic() - start, processor_seconds() - before
-    cluster.shutdown()
-    return found
+    try:
+        with (folder.parent / "log").open("ab") as log:
+            subprocess.run(words, check=True, stdout=log, stderr=log)
+        return time.monotonic() - start, processor_seconds() - before
+    finally:
+        cluster.shutdown()
 
 
 def main() -> None:
