@@ -47,3 +47,13 @@ def test_every_attack_has_one_budget_and_the_same_concepts_two_a_family() -> Non
     families = Counter(name.split("/")[0] for name in attacks[0].tasks)
     assert set(families.values()) == {2}
     assert set(attacks[0].tasks) < set(_suite("board").tasks)
+
+
+def test_the_attacks_suite_has_rows_sizes_and_attacks_of_the_board() -> None:
+    attacked, board = _suite("board-attacks"), _suite("board")
+    assert attacked.sizes == board.sizes
+    assert set(attacked.tasks) == set(board.attacks[0].tasks)
+    own = {row.name: row for row in board.methods if not row.label and not row.noise}
+    assert all(row == own[row.name] for row in attacked.methods)
+    named = {row.name: row.config for row in board.attacks}
+    assert all(row.config == named[row.name] for row in attacked.attacks)
