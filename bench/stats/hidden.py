@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from ..types import INTERVAL_VERSION, Value, missing
 from .compare import compare
 from .intervals import proportion_interval
+from .monotone import mean_interval
 
 HALVES = ("A", "B")
 EQUAL = 1e-9
@@ -70,6 +71,22 @@ def hidden(gains: Mapping[str, float | None], retrain: Mapping[str, float | None
         return Value(value=float((own - control).mean()), n=len(concepts))
     found = compare(own, control)
     return Value(value=found.mean, low=found.low, high=found.high, n=found.n)
+
+
+def join(values: Sequence[Value]) -> Value:
+    """Return the mean of concepts' shares; its interval is over concepts, that of one concept its own.
+
+    Missing where one of them is.
+    """
+    lacking = next((value for value in values if value.value is None), None)
+    if lacking is not None:
+        return missing(str(lacking.missing), lacking.n)
+    if len(values) == 1:
+        return values[0]
+    numbers = [float(value.value or 0.0) for value in values]
+    low, high = mean_interval(numbers, 0, 1)
+    mean = float(np.mean(numbers))
+    return Value(value=mean, low=min(low, mean), high=max(high, mean), n=sum(value.n for value in values))
 
 
 def proves_nothing(control: Value | None) -> bool | None:

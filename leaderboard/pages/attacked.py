@@ -89,7 +89,7 @@ def render_attacks(
         True,
         tasks=divide_report(report, shown),
         summary=report.summarise(names),
-        titles=TITLES,
+        titles=_titles(report),
         styles=shown,
         stale=report.stale,
         competing=report.competing,
@@ -99,11 +99,15 @@ def render_attacks(
     )
 
 
+def _titles(report: AttackReport) -> dict[str, str]:
+    return {name: title for name, title in TITLES.items() if name == "UA_before" or report.has_value(name)}
+
+
 def make_attack_tables(report: AttackReport) -> list[Table]:
     """Return for each task UA under each attack, model by model, then all models over the tasks."""
     return [
         *(_task_table(part) for part in divide_report(report, {})),
-        _summary_table(report.summarise()),
+        _summary_table(report.summarise(), _titles(report)),
     ]
 
 
@@ -118,12 +122,12 @@ def _task_table(part: TaskAttacks) -> Table:
     return table
 
 
-def _summary_table(rows: Sequence[AttackedRow]) -> Table:
+def _summary_table(rows: Sequence[AttackedRow], titles: Mapping[str, str]) -> Table:
     table = bare_table("before and under attack, over the tasks", "model")
-    for title in TITLES.values():
+    for title in titles.values():
         table.add_column(title, justify="right")
     for row in rows:
-        values = [_write(row.values[name], "signed" if name == "hidden" else "share") for name in TITLES]
+        values = [_write(row.values[name], "signed" if name == "hidden" else "share") for name in titles]
         table.add_row(escape(row.row), *values)
     return table
 

@@ -16,8 +16,7 @@ from ...bench.metrics import ua
 from ...bench.metrics.attacks import AFTER, BEFORE, attack_values
 from ...bench.records.layout import find_attacked
 from ...bench.records.load import Loaded, load_one
-from ...bench.stats.hidden import Strongest, describe_control, hidden, strongest
-from ...bench.stats.monotone import mean_interval
+from ...bench.stats.hidden import Strongest, describe_control, hidden, join, strongest
 from ...bench.types import AttackInfo, Value, missing
 from ..attack_names import attack_key, model_key, name_attacks, name_models
 from .choose import PLACEBO
@@ -175,6 +174,11 @@ class AttackReport:
         """The attacks that may be the strongest: none by noise alone, and no diagnostic."""
         return [name for name in self.attacks if self.infos[name].moves not in STANDING_APART]
 
+    def has_value(self, name: str) -> bool:
+        """Return whether the report has a value of a column to show: *UA best of n* needs that attack."""
+        drawn = any(info.name == BEST_OF_N for info in self.infos.values())
+        return bool(self.models) and (drawn or name != "UA_best_of_n")
+
     def of_tasks(self, tasks: Iterable[str]) -> "AttackReport":
         """Return the report of some tasks only."""
         return replace(self, models={task: self.models[task] for task in tasks if task in self.models})
@@ -251,22 +255,6 @@ def _gain(model: AttackedModel, attacks: Iterable[str]) -> Value:
     if under.value is None or before.value is None:
         return under if under.value is None else before
     return Value(value=before.value - under.value, n=under.n)
-
-
-def join(values: Sequence[Value]) -> Value:
-    """Return the mean of concepts' shares; its interval is over concepts, that of one concept its own.
-
-    Missing where one of them is.
-    """
-    lacking = next((value for value in values if value.value is None), None)
-    if lacking is not None:
-        return missing(str(lacking.missing), lacking.n)
-    if len(values) == 1:
-        return values[0]
-    numbers = [float(value.value or 0.0) for value in values]
-    low, high = mean_interval(numbers, 0, 1)
-    mean = float(np.mean(numbers))
-    return Value(value=mean, low=min(low, mean), high=max(high, mean), n=sum(value.n for value in values))
 
 
 def read_attacked(folders: Iterable[Path], digests: Iterable[str]) -> AttackReport:

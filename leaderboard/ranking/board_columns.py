@@ -153,7 +153,7 @@ def _brought_back(column: Column) -> BoardColumn:
         column.definition,
         read,
         column.direction,
-        is_there=lambda around: bool(around.attacked.models),
+        is_there=lambda around: around.attacked.has_value(column.name),
     )
 
 

@@ -16,8 +16,10 @@ from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.records.load import load, load_one
 from unlearnbench.bench.records.record import items_digest, read_items, read_record, write_record
+from unlearnbench.bench.stats.hidden import join
+from unlearnbench.leaderboard.pages.attacked import make_attack_tables, render_attacks
 from unlearnbench.leaderboard.pages.contents import read_contents
-from unlearnbench.leaderboard.ranking.attacked import AttackReport, join, read_attacked
+from unlearnbench.leaderboard.ranking.attacked import AttackReport, read_attacked
 from unlearnbench.leaderboard.ranking.board_columns import BOARD, Around
 
 Shown = dict[str, Sequence[int]]
@@ -184,11 +186,22 @@ def test_the_columns_stand_on_a_board_ordered_by_h(write: Write, tmp_path: Path)
     hidden = columns["hidden"].read(uce, around)
     assert (hidden.number, hidden.small) == (0.5, "on 1 of 3 concepts")
     assert columns["UA_strongest"].read(uce, around).number == 0.5
-    assert columns["UA_best_of_n"].read(uce, around).missing == "best-of-n was not run"
+    assert "UA_best_of_n" not in columns  # that attack was run on no model
     absent: Any = SimpleNamespace(name="esd_x")
     assert columns["UA_strongest"].read(absent, around).missing == "no attack was run on it"
     plain = replace(around, attacked=report.of_tasks([]))
     assert not {"hidden", "UA_strongest"} & {column.name for column in BOARD if column.is_there(plain)}
+
+
+def test_best_of_n_has_a_column_only_where_it_was_run(write: Write, tmp_path: Path) -> None:
+    for row in ("uce", "retrain"):
+        write(row, "unquantise", after=[1, 1, 0, 0])
+    shown = "UA best of n"
+    assert shown not in [c.header for c in make_attack_tables(read(tmp_path / "records"))[-1].columns]
+    assert shown not in render_attacks(read(tmp_path / "records"), {}, [], 2)
+    write("uce", "best-of-n", after=[0, 0, 0, 1])
+    assert shown in [c.header for c in make_attack_tables(read(tmp_path / "records"))[-1].columns]
+    assert shown in render_attacks(read(tmp_path / "records"), {}, [], 2)
 
 
 def test_a_missing_concept_makes_a_mean_missing() -> None:
