@@ -112,14 +112,21 @@ def frontier(points: pd.DataFrame) -> dict[str, float]:
 
 
 def harmonic(points: pd.DataFrame) -> float:
-    """Return H of one method on one task: in every run each half chooses a point, which the other half reads.
+    """Return H of one method on one task."""
+    return read_out(points)["H"]
+
+
+def read_out(points: pd.DataFrame) -> dict[str, float]:
+    """Return H of one method on one task, and its parts: in every run each half chooses a point, which the
+    other half reads.
 
     A point without a VA was too weak to be scored: VA 1 shows whether it could be chosen. NaN: it could.
     """
     runs = points.groupby(["step", "config"])["seed"].nunique()
+    parts = ["H", "UA", "VA", "in_prompt"]
     if runs.nunique() > 1:
-        return math.nan
-    read_out = []
+        return dict.fromkeys(map("{}_at_H".format, parts[1:]), math.nan) | {"H": math.nan}
+    read = []
     for _, run in points.groupby("seed"):
         table = (
             run.set_index(["step", "config", "half"])[["UA", "VA", "in_prompt"]].unstack("half").sort_index()
@@ -131,8 +138,10 @@ def harmonic(points: pd.DataFrame) -> float:
                   for parts in table.fillna({("VA", half): 1.0})[[(name, half) for name in names]].to_numpy()]
                  for half in (chooser, reader)]  # fmt: skip
             best = max(range(len(table)), key=lambda k: (round(h[0][k], 9), -k))
-            read_out.append(math.nan if lacking[best] else h[1][best])
-    return float(np.mean(read_out))
+            own = table.iloc[best][[(name, reader) for name in parts[1:]]].to_list()
+            read.append([math.nan] * 4 if lacking[best] else [h[1][best], *own])
+    means = dict(zip(parts, np.mean(read, axis=0), strict=True))
+    return {name if name == "H" else f"{name}_at_H": float(value) for name, value in means.items()}
 
 
 def t_quantile(df: int, p: float = 0.975) -> float:
@@ -152,13 +161,13 @@ def sign_flip(differences: np.ndarray) -> float:
     return float((np.abs(sums) >= abs(differences.sum()) - 1e-12).mean())
 
 
-def mean_interval(values: np.ndarray, draws: int = 200_000) -> tuple[float, float]:
+def mean_interval(values: np.ndarray, draws: int = 200_000, end_weight: float = 0.5) -> tuple[float, float]:
     """Return Gaffke's 95 % bounds of the mean of values in [0, 1], simulated.
 
     Each bound is a quantile of the mean under random weights. Beside the values stands the end of the range
-    (0 for the lower bound, 1 for the upper one), with half the weight of a value.
+    (0 for the lower bound, 1 for the upper one), with `end_weight` of the weight of a value.
     """
-    weights = np.random.default_rng(0).dirichlet([1.0] * len(values) + [0.5], size=draws)
+    weights = np.random.default_rng(0).dirichlet([1.0] * len(values) + [end_weight], size=draws)
     low, high = (np.quantile(weights @ np.append(values, end), q) for end, q in ((0, 0.025), (1, 0.975)))
     return float(low), float(high)
 
@@ -195,7 +204,7 @@ def _compare_h(h: pd.DataFrame, method: str, rival: str) -> dict[str, float]:
 def board(folder: Path, rival: str = "gradient_sum") -> pd.DataFrame:
     """Return one row a method: AVA with interval, reach, in-prompt, difference to the rival with its test."""
     grouped = read(folder).groupby(["method", "task"])
-    results = {key: frontier(points) | {"H": harmonic(points)} for key, points in grouped}
+    results = {key: frontier(points) | read_out(points) for key, points in grouped}
     table = pd.DataFrame.from_dict(results, orient="index").rename_axis(["method", "task"])
     ava, h = table["AVA"].unstack("task"), table["H"].unstack("task")
     rows = {}
@@ -210,7 +219,9 @@ def board(folder: Path, rival: str = "gradient_sum") -> pd.DataFrame:
             "high": high,
             "reach": own["reach"].mean(),
             "in_prompt": own["in_prompt"].mean(skipna=False),
-            "H": table.loc[method, "H"].mean(),  # of the concepts that have it
+            **table.loc[
+                method, ["H", "UA_at_H", "VA_at_H", "in_prompt_at_H"]
+            ].mean(),  # of concepts that have it
             "difference": gap.mean(),
             "difference_low": interval(gap)[0],
             "difference_high": interval(gap)[1],

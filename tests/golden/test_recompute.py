@@ -23,11 +23,16 @@ BOARDS = sorted({path.parent for path in find_records([RESULTS])} - {RESULTS / "
 """Without the steps of a sequence, which no board ranks."""
 
 
-def test_the_script_imports_pandas_and_numpy_alone() -> None:
-    tree = ast.parse((HERE / "recompute.py").read_text(encoding="utf-8"))
+def imported(script: str) -> set[str]:
+    """Return the modules that a script of this folder imports, without Python's own."""
+    tree = ast.parse((HERE / script).read_text(encoding="utf-8"))
     names = {a.name.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
     names |= {str(n.module).split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
-    assert names - set(sys.stdlib_module_names) == {"pandas", "numpy"}
+    return names - set(sys.stdlib_module_names)
+
+
+def test_the_script_imports_pandas_and_numpy_alone() -> None:
+    assert imported("recompute.py") == {"pandas", "numpy"}
 
 
 @pytest.mark.parametrize("folder", [pytest.param(p, id=p.name) for p in BOARDS])
@@ -39,10 +44,12 @@ def test_published_boards_are_recomputed(folder: Path) -> None:
 
 
 def check_h(results: list[HResult], ours: pd.DataFrame) -> None:
-    """H, its interval, and the comparisons; the script draws the ends of means' intervals."""
+    """H, its parts and interval, and the comparisons; the script draws the ends of means' intervals."""
     for line in summarise_h(results):
         row = ours.loc[line.method]
-        assert row["H"] == pytest.approx(line.h, abs=1e-6, nan_ok=True)
+        stated = [line.h, line.ua, line.alignment, math.nan if line.in_prompt is None else line.in_prompt]
+        names = ["H", "UA_at_H", "VA_at_H", "in_prompt_at_H"]
+        assert row[names].to_list() == pytest.approx(stated, abs=1e-6, nan_ok=True)
         if line.low is not None and not math.isnan(row["H_low"]):
             assert row[["H_low", "H_high"]].to_list() == pytest.approx([line.low, line.high], abs=0.004)
     for entry in compare_declared(results, "gradient_sum", "balanced", True).rows:
