@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,6 +19,9 @@ PACKAGES = (
     "scipy",
 )
 
+BITS = ("device", "device_name", "threads", "packages")
+"""Parts of an environment that change the last bits of sums, and so trained weights and images."""
+
 
 @cache
 def describe_environment(device: str, threads: int) -> dict[str, Any]:
@@ -31,6 +35,23 @@ def describe_environment(device: str, threads: int) -> dict[str, Any]:
         "threads": threads,
         "platform": f"{platform.system()} {platform.machine()}",
     }
+
+
+def differing(own: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Return the names of the parts in which two environments may give other bits."""
+    return [name for name in BITS if own.get(name) != other.get(name)]
+
+
+def describe_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """Return in what a record's environment differs from this machine's, of what may give other bits."""
+    pairs = {name: (there.get(name), here.get(name)) for name in BITS if name != "packages"}
+    own = there.get("packages")
+    own = own if isinstance(own, Mapping) else {}
+    pairs |= {name: (own.get(name), version) for name, version in here["packages"].items()}
+    said = [
+        f"{name} is {one!r:.100} there and {two!r} here" for name, (one, two) in pairs.items() if one != two
+    ]
+    return ", ".join(said) or "device, threads and packages are the record's"
 
 
 @cache

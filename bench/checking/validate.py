@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ..config import build
+from ..environment import differing
 from ..errors import UserError
 from ..metrics.rows import BASE_FAILED
 from ..names import find_problems_in_name
@@ -84,10 +85,7 @@ def _say_no_base(record: Record, base: Loaded | None) -> str:
     """
     if base is None:
         return "the base model's record of these images is not beside this one"
-    own, other = record.environment, base.record.environment
-    names = [
-        name for name in ("device", "device_name", "threads", "packages") if own.get(name) != other.get(name)
-    ]
+    names = differing(record.environment, base.record.environment)
     return f"the base model's record beside this one was made with another {names[0]}" if names else ""
 
 

@@ -131,6 +131,7 @@ def _leave_out_done(
         runner = make_runner(session, folder, plan.worlds)
         cells, done = leave_out_done(runner, plan.cells, resume)
         waiting = leave_out_attacked(runner, attacks, resume)
+        elsewhere = _describe_elsewhere(runner, waiting, resume) if waiting and resume else ""
     for place, count in done.items():
         print(f"{place}: {count} of {len(plan.cells)} records count as done")
     others = sum(has_record(resume / f"{cell.stem}.json") for cell in cells) if resume else 0
@@ -138,7 +139,15 @@ def _leave_out_done(
         print(f"{resume}: {others} records have another suite or key: measured again")
     if len(waiting) < len(attacks):
         print(f"{len(attacks) - len(waiting)} of {len(attacks)} attacked records count as done")
+    if elsewhere:
+        print(elsewhere)
     return cells, waiting
+
+
+def _describe_elsewhere(runner: Any, attacks: list[Any], resume: Path) -> str:
+    from ..running.attacking.suite_attacks import describe_elsewhere
+
+    return describe_elsewhere(replace(runner, folder=resume), attacks)
 
 
 def show_script(options: argparse.Namespace, suite: Any) -> None:

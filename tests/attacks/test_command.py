@@ -88,10 +88,14 @@ def test_another_model_than_the_record_is_refused(
     def other(path: Path) -> Any:
         entry = real(path)
         point = entry.record.points[0].model_copy(update={"fingerprint": "0" * 64})
-        changed = entry.record.model_copy(update={"points": [point]})
+        environment = entry.record.environment | {"device_name": "another processor"}
+        changed = entry.record.model_copy(update={"points": [point], "environment": environment})
         return load.Loaded(entry.name, changed, entry.items, entry.sheet)
 
     monkeypatch.setattr(load, "load_one", other)
     places = ["--store", str(session_store), "--threads", "1", "--device", "cpu"]
     assert main(["attack", str(record), "--attack", "best-of-n", *places]) == 2
-    assert "another model" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "another model" in said
+    assert "device_name is 'another processor' there and " in said
+    assert "threads" not in said

@@ -9,6 +9,7 @@ import pytest
 import unlearnbench as ub
 from unlearnbench.bench.cli.main import main
 from unlearnbench.bench.cli.run import finish, publish
+from unlearnbench.bench.environment import describe_environment
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.planning.plan import read_suite
 from unlearnbench.bench.records.record import record_digest
@@ -103,6 +104,38 @@ def test_a_suite_attacks_its_models_once(
     assert (again.failed, again.drawn, (tmp_path / "empty" / "images").exists()) == ((), 0, False)
     again.attacked[0].path.with_suffix(".parquet").unlink()
     assert run_into(tmp_path / "new").failed == (again.attacked[0].path.stem,)  # a damaged record is remade
+
+
+def test_records_of_another_machine_are_named_before_their_models_are_trained(
+    write: Callable[[str], Path],
+    session_store: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    there, here = tmp_path / "there", ["--out", str(tmp_path / "here"), "--store", str(session_store)]
+    ub.run(write(""), out=there, store=session_store, threads=1, device="cpu")
+    monkeypatch.setattr("unlearnbench.bench.environment._cpu_name", lambda: "a processor of another make")
+    describe_environment.cache_clear()
+    asked = [
+        "run",
+        "--suite",
+        str(write(ATTACKS)),
+        "--resume",
+        str(there),
+        "--threads",
+        "1",
+        "--device",
+        "cpu",
+    ]
+    sentence = "1 records to attack were measured with another device_name."  # `none` is trained by nobody
+    try:
+        assert main([*asked, *here, "--dry-run"]) == 0
+        assert sentence in capsys.readouterr().out
+        assert main([*asked, *here]) == 0  # the same processor by another name: the weights are the same
+        assert sentence in "".join(capsys.readouterr())
+    finally:
+        describe_environment.cache_clear()
 
 
 def test_an_attack_that_fails_is_named_and_the_others_go_on(

@@ -14,6 +14,7 @@ import torch
 
 from ...attacks.contract import Cost, Inputs, check_register
 from ...config import build
+from ...environment import describe_difference, describe_environment
 from ...errors import UserError
 from ...measuring.needed import forget_requests
 from ...measuring.requests import ImageRequest
@@ -108,12 +109,16 @@ class AttackRun:
         point = find_point(self.run.manifest.points, self.label, self.cell.row.shown)
         of = self.planned.of
         if of is not None and point.fingerprint != self.fingerprint:
+            why = describe_difference(of.environment, self.environment)
             raise UserError(
                 f"{of.cell}.json: points: this machine gives another model than the one that was measured "
-                f"({point.fingerprint[:12]}): leave --threads and --device out, for they change trained "
-                "weights; else measure the cell here, and attack its new record"
+                f"({point.fingerprint[:12]}): {why}. Measure the cell here, and attack its new record"
             )
         return point
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        return describe_environment(self.shared.device, self.run.threads)
 
     @cached_property
     def host(self) -> Host:

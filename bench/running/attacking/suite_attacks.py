@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ...environment import differing
 from ...models.isolation.time_limit import TimeIsUp, limit_time
 from ...planning.plan import Cell, Suite
 from ...planning.rows import AttackRow
@@ -91,6 +92,28 @@ def resume_attacks(runner: Runner, attacks: Sequence[SuiteAttack], folder: Path 
             taken += runner.take_record(path, run.path, run.key, attack.cell.suite.name)
     if taken:
         runner.say(f"{folder}: {taken} attacked records count as done")
+    if said := describe_elsewhere(runner, pending_attacks(runner, attacks)):
+        runner.say(said)
+
+
+def describe_elsewhere(runner: Runner, attacks: Sequence[SuiteAttack]) -> str:
+    """Return a sentence on those of the attacked models that were trained on another machine, "" for none.
+
+    Training may give other weights here, and then the attacks are refused.
+    """
+    found: dict[str, list[str]] = {}
+    for attack in attacks:
+        run = None if attack.cell.entry is None else find_run(runner, attack)
+        of = None if run is None else run.planned.of
+        if run is not None and of is not None and (names := differing(of.environment, run.environment)):
+            found[of.cell] = names
+    if not found:
+        return ""
+    names = sorted({name for own in found.values() for name in own})
+    return (
+        f"{len(found)} records to attack were measured with another {' and '.join(names)}. Their models are "
+        "trained again here; where one differs, its attacks are refused, and its cell must be measured here"
+    )
 
 
 def _find_record(runner: Runner, cell: Cell) -> Record | None:
