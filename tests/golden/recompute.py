@@ -30,18 +30,27 @@ def read_records(folder: Path) -> dict[str, dict]:
     return {cell: json.loads(found[cell]) for cell in sorted(found, key="{}.json".format)}
 
 
+def read_items(folder: Path, cells) -> dict[str, pd.DataFrame]:
+    """Return the item rows of records by name: of its own file, or of the packed table."""
+    table = folder / "items.parquet"  # the rows of all records that have no file of their own
+    packed = dict(iter(pd.read_parquet(table).groupby("cell"))) if table.exists() else {}
+    files = {cell: folder / f"{cell}.parquet" for cell in cells}
+    return {c: pd.read_parquet(own) if own.exists() else packed[c] for c, own in files.items()}
+
+
 def read(folder: Path, role: str = "evaluated") -> pd.DataFrame:
     """Return one row a (method, task, configuration, seed, point, half) with UA, VA and in-prompt.
 
     role: of the tasks, "evaluated" or "tuning".
     """
-    rows, table = [], folder / "items.parquet"  # the rows of all records that have no file of their own
-    packed = dict(iter(pd.read_parquet(table).groupby("cell"))) if table.exists() else {}
-    for cell, record in read_records(folder).items():
-        if record["task"]["role"] != role or record["method"]["reference"]:
-            continue
-        own = folder / f"{cell}.parquet"
-        items = pd.read_parquet(own) if own.exists() else packed[record["cell"]]
+    found = {
+        cell: record
+        for cell, record in read_records(folder).items()
+        if record["task"]["role"] == role and not record["method"]["reference"]
+    }
+    rows, tables = [], read_items(folder, found)
+    for cell, record in found.items():
+        items = tables[cell]
         for point in record["points"]:
             images = items[items["point"] == point["index"]]
             for half in "AB":

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 
 try:
-    from .recompute import interval, mean_interval, read_records
+    from .recompute import interval, mean_interval, read_items, read_records
 except ImportError:  # run as a script
-    from recompute import interval, mean_interval, read_records
+    from recompute import interval, mean_interval, read_items, read_records
 
 BEFORE, AFTER = 0, 1
 APART = ("noise", "latents", "nothing")
@@ -29,13 +29,10 @@ def read_attacked(folder: Path) -> pd.DataFrame:
     """Return one row an image of the folder's attacked records: model, task, seed, attack, moves, half, and
     `before` and `after`, 1 where it is without the target."""
     folder = folder / "attacked"
-    packed = folder / "items.parquet"
-    rows = dict(iter(pd.read_parquet(packed).groupby("cell"))) if packed.exists() else {}
-    found = []
-    for cell, record in read_records(folder).items():
-        own = folder / f"{cell}.parquet"
-        items = pd.read_parquet(own) if own.exists() else rows[record["cell"]]
-        images = items.sort_values(["prompt_id", "sample"])
+    records = read_records(folder)
+    found, tables = [], read_items(folder, records)
+    for cell, record in records.items():
+        images = tables[cell].sort_values(["prompt_id", "sample"])
         before, after = (images[images["point"] == point] for point in (BEFORE, AFTER))
         if before["image_sha256"].size != after["image_sha256"].size:  # best-of-n draws more images: apart
             before = after
