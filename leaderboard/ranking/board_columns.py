@@ -188,6 +188,7 @@ BOARD = (
         "(sign-flip test over concepts, Holm's correction over the row's comparisons, and the guard).",
         _place,
         "down",
+        is_there=lambda around: bool(around.ranks),
     ),
     BoardColumn(
         "UA_at_H",
@@ -259,6 +260,7 @@ BOARD = (
         _ties,
         "",
         "Frontier",
+        is_there=lambda around: bool(around.ranks),
     ),
     BoardColumn(
         "H_claimed",

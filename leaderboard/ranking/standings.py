@@ -81,7 +81,6 @@ AVA_BOARD = (
         _OWN["place"],
         definition="The places that a row may hold: the data cannot tell it from rows whose places overlap "
         "its own (sign-flip test over concepts, Holm's correction over all pairs of ranked rows).",
-        is_there=lambda around: bool(around.ranks),
     ),
     BoardColumn(
         "in_prompt_at_AVA",

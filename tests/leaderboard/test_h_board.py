@@ -117,6 +117,14 @@ def test_no_places_where_no_test_could_reach_the_level() -> None:
     assert not can_tell(1, 2)
 
 
+def test_a_board_without_places_has_no_empty_columns_for_them(contents: Contents) -> None:
+    assert contents.board is not None
+    scope = contents.board[1]
+    for ranks, names in ((scope.ranks, {"place", "ties"}), ({}, set())):
+        table = standings_of(replace(scope, ranks=ranks), contents.beside)
+        assert {"place", "ties"} & {column.name for column in table.columns} == names
+
+
 def test_a_value_that_is_missing_is_said_and_takes_the_place(folder: Path, tmp_path: Path) -> None:
     for concept, method in product(CONCEPTS, ("none", "balanced", "gradient_sum")):
         _write(tmp_path, concept, method)
