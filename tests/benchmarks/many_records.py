@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from unlearnbench.bench.names import task_part
 from unlearnbench.bench.records.layout import find_records
+from unlearnbench.bench.records.packed.record_table import read_bytes
 from unlearnbench.bench.records.record import read_items, read_record
 from unlearnbench.bench.records.rows import write_items
 from unlearnbench.bench.records.sheets import SUMS
@@ -41,7 +42,7 @@ def write_folder(folder: Path, count: int, source: Path = SOURCE) -> Path:
     of copies are links to one file. Each record has a file of rows of its own, as after a run.
     """
     folder.mkdir(parents=True)
-    originals = {path: json.loads(path.read_text(encoding="utf-8")) for path in find_records([source])}
+    originals = {path: json.loads(read_bytes(path)) for path in find_records([source])}
     for path in originals:
         record = read_record(path)
         items = read_items(path, record)
