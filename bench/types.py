@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -152,9 +160,20 @@ class TrainingSet:
     ] = ()  # forget set only: the same prompts with the anchor in the target's place
 
 
-DataChoice = Literal["diverse", "narrow", "narrow-retain"]
+RETAIN_SUBJECTS = r"retain-([1-9]\d{0,2})"
+"""Form of the data choice with a number of subjects."""
+
+
+def _known_data(value: str) -> str:
+    if value not in ("diverse", "narrow", "narrow-retain") and not re.fullmatch(RETAIN_SUBJECTS, value):
+        raise ValueError("must be diverse, narrow, narrow-retain or retain-N, with N subjects (1 to 999)")
+    return value
+
+
+DataChoice = Annotated[str, AfterValidator(_known_data)]
 """Content of a method's training sets: `diverse`: every given concept in every wording; `narrow`: two
-subjects in one wording; `narrow-retain`: such a retain set, with the forget set of `diverse`."""
+subjects in one wording; `narrow-retain`: such a retain set, with the forget set of `diverse`; `retain-N`: the
+first N given subjects in every wording, with the forget set of `diverse`."""
 
 Headline = Literal["AVA", "H"]
 """The number that orders a board (`leaderboard/STATISTICS.md`)."""

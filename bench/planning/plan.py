@@ -23,6 +23,7 @@ from .rows import MethodRow as MethodRow
 from .rows import check_options_seeds as check_options_seeds
 from .sequences import Turn, cell_parts, check_method, plan_turns
 from .tasks import PromptSizes, Task, complete_name
+from .training_data import check_data
 
 RETRAIN = "retrain"
 REFERENCES = ("none", RETRAIN)
@@ -257,6 +258,8 @@ def plan_cells(suite: Suite, tasks: Registry[Task], methods: Registry[Entry]) ->
     if suite.sequence:
         names = [complete_name(name) for name in suite.sequence]
         turns = plan_turns(suite.name, names, suite.sizes.forget, tasks.__getitem__)
+        for turn in turns[1:]:
+            check_data(turn.request, suite.data)
         return [cell for row in rows for cell in _plan_row(suite, row, turns[0].whole, methods, turns)]
     anchors = {tasks[complete_name(name)].id: anchor for name, anchor in suite.anchors.items()}
     cells = []
@@ -264,6 +267,7 @@ def plan_cells(suite: Suite, tasks: Registry[Task], methods: Registry[Entry]) ->
         task = tasks[complete_name(name)]
         if task.id in anchors:
             task = replace(task, concept=task.concept.model_copy(update={"anchor": anchors[task.id]}))
+        check_data(task, suite.data)
         cells += [cell for row in rows for cell in _plan_row(suite, row, task, methods)]
     return cells
 

@@ -6,19 +6,12 @@ from dataclasses import replace
 from typing import Literal
 
 from ..planning.tasks import ConceptSpec
-from ..types import DataChoice, Prompt
+from ..types import Prompt
 
 EMPTY = 0.10
 """Share of training captions that are empty (for classifier-free guidance)."""
 TRAINING_IMAGES = 384
 """Number of images in each of a method's sets."""
-NARROW_SUBJECTS = 2
-"""A narrow set shows as many images, of two subjects in one template."""
-
-
-def forget_data(data: DataChoice) -> DataChoice:
-    """Return the choice of the forget set: for `narrow-retain` it is the one of `diverse`."""
-    return "diverse" if data == "narrow-retain" else data
 
 
 def anchors_of(concept: ConceptSpec) -> tuple[str | None, tuple[str, ...]]:

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from PIL import Image, ImageFilter
 
 from ...bench.gate.report import describe, name_finding
+from ...bench.planning.training_data import number_of_subjects
 from ...bench.records.chosen import Chosen
 from ...bench.records.record import safe_command, split_command
 from ..commands import repeat_row
@@ -22,10 +23,11 @@ from .seal import UNSIGNED, meta
 SIDE = 192
 """Side of a tile in pixels: enough for print, and small enough to send a report by mail."""
 DATA = {
-    "diverse": "diverse: many retained concepts in many wordings, the same for every method",
-    "narrow": "narrow: few retained concepts in one wording",
-    "narrow-retain": "narrow-retain: few retained concepts in one wording, the forget set as diverse as ever",
+    "diverse": "many retained concepts in many wordings, the same for every method",
+    "narrow": "few retained concepts in one wording",
+    "narrow-retain": "few retained concepts in one wording, the forget set as diverse as ever",
 }
+RETAIN_N = "{} retained subjects in many wordings, the forget set as diverse as ever"
 
 
 @dataclass(frozen=True)
@@ -107,11 +109,16 @@ def _data(audit: Audit) -> list[tuple[str, str]]:
     if record.method.reference:
         return [("data", "none: this is a reference, nothing was unlearned")]
     return [
-        ("sets", DATA[record.data]),
+        ("sets", f"{record.data}: {_sets(record.data)}"),
         ("made by", f"world {record.task.world}, from the seed {record.seed}"),
         ("their digest", "missing: the record holds none of the training images"),
         ("settings chosen on", f"tuning concepts: file {record.choice}" if record.choice else "not recorded"),
     ]
+
+
+def _sets(data: str) -> str:
+    number = number_of_subjects(data)
+    return DATA[data] if number is None else RETAIN_N.format(number)
 
 
 def _weights(audit: Audit) -> list[tuple[str, str]]:

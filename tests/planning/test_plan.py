@@ -150,6 +150,21 @@ def test_a_run_is_narrowed_by_method_skip_and_seeds() -> None:
         _narrow(suite, skip=["none", "retrain", "placebo", "finetune"])
 
 
+@pytest.mark.parametrize("data", ["retain-0", "retain-02", "retain-", "retain-1000", "wide", "Narrow"])
+def test_unknown_training_data_are_refused_with_those_that_there_are(data: str) -> None:
+    with pytest.raises(ValidationError, match="must be diverse, narrow, narrow-retain or retain-N"):
+        _suite(data=data)
+
+
+@pytest.mark.parametrize("where", ["tasks", "sequence"])
+def test_too_many_retained_subjects_are_refused_before_anything_runs(where: str) -> None:
+    content = _suite(data="retain-7").model_dump(exclude={"tasks", "sequence"})
+    names = ["classes/cat-face", "classes/guitar"]
+    suite = Suite.model_validate(content | {where: names, "methods": [{"name": "uce"}]})
+    with pytest.raises(UserError, match="classes/cat-face@emoji: data: 'retain-7' takes 7 subjects"):
+        plan_cells(suite, task_registry(), registry("methods"))
+
+
 def test_a_suite_may_give_a_task_another_anchor() -> None:
     plain = plan_cells(_suite(), task_registry(), registry("methods"))
     other = plan_cells(

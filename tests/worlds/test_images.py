@@ -4,7 +4,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +22,6 @@ from unlearnbench.bench.records.load import load
 from unlearnbench.bench.records.record import read_items, read_record
 from unlearnbench.bench.records.statements import list_records
 from unlearnbench.bench.running.catalog import suites_folder, task_registry
-from unlearnbench.bench.types import DataChoice
 from unlearnbench.bench.worlds.emoji.recipe.settings import UPSTREAM as EMOJI_PARTS
 from unlearnbench.bench.worlds.images import world as worlds
 from unlearnbench.bench.worlds.images.recipe import UPSTREAM, part_key
@@ -118,7 +117,7 @@ def test_prompts_and_problems_keep_their_sides(made: Path) -> None:
     assert {p.asked["subject"] for p in split["retain"] if p.given} == set(given)
     assert (len(split["forget"]), len(split["retain"])) == (5, 11)
     assert {p.half for p in split["forget"]} == {"A", "B"}
-    made = {data: world.problem(task, data, 0) for data in get_args(DataChoice)}
+    made = {data: world.problem(task, data, 0) for data in ("diverse", "narrow", "narrow-retain", "retain-1")}
     for data, problem in made.items():
         trained = {
             *problem.forget_set.prompts,
@@ -134,12 +133,18 @@ def test_prompts_and_problems_keep_their_sides(made: Path) -> None:
         assert problem.targets == tuple(task.concept.targets)
         assert set(problem.retained) <= set(task.concept.given["subject"]) - {*task.concept.targets}
         assert (problem.sampling.steps, problem.sampling.guidance) == (world.steps, world.guidance)
-    wide, narrow, thin = made.values()
+    wide, narrow, thin, one = made.values()
     assert torch.equal(thin.forget_set.images, wide.forget_set.images)
     assert thin.forget_set.prompts == wide.forget_set.prompts != narrow.forget_set.prompts
     assert len(set(thin.retain_set.prompts)) == len(set(narrow.retain_set.prompts))
     assert len(set(thin.retain_set.prompts)) < len(set(wide.retain_set.prompts))
     assert thin.retained == narrow.retained
+    assert one.retained == tuple(given[:1])
+    assert one.forget_set.prompts == wide.forget_set.prompts
+    assert all(given[0] in text for text in one.retain_set.prompts)
+    assert len(set(one.retain_set.prompts)) > 1
+    with pytest.raises(UserError, match=f"takes 9 subjects of the task's `given`, which names {len(given)}"):
+        world.problem(task, "retain-9", 0)
     assert not torch.equal(narrow.forget_set.images, world.problem(task, "narrow", 1).forget_set.images)
 
 

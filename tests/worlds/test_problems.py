@@ -1,7 +1,6 @@
 """Evaluation prompts and training problems: disjoint, balanced, by the rules of retention."""
 
 import itertools
-from typing import get_args
 
 import pytest
 import torch
@@ -9,7 +8,6 @@ import torch
 from unlearnbench.bench.errors import UserError
 from unlearnbench.bench.planning.tasks import PromptSizes, Task
 from unlearnbench.bench.running.catalog import task_registry
-from unlearnbench.bench.types import DataChoice
 from unlearnbench.bench.worlds.emoji.captions import Captioner
 from unlearnbench.bench.worlds.emoji.compose import load_canvas
 from unlearnbench.bench.worlds.emoji.problems import Concepts, build_problem, build_prompts
@@ -18,6 +16,7 @@ from unlearnbench.bench.worlds.emoji.world import SPRITES
 
 SPECS = {name: load_spec(name) for name in ("emoji", "tiny")}
 TASKS = [task for task in task_registry().values() if task.file.world in SPECS]
+CHOICES = ("diverse", "narrow", "narrow-retain", "retain-2")
 CANVAS = {name: load_canvas(spec, SPRITES) for name, spec in SPECS.items()}
 
 
@@ -34,7 +33,7 @@ def test_no_evaluation_prompt_is_in_what_a_method_gets(task: Task) -> None:
     spec = SPECS[task.file.world]
     captioner = Captioner(spec)
     evaluated = {p.text for p in build_prompts(spec, captioner, task, PromptSizes())}
-    for data in get_args(DataChoice):
+    for data in CHOICES:
         problem = build_problem(spec, CANVAS[spec.name], captioner, task, data, 0)
         trained = {
             *problem.forget_set.prompts,
@@ -144,7 +143,7 @@ def test_narrow_retain_data_narrows_the_retain_set_only() -> None:
     task = next(t for t in TASKS if t.id == "classes/cat-face@emoji")
     spec = SPECS["emoji"]
     wide, narrow, thin = (
-        build_problem(spec, CANVAS["emoji"], Captioner(spec), task, data, 0) for data in get_args(DataChoice)
+        build_problem(spec, CANVAS["emoji"], Captioner(spec), task, data, 0) for data in CHOICES[:3]
     )
     assert thin.forget_set.prompts == wide.forget_set.prompts != narrow.forget_set.prompts
     assert torch.equal(thin.forget_set.images, wide.forget_set.images)
@@ -159,6 +158,41 @@ def test_narrow_retain_data_narrows_the_retain_set_only() -> None:
     assert len(thin.retained) == 2 < len(wide.retained)
     again = torch.rand(3, generator=thin.generator)
     assert torch.equal(again, torch.rand(3, generator=wide.generator))
+
+
+@pytest.mark.parametrize("task", [t for t in TASKS if t.concept.name.endswith("-twelve")], ids=_ids)
+def test_the_arms_of_an_ablation_differ_in_the_number_of_retained_subjects_alone(task: Task) -> None:
+    spec, captioner = SPECS["emoji"], Captioner(SPECS["emoji"])
+    arms = [
+        build_problem(spec, CANVAS["emoji"], captioner, task, data, 0)
+        for data in ("retain-2", "retain-6", "retain-12", "diverse")
+    ]
+    given = task.concept.given["subject"]
+    shown = [[name for name in given if any(name in p for p in arm.retain_set.prompts)] for arm in arms]
+    assert shown == [given[:2], given[:6], given, given]
+    assert len(given) == 12
+    for arm in arms:
+        assert torch.equal(arm.forget_set.images, arms[0].forget_set.images)
+        assert arm.forget_set.prompts == arms[0].forget_set.prompts
+        assert arm.retain_set.images.shape == arms[0].retain_set.images.shape
+    assert arms[2].retain_set.prompts == arms[3].retain_set.prompts
+    again = [torch.rand(3, generator=arm.generator).tolist() for arm in arms]
+    assert again == again[:1] * 4
+
+
+@pytest.mark.parametrize("task", [t for t in TASKS if t.concept.name.endswith("-twelve")], ids=_ids)
+def test_retained_prompts_show_none_of_the_twelve(task: Task) -> None:
+    prompts = build_prompts(SPECS["emoji"], Captioner(SPECS["emoji"]), task, PromptSizes(retain_given=12))
+    kept = [p for p in prompts if p.split == "retain"]
+    assert {p.asked["subject"] for p in kept if p.given} == set(task.concept.given["subject"])
+    assert not {p.asked["subject"] for p in kept if not p.given} & set(task.concept.given["subject"])
+
+
+def test_more_subjects_than_a_task_gives_are_refused() -> None:
+    task = next(t for t in TASKS if t.id == "classes/cat-face@emoji")
+    spec = SPECS["emoji"]
+    with pytest.raises(UserError, match="'retain-7' takes 7 subjects of the task's `given`, which names 6"):
+        build_problem(spec, CANVAS["emoji"], Captioner(spec), task, "retain-7", 0)
 
 
 def test_every_family_has_three_evaluated_concepts_and_a_tuning_one() -> None:

@@ -7,10 +7,17 @@ from typing import Literal
 import torch
 
 from ...errors import UserError, suggest
-from ...planning.combined import is_combined
 from ...planning.tasks import PromptSizes, Task, concept_kind
+from ...planning.training_data import (
+    NARROW_SUBJECTS,
+    check_data,
+    forget_data,
+    given_subjects,
+    has_one_wording,
+    number_of_subjects,
+)
 from ...types import DataChoice, DrawSettings, Problem, Prompt, Split, TrainingSet
-from ..prompts import NARROW_SUBJECTS, TRAINING_IMAGES, anchors_of, forget_data, halve_strata
+from ..prompts import TRAINING_IMAGES, anchors_of, halve_strata
 from ..recipe.parts import Triple
 from ..seeds import seeded
 from .captions import Captioner
@@ -163,15 +170,17 @@ def build_problem(
 ) -> Problem:
     """Return the problem that a method gets: only training wordings and only triples trained on."""
     concepts = Concepts(spec, task)
-    if data == "narrow" and is_combined(task.id):
-        raise UserError(f"{task.id}: data: 'narrow' shows {NARROW_SUBJECTS} subjects, not every target")
+    check_data(task, data)
     seen = [t for t in spec.triples if not spec.is_held_out(t)]
     forget = [t for t in seen if concepts.is_target(t)]
     retain = [t for t in seen if concepts.is_given(t)]
     if data == "narrow":
         forget = _narrow(forget, spec)
-    if data != "diverse":
+    if has_one_wording(data):
         retain = _narrow(retain, spec)
+    if number := number_of_subjects(data):
+        kept = given_subjects(task)[:number]
+        retain = [t for t in retain if concepts.name(t, "subject") in kept]
     generator = seeded("problem", task.id, forget_data(data), seed)
     anchor, anchors = anchors_of(task.concept)
     names = spec.subject_names if concepts.kind == "subject" else spec.style_names
@@ -206,7 +215,7 @@ def _training_set(
     captioner: Captioner,
     concepts: Concepts,
     triples: list[Triple],
-    data: str,
+    data: DataChoice,
     generator: torch.Generator,
     swaps: Mapping[int, int],
 ) -> TrainingSet:
@@ -216,7 +225,7 @@ def _training_set(
         raise UserError(f"{concepts.task.id}: `given` leaves the retain set empty")
     rows = torch.randint(len(triples), (TRAINING_IMAGES,), generator=generator).tolist()
     chosen = [triples[r] for r in rows]
-    wordings = captioner.words.train if data == "diverse" else captioner.words.train[:1]
+    wordings = captioner.words.train[:1] if has_one_wording(data) else captioner.words.train
     which = torch.randint(len(wordings), (TRAINING_IMAGES,), generator=generator).tolist()
     prompts = tuple(captioner.caption(t, wordings[w]) for t, w in zip(chosen, which, strict=True))
     indices = torch.tensor(chosen).T

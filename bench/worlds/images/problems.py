@@ -8,8 +8,15 @@ from torch import Tensor
 
 from ...errors import UserError
 from ...planning.tasks import PromptSizes, Task, concept_kind
+from ...planning.training_data import (
+    NARROW_SUBJECTS,
+    check_data,
+    forget_data,
+    has_one_wording,
+    number_of_subjects,
+)
 from ...types import DataChoice, Problem, Prompt, TrainingSet
-from ..prompts import NARROW_SUBJECTS, TRAINING_IMAGES, anchors_of, forget_data, halve_strata
+from ..prompts import TRAINING_IMAGES, anchors_of, halve_strata
 from ..recipe.negatives import from_bytes
 from ..seeds import seeded
 from .spec import ClassCaptioner
@@ -79,11 +86,13 @@ def build_problem(
     """Return the problem that a method gets: training images and wordings of target and given classes.
 
     images: (n, 3, P, P) uint8 with labels (n,). data: with `narrow` and `narrow-retain` the retain set shows
-    two given classes in one wording; with `narrow` the forget set has one wording, too.
+    two given classes in one wording, with `retain-N` N of them in all; with `narrow` the forget set has one
+    wording, too.
     """
     given = check_task(task, captioner.classes)
     generator = seeded("problem", task.id, forget_data(data), seed)
-    kept = given if data == "diverse" else given[:NARROW_SUBJECTS]
+    check_data(task, data)
+    kept = given[: NARROW_SUBJECTS if has_one_wording(data) else number_of_subjects(data)]
     anchor, anchors = anchors_of(task.concept)
     own = anchors or ((anchor,) * len(task.concept.targets) if anchor else ())
     swaps = dict(zip(task.concept.targets, own, strict=bool(own)))
@@ -92,7 +101,7 @@ def build_problem(
         wanted = torch.tensor([captioner.classes.index(name) for name in names])
         rows = torch.isin(labels, wanted).nonzero()[:, 0]
         rows = rows[torch.randint(len(rows), (TRAINING_IMAGES,), generator=generator)]
-        wordings = captioner.words.train if data == "diverse" else captioner.words.train[:1]
+        wordings = captioner.words.train[:1] if has_one_wording(data) else captioner.words.train
         which = torch.randint(len(wordings), (TRAINING_IMAGES,), generator=generator).tolist()
         shown = labels[rows].tolist()
         prompts = tuple(captioner.caption(i, wordings[w]) for i, w in zip(shown, which, strict=True))
