@@ -1,12 +1,15 @@
-"""H with a narrow and with a diverse retain set, from published records: pandas and numpy only.
+"""H with retain sets of several kinds, from published records: pandas and numpy only.
 
     python tests/golden/diversity.py results/trial-narrow results/trial
+    python tests/golden/diversity.py results/diversity-two results/diversity-six results/diversity-twelve
 
-Both arms have the same concepts, the same training run and the same prompts. Prints, for each method, H of
-both arms, the difference with its 95 % t interval over concepts and the exact sign-flip p, then UA, VA and
-in-prompt alignment by step. `tests/golden/test_trial.py` pins the numbers that results/README.md prints.
+Each folder is an arm. The arms have the same concepts, training runs and prompts. Prints, for each method and
+each pair of arms, H of both, the difference with its 95 % t interval over concepts and the exact sign-flip p;
+then UA, VA, in-prompt alignment and VA on given concepts by step. `tests/golden/test_trial.py` and
+`test_diversity.py` pin the numbers that results/README.md prints.
 """
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -18,32 +21,35 @@ except ImportError:  # run as a script
     from recompute import harmonic, interval, read, sign_flip
 
 
-def arms(narrow: Path, diverse: Path) -> pd.DataFrame:
-    """Return the rows that `recompute.read` gives of both folders, cut to the cells that both have.
+def arms(*folders: Path) -> pd.DataFrame:
+    """Return the rows that `recompute.read` gives of the folders, cut to the cells that all have.
 
-    Column `arm`: narrow or diverse. Methods have their names without the data's.
+    Column `arm`: the folder's name. Methods have their names without the data's.
     """
-    first, second = (
-        read(folder).assign(arm=arm) for folder, arm in ((narrow, "narrow"), (diverse, "diverse"))
-    )
-    first["method"] = first["method"].str.partition(" (")[0]
+    rows = pd.concat([read(folder).assign(arm=folder.name) for folder in folders])
+    rows["method"] = rows["method"].str.partition(" (")[0]
     keys = ["method", "task", "config", "seed", "step", "half"]
-    both = first[keys].merge(second[keys])
-    return pd.concat([first.merge(both), second.merge(both)])
+    return rows[rows.groupby(keys)["arm"].transform("nunique") == len(folders)]
 
 
-def compare(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each method: H of both arms, their difference, its interval and p.
+def compare(rows: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
+    """Return a row for each method: H of two arms, first less second, its interval and p.
 
     The last row is the difference of the differences, first method less second.
     """
     groups = {key: harmonic(own) for key, own in rows.groupby(["method", "task", "arm"])}
     h = pd.Series(groups).unstack()
-    change = (h["narrow"] - h["diverse"]).unstack(0).dropna()
-    found = {name: [*h.loc[name].mean()[["narrow", "diverse"]], *_test(change[name])] for name in change}
-    first, second = sorted(change)
-    found[f"{first} - {second}"] = [float("nan")] * 2 + _test(change[first] - change[second])
-    return pd.DataFrame(found, index=["narrow", "diverse", "difference", "low", "high", "p"]).T
+    change = (h[first] - h[second]).unstack(0).dropna()
+    found = {name: [*h.loc[name].mean()[[first, second]], *_test(change[name])] for name in change}
+    one, other = sorted(change)
+    found[f"{one} - {other}"] = [float("nan")] * 2 + _test(change[one] - change[other])
+    return pd.DataFrame(found, index=[first, second, "difference", "low", "high", "p"]).T
+
+
+def by_step(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean of the concepts of each method, step and arm."""
+    columns = ["UA", "VA", "in_prompt", "VA_given"]
+    return rows.groupby(["method", "step", "arm"])[columns].mean().unstack()
 
 
 def _test(change: pd.Series) -> list[float]:
@@ -52,12 +58,8 @@ def _test(change: pd.Series) -> list[float]:
 
 
 if __name__ == "__main__":
-    table = arms(Path(sys.argv[1]), Path(sys.argv[2]))
-    print(compare(table).round(3).to_string())
-    print(
-        table.groupby(["method", "step", "arm"])[["UA", "VA", "in_prompt"]]
-        .mean()
-        .unstack()
-        .round(3)
-        .to_string()
-    )
+    folders = [Path(name) for name in sys.argv[1:]]
+    table = arms(*folders)
+    for first, second in itertools.combinations([folder.name for folder in folders], 2):
+        print(compare(table, first, second).round(3).to_string(), end="\n\n")
+    print(by_step(table).round(3).to_string())

@@ -39,7 +39,8 @@ def read_items(folder: Path, cells) -> dict[str, pd.DataFrame]:
 
 
 def read(folder: Path, role: str = "evaluated") -> pd.DataFrame:
-    """Return one row a (method, task, configuration, seed, point, half) with UA, VA and in-prompt.
+    """Return one row a (method, task, configuration, seed, point, half) with UA, VA, VA on given concepts
+    and in-prompt.
 
     role: of the tasks, "evaluated" or "tuning".
     """
@@ -73,11 +74,13 @@ def _place(record: dict, point: dict) -> dict:
 
 def _shares(items: pd.DataFrame) -> dict[str, float]:
     forget = items[items["split"] == "forget"]
-    fresh = items[(items["split"] == "retain") & ~items["given"].astype(bool)]
+    retain = items[items["split"] == "retain"]
+    given = retain["given"].astype(bool)
     target = forget["target_kind"].iloc[0]
     return {
         "UA": 1 - forget["target_found"].astype(float).mean(skipna=False),
-        "VA": _obeyed(fresh, KINDS),
+        "VA": _obeyed(retain[~given], KINDS),
+        "VA_given": _obeyed(retain[given], KINDS),
         "in_prompt": _obeyed(forget, [kind for kind in KINDS if kind != target]),
     }
 
