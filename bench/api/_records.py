@@ -91,7 +91,7 @@ def compare(
 
 def compare_entries(loaded: Sequence[Any], rival: str) -> tuple[list[Any], list[Any]]:
     """Return the board's lines and the paired comparisons with a rival, of loaded records."""
-    from .leaderboard.ranking.board import collect, compare_with_rival, list_worlds, summarise
+    from .leaderboard.ranking.board import collect, compare_with_rival, find_row, list_worlds, summarise
 
     worlds = list_worlds(loaded)
     if len(worlds) > 1:
@@ -99,6 +99,7 @@ def compare_entries(loaded: Sequence[Any], rival: str) -> tuple[list[Any], list[
         raise UserError(f"{said}: no AVA is of two worlds or base models; compare each")
     results = collect(loaded)
     methods = sorted({row.method for row in results})
+    rival = find_row(methods, rival)
     if rival not in methods:
         raise UserError(f"--rival {rival}: no records of it; methods: {', '.join(methods) or 'none'}")
     return summarise(results), compare_with_rival(results, rival)

@@ -37,6 +37,7 @@ def compare_methods(options: argparse.Namespace) -> int:
 
 def _compare_by_h(loaded: Sequence[Any], rival: str) -> int:
     from ...leaderboard.pages.h_tables import make_h_comparison_table, make_h_table
+    from ...leaderboard.ranking.board import find_row
     from ...leaderboard.ranking.h_score import collect_h, compare_h, find_complete, summarise_h
 
     results = collect_h(loaded)
@@ -46,6 +47,7 @@ def _compare_by_h(loaded: Sequence[Any], rival: str) -> int:
     for line in lines:
         for reason in line.lacking:
             print(f"missing: {line.method} on {reason}")
+    rival = find_row(complete, rival)
     compared = compare_h(results, [(name, rival) for name in sorted(complete)])
     if compared:
         console.print(make_h_comparison_table(compared))

@@ -1,6 +1,7 @@
 """AVA of every method over concepts, from item rows, and paired comparisons with a rival."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -18,6 +19,18 @@ UNKNOWN = "not recorded"
 """Base model of a task without a record of `none`, where the other tasks do not determine it."""
 PRIMARY, RIVAL = "balanced", "gradient_sum"
 """The comparison that was stated beforehand; every other one is exploratory."""
+
+
+def find_row(names: Collection[str], method: str) -> str:
+    """Return the row of a method: its own name or, where it has only other training data here, that row's."""
+    with_data = [name for name in names if re.fullmatch(rf"{re.escape(method)} \([a-z0-9-]+ data\)", name)]
+    return with_data[0] if method not in names and len(with_data) == 1 else method
+
+
+def find_pair(names: Collection[str], rival: str = RIVAL, primary: str = PRIMARY) -> tuple[str, str]:
+    """Return the rows of the rival (`find_row`) and of the primary method with the same training data."""
+    row = find_row(names, rival)
+    return row, primary + row.removeprefix(rival)
 
 
 @dataclass(frozen=True)
@@ -184,12 +197,13 @@ def compare_with_rival(
 ) -> list[PairedComparison]:
     """Compare every method with a rival on the concepts that both have; `primary` was stated beforehand.
 
-    Nothing where the rival has no value.
+    Both are those of `find_pair`. Nothing where the rival has no value.
     """
     values: dict[str, dict[str, float]] = {}
     for row in results:
         if row.frontier is not None:
             values.setdefault(row.method, {})[row.task] = row.frontier.ava
+    rival, primary = find_pair(values, rival, primary)
     if rival not in values:
         return []
     met = [(name, *_paired(values[name], values[rival])) for name in sorted(values) if name != rival]

@@ -15,7 +15,7 @@ from unlearnbench.bench.records.record import MethodInfo, TaskInfo
 from unlearnbench.bench.stats.frontier import measure_frontier
 from unlearnbench.leaderboard.pages.contents import read_contents
 from unlearnbench.leaderboard.pages.terminal import make_board_table, make_comparison_table
-from unlearnbench.leaderboard.ranking.board import Result, collect, compare_with_rival, summarise
+from unlearnbench.leaderboard.ranking.board import Result, collect, compare_with_rival, find_row, summarise
 from unlearnbench.leaderboard.ranking.board_rows import make_board_rows, tied_methods
 from unlearnbench.leaderboard.ranking.declared import read_method_points
 
@@ -149,6 +149,49 @@ def test_duels_pair_by_concept_and_correct_all_but_the_primary() -> None:
     assert found["anchor_sum"].adjusted is None, "it lacks a concept, so it is not in the family"
     assert found["other"].adjusted == found["other"].comparison.p  # the one exploratory row that is ranked
     assert not found["finetune"].primary
+
+
+def test_rows_with_other_training_data_are_compared_with_each_other() -> None:
+    tasks = [f"t{i}" for i in range(7)]
+    rows = [_result("gradient_sum (retain-2 data)", t, 0.5 + 0.01 * i) for i, t in enumerate(tasks)]
+    rows += [_result("balanced (retain-2 data)", t, 0.6 + 0.012 * i) for i, t in enumerate(tasks)]
+    [found] = compare_with_rival(rows)
+    assert (found.first, found.second) == ("balanced (retain-2 data)", "gradient_sum (retain-2 data)")
+    assert found.primary
+    rows += [_result("gradient_sum", t, 0.4 + 0.01 * i) for i, t in enumerate(tasks)]
+    assert {d.second for d in compare_with_rival(rows)} == {"gradient_sum"}
+    assert not any(d.primary for d in compare_with_rival(rows)), "its training data are not the rival's"
+
+
+@pytest.mark.parametrize(
+    ("names", "row"),
+    [
+        (["m (narrow data)"], "m (narrow data)"),
+        (["m (narrow data)", "m (retain-2 data)"], "m"),  # which one is not said
+        (["m (paper)"], "m"),
+        (["m (paper) (narrow data)"], "m"),
+        (["mm (narrow data)"], "m"),
+        (["m", "m (narrow data)"], "m"),
+    ],
+)
+def test_a_method_is_found_by_its_only_other_training_data(names: list[str], row: str) -> None:
+    assert find_row(names, "m") == row
+
+
+@pytest.mark.parametrize("headline", ["AVA", "H"])
+def test_compare_and_the_page_find_a_rival_with_other_training_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], headline: str
+) -> None:
+    for concept in ("fox", "owl", "cow"):
+        for method in ("balanced", "gradient_sum"):
+            _write(tmp_path, method, concept, data="retain-2", headline=headline)
+    assert main(["compare", str(tmp_path)]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "Difference of" in out
+    assert "gradient_sum (retain-2 data)" in out
+    scope = read_contents(tmp_path).board[1]
+    found = scope.by_h.primary if headline == "H" else scope.primary
+    assert (found.first, found.second) == ("balanced (retain-2 data)", "gradient_sum (retain-2 data)")
 
 
 def test_the_terminal_says_what_is_missing_and_refuses_an_unknown_rival(
