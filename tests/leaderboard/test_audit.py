@@ -66,6 +66,18 @@ def test_it_says_what_was_removed_why_and_what_was_seen(records: tuple[Path, Pat
     assert page.count("data:image/webp") == 16
 
 
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("diverse", "diverse: many retained concepts in many wordings, the same for every method"),
+        ("narrow", "narrow: few retained concepts in one wording"),
+        ("retain-2", "retain-2: 2 retained subjects in many wordings, the forget set as diverse as ever"),
+    ],
+)
+def test_it_says_what_the_method_trained_on(tmp_path: Path, data: str, said: str) -> None:
+    assert f">{said}<" in render(make_audit(write(tmp_path, "balanced", cell="x", data=data), ""))
+
+
 def test_the_last_point_is_reported_unless_one_is_named(records: tuple[Path, Path]) -> None:
     last = make_audit(records[0], "")
     assert (last.subject.point.label, last.subject.how) == ("160", "last")
