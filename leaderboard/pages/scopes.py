@@ -13,12 +13,14 @@ from ..plots.frontiers import make_point, mean_series
 from ..plots.scatter import Series, SeriesStyle, scatter
 from ..ranking.board import (
     FEWEST_CONCEPTS,
+    PRIMARY,
+    RIVAL,
     MethodSummary,
     PairedComparison,
     Result,
     compare_with_rival,
     find_bases,
-    find_pair,
+    find_row,
     find_tasks,
     measure,
     summarise,
@@ -152,7 +154,8 @@ def make_scope(
     board_rows = [with_pooled(row, pooled) for row in make_board_rows(entries, results, by_h)]
     board_rows += [_unmeasured(name) for name in sorted(claims.keys() - {row.name for row in board_rows})]
     comparisons = compare_with_rival(results)
-    rival, primary = find_pair({row.method for row in results})
+    rival = find_row({row.method for row in results}, RIVAL)
+    is_declared = rival == RIVAL and _is_declared(entries)
     whole, undrawn = _whole(groups)
     return Scope(
         world=division.world,
@@ -170,7 +173,7 @@ def make_scope(
         undrawn=tuple(undrawn),
         tasks=tasks,
         seeds=tuple(sorted({seed for row in results for seed in row.seeds})),
-        by_h=None if by_h is None else compare_declared(by_h, rival, primary, _is_declared(entries)),
+        by_h=None if by_h is None else compare_declared(by_h, rival, PRIMARY, is_declared),
         equal_ua={} if by_h is None else compare_at_equal_ua(groups, rival),
     )
 
@@ -189,7 +192,7 @@ def standings_of(scope: Scope, beside: Beside) -> Standings:
         equal_ua=scope.equal_ua,
         attacks=beside.under_attack(scope.tasks),
         tasks=len(scope.tasks),
-        rival=find_pair([row.name for row in scope.board_rows])[0],
+        rival=find_row([row.name for row in scope.board_rows], RIVAL),
         attacked=beside.attacked.of_tasks(scope.tasks),
     )
     return make_standings(scope.board_rows, scope.columns, around, scope.headline)

@@ -22,15 +22,12 @@ PRIMARY, RIVAL = "balanced", "gradient_sum"
 
 
 def find_row(names: Collection[str], method: str) -> str:
-    """Return the row of a method: its own name or, where it has only other training data here, that row's."""
+    """Return the row of a method: its own name or, where it has only other training data here, that row's.
+
+    What was declared of a method was not declared of it with other data.
+    """
     with_data = [name for name in names if re.fullmatch(rf"{re.escape(method)} \([a-z0-9-]+ data\)", name)]
     return with_data[0] if method not in names and len(with_data) == 1 else method
-
-
-def find_pair(names: Collection[str], rival: str = RIVAL, primary: str = PRIMARY) -> tuple[str, str]:
-    """Return the rows of the rival (`find_row`) and of the primary method with the same training data."""
-    row = find_row(names, rival)
-    return row, primary + row.removeprefix(rival)
 
 
 @dataclass(frozen=True)
@@ -197,13 +194,13 @@ def compare_with_rival(
 ) -> list[PairedComparison]:
     """Compare every method with a rival on the concepts that both have; `primary` was stated beforehand.
 
-    Both are those of `find_pair`. Nothing where the rival has no value.
+    The rival's row is that of `find_row`. Nothing where it has no value.
     """
     values: dict[str, dict[str, float]] = {}
     for row in results:
         if row.frontier is not None:
             values.setdefault(row.method, {})[row.task] = row.frontier.ava
-    rival, primary = find_pair(values, rival, primary)
+    rival = find_row(values, rival)
     if rival not in values:
         return []
     met = [(name, *_paired(values[name], values[rival])) for name in sorted(values) if name != rival]

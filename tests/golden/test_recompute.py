@@ -16,7 +16,6 @@ from unlearnbench.leaderboard.ranking.board import (
     RIVAL,
     collect,
     compare_with_rival,
-    find_pair,
     find_row,
     summarise,
 )
@@ -60,7 +59,8 @@ def check_h(results: list[HResult], ours: pd.DataFrame) -> None:
         assert row[names].to_list() == pytest.approx(stated, abs=1e-6, nan_ok=True)
         if line.low is not None and not math.isnan(row["H_low"]):
             assert row[["H_low", "H_high"]].to_list() == pytest.approx([line.low, line.high], abs=0.004)
-    for entry in compare_declared(results, *find_pair({row.method for row in results}), True).rows:
+    rival = find_row({row.method for row in results}, RIVAL)
+    for entry in compare_declared(results, rival, "balanced", True).rows:
         row, found = ours.loc[entry.first], entry.comparison
         exact = row[["H_difference", "H_difference_low", "H_difference_high", "H_p"]].to_list()
         assert exact == pytest.approx([found.mean, found.low, found.high, found.p], abs=1e-6)

@@ -162,7 +162,7 @@ def test_the_page_has_bands_kinds_and_meanings(files: dict[str, bytes]) -> None:
     page = Page(text)
     assert page.open == []
     assert "The claim: <strong>balanced − gradient_sum</strong> in H is" in text
-    assert "The records name no declaration" in text
+    assert "No declaration names these comparisons" in text
     assert "were not scored on" not in text  # every point has its retain images
     assert "References and controls" in text
     assert "What the columns mean" in text
