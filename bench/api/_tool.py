@@ -165,7 +165,9 @@ def find_task(concept: str, world: str) -> str:
     """Return the id of the first task of a world whose only target is the concept; "" where there is none."""
     tasks = task_registry().values()
     found = [t.id for t in tasks if [name_key(n) for n in t.concept.targets] == [name_key(concept)]]
-    return min((name for name in found if name.endswith(f"@{world}")), default="")
+    # without the world: `cat-face` comes before `cat-face-twelve`
+    own = [name.partition("@")[0] for name in found if name.endswith(f"@{world}")]
+    return f"{min(own)}@{world}" if own else ""
 
 
 def find_world(model: str) -> World | None:
