@@ -99,8 +99,7 @@ def compare_entries(loaded: Sequence[Any], rival: str) -> tuple[list[Any], list[
         raise UserError(f"{said}: no AVA is of two worlds or base models; compare each")
     results = collect(loaded)
     methods = sorted({row.method for row in results})
-    rival = find_row(methods, rival)
-    if rival not in methods:
+    if find_row(methods, rival) not in methods:
         raise UserError(f"--rival {rival}: no records of it; methods: {', '.join(methods) or 'none'}")
     return summarise(results), compare_with_rival(results, rival)
 
